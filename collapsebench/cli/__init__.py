@@ -1,0 +1,73 @@
+"""The command line: one short module a command group, imported when it is called, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from collapsebench.errors import CollapsebenchError
+
+COMMANDS = {
+    "run": ("collapsebench.cli.run", "Run contenders on a dataset and store every run."),
+    "leaderboard": ("collapsebench.cli.leaderboard", "Render the leaderboards of the stored runs."),
+    "runs": ("collapsebench.cli.runs", "List, show, export, import and delete stored runs."),
+    "data": ("collapsebench.cli.data", "List, show, fetch and verify datasets."),
+    "methods": ("collapsebench.cli.methods", "List the methods, or show one with its hyperparameters."),
+    "plugins": ("collapsebench.cli.plugins", "Show every component: plugin, version, hooks, file."),
+}
+"""Each module has a click command of the command's name, called `command`."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order of a user's work."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(COMMANDS[cmd_name][0]).command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="collapsebench")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:  # noqa: FBT001
+    """Compare methods against posterior collapse under one identical budget."""
+    ctx.obj = debug
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors become one line on standard error and an exit code (2: usage, 1: failed)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        sys.exit(cli.main(arguments, prog_name="collapsebench", standalone_mode=False))
+    except (CollapsebenchError, click.ClickException) as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"error: {' '.join(message.split())}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`head`, say) has gone; nothing is left to tell it.
+        sys.stderr.close()
+        sys.exit(0)

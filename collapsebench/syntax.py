@@ -1,0 +1,159 @@
+"""The one small language of the command line: `name[key=value,…]`, `a+b[…]` and `path.to.key=value`.
+
+    composition = call {"+" call}
+    call        = name ["[" [pair {"," pair}] "]"]
+    pair        = key "=" value
+    value       = list | quoted | bare
+    list        = "[" [value {"," value}] "]"
+
+A bare value is read as `true`, `false`, `none`, an integer or a number if it is one, and as text otherwise; text
+that would be read as something else is written in double quotes. Printing is canonical: `parse(print(x)) == x`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from collapsebench.errors import UsageError
+
+Value: TypeAlias = "bool | int | float | str | None | list[Value]"
+T = TypeVar("T")
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
+BARE = re.compile(r"[^\s,\[\]\"=]+")
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+INTEGER = re.compile(r"[+-]?\d+")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+WORDS: Mapping[str, bool | None] = {"true": True, "false": False, "none": None}
+
+
+class Call(NamedTuple):
+    """One `name[key=value]`."""
+
+    name: str
+    params: dict[str, Value]
+
+
+class _Reader:
+    """A position in a text; every method consumes what it names or says what it expected there."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text.strip(), 0
+
+    def fail(self, expected: str) -> UsageError:
+        rest = self.text[self.at :] or "the end"
+        return UsageError(f"cannot read '{self.text}': expected {expected}, got '{rest}'")
+
+    def peek(self, char: str) -> bool:
+        return self.text.startswith(char, self.at)
+
+    def take(self, char: str) -> bool:
+        found = self.peek(char)
+        self.at += len(char) if found else 0
+        return found
+
+    def expect(self, char: str) -> None:
+        if not self.take(char):
+            raise self.fail(f"'{char}'")
+
+    def match(self, pattern: re.Pattern[str], expected: str) -> str:
+        found = pattern.match(self.text, self.at)
+        if found is None:
+            raise self.fail(expected)
+        self.at = found.end()
+        return found.group()
+
+    def end(self) -> None:
+        if self.at < len(self.text):
+            raise self.fail("the end")
+
+    def several(self, one: Callable[[], T], close: str) -> list[T]:
+        items: list[T] = []
+        while not self.take(close):
+            if items:
+                self.expect(",")
+            items.append(one())
+        return items
+
+    def value(self) -> Value:
+        if self.take("["):
+            return self.several(self.value, "]")
+        if self.peek('"'):
+            return self.quoted()
+        return _scalar(self.match(BARE, "a value"))
+
+    def quoted(self) -> str:
+        written = self.match(QUOTED, "a closing quote")
+        try:
+            return str(json.loads(written))
+        except ValueError:
+            raise self.fail("a text in double quotes") from None
+
+    def pair(self) -> tuple[str, Value]:
+        key = self.match(KEY, "a key")
+        self.expect("=")
+        return key, self.value()
+
+    def call(self) -> Call:
+        name = self.match(NAME, "a name")
+        pairs = self.several(self.pair, "]") if self.take("[") else []
+        keys = [key for key, _ in pairs]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise UsageError(f"cannot read '{self.text}': '{twice}' is given twice")
+        return Call(name, dict(pairs))
+
+
+def _scalar(word: str) -> Value:
+    if word in WORDS:
+        return WORDS[word]
+    if INTEGER.fullmatch(word):
+        return int(word)
+    if NUMBER.fullmatch(word):
+        return float(word)
+    return word
+
+
+def parse_composition(text: str) -> list[Call]:
+    """Read `a+b[key=value]`. Raises UsageError with the place of the first mistake."""
+    reader = _Reader(text)
+    calls = [reader.call()]
+    while reader.take("+"):
+        calls.append(reader.call())
+    reader.end()
+    return calls
+
+
+def parse_setting(text: str) -> tuple[str, Value]:
+    """Read `path.to.key=value`. Raises UsageError with the place of the first mistake."""
+    reader = _Reader(text)
+    pair = reader.pair()
+    reader.end()
+    return pair
+
+
+def print_value(value: Value) -> str:
+    """Write a value so that it reads back as itself."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(print_value, value))}]"
+    if isinstance(value, str):
+        plain = BARE.fullmatch(value) and _scalar(value) == value and isinstance(_scalar(value), str)
+        return value if plain else json.dumps(value)
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "none"}[value]
+    return repr(value)
+
+
+def print_call(name: str, params: Mapping[str, Value]) -> str:
+    """Write `name[key=value,…]` with sorted keys; no brackets without parameters."""
+    pairs = ",".join(f"{key}={print_value(value)}" for key, value in sorted(params.items()))
+    return f"{name}[{pairs}]" if pairs else name
+
+
+def print_composition(calls: Iterable[Call]) -> str:
+    """Write `a+b[key=value]`, in the given order."""
+    return "+".join(print_call(*call) for call in calls)

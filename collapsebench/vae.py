@@ -1,0 +1,173 @@
+"""The assembled model: encoder + posterior + prior + decoder, and the training objective of its contender."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from collapsebench.components import Connect, Site, SiteKind
+from collapsebench.distributions import DiagonalGaussian, PriorDistribution, StandardNormal
+from collapsebench.errors import PluginError
+from collapsebench.seeding import derive
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from collapsebench.components import Decoder, Encoder, Initialization, Posterior
+    from collapsebench.examples import DataSpec
+    from collapsebench.hookspecs import Progress
+    from collapsebench.seeding import Noise
+
+
+class VAE(nn.Module):
+    """p(z) p(x|z) with an encoder for q(z|x). Every evaluation of a network goes through these two methods."""
+
+    def __init__(self, networks: Networks, prior: PriorDistribution) -> None:
+        super().__init__()
+        self.encoder = networks.encoder
+        self.posterior = networks.posterior
+        self.decoder = networks.decoder
+        self.prior = prior
+
+    def encode(self, x: Tensor) -> DiagonalGaussian:
+        """q(z|x) from the encoder; N(0, I) where the contender has none."""
+        if self.encoder is None or self.posterior is None:
+            zeros = next(self.decoder.parameters()).new_zeros(len(x), self.prior.latent_dim)
+            return DiagonalGaussian(zeros, zeros)
+        posterior: DiagonalGaussian = self.posterior(self.encoder(x))
+        if not isinstance(posterior, DiagonalGaussian) or posterior.mean.shape != (len(x), self.prior.latent_dim):
+            raise PluginError(
+                f"the posterior must be a DiagonalGaussian of shape ({len(x)}, {self.prior.latent_dim}), got {posterior}"
+            )
+        return posterior
+
+    def log_likelihood(
+        self, x: Tensor, z: Float[Tensor, "S B D"], dropout: Noise | None = None
+    ) -> Float[Tensor, "S B"]:
+        """log p(x|z) in nats for S samples of z per example; `dropout` masks are drawn in training only."""
+        log_p: Tensor = self.decoder(x, z, dropout)
+        if log_p.shape != z.shape[:2]:
+            raise PluginError(f"the decoder must return (S, B) = {tuple(z.shape[:2])}, got {tuple(log_p.shape)}")
+        return log_p
+
+
+class Networks(NamedTuple):
+    """The modules of a VAE; contenders without an encoder have neither encoder nor posterior."""
+
+    encoder: nn.Module | None
+    posterior: nn.Module | None
+    decoder: nn.Module
+
+
+class Terms(NamedTuple):
+    """The objective of one batch."""
+
+    reconstruction: Tensor
+    """-log p(x|z), one sample of z, (B,), nats."""
+    kl: Tensor
+    """KL(q || p) per unit, (B, D), nats."""
+    kl_weight: float
+    loss: Tensor
+    """Mean over the batch of reconstruction + kl_weight * sum_j kl, a scalar, nats per example."""
+
+    def detach(self) -> Terms:
+        """The same numbers, cut from the graph."""
+        return Terms(self.reconstruction.detach(), self.kl.detach(), self.kl_weight, self.loss.detach())
+
+
+@dataclass(frozen=True)
+class Objective:
+    r"""\(L = \frac1B \sum_i [-\log p(x_i|z_i) + \beta\, KL(q_i \| p)]\), one sample \(z_i \sim q_i\).
+
+    `noise` is the noise of this step; draws for different parts of the step take children of it.
+    """
+
+    noise: Noise
+    kl_weight: float = 1.0
+    training: bool = True
+
+    def __call__(self, vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise | None = None) -> Terms:
+        """The terms at one posterior; with the same noise the same sample of z and the same dropout masks."""
+        noise = self.noise if noise is None else noise
+        epsilon = noise.child("z").normal((1, *posterior.mean.shape), posterior.mean)
+        dropout = noise.child("dropout") if self.training else None
+        reconstruction = -vae.log_likelihood(x, posterior.sample(epsilon), dropout)[0]
+        kl = vae.prior.kl(posterior)
+        loss = (reconstruction + self.kl_weight * kl.sum(-1)).mean()
+        return Terms(reconstruction, kl, self.kl_weight, loss)
+
+
+def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
+    """The contender's objective at one step: the KL weights of all its methods are multiplied."""
+    return Objective(noise, prod(map(float, hooks.kl_weight(progress=progress))))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The components that a VAE is assembled from; contenders without inference networks have no encoder."""
+
+    latent_dim: int
+    encoder: Encoder | None
+    posterior: Posterior
+    decoder: Decoder
+    initialization: Initialization
+
+
+def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, seed: int) -> VAE:
+    """Build the contender's VAE and draw its parameters from the seed.
+
+    The parameters of a module depend on the seed and its name alone, so a network that two contenders share starts
+    equal in both. torch's global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        prior_component = hooks.prior(latent_dim=architecture.latent_dim)
+        prior = StandardNormal(architecture.latent_dim) if prior_component is None else prior_component.build()
+        vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), prior)
+        initialize(vae, architecture.initialization, seed)
+    return vae
+
+
+def _networks(
+    architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int
+) -> Networks:
+    decoder = architecture.decoder.build(data, latent_dim, partial(connection, hooks))
+    if architecture.encoder is None:
+        return Networks(None, None, decoder)
+    encoder = architecture.encoder.build(data)
+    return Networks(encoder, architecture.posterior.build(int(encoder.width), latent_dim), decoder)
+
+
+def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
+    """The module that a contender puts at one latent site, checked; None where z does not enter."""
+    module = hooks.connect_latent(site=site)
+    if module is None:
+        return None
+    width = module.width if isinstance(module, nn.Module) else None
+    if not isinstance(width, int) or (site.kind is SiteKind.VECTOR and width != site.width):
+        raise PluginError(
+            f"connect_latent must return a module with an integer `width` ({site.width} at a vector site) or None at "
+            f"{site.kind} site {site.index}, got {module!r}"
+        )
+    return module
+
+
+def initialize(model: nn.Module, rule: Initialization, seed: int) -> None:
+    """Draw every module's own parameters with a seed made of `seed` and its name, changing torch's generator."""
+    for name, module in model.named_modules():
+        torch.manual_seed(derive(seed, name))
+        rule.apply(module)
+
+
+def unconnected(site: Site) -> None:
+    """Leave every site as it is: the plain decoder."""
+    del site
+
+
+PLAIN: Connect = unconnected
