@@ -134,9 +134,7 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
     return vae
 
 
-def _networks(
-    architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int
-) -> Networks:
+def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int) -> Networks:
     decoder = architecture.decoder.build(data, latent_dim, partial(connection, hooks))
     if architecture.encoder is None:
         return Networks(None, None, decoder)
