@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from collapsebench.errors import UsageError
 
-Value: TypeAlias = "bool | int | float | str | None | list[Value]"
+Value: TypeAlias = "bool | int | float | str | list[Value] | None"
 T = TypeVar("T")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")

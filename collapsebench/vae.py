@@ -19,7 +19,7 @@ from collapsebench.seeding import derive
 if TYPE_CHECKING:
     import pluggy
 
-    from collapsebench.components import Decoder, Encoder, Initialization, Posterior
+    from collapsebench.components import Decoder, Encoder, Initialization, Posterior, Prior
     from collapsebench.examples import DataSpec
     from collapsebench.hookspecs import Progress
     from collapsebench.seeding import Noise
@@ -127,8 +127,10 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        prior_component = hooks.prior(latent_dim=architecture.latent_dim)
-        prior = StandardNormal(architecture.latent_dim) if prior_component is None else prior_component.build()
+        prior_component: Prior | None = hooks.prior(latent_dim=architecture.latent_dim)
+        prior: PriorDistribution = StandardNormal(architecture.latent_dim)
+        if prior_component is not None:
+            prior = prior_component.build()
         vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), prior)
         initialize(vae, architecture.initialization, seed)
     return vae

@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="collapsebench")
 @click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:  # noqa: FBT001
+def cli(ctx: click.Context, debug: bool) -> None:
     """Compare methods against posterior collapse under one identical budget."""
     ctx.obj = debug
 
