@@ -33,6 +33,17 @@ class DiagonalGaussian:
                 f"mean and logvar must both be (B, D), got {tuple(self.mean.shape)} and {tuple(self.logvar.shape)}"
             )
 
+    @classmethod
+    def of(cls, parameters: Float[Tensor, "2 B D"]) -> DiagonalGaussian:
+        """The distribution with these stacked means and log-variances."""
+        mean, logvar = parameters
+        return cls(mean, logvar)
+
+    @property
+    def parameters(self) -> Float[Tensor, "2 B D"]:
+        """Means and log-variances, stacked: the variational parameters that inference strategies move."""
+        return torch.stack((self.mean, self.logvar))
+
     def __len__(self) -> int:
         return len(self.mean)
 
@@ -67,7 +78,9 @@ def concatenate(parts: Iterable[DiagonalGaussian]) -> DiagonalGaussian:
 class PriorDistribution(Protocol):
     """p(z), as far as the objective and the metrics need it."""
 
-    latent_dim: int
+    @property
+    def latent_dim(self) -> int:
+        """The number of units D."""
 
     def log_prob(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
         """log p(z) in nats."""

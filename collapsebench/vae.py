@@ -43,7 +43,7 @@ class VAE(nn.Module):
         posterior: DiagonalGaussian = self.posterior(self.encoder(x))
         if not isinstance(posterior, DiagonalGaussian) or posterior.mean.shape != (len(x), self.prior.latent_dim):
             raise PluginError(
-                f"the posterior must be a DiagonalGaussian of shape ({len(x)}, {self.prior.latent_dim}), got {posterior}"
+                f"the posterior must be a DiagonalGaussian ({len(x)}, {self.prior.latent_dim}), got {posterior!r:.200}"
             )
         return posterior
 
@@ -76,6 +76,11 @@ class Terms(NamedTuple):
     loss: Tensor
     """Mean over the batch of reconstruction + kl_weight * sum_j kl, a scalar, nats per example."""
 
+    def backward(self) -> Terms:
+        """Leave the gradients of the loss in the parameters; the same numbers, cut from the graph."""
+        torch.autograd.backward(self.loss)
+        return self.detach()
+
     def detach(self) -> Terms:
         """The same numbers, cut from the graph."""
         return Terms(self.reconstruction.detach(), self.kl.detach(), self.kl_weight, self.loss.detach())
@@ -101,6 +106,39 @@ class Objective:
         kl = vae.prior.kl(posterior)
         loss = (reconstruction + self.kl_weight * kl.sum(-1)).mean()
         return Terms(reconstruction, kl, self.kl_weight, loss)
+
+    def gradient(
+        self,
+        vae: VAE,
+        x: Tensor,
+        posterior: DiagonalGaussian,
+        noise: Noise,
+        *,
+        parameters: tuple[nn.Parameter, ...] = (),
+        create_graph: bool = False,
+    ) -> Gradient:
+        r"""\(\nabla_\lambda L\) at the variational parameters \(\lambda = (\mu, \ell)\), and by further `parameters`.
+
+        What the inner loop of an inference strategy repeats. Parameters that do not enter the loss have gradient zero.
+        """
+        point = posterior.parameters if create_graph else posterior.parameters.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = self(vae, x, DiagonalGaussian.of(point), noise).loss
+            found = torch.autograd.grad(
+                loss, (point, *parameters), create_graph=create_graph, allow_unused=True, materialize_grads=True
+            )
+        return Gradient(loss.detach(), found[0], found[1:])
+
+
+class Gradient(NamedTuple):
+    """The gradient of one inner step."""
+
+    loss: Tensor
+    """The objective at the step's start, a scalar, nats per example."""
+    posterior: Tensor
+    """By the variational parameters, (2, B, D)."""
+    parameters: tuple[Tensor, ...]
+    """By each of the parameters asked for."""
 
 
 def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
@@ -141,7 +179,10 @@ def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRela
     if architecture.encoder is None:
         return Networks(None, None, decoder)
     encoder = architecture.encoder.build(data)
-    return Networks(encoder, architecture.posterior.build(int(encoder.width), latent_dim), decoder)
+    width = encoder.width
+    if not isinstance(width, int):
+        raise PluginError(f"encoder '{architecture.encoder.name}' must have an integer `width`, got {width!r}")
+    return Networks(encoder, architecture.posterior.build(width, latent_dim), decoder)
 
 
 def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:

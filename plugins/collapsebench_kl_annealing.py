@@ -1,1 +1,65 @@
-"""stub"""
+"""KL annealing: the weight of the KL term grows during training."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from collapsebench import Component, Method, Progress, hookimpl
+
+
+class Schedule(StrEnum):
+    """The shape of the growth."""
+
+    LINEAR = "linear"
+    LOGISTIC = "logistic"
+    CYCLICAL = "cyclical"
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class KLAnnealing(Method):
+    r"""The KL weight \(\beta\) as a function of the share \(s \in [0, 1]\) of the budget that is spent.
+
+    linear (Bowman et al. 2016):   \(\beta = \min(1, \beta_0 + (1-\beta_0)\, s/w)\);
+    logistic (Bowman et al. 2016): \(\beta = 1/(1 + e^{-k(s/w - 1/2)})\), one half at \(s = w/2\);
+    cyclical (Fu et al. 2019):     the linear rule in each of M equal cycles, with \(s\) the share of the cycle.
+    \(w\) is the warm-up and \(\beta\) is 1 from its end on, for the logistic curve up to \(1/(1+e^{-k/2})\).
+    """
+
+    name: ClassVar[str] = "kl-annealing"
+    citation: ClassVar[str] = (
+        "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016; "
+        "Fu et al., Cyclical Annealing Schedule, NAACL 2019"
+    )
+
+    schedule: Schedule = Field(Schedule.LINEAR, description="linear, logistic or cyclical")
+    start: Fraction = Field(0.0, description="weight at the start, of the linear and the cyclical schedule")
+    warmup: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.4, description="share of the budget (of the cycle, if cyclical) after which the weight is 1"
+    )
+    steepness: PositiveFloat = Field(12.5, description="k of the logistic schedule, per warm-up")
+    cycles: PositiveInt = Field(4, description="number of cycles M of the cyclical schedule")
+
+    @hookimpl
+    def kl_weight(self, progress: Progress) -> float:
+        match self.schedule:
+            case Schedule.LINEAR:
+                return self._linear(progress.fraction)
+            case Schedule.LOGISTIC:
+                return 1 / (1 + math.exp(-self.steepness * (progress.fraction / self.warmup - 0.5)))
+            case Schedule.CYCLICAL:
+                return self._linear(math.fmod(progress.fraction * self.cycles, 1))
+
+    def _linear(self, share: float) -> float:
+        return min(1.0, self.start + (1 - self.start) * share / self.warmup)
+
+
+@hookimpl
+def collapsebench_components() -> list[type[Component]]:
+    """The one method of this plugin."""
+    return [KLAnnealing]

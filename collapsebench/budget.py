@@ -1,0 +1,138 @@
+"""The meter: what a run has spent. Counted by the harness, never reported by a method."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from collapsebench.errors import UsageError
+from collapsebench.hookspecs import Progress
+from collapsebench.spec import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import torch
+    from torch import Tensor, nn
+
+    from collapsebench.spec import Budget
+    from collapsebench.vae import VAE
+
+
+class Meter:
+    """Counts steps, epochs, examples, seconds, and the forward and backward passes of the networks.
+
+    Evaluations are counted per example and sample, in inner loops as anywhere else: `encoder_evaluations` and
+    `decoder_evaluations` are forward passes, `decoder_gradients` backward passes through the decoder, the double
+    backward of a Hessian-vector product included. Nothing is counted and no time passes outside of `running()`.
+    """
+
+    def __init__(self, budget: Budget, train_examples: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        if budget.unit is Unit.FLOPS:
+            raise UsageError(f"budget '{budget}': FLOPs are not counted yet; use steps, epochs, examples or seconds")
+        self._budget, self._train_examples, self._clock = budget, train_examples, clock
+        self._counts: Counter[str] = Counter(
+            dict.fromkeys(("steps", "examples", "encoder_evaluations", "decoder_evaluations", "decoder_gradients"), 0)
+        )
+        self._seconds = 0.0
+        self._started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds on the clock."""
+        since = 0.0 if self._started is None else self._clock() - self._started
+        return self._seconds + since
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps done."""
+        return self._counts["steps"]
+
+    def counters(self) -> dict[str, float]:
+        """Every counter, whatever the budget's unit is."""
+        counts = {name: float(count) for name, count in self._counts.items()}
+        return counts | {"epochs": self.spent(Unit.EPOCHS), "seconds": self.seconds}
+
+    def spent(self, unit: Unit) -> float:
+        """How much of one unit is spent; an epoch is as many examples as the training split has."""
+        match unit:
+            case Unit.STEPS:
+                return self._counts["steps"]
+            case Unit.EPOCHS:
+                return self._counts["examples"] / self._train_examples
+            case Unit.EXAMPLES:
+                return self._counts["examples"]
+            case _:
+                return self.seconds
+
+    def progress(self) -> Progress:
+        """What a method may know: the share of the budget that is spent, and the steps."""
+        return Progress(min(1.0, self.spent(self._budget.unit) / self._budget.amount), self.steps)
+
+    def affords(self, examples: int) -> bool:
+        """Whether one more step on so many examples fits into the budget; seconds must only not have run out."""
+        if self._budget.unit is Unit.SECONDS:
+            return self.seconds < self._budget.amount
+        cost = {Unit.STEPS: 1.0, Unit.EPOCHS: examples / self._train_examples, Unit.EXAMPLES: examples}
+        # An epoch's cost is a quotient: a sum of them may exceed the budget by rounding alone.
+        return self.spent(self._budget.unit) + cost[self._budget.unit] <= self._budget.amount * (1 + 1e-12)
+
+    def step(self, examples: int) -> None:
+        """Count one optimizer step on so many examples."""
+        self._counts["steps"] += 1
+        self._counts["examples"] += examples
+
+    @contextmanager
+    def running(self, device: torch.device) -> Iterator[None]:
+        """Let the clock run and passes count; waits for the device at both ends."""
+        _synchronize(device)
+        self._started = self._clock()
+        try:
+            yield
+        finally:
+            _synchronize(device)
+            self._seconds, self._started = self.seconds, None
+
+    @contextmanager
+    def watching(self, vae: VAE) -> Iterator[None]:
+        """Count the passes of this model's networks."""
+        handles = [vae.decoder.register_forward_hook(self._saw_decoder)]
+        if vae.encoder is not None:
+            handles.append(vae.encoder.register_forward_hook(self._saw_encoder))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _count(self, name: str, amount: int) -> None:
+        if self._started is not None:
+            self._counts[name] += amount
+
+    def _saw_encoder(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        del module, inputs
+        self._count("encoder_evaluations", len(output))
+
+    def _saw_decoder(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        del module
+        self._count("decoder_evaluations", output.numel())
+        z = inputs[1]
+        # A gradient, and the Hessian-vector product taken through it later, each reach z once.
+        reached = z if z.requires_grad else output
+        if reached.requires_grad:
+            reached.register_hook(lambda _: self._count("decoder_gradients", output.numel()))
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def check_affordable(budget: Budget, batch_size: int, train_examples: int) -> None:
+    """Raise UsageError if the budget is smaller than one step."""
+    if not Meter(budget, train_examples).affords(min(batch_size, train_examples)):
+        raise UsageError(f"budget '{budget}' is smaller than one step ({min(batch_size, train_examples)} examples)")

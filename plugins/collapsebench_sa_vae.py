@@ -1,0 +1,288 @@
+"""Stochastic variational inference: SA-VAE, and what it is compared with (VAE+SVI, SVI alone)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from collapsebench import Component, Inference, Method, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor, nn
+
+    from collapsebench.distributions import DiagonalGaussian
+    from collapsebench.seeding import Noise
+    from collapsebench.vae import VAE, Objective, Terms
+
+KIM = "Kim, Wiseman, Miller, Sontag, Rush, Semi-Amortized Variational Autoencoders, ICML 2018"
+
+
+class StepSize(StrEnum):
+    """What one SVI step follows."""
+
+    BATCH_MEAN = "batch-mean"
+    """The gradient of the batch mean, as released: the step of one example shrinks with the batch size."""
+    PER_EXAMPLE = "per-example"
+    """Each example's own gradient: independent of the batch size."""
+
+
+class Clip(StrEnum):
+    """What is done to gradients inside of the inner loop."""
+
+    NONE = "none"
+    AS_RELEASED = "as-released"
+    """Norms over whole tensors as in the released code, which destroys the second-order information."""
+
+
+class HVP(StrEnum):
+    """How Hessian-vector products are computed."""
+
+    EXACT = "exact"
+    FINITE_DIFFERENCE = "finite-difference"
+
+
+class EncoderLoss(StrEnum):
+    """What trains an encoder that is not differentiated through."""
+
+    ELBO = "elbo"
+    KL = "kl"
+
+
+class _Inner(NamedTuple):
+    """One inner step: where it started, with which noise, and the gradients it used."""
+
+    posterior: DiagonalGaussian
+    noise: Noise
+    gradient: Tensor  # (2, B, D), clipped
+    decoder: tuple[Tensor, ...]  # by the decoder's parameters, never clipped
+
+
+class SVI(Method, Inference):
+    r"""K momentum steps on the variational parameters \(\lambda = (\mu, \ell)\) of each example.
+
+    \(v_{k+1} = \gamma v_k - \nabla L_k(\lambda_k)\), \(\lambda_{k+1} = \lambda_k + \alpha v_{k+1}\), \(v_0 = 0\), where \(L_k\)
+    is the training objective with one fresh sample of z, or the plain negative ELBO in evaluation (Kim et al. 2018,
+    Algorithm 1). Without an encoder the start is \(\lambda_0 = 0\), and only the decoder is trained.
+    """
+
+    name: ClassVar[str] = "svi"
+    citation: ClassVar[str] = "Hoffman, Blei, Wang, Paisley, Stochastic Variational Inference, JMLR 2013"
+    uses_encoder: ClassVar[bool] = False
+
+    steps: NonNegativeInt = Field(10, description="number K of SVI steps, in training and in evaluation")
+    learning_rate: PositiveFloat = Field(1.0, description="step size of the means (and of the log-variances)")
+    learning_rate_logvar: PositiveFloat | None = Field(None, description="step size of the log-variances, if another")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="momentum of the steps")
+    step_size: StepSize = Field(
+        StepSize.BATCH_MEAN, description="batch-mean: follow the gradient of the batch mean, as released; per-example"
+    )
+    clip: Clip = Field(Clip.NONE, description="none, or as-released: norms over whole tensors, batch included")
+    clip_norm: PositiveFloat = Field(5.0, description="the norm of clip=as-released")
+
+    @hookimpl
+    def inference(self) -> Inference:
+        """The method is itself the strategy."""
+        return self
+
+    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
+        """The posterior after K steps on the plain ELBO."""
+        from collapsebench.vae import Objective
+
+        return self._refine(vae, x, vae.encode(x).detach(), Objective(noise, training=False))
+
+    def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
+        """The decoder's gradient at the refined posterior, which is held fixed."""
+        return self._decoder_gradients(vae, x, self._refine(vae, x, vae.encode(x).detach(), objective), objective)
+
+    def _decoder_gradients(self, vae: VAE, x: Tensor, refined: DiagonalGaussian, objective: Objective) -> Terms:
+        return objective(vae, x, refined, objective.noise.child("final")).backward()
+
+    def _refine(self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective) -> DiagonalGaussian:
+        """λ_K, cut from the graph."""
+        posterior, velocity = start, _still(start)
+        for noise in self._noises(objective):
+            gradient = self._clipped(objective.gradient(vae, x, posterior, noise).posterior)
+            posterior, velocity = self._advance(posterior, velocity, gradient)
+        return posterior
+
+    def _noises(self, objective: Objective) -> Iterable[Noise]:
+        return (objective.noise.child("svi", step) for step in range(self.steps))
+
+    def _advance(
+        self, posterior: DiagonalGaussian, velocity: Tensor, gradient: Tensor
+    ) -> tuple[DiagonalGaussian, Tensor]:
+        velocity = self.momentum * velocity - gradient
+        return _moved(posterior, self._rate(velocity) * velocity), velocity
+
+    def _rate(self, like: Tensor) -> Tensor:
+        """α for means and log-variances, (2, 1, 1)."""
+        logvar = self.learning_rate if self.learning_rate_logvar is None else self.learning_rate_logvar
+        examples = like.shape[1] if self.step_size is StepSize.PER_EXAMPLE else 1
+        return like.new_tensor([self.learning_rate * examples, logvar * examples])[:, None, None]
+
+    def _clipped(self, gradient: Tensor) -> Tensor:
+        """Means and log-variances apart, each by the norm of its whole (B, D) tensor."""
+        if self.clip is Clip.NONE:
+            return gradient
+        return gradient * self._factor(gradient.flatten(1).norm(dim=1))[:, None, None]
+
+    def _factor(self, norm: Tensor) -> Tensor:
+        """What a gradient of this norm is multiplied with."""
+        if self.clip is Clip.NONE:
+            return norm.new_ones(norm.shape)
+        return (self.clip_norm / (norm + 1e-6)).clamp(max=1)
+
+
+class VAESVI(SVI):
+    r"""SVI from the encoder's output, without differentiating through it (VAE+SVI; Kim et al. 2018, section 5).
+
+    The decoder follows the objective at the refined posterior. The encoder follows its own negative ELBO (`elbo`), or
+    \(KL(q_0 \| q_K)\) with the refined side held fixed (`kl`, VAE+SVI+KL).
+    """
+
+    name: ClassVar[str] = "vae-svi"
+    citation: ClassVar[str] = KIM
+    uses_encoder: ClassVar[bool] = True
+
+    encoder_loss: EncoderLoss = Field(
+        EncoderLoss.ELBO, description="what trains the encoder: elbo, its own ELBO; kl, the KL to the refined posterior"
+    )
+
+    def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
+        """Both gradients; the terms are those at the refined posterior."""
+        from torch import autograd
+
+        start = vae.encode(x)
+        refined = self._refine(vae, x, start.detach(), objective)
+        terms = self._decoder_gradients(vae, x, refined, objective)
+        if self.encoder_loss is EncoderLoss.KL:
+            divergence = start.kl(refined).sum(-1).mean()
+            autograd.backward(divergence)
+        else:
+            initial = objective.gradient(vae, x, start.detach(), objective.noise.child("initial"))
+            autograd.backward(start.parameters, initial.posterior)
+        return terms
+
+
+class SAVAE(SVI):
+    r"""SVI from the encoder's output, trained by differentiating through its K steps (Kim et al. 2018).
+
+    `hvp=exact` keeps the K steps in one graph (double backward). `hvp=finite-difference` is Algorithm 2 of the paper:
+    \(H u \approx [\nabla L(\lambda + \epsilon u) - \nabla L(\lambda)]/\epsilon\), with the noise of the step. The ELBO
+    at \(\lambda_0\) is no part of the objective.
+    """
+
+    name: ClassVar[str] = "sa-vae"
+    citation: ClassVar[str] = KIM
+    uses_encoder: ClassVar[bool] = True
+
+    hvp: HVP = Field(HVP.EXACT, description="Hessian-vector products: exact by double backward, or finite-difference")
+    epsilon: PositiveFloat = Field(
+        1e-3, description="step of the finite difference; 1e-5, as released, is below what float32 resolves"
+    )
+
+    @model_validator(mode="after")
+    def _clip_needs_differences(self) -> Self:
+        if self.clip is Clip.AS_RELEASED and self.hvp is HVP.EXACT:
+            raise ValueError("clip=as-released clips finite differences: it needs hvp=finite-difference")
+        return self
+
+    def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
+        """Gradients of the objective at the refined posterior, through all K steps."""
+        from torch import autograd
+
+        if self.hvp is HVP.EXACT:
+            return self._through_graph(vae, x, objective)
+        start = vae.encode(x)
+        terms, adjoint = self.finite_difference(vae, x, start.detach(), objective, tuple(vae.decoder.parameters()))
+        autograd.backward(start.parameters, adjoint)
+        return terms
+
+    def _through_graph(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
+        posterior = vae.encode(x)
+        velocity = _still(posterior)
+        for noise in self._noises(objective):
+            gradient = objective.gradient(vae, x, posterior, noise, create_graph=True).posterior
+            posterior, velocity = self._advance(posterior, velocity, gradient)
+        return objective(vae, x, posterior, objective.noise.child("final")).backward()
+
+    def finite_difference(
+        self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective, decoder: tuple[nn.Parameter, ...]
+    ) -> tuple[Terms, Tensor]:
+        """Terms at the refined posterior, and the adjoint of the start (2, B, D).
+
+        Leaves gradients in the decoder's parameters; `decoder` are those that the correction of the steps covers.
+        """
+        tape: list[_Inner] = []
+        posterior, velocity = start, _still(start)
+        for noise in self._noises(objective):
+            found = objective.gradient(vae, x, posterior, noise, parameters=decoder)
+            step = _Inner(posterior, noise, self._clipped(found.posterior), found.parameters)
+            posterior, velocity = self._advance(posterior, velocity, step.gradient)
+            tape.append(step)
+        refined = _leaf(posterior)
+        terms = objective(vae, x, refined, objective.noise.child("final")).backward()
+        adjoint, backward_velocity = _gradient_of(refined), _still(start)
+        for step in reversed(tape):
+            backward_velocity = backward_velocity + self._rate(adjoint) * adjoint
+            adjoint = self._adjoint(vae, x, objective, step, _Seed(adjoint, backward_velocity, decoder))
+            backward_velocity = self.momentum * backward_velocity
+        return terms, adjoint
+
+    def _adjoint(self, vae: VAE, x: Tensor, objective: Objective, step: _Inner, seed: _Seed) -> Tensor:
+        """The adjoint before one step; adds the step's correction to the decoder's gradients."""
+        moved = _moved(step.posterior, self.epsilon * seed.velocity)
+        found = objective.gradient(vae, x, moved, step.noise, parameters=seed.decoder)
+        factor = self._factor(_joint_norm((found.posterior, *found.parameters)))
+        quotients = [(f * factor - g) / self.epsilon for f, g in zip(found.parameters, step.decoder, strict=True)]
+        shrink = self._factor(_joint_norm(quotients))
+        for parameter, quotient in zip(seed.decoder, quotients, strict=True):
+            correction = quotient * -shrink
+            parameter.grad = correction if parameter.grad is None else parameter.grad + correction
+        adjoint = seed.adjoint - (found.posterior * factor - step.gradient) / self.epsilon
+        return adjoint * self._factor(adjoint.norm())
+
+
+class _Seed(NamedTuple):
+    """What the backward pass brings to one inner step."""
+
+    adjoint: Tensor  # (2, B, D)
+    velocity: Tensor  # (2, B, D), the direction u of the Hessian-vector product
+    decoder: tuple[nn.Parameter, ...]
+
+
+def _still(start: DiagonalGaussian) -> Tensor:
+    """v_0 = 0, (2, B, D)."""
+    return start.mean.new_zeros(2, *start.mean.shape)
+
+
+def _moved(posterior: DiagonalGaussian, step: Tensor) -> DiagonalGaussian:
+    return type(posterior).of(posterior.parameters + step)
+
+
+def _leaf(posterior: DiagonalGaussian) -> DiagonalGaussian:
+    """The same values, as leaves that gradients are left in."""
+    return type(posterior)(posterior.mean.detach().requires_grad_(), posterior.logvar.detach().requires_grad_())
+
+
+def _gradient_of(leaf: DiagonalGaussian) -> Tensor:
+    """The gradients left in `_leaf`'s tensors, (2, B, D)."""
+    if leaf.mean.grad is None or leaf.logvar.grad is None:
+        return _still(leaf)
+    return type(leaf)(leaf.mean.grad, leaf.logvar.grad).parameters
+
+
+def _joint_norm(tensors: Iterable[Tensor]) -> Tensor:
+    """The L2 norm of all entries together, a scalar."""
+    first, *others = (tensor.square().sum() for tensor in tensors)
+    return sum(others, start=first).sqrt()
+
+
+@hookimpl
+def collapsebench_components() -> list[type[Component]]:
+    """The three uses of SVI."""
+    return [SVI, VAESVI, SAVAE]
