@@ -6,15 +6,13 @@ Symbols: B examples, D latent units, S samples. \(\mu\) mean, \(\sigma^2 = e^{\e
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -75,6 +73,7 @@ def concatenate(parts: Iterable[DiagonalGaussian]) -> DiagonalGaussian:
     return DiagonalGaussian(torch.cat(mean), torch.cat(logvar))
 
 
+@runtime_checkable
 class PriorDistribution(Protocol):
     """p(z), as far as the objective and the metrics need it."""
 

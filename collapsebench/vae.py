@@ -5,24 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import pluggy
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from collapsebench.components import Connect, Site, SiteKind
+from collapsebench.components import Connect, Decoder, Encoder, Initialization, Posterior, Prior, Site, SiteKind
 from collapsebench.distributions import DiagonalGaussian, PriorDistribution, StandardNormal
 from collapsebench.errors import PluginError
-from collapsebench.seeding import derive
-
-if TYPE_CHECKING:
-    import pluggy
-
-    from collapsebench.components import Decoder, Encoder, Initialization, Posterior, Prior
-    from collapsebench.examples import DataSpec
-    from collapsebench.hookspecs import Progress
-    from collapsebench.seeding import Noise
+from collapsebench.examples import DataSpec
+from collapsebench.hookspecs import Progress
+from collapsebench.seeding import Noise, derive
 
 
 class VAE(nn.Module):
