@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from collapsebench.components import Connect, Decoder, Encoder, Initialization, Posterior, Prior, Site, SiteKind
+from collapsebench.catalog import prior_of
+from collapsebench.components import Connect, Decoder, Encoder, Initialization, Posterior, Site, SiteKind
 from collapsebench.distributions import DiagonalGaussian, PriorDistribution, StandardNormal
 from collapsebench.errors import PluginError
 from collapsebench.examples import DataSpec
@@ -160,10 +161,8 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        prior_component: Prior | None = hooks.prior(latent_dim=architecture.latent_dim)
-        prior: PriorDistribution = StandardNormal(architecture.latent_dim)
-        if prior_component is not None:
-            prior = prior_component.build()
+        component = prior_of(hooks, architecture.latent_dim)
+        prior = StandardNormal(architecture.latent_dim) if component is None else component.build()
         vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), prior)
         initialize(vae, architecture.initialization, seed)
     return vae

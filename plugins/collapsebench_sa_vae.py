@@ -64,9 +64,10 @@ class _Inner(NamedTuple):
 class SVI(Method, Inference):
     r"""K momentum steps on the variational parameters \(\lambda = (\mu, \ell)\) of each example.
 
-    \(v_{k+1} = \gamma v_k - \nabla L_k(\lambda_k)\), \(\lambda_{k+1} = \lambda_k + \alpha v_{k+1}\), \(v_0 = 0\), where \(L_k\)
-    is the training objective with one fresh sample of z, or the plain negative ELBO in evaluation (Kim et al. 2018,
-    Algorithm 1). Without an encoder the start is \(\lambda_0 = 0\), and only the decoder is trained.
+    \(v_{k+1} = \gamma v_k - \nabla L_k(\lambda_k)\), \(\lambda_{k+1} = \lambda_k + \alpha v_{k+1}\), \(v_0 = 0\).
+
+    \(L_k\) is the training objective with one fresh sample of z, or the plain negative ELBO in evaluation (Kim et al.
+    2018, Algorithm 1). Without an encoder the start is \(\lambda_0 = 0\), and only the decoder is trained.
     """
 
     name: ClassVar[str] = "svi"

@@ -1,0 +1,142 @@
+"""From what a user writes to RunSpecs: every name and value is checked before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from collapsebench.budget import check_affordable
+from collapsebench.catalog import Catalog, describe
+from collapsebench.components import Dataset, Decoder, Encoder, Initialization, Metric, Posterior
+from collapsebench.errors import UsageError, unknown
+from collapsebench.examples import Splits
+from collapsebench.registry import dataset_facts
+from collapsebench.spec import BASELINE, Choice, Contender, Protocol, RunSpec, Setting, Track
+from collapsebench.syntax import Value, parse_setting
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run command asks for, as written."""
+
+    methods: tuple[str, ...]
+    dataset: str
+    track: str = "quick"
+    budget: str | None = None
+    seeds: tuple[int, ...] = (1,)
+    settings: tuple[str, ...] = ()
+    baseline: bool = True
+
+
+class Plan(NamedTuple):
+    """The runs of a request, seed by seed so that what is finished is paired, and the data that they share."""
+
+    specs: tuple[RunSpec, ...]
+    splits: Splits
+
+
+def plan(request: Request, catalog: Catalog, folder: Path) -> Plan:
+    """Resolve a request. Raises UsageError or DataError in one line; nothing is started."""
+    seeds = _distinct("seed", request.seeds)
+    contenders = _contenders(request, catalog)
+    track, overrides = _track(request, catalog)
+    component, dataset = catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))
+    setting = _resolved(track.setting, catalog)
+    splits = component.load(folder)
+    check_affordable(track.budget, setting.batch_size, len(splits.train))
+    protocol = Protocol(
+        dataset=dataset,
+        splits=splits.hashes(),
+        track=request.track,
+        setting=setting,
+        budget=track.budget,
+        overrides=overrides,
+    )
+    specs = (RunSpec(contender=contender, protocol=protocol, seed=seed) for seed in seeds for contender in contenders)
+    return Plan(tuple(specs), splits)
+
+
+def _distinct(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{what} '{twice}' is given twice")
+    return values
+
+
+def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
+    written = [text for text in request.methods if text.strip() != BASELINE]
+    if len(written) < len(request.methods) or request.baseline:
+        written = [BASELINE, *written]
+    contenders = [catalog.contender(text)[0] for text in written]
+    _distinct("contender", tuple(contender.label for contender in contenders))
+    if not contenders:
+        raise UsageError("nothing to run: give --method, or leave out --no-baseline")
+    return contenders
+
+
+def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, Value]]:
+    """The track with its overrides applied, and those that change something."""
+    component = catalog.entry("dataset", request.dataset).component
+    facts_file = component.facts if issubclass(component, Dataset) else None
+    tracks = dataset_facts(facts_file or request.dataset).tracks
+    if request.track not in tracks:
+        raise UsageError(f"dataset '{request.dataset}': {unknown('track', request.track, tracks)}")
+    table = tracks[request.track]
+    overrides = _distinct_keys(parse_setting(text) for text in request.settings)
+    changed = {path: value for path, value in overrides.items() if _lookup(table, path) != value}
+    for path, value in changed.items():
+        table = _with(table, path.split("."), value)
+    if request.budget is not None:
+        table = {**table, "budget": request.budget}
+    try:
+        return Track.model_validate(table), changed
+    except ValidationError as error:
+        raise UsageError(
+            f"dataset '{request.dataset}', track '{request.track}': {describe(error, Track).replace('setting.', '')}"
+        ) from None
+
+
+def _distinct_keys(pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    written = list(pairs)
+    _distinct("setting", tuple(key for key, _ in written))
+    return dict(written)
+
+
+_MISSING = object()
+
+
+def _lookup(table: Mapping[str, Any], path: str) -> object:
+    """The value at a dotted path, or a value equal to nothing."""
+    found: object = table
+    for key in path.split("."):
+        found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
+    return found
+
+
+def _with(table: Mapping[str, Any], path: list[str], value: Value) -> dict[str, Any]:
+    """A copy of nested tables with one value replaced."""
+    head, *rest = path
+    if not rest:
+        return {**table, head: value}
+    inner = table.get(head, {})
+    if not isinstance(inner, Mapping):
+        raise UsageError(f"setting '{head}' is a value, it has no '{'.'.join(rest)}'")
+    return {**table, head: _with(inner, rest, value)}
+
+
+def _resolved(setting: Setting, catalog: Catalog) -> Setting:
+    """The setting with every component's version and defaults filled in."""
+    metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in setting.evaluation.metrics)
+    return setting.model_copy(
+        update={
+            "encoder": catalog.resolve(Encoder, setting.encoder)[1],
+            "posterior": catalog.resolve(Posterior, setting.posterior)[1],
+            "decoder": catalog.resolve(Decoder, setting.decoder)[1],
+            "initialization": catalog.resolve(Initialization, setting.initialization)[1],
+            "evaluation": setting.evaluation.model_copy(update={"metrics": metrics}),
+        }
+    )
