@@ -49,6 +49,8 @@ class _Reader:
         return UsageError(f"cannot read '{self.text}': expected {expected}, got '{rest}'")
 
     def peek(self, char: str) -> bool:
+        """Whether this comes next; spaces between tokens mean nothing."""
+        self.at += len(self.text[self.at :]) - len(self.text[self.at :].lstrip())
         return self.text.startswith(char, self.at)
 
     def take(self, char: str) -> bool:
@@ -61,6 +63,7 @@ class _Reader:
             raise self.fail(f"'{char}'")
 
     def match(self, pattern: re.Pattern[str], expected: str) -> str:
+        self.peek("")
         found = pattern.match(self.text, self.at)
         if found is None:
             raise self.fail(expected)
@@ -68,6 +71,7 @@ class _Reader:
         return found.group()
 
     def end(self) -> None:
+        self.peek("")
         if self.at < len(self.text):
             raise self.fail("the end")
 

@@ -1,0 +1,53 @@
+"""Diagonal Gaussians against torch's own distributions."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.distributions import Independent, Normal, kl_divergence
+
+from collapsebench.distributions import DiagonalGaussian, StandardNormal, concatenate
+
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(0, 5), st.integers(0, 1000))
+
+
+def draw(B, D, seed):
+    generator = torch.Generator().manual_seed(seed)
+    mean, logvar = torch.randn(2, B, D, generator=generator, dtype=torch.float64)
+    return DiagonalGaussian(mean, 3 * logvar)
+
+
+def reference(q):
+    return Normal(q.mean, (0.5 * q.logvar).exp())
+
+
+@given(sizes)
+def test_density_and_divergences_equal_torchs(size):
+    S, B, D, seed = size
+    q, other = draw(B, D, seed), draw(B, D, seed + 1)
+    z = q.sample(torch.randn(S, B, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+    torch.testing.assert_close(q.log_prob(z), Independent(reference(q), 1).log_prob(z))
+    torch.testing.assert_close(q.kl(other), kl_divergence(reference(q), reference(other)))
+    prior = StandardNormal(D)
+    standard = Normal(torch.zeros(B, D, dtype=torch.float64), 1.0)
+    torch.testing.assert_close(prior.kl(q), kl_divergence(reference(q), standard))
+    torch.testing.assert_close(prior.log_prob(z), Independent(standard, 1).log_prob(z))
+
+
+def test_a_divergence_to_itself_is_zero():
+    q = draw(3, 4, 0)
+    assert q.kl(q).abs().max() < 1e-15
+
+
+def test_parameters_and_parts_go_back_together():
+    q = draw(5, 2, 3)
+    again = DiagonalGaussian.of(q.parameters)
+    assert torch.equal(again.mean, q.mean)
+    joined = concatenate([q[:2], q[2:]])
+    assert torch.equal(joined.logvar, q.logvar)
+    assert len(joined) == 5
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match=r"must both be \(B, D\)"):
+        DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 4))

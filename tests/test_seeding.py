@@ -1,0 +1,35 @@
+"""One seed per purpose."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collapsebench.seeding import Purpose, SeededNoise, derive, run_noise
+
+
+@given(st.integers(0, 2**63 - 1), st.text(max_size=5), st.text(max_size=5))
+def test_seeds_differ_by_label_and_fit_torch(seed, one, other):
+    assert 0 <= derive(seed, one) < 2**63
+    assert (derive(seed, one) == derive(seed, other)) == (one == other)
+
+
+def test_seeds_are_stable_over_releases():
+    assert derive(1, "data order", 0) == 3589797270741836493
+
+
+def test_noise_depends_on_its_purpose_alone():
+    like = torch.zeros(())
+    noise = run_noise(3, Purpose.TRAINING, 7)
+    first = noise.child("z").normal((4,), like)
+    noise.child("dropout").uniform((9,), like)
+    assert torch.equal(noise.child("z").normal((4,), like), first)
+    assert not torch.equal(noise.child("other").normal((4,), like), first)
+    assert not torch.equal(run_noise(3, Purpose.TRAINING, 8).child("z").normal((4,), like), first)
+
+
+def test_noise_takes_the_type_of_its_neighbour_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    draw = SeededNoise(1).normal((3,), torch.zeros((), dtype=torch.float64))
+    assert draw.dtype is torch.float64
+    assert torch.equal(draw, SeededNoise(1).normal((3,), torch.zeros(())).double())
+    assert torch.equal(torch.get_rng_state(), before)
