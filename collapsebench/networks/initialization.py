@@ -1,0 +1,43 @@
+"""Rules for the first values of one module's own parameters, drawn from torch's global generator.
+
+The harness seeds that generator for every module, so a value depends on the seed and the module's name alone.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from collapsebench.errors import PluginError
+
+
+@runtime_checkable
+class Resettable(Protocol):
+    """A module that can draw its own parameters anew, as every layer of the library can."""
+
+    def reset_parameters(self) -> None:
+        """Give the module's own parameters their first values."""
+
+
+def reset(module: nn.Module) -> None:
+    """The library's default. Raises PluginError for a module with parameters that it cannot reset."""
+    if isinstance(module, Resettable):
+        module.reset_parameters()
+    elif next(module.parameters(recurse=False), None) is not None:
+        raise PluginError(
+            f"{type(module).__name__} has parameters of its own and no method reset_parameters() that draws them"
+        )
+
+
+def uniform(module: nn.Module, scale: float) -> None:
+    """Every parameter from U(-scale, scale)."""
+    for parameter in module.parameters(recurse=False):
+        nn.init.uniform_(parameter, -scale, scale)
+
+
+def he_linear(module: nn.Module) -> None:
+    """Weights of affine maps from N(0, 2 / fan_in), everything else the library's default."""
+    reset(module)
+    if isinstance(module, nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

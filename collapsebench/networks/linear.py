@@ -1,0 +1,57 @@
+"""The linear-Gaussian VAE (probabilistic PCA), whose likelihood, posterior and optimum have closed forms."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from collapsebench.networks.likelihoods import gaussian
+
+if TYPE_CHECKING:
+    from collapsebench.networks import LinearDecoder
+    from collapsebench.seeding import Noise
+
+
+class Encoder(nn.Module):
+    """The example itself."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.width = dimension
+
+    def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """(B, P) -> (B, P)."""
+        return x
+
+
+class Decoder(nn.Module):
+    r"""\(p(x|z) = N(x; Wz + b, \sigma^2 I)\); without latent units \(N(b, \sigma^2 I)\)."""
+
+    def __init__(self, settings: LinearDecoder, dimension: int, latent_dim: int) -> None:
+        super().__init__()
+        self.first_log_variance = math.log(settings.variance)
+        self.loadings = nn.Linear(latent_dim, dimension, bias=False) if latent_dim else None
+        self.bias = nn.Parameter(torch.empty(dimension))
+        self.log_variance = nn.Parameter(torch.empty(())) if settings.learn_variance else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Zero for b, and the variance that was asked for."""
+        nn.init.zeros_(self.bias)
+        if self.log_variance is not None:
+            nn.init.constant_(self.log_variance, self.first_log_variance)
+
+    def forward(
+        self, x: Float[Tensor, "B P"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+    ) -> Float[Tensor, "S B"]:
+        """log p(x|z) in nats; this decoder has no dropout."""
+        del dropout
+        mean = self.bias.expand(*z.shape[:2], -1)
+        if self.loadings is not None:
+            mean = mean + self.loadings(z)
+        fixed = x.new_tensor(self.first_log_variance)
+        return gaussian(mean, fixed if self.log_variance is None else self.log_variance, x)

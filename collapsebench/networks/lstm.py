@@ -1,0 +1,93 @@
+"""LSTM encoder and language-model decoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from collapsebench.components import Site, SiteKind
+from collapsebench.networks.likelihoods import categorical
+from collapsebench.networks.sites import LatentSite
+
+if TYPE_CHECKING:
+    from collapsebench.components import Connect
+    from collapsebench.networks import LSTMDecoder, LSTMEncoder
+    from collapsebench.seeding import Noise
+
+
+class Encoder(nn.Module):
+    """The last hidden state after the whole document, from the zero state."""
+
+    def __init__(self, settings: LSTMEncoder, vocabulary: int) -> None:
+        super().__init__()
+        self.width = settings.hidden
+        self.embedding = nn.Embedding(vocabulary, settings.embedding)
+        self.lstm = nn.LSTM(settings.embedding, settings.hidden, batch_first=True)
+
+    def forward(self, x: Int[Tensor, "B T"]) -> Float[Tensor, "B F"]:
+        """(B, T) -> (B, hidden)."""
+        _, (hidden, _) = self.lstm(self.embedding(x))
+        last: Tensor = hidden[-1]
+        return last
+
+
+class Decoder(nn.Module):
+    r"""\(p(x|z) = \prod_t \mathrm{softmax}(V g_L(h_t, z) + v)_{x_t}\), with h from LSTM layers over \([e(x_{<t}), z]\).
+
+    The top layer starts from a map of z, the others from zero. Sites \(g_l\) stand after every layer: between layers,
+    and before the vocabulary. Without latent units this is the LSTM language model. Dropout masks belong to
+    examples: all samples of z of one example share them.
+    """
+
+    def __init__(self, settings: LSTMDecoder, vocabulary: int, latent_dim: int, connect: Connect) -> None:
+        super().__init__()
+        hidden = settings.hidden
+        self.dropout, self.start = settings.dropout, settings.start
+        self.embedding = nn.Embedding(vocabulary, settings.embedding)
+        self.layers, self.sites = nn.ModuleList(), nn.ModuleList()
+        width = settings.embedding + latent_dim
+        for index in range(settings.layers):
+            site = LatentSite(Site(SiteKind.SEQUENCE, index, hidden, latent_dim), connect)
+            self.layers.append(nn.LSTM(width, hidden, batch_first=True))
+            self.sites.append(site)
+            width = site.width
+        self.first = nn.Linear(latent_dim, hidden, bias=self.start == "hidden") if latent_dim else None
+        self.output = nn.Linear(width, vocabulary, bias=settings.output_bias)
+
+    def forward(
+        self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+    ) -> Float[Tensor, "S B"]:
+        """log p(x|z) in nats of all tokens after BOS, which is given; `dropout` is what masks are drawn from."""
+        return categorical(self.logits(x[:, :-1], z, dropout), x[:, 1:])
+
+    def logits(
+        self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+    ) -> Float[Tensor, "S B T V"]:
+        """Unnormalised log-probabilities of the token after each of `tokens`."""
+        samples, examples, _ = z.shape
+        length = tokens.shape[1]
+        rows = z.flatten(0, 1)  # (N, D), N = S B
+        words = self._drop(self.embedding(tokens), dropout, "embedding").expand(samples, -1, -1, -1)
+        h = torch.cat([words.flatten(0, 1), rows[:, None].expand(-1, length, -1)], -1)  # (N, T, E + D)
+        for layer, site in zip(self.layers[:-1], self.sites[:-1], strict=True):
+            h = site(layer(h)[0], rows)
+        top = self.layers[-1](h, self._first_state(rows))[0].view(samples, examples, length, -1)
+        h = self.sites[-1](self._drop(top, dropout, "hidden").flatten(0, 1), rows)
+        logits: Tensor = self.output(h)
+        return logits.view(samples, examples, length, -1)
+
+    def _first_state(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Hidden state and cell of the top layer, each (1, N, H); None is the zero state."""
+        if self.first is None:
+            return None
+        mapped: Tensor = self.first(rows)[None]
+        return (mapped, torch.zeros_like(mapped)) if self.start == "hidden" else (mapped.tanh(), mapped)
+
+    def _drop(self, h: Float[Tensor, "*S B T W"], dropout: Noise | None, label: str) -> Float[Tensor, "*S B T W"]:
+        if dropout is None or self.dropout == 0:
+            return h
+        keep = dropout.child(label).uniform(tuple(h.shape[-3:]), h) >= self.dropout
+        return h * keep / (1 - self.dropout)

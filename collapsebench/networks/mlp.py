@@ -1,0 +1,69 @@
+"""Multilayer perceptrons for images and vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from collapsebench.components import Site, SiteKind
+from collapsebench.networks.likelihoods import bernoulli
+from collapsebench.networks.sites import LatentSite
+
+if TYPE_CHECKING:
+    from collapsebench.components import Connect
+    from collapsebench.networks import MLPDecoder, MLPEncoder
+    from collapsebench.seeding import Noise
+
+
+class Encoder(nn.Module):
+    """f_l = relu(W_l f_(l-1) + b_l), from the flattened example on."""
+
+    def __init__(self, settings: MLPEncoder, size: int) -> None:
+        super().__init__()
+        self.width = settings.hidden
+        widths = [size, *[settings.hidden] * settings.layers]
+        self.layers = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
+
+    def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B F"]:
+        """(B, …) -> (B, hidden)."""
+        features = x.flatten(1)
+        for layer in self.layers:
+            features = layer(features).relu()
+        return features
+
+
+class Decoder(nn.Module):
+    r"""\(h_0 = Az + a,\; h_l = \mathrm{relu}(g_l(W_l h_{l-1} + b_l, z)),\; \pi = \mathrm{sigmoid}(V h_L + v)\).
+
+    The sites \(g_l\) leave pre-activations as they are, or add a map of z (Skip-VAE). Without latent units
+    \(h_0 = 0\), and every pixel has one probability for all images.
+    """
+
+    def __init__(self, settings: MLPDecoder, size: int, latent_dim: int, connect: Connect) -> None:
+        super().__init__()
+        width, depth = settings.hidden, settings.layers
+        self.width = width
+        self.first = nn.Linear(latent_dim, width) if latent_dim else None
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.sites = nn.ModuleList(
+            LatentSite(Site(SiteKind.VECTOR, index, width, latent_dim), connect) for index in range(depth)
+        )
+        self.output = nn.Linear(width, size)
+
+    def forward(
+        self, x: Float[Tensor, "B ..."], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+    ) -> Float[Tensor, "S B"]:
+        """log p(x|z) in nats; this decoder has no dropout."""
+        del dropout
+        return bernoulli(self.probability(z), x.flatten(1))
+
+    def probability(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P"]:
+        """The probability of a one at every pixel, before the clamp of the likelihood."""
+        rows = z.flatten(0, 1)
+        h = rows.new_zeros(len(rows), self.width) if self.first is None else self.first(rows)
+        for layer, site in zip(self.layers, self.sites, strict=True):
+            h = site(layer(h), rows).relu()
+        probability: Tensor = self.output(h).sigmoid()
+        return probability.view(*z.shape[:2], -1)

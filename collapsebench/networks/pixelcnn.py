@@ -1,0 +1,95 @@
+"""Gated PixelCNN decoder (van den Oord et al. 2016), with the masks of the released image code of Dieng et al. 2019."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from collapsebench.components import Site, SiteKind
+from collapsebench.networks.connections import ConcatenateMap
+from collapsebench.networks.likelihoods import bernoulli
+from collapsebench.networks.sites import LatentSite
+
+if TYPE_CHECKING:
+    from collapsebench.components import Connect
+    from collapsebench.networks import PixelCNNDecoder
+    from collapsebench.seeding import Noise
+
+
+def gate(x: Float[Tensor, "N C2 H W"]) -> Float[Tensor, "N C H W"]:
+    """tanh(a) sigmoid(b) for the halves a, b of the feature maps."""
+    a, b = x.chunk(2, 1)
+    return a.tanh() * b.sigmoid()
+
+
+class GatedLayer(nn.Module):
+    """One layer of the vertical stack (it sees the rows above a pixel) and of the horizontal one (the pixels before).
+
+    Kernels are cut, not masked: with padding p = k // 2 the vertical one is (p + 1) x k and its output is moved one
+    row down, the horizontal one is 1 x (p + 1). The first layer moves the horizontal output one column right, so that
+    no pixel sees itself; what moves in is zero. Later layers add a 1x1 map of their horizontal input.
+    """
+
+    def __init__(self, width: int, maps: int, kernel_size: int, *, first: bool) -> None:
+        super().__init__()
+        self.padding = kernel_size // 2
+        self.vertical = nn.Conv2d(width, 2 * maps, (self.padding + 1, kernel_size))
+        self.horizontal = nn.Conv2d(width, 2 * maps, (1, self.padding + 1))
+        self.link = nn.Conv2d(2 * maps, 2 * maps, 1)
+        self.output = nn.Conv2d(maps, maps, 1)
+        self.residual = None if first else nn.Conv2d(width, maps, 1)
+
+    def forward(
+        self, v: Float[Tensor, "N C H W"], h: Float[Tensor, "N C H W"]
+    ) -> tuple[Float[Tensor, "N K H W"], Float[Tensor, "N K H W"]]:
+        """Both stacks: (N, width, H, W) -> (N, maps, H, W)."""
+        p = self.padding
+        above = pad(self.vertical(pad(v, (p, p, p, 0))), (0, 0, 1, -1))
+        left = self.horizontal(pad(h, (p, 0)))
+        if self.residual is None:
+            return gate(above), self.output(gate(pad(left, (1, -1)) + self.link(above)))
+        return gate(above), self.output(gate(left + self.link(above))) + self.residual(h)
+
+
+class Decoder(nn.Module):
+    r"""\(p(x|z) = \prod_p p(x_p | x_{<p}, z)\) over pixels in reading order, Bernoulli each.
+
+    Both stacks start from the image and one map of z. Sites stand before every later layer, where both stacks share
+    one connection, and before the 1x1 output. Without latent units this is the plain PixelCNN.
+    """
+
+    def __init__(
+        self, settings: PixelCNNDecoder, shape: tuple[int, int, int], latent_dim: int, connect: Connect
+    ) -> None:
+        super().__init__()
+        channels, area = shape[0], shape[1:]
+        self.first = ConcatenateMap(channels, latent_dim, area) if latent_dim else None
+        self.layers, self.sites = nn.ModuleList(), nn.ModuleList()
+        width = channels if self.first is None else self.first.width
+        for index, (maps, kernel_size) in enumerate(settings.kernels):
+            self.layers.append(GatedLayer(width, maps, kernel_size, first=index == 0))
+            site = LatentSite(Site(SiteKind.FEATURE_MAP, index + 1, maps, latent_dim, area), connect)
+            self.sites.append(site)
+            width = site.width
+        self.output = nn.Conv2d(width, channels, 1)
+
+    def forward(
+        self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+    ) -> Float[Tensor, "S B"]:
+        """log p(x|z) in nats; this decoder has no dropout."""
+        del dropout
+        return bernoulli(self.probability(x, z).flatten(2), x.flatten(1))
+
+    def probability(self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B C H W"]:
+        """The probability of a one at every pixel given those before it, before the clamp of the likelihood."""
+        rows = z.flatten(0, 1)  # (N, D), N = S B
+        image = x.expand(len(z), *x.shape)
+        v = h = image.flatten(0, 1) if self.first is None else self.first(image.flatten(0, 1), rows)
+        v, h = self.layers[0](v, h)
+        for layer, site in zip(self.layers[1:], self.sites[:-1], strict=True):
+            v, h = layer(site(v, rows), site(h, rows))
+        probability: Tensor = self.output(self.sites[-1](h, rows)).sigmoid()
+        return probability.view(image.shape)

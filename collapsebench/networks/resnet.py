@@ -1,0 +1,48 @@
+"""Residual convolutional encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collapsebench.networks import ResNetEncoder
+
+
+class Block(nn.Module):
+    """relu(x' + BN(conv(relu(BN(conv(x)))))) with 3x3 kernels; x' is x, through a 1x1 kernel if the maps change."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, channels, 3, padding=1)
+        self.first_norm = nn.BatchNorm2d(channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second_norm = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Identity() if width == channels else nn.Conv2d(width, channels, 1)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K H W"]:
+        """(B, width, H, W) -> (B, channels, H, W)."""
+        residual = self.second_norm(self.second(self.first_norm(self.first(x)).relu()))
+        activated: Tensor = (self.shortcut(x) + residual).relu()
+        return activated
+
+
+class Encoder(nn.Module):
+    """Stages of one residual block and a 2x2 convolution of stride 2, then flattened maps."""
+
+    def __init__(self, settings: ResNetEncoder, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        width, height, breadth = shape
+        self.stages = nn.ModuleList()
+        for channels in settings.channels:
+            self.stages.append(nn.Sequential(Block(width, channels), nn.Conv2d(channels, channels, 2, stride=2)))
+            width, height, breadth = channels, height // 2, breadth // 2
+        self.width = width * height * breadth
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
+        """(B, C, H, W) -> (B, F), feature map by feature map."""
+        for stage in self.stages:
+            x = stage(x)
+        return x.flatten(1)
