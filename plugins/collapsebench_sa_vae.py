@@ -93,17 +93,17 @@ class SVI(Method, Inference):
         """The posterior after K steps on the plain ELBO."""
         from collapsebench.vae import Objective
 
-        return self._refine(vae, x, vae.encode(x).detach(), Objective(noise, training=False))
+        return self.refine(vae, x, vae.encode(x).detach(), Objective(noise, training=False))
 
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
         """The decoder's gradient at the refined posterior, which is held fixed."""
-        return self._decoder_gradients(vae, x, self._refine(vae, x, vae.encode(x).detach(), objective), objective)
+        return self._decoder_gradients(vae, x, self.refine(vae, x, vae.encode(x).detach(), objective), objective)
 
     def _decoder_gradients(self, vae: VAE, x: Tensor, refined: DiagonalGaussian, objective: Objective) -> Terms:
         return objective(vae, x, refined, objective.noise.child("final")).backward()
 
-    def _refine(self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective) -> DiagonalGaussian:
-        """λ_K, cut from the graph."""
+    def refine(self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective) -> DiagonalGaussian:
+        """λ_K after K steps on the objective, cut from the graph."""
         posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
             gradient = self._clipped(objective.gradient(vae, x, posterior, noise).posterior)
@@ -158,7 +158,7 @@ class VAESVI(SVI):
         from torch import autograd
 
         start = vae.encode(x)
-        refined = self._refine(vae, x, start.detach(), objective)
+        refined = self.refine(vae, x, start.detach(), objective)
         terms = self._decoder_gradients(vae, x, refined, objective)
         if self.encoder_loss is EncoderLoss.KL:
             divergence = start.kl(refined).sum(-1).mean()
@@ -196,16 +196,16 @@ class SAVAE(SVI):
         """Gradients of the objective at the refined posterior, through all K steps."""
         from torch import autograd
 
-        if self.hvp is HVP.EXACT:
-            return self._through_graph(vae, x, objective)
         start = vae.encode(x)
+        if self.hvp is HVP.EXACT:
+            return self.exact(vae, x, start, objective)
         terms, adjoint = self.finite_difference(vae, x, start.detach(), objective, tuple(vae.decoder.parameters()))
         autograd.backward(start.parameters, adjoint)
         return terms
 
-    def _through_graph(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
-        posterior = vae.encode(x)
-        velocity = _still(posterior)
+    def exact(self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective) -> Terms:
+        """Backward through the graph of all steps, into the decoder and whatever computed the start."""
+        posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
             gradient = objective.gradient(vae, x, posterior, noise, create_graph=True).posterior
             posterior, velocity = self._advance(posterior, velocity, gradient)

@@ -1,0 +1,181 @@
+"""Discovery: what is found, where it comes from, and every way in which a plugin can be wrong."""
+
+from importlib import metadata
+from textwrap import dedent
+
+import pytest
+
+from collapsebench import catalog
+from collapsebench.errors import PluginError, UsageError
+
+GOOD = """
+from typing import ClassVar
+from pydantic import Field, PositiveFloat
+from collapsebench import Method, hookimpl
+
+class BetaVAE(Method):
+    "Constant KL weight (Higgins et al., 2017)."
+    name: ClassVar[str] = "beta-vae"
+    beta: PositiveFloat = Field(4.0, description="weight of the KL term")
+
+    @hookimpl
+    def kl_weight(self):
+        return self.beta
+
+@hookimpl
+def collapsebench_components():
+    return [BetaVAE]
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    def write(source=GOOD, name="mine.py"):
+        path = tmp_path / name
+        path.write_text(dedent(source))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def installed():
+    return catalog.load()
+
+
+def test_shipped_methods_come_through_entry_points(installed):
+    assert {"skip", "kl-annealing", "sa-vae", "svi", "vae-svi", "no-latent"} <= set(installed.names("method"))
+    entry = installed.entry("method", "skip")
+    assert entry.plugin == "skip"
+    assert entry.version == metadata.version("collapsebench")
+    assert entry.origin.endswith("collapsebench_skip.py")
+    assert entry.hooks == ["connect_latent"]
+    assert installed.failed == ()
+
+
+def test_built_ins_enter_through_the_same_hook(installed):
+    assert {"lstm", "pixelcnn", "mlp", "linear"} <= set(installed.names("decoder"))
+    assert "amortized" in installed.names("inference")
+    assert "in-process" in installed.names("executor")
+
+
+def test_a_file_is_a_plugin(plugin):
+    found = catalog.load([plugin()])
+    assert found.entry("method", "beta-vae").origin.endswith("mine.py")
+    contender, (method,) = found.contender("beta-vae[beta=2]")
+    assert contender.label == "beta-vae[beta=2.0]"
+    assert catalog.compose([method]).kl_weight(progress=None) == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("kl_weight(self)", "kl_wait(self)"), "unknown hook 'kl_wait'. Did you mean 'kl_weight'?"),
+        (("kl_weight(self)", "kl_weight(self, epoch)"), "asks for epoch, but the hook gives progress"),
+        (("def collapsebench_components", "def collapsebench_component"), "unknown hook 'collapsebench_component'"),
+        (("@hookimpl\ndef coll", "def coll"), "has no hook collapsebench_components"),
+        (("return [BetaVAE]", "return [BetaVAE, int]"), "int must be a complete subclass of one of Dataset"),
+        (("return [BetaVAE]", "return [BetaVAE()]"), "must be a complete subclass of one of"),
+        (('"beta-vae"', '"Beta VAE"'), "needs a class variable `name` of small letters"),
+        (('"beta-vae"', '"vae"'), "needs a class variable `name`"),
+        ((', description="weight of the KL term"', ""), "must describe its field 'beta'"),
+        (('"beta-vae"', '"skip"'), "method 'skip' is registered twice: by plugin 'skip'"),
+        (("from typing", "import nothing_of_this_name\nfrom typing"), "No module named 'nothing_of_this_name'"),
+        (("from typing", "1 / 0\nfrom typing"), "ZeroDivisionError: division by zero"),
+        (("class BetaVAE(Method)", "class BetaVAE(Method"), "SyntaxError"),
+    ],
+)
+def test_a_broken_file_is_one_line_that_names_the_mistake(plugin, change, expected):
+    source = GOOD.replace(*change)
+    assert source != GOOD
+    with pytest.raises(PluginError) as caught:
+        catalog.load([plugin(source)])
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        catalog.load([tmp_path / "none.py"])
+
+
+class Point:
+    """An entry point as importlib.metadata gives it."""
+
+    def __init__(self, name, load):
+        self.name, self.load, self.value, self.dist = name, load, f"package_{name}", None
+
+
+def test_an_installed_plugin_that_fails_fails_only_the_runs_that_name_it(monkeypatch):
+    def broken():
+        raise ImportError("libfoo is missing\nsecond line")
+
+    real = metadata.entry_points(group="collapsebench")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [*real, Point("foo", broken)])
+    found = catalog.load()
+    assert found.contender("skip")[0].label == "skip"
+    assert found.failed == (catalog.FailedPlugin("foo", "package_foo", "ImportError: libfoo is missing second line"),)
+    with pytest.raises(UsageError, match="unknown method 'foo'.*plugin 'foo' failed: ImportError: libfoo is missing"):
+        found.contender("foo")
+
+
+def test_the_environment_limits_which_plugins_are_loaded(monkeypatch):
+    monkeypatch.setenv(catalog.PLUGINS_VARIABLE, "skip")
+    assert catalog.load().names("method") == ["skip"]
+    monkeypatch.setenv(catalog.PLUGINS_VARIABLE, "")
+    assert catalog.load().names("method") == []
+    monkeypatch.setenv(catalog.PLUGINS_VARIABLE, "skipp")
+    with pytest.raises(UsageError, match="Did you mean 'skip'"):
+        catalog.load()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("skp", "unknown method 'skp'. Did you mean 'skip'? Known: "),
+        ("sa-vae[stepz=3]", "method 'sa-vae': unknown parameter 'stepz'. Did you mean 'steps'?"),
+        ("sa-vae[steps=many]", "method 'sa-vae': steps: Input should be a valid integer"),
+        ("sa-vae[steps=-1]", "steps: Input should be greater than or equal to 0, got -1"),
+        ("sa-vae[hvp=magic]", "hvp: Input should be 'exact' or 'finite-difference', got 'magic'"),
+        ("sa-vae[clip=as-released]", "it needs hvp=finite-difference"),
+        ("skip+no-latent", "methods 'no-latent' and 'skip' both give connect_latent"),
+        ("sa-vae+svi", "methods 'svi' and 'sa-vae' both give inference"),
+        ("skip+skip", "method 'skip' is named twice in one contender"),
+        ("vae+skip", "'vae' is the baseline without any method"),
+        ("vae[x=1]", "'vae' is the baseline without any method"),
+    ],
+)
+def test_bad_contenders_are_one_clear_line(installed, text, expected):
+    with pytest.raises(UsageError) as caught:
+        installed.contender(text)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_contenders_are_printed_canonically(installed):
+    contender, _ = installed.contender("skip + sa-vae[steps=20, momentum=0.5, hvp=exact]")
+    assert contender.label == "skip+sa-vae[steps=20]"
+    assert [method.name for method in contender.methods] == ["skip", "sa-vae"]
+    again, _ = installed.contender(contender.label)
+    assert again == contender
+    assert installed.contender("vae")[0].label == "vae"
+
+
+def test_defaults_are_filled_into_the_identity(installed):
+    written = installed.contender("sa-vae[steps=10,learning_rate=1]")[0]
+    plain = installed.contender("sa-vae")[0]
+    assert written.methods[0].params == plain.methods[0].params
+    assert plain.methods[0].params["steps"] == 10
+
+
+def test_a_catalogue_is_a_value(plugin):
+    path = plugin()
+    assert "beta-vae" in catalog.load([path]).names("method")
+    assert "beta-vae" not in catalog.load().names("method")
+
+
+def test_hooks_must_return_their_kind(plugin):
+    source = GOOD.replace("def kl_weight(self):\n        return self.beta", "def inference(self):\n        return 3")
+    _, methods = catalog.load([plugin(source)]).contender("beta-vae")
+    with pytest.raises(PluginError, match="hook inference must return an instance of Inference, got int"):
+        catalog.inference_of(catalog.compose(methods), None)
