@@ -115,7 +115,7 @@ def test_an_installed_plugin_that_fails_fails_only_the_runs_that_name_it(monkeyp
     found = catalog.load()
     assert found.contender("skip")[0].label == "skip"
     assert found.failed == (catalog.FailedPlugin("foo", "package_foo", "ImportError: libfoo is missing second line"),)
-    with pytest.raises(UsageError, match="unknown method 'foo'.*plugin 'foo' failed: ImportError: libfoo is missing"):
+    with pytest.raises(UsageError, match=r"unknown method 'foo'.*plugin 'foo' failed: ImportError: libfoo is missing"):
         found.contender("foo")
 
 

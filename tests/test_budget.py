@@ -1,0 +1,121 @@
+"""The meter counts what was computed, by whomever, and nothing else."""
+
+import contextlib
+
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collapsebench.budget import Meter, check_affordable
+from collapsebench.errors import UsageError
+from collapsebench.inference import Amortized
+from collapsebench.seeding import SeededNoise
+from collapsebench.spec import Budget, Unit
+from collapsebench.vae import Objective
+from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI
+
+CPU = torch.device("cpu")
+B, K = 3, 4
+
+
+def counted(method, family="lstm"):
+    """The counters of one training step."""
+    model, x = tiny.vae(family, [] if isinstance(method, Amortized) else [method]), tiny.examples(family, B)
+    meter = Meter(Budget.parse("1epochs"), 2 * B)
+    with meter.watching(model), meter.running(CPU):
+        method.gradients(model, x, Objective(SeededNoise(0)))
+        meter.step(B)
+    return meter.counters()
+
+
+@pytest.mark.parametrize(
+    ("method", "encoder", "decoder", "gradients"),
+    [
+        (Amortized(), 1, 1, 1),
+        (SVI(steps=K), 0, K + 1, K + 1),
+        (VAESVI(steps=K), 1, K + 2, K + 2),
+        (SAVAE(steps=K), 1, K + 1, 2 * K + 1),
+        (SAVAE(steps=K, hvp=HVP.FINITE_DIFFERENCE), 1, 2 * K + 1, 2 * K + 1),
+    ],
+)
+def test_inner_loops_pay(method, encoder, decoder, gradients):
+    """field.md's cost model: K gradients and K Hessian-vector products for SA-VAE, one gradient for the plain VAE."""
+    counters = counted(method)
+    assert counters["encoder_evaluations"] == encoder * B
+    assert counters["decoder_evaluations"] == decoder * B
+    assert counters["decoder_gradients"] == gradients * B
+    assert counters["examples"] == B
+    assert counters["epochs"] == 0.5
+
+
+def test_nothing_is_counted_off_the_clock():
+    model, x = tiny.vae("mlp"), tiny.examples("mlp")
+    meter = Meter(Budget.parse("9steps"), 10)
+    with meter.watching(model):
+        model.encode(x)
+    with meter.running(CPU):
+        model.encode(x)
+    assert meter.counters()["encoder_evaluations"] == 0
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_seconds_pass_only_while_running():
+    clock = Clock()
+    meter = Meter(Budget.parse("5seconds"), 10, clock)
+    clock.now = 100
+    with meter.running(CPU):
+        clock.now += 2
+        assert meter.seconds == 2
+    clock.now += 50
+    assert meter.seconds == 2
+    assert meter.progress().fraction == pytest.approx(0.4)
+    assert meter.affords(1)
+    with contextlib.suppress(ZeroDivisionError), meter.running(CPU):
+        clock.now += 3
+        raise ZeroDivisionError
+    assert meter.seconds == 5
+    assert not meter.affords(1)
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 12),
+    st.sampled_from([Unit.STEPS, Unit.EPOCHS, Unit.EXAMPLES]),
+    st.integers(1, 60),
+)
+def test_a_counted_budget_is_never_overdrawn(size, batch, unit, amount):
+    budget = Budget(amount=amount, unit=unit)
+    meter = Meter(budget, size)
+    batches = [batch] * (size // batch) + ([size % batch] if size % batch else [])
+    while meter.affords(batches[meter.steps % len(batches)]):
+        assert meter.progress().fraction <= 1
+        meter.step(batches[meter.steps % len(batches)])
+    assert meter.spent(unit) <= amount * (1 + 1e-9)
+    if unit is not Unit.EXAMPLES:
+        assert meter.spent(unit) == pytest.approx(amount)
+
+
+@pytest.mark.parametrize("text", ["0.5steps", "31examples", "0.1epochs"])
+def test_a_budget_smaller_than_one_step_is_refused(text):
+    with pytest.raises(UsageError, match="is smaller than one step"):
+        check_affordable(Budget.parse(text), batch_size=32, train_examples=200)
+
+
+@pytest.mark.parametrize("text", ["1steps", "32examples", "0.2epochs", "0.001seconds"])
+def test_a_budget_of_one_step_is_enough(text):
+    check_affordable(Budget.parse(text), batch_size=32, train_examples=200)
+
+
+def test_flops_are_refused_until_they_are_counted():
+    with pytest.raises(UsageError, match="FLOPs are not counted yet"):
+        check_affordable(Budget.parse("1e12flops"), 32, 200)

@@ -1,0 +1,167 @@
+"""SVI in its three uses: equalities that hold for every decoder family. (The authors' numbers: golden/.)"""
+
+import pytest
+import tiny
+import torch
+from pydantic import ValidationError
+
+from collapsebench.inference import Amortized
+from collapsebench.seeding import SeededNoise
+from collapsebench.vae import Objective
+from collapsebench_no_latent import NoLatent
+from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, Clip, EncoderLoss, StepSize
+
+families = pytest.mark.parametrize("family", list(tiny.FAMILIES))
+
+
+class FinalNoise(SeededNoise):
+    """Noise whose child "final" is itself: where plain training draws z, SA-VAE draws that of its last sample."""
+
+    def child(self, *labels):
+        return self if labels == ("final",) else super().child(*labels)
+
+
+def trained(method, family, noise=None, methods=None):
+    """Terms and gradients of one training step."""
+    model = tiny.vae(family, [method] if methods is None else methods)
+    objective = Objective(SeededNoise(5) if noise is None else noise)
+    terms = method.gradients(model, tiny.examples(family), objective)
+    return terms, tiny.gradients(model)
+
+
+@families
+@pytest.mark.parametrize("hvp", list(HVP))
+def test_without_steps_it_is_the_plain_vae(family, hvp):
+    plain_terms, plain = trained(Amortized(), family, FinalNoise(5), methods=[])
+    terms, found = trained(SAVAE(steps=0, hvp=hvp), family, FinalNoise(5))
+    torch.testing.assert_close(terms.loss, plain_terms.loss)
+    torch.testing.assert_close(found, plain)
+
+
+@families
+@pytest.mark.parametrize("step_size", list(StepSize))
+def test_exact_and_finite_difference_agree(family, step_size):
+    settings = {"steps": 3, "learning_rate": 0.1, "learning_rate_logvar": 0.05, "step_size": step_size}
+    _, exact = trained(SAVAE(**settings), family)
+    _, difference = trained(SAVAE(**settings, hvp=HVP.FINITE_DIFFERENCE, epsilon=1e-6), family)
+    for name, expected in exact.items():
+        torch.testing.assert_close(
+            difference[name], expected, rtol=1e-4, atol=1e-6 + 1e-4 * float(expected.abs().max())
+        )
+
+
+@families
+def test_the_exact_gradient_is_the_derivative_of_the_refined_loss(family):
+    """Against central differences of the whole K-step procedure along one direction of all parameters."""
+    method = SAVAE(steps=2, learning_rate=0.2)
+    model, x = tiny.vae(family, [method]), tiny.examples(family)
+    objective = Objective(SeededNoise(5))
+    method.gradients(model, x, objective)
+    found = tiny.gradients(model)
+    generator = torch.Generator().manual_seed(9)
+    direction = {name: torch.randn(p.shape, generator=generator, dtype=p.dtype) for name, p in model.named_parameters()}
+
+    def move(shift):
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.add_(shift * direction[name])
+
+    def loss_at(shift):
+        move(shift)
+        refined = method.refine(model, x, model.encode(x).detach(), objective)
+        loss = objective(model, x, refined, objective.noise.child("final")).loss.detach()
+        move(-shift)
+        return loss
+
+    step = 1e-5
+    slope = (loss_at(step) - loss_at(-step)) / (2 * step)
+    torch.testing.assert_close(
+        slope, sum((found[name] * direction[name]).sum() for name in found), rtol=1e-5, atol=1e-7
+    )
+
+
+@families
+def test_refinement_improves_the_elbo_and_leaves_the_model_alone(family):
+    method = VAESVI(steps=40, learning_rate=0.05, momentum=0.0, step_size=StepSize.PER_EXAMPLE)
+    model, x = tiny.vae(family, [method]).eval(), tiny.examples(family)
+    refined = method.posterior(model, x, SeededNoise(1))
+    plain = Objective(SeededNoise(2), training=False)
+    draws = range(40)
+    before = sum(plain(model, x, model.encode(x), SeededNoise(d)).loss for d in draws)
+    after = sum(plain(model, x, refined, SeededNoise(d)).loss for d in draws)
+    assert after < before
+    assert not refined.mean.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_batch_mean_step_shrinks_with_the_batch_and_the_per_example_step_does_not():
+    x = tiny.examples("linear", 4)
+    one, four = x[:1], x
+
+    def first_mean(method, data):
+        model = tiny.vae("linear", [method])
+        start = model.encode(data).detach()
+        noise = _Zero()
+        return method.refine(model, data, start, Objective(noise)).mean[0] - start.mean[0]
+
+    released, own = SVI(steps=1), SVI(steps=1, step_size=StepSize.PER_EXAMPLE)
+    torch.testing.assert_close(first_mean(released, one), 4 * first_mean(released, four))
+    torch.testing.assert_close(first_mean(own, one), first_mean(own, four))
+
+
+class _Zero:
+    """No noise at all."""
+
+    def child(self, *labels):
+        return self
+
+    def normal(self, shape, like):
+        return like.new_zeros(shape)
+
+    uniform = normal
+
+
+def test_svi_needs_no_encoder_and_trains_the_decoder_only():
+    method = SVI(steps=2)
+    terms, found = trained(method, "lstm")
+    assert {name.split(".")[0] for name in found} == {"decoder"}
+    assert any(gradient.abs().max() > 0 for gradient in found.values())
+    assert terms.kl.shape == (3, 2)
+
+
+@pytest.mark.parametrize("loss", list(EncoderLoss))
+def test_vae_svi_trains_the_encoder_by_its_own_loss(loss):
+    _, found = trained(VAESVI(steps=3, encoder_loss=loss), "mlp")
+    assert all(gradient.abs().max() > 0 for name, gradient in found.items() if name.startswith("encoder"))
+
+
+def test_released_clipping_bounds_every_step():
+    free = SVI(steps=1, learning_rate=1.0, step_size=StepSize.PER_EXAMPLE)
+    clipped = SVI(steps=1, learning_rate=1.0, clip=Clip.AS_RELEASED, clip_norm=1e-3)
+    model, x = tiny.vae("mlp"), tiny.examples("mlp")
+    start, objective = model.encode(x).detach(), Objective(SeededNoise(0))
+    moved = clipped.refine(model, x, start, objective)
+    torch.testing.assert_close(
+        (moved.mean - start.mean).norm(), torch.tensor(1e-3, dtype=torch.float64), rtol=1e-2, atol=0
+    )
+    assert (free.refine(model, x, start, objective).mean - start.mean).norm() > 1e-2
+
+
+def test_released_clipping_needs_finite_differences():
+    with pytest.raises(ValidationError, match="needs hvp=finite-difference"):
+        SAVAE(clip=Clip.AS_RELEASED)
+
+
+@families
+def test_no_latent_is_the_decoder_alone(family):
+    method = NoLatent()
+    model = tiny.vae(
+        family,
+        [
+            method,
+        ],
+    )
+    assert model.encode(tiny.examples(family)).mean.shape == (3, 0)
+    terms = method.inference().gradients(model, tiny.examples(family), Objective(SeededNoise(0)))
+    assert terms.kl.shape == (3, 0)
+    torch.testing.assert_close(terms.loss, terms.reconstruction.mean())

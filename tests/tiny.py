@@ -1,0 +1,60 @@
+"""Models and data small enough for a test, in float64."""
+
+from __future__ import annotations
+
+import torch
+
+from collapsebench import catalog
+from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.inference import Amortized
+from collapsebench.networks import (
+    GaussianPosterior,
+    LibraryDefault,
+    LinearDecoder,
+    LinearEncoder,
+    LSTMDecoder,
+    LSTMEncoder,
+    MLPDecoder,
+    MLPEncoder,
+    PixelCNNDecoder,
+    ResNetEncoder,
+)
+from collapsebench.vae import VAE, Architecture, assemble
+
+FAMILIES = {
+    "lstm": (LSTMEncoder(embedding=3, hidden=4), LSTMDecoder(embedding=3, hidden=4, dropout=0.3), TextSpec(7)),
+    "mlp": (MLPEncoder(hidden=5), MLPDecoder(hidden=5), ImageSpec((1, 3, 3))),
+    "pixelcnn": (ResNetEncoder(channels=(2,)), PixelCNNDecoder(layers=2, maps=2), ImageSpec((1, 4, 4))),
+    "linear": (LinearEncoder(), LinearDecoder(), VectorSpec(4)),
+}
+"""An encoder, a decoder and data for every decoder family."""
+
+
+def vae(family: str, methods=(), seed: int = 1, latent_dim: int = 2) -> VAE:
+    """The family's model as a contender of these methods has it."""
+    encoder, decoder, data = FAMILIES[family]
+    hooks = catalog.compose(methods)
+    inference = catalog.inference_of(hooks, Amortized())
+    architecture = Architecture(
+        latent_dim, encoder if inference.uses_encoder else None, GaussianPosterior(), decoder, LibraryDefault()
+    )
+    return assemble(architecture, data, hooks, seed).double()
+
+
+def examples(family: str, number: int = 3, seed: int = 0) -> torch.Tensor:
+    """Random data that the family models."""
+    generator = torch.Generator().manual_seed(seed)
+    data = FAMILIES[family][2]
+    if isinstance(data, TextSpec):
+        return torch.randint(data.vocabulary, (number, 5), generator=generator)
+    if isinstance(data, ImageSpec):
+        return torch.randint(2, (number, *data.shape), generator=generator).double()
+    return torch.randn(number, data.dimension, generator=generator, dtype=torch.float64)
+
+
+def gradients(model: VAE) -> dict[str, torch.Tensor]:
+    """The gradient of every parameter, zeros where there is none."""
+    return {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+    }
