@@ -1,0 +1,114 @@
+"""From `--store` to an engine: plain paths are SQLite, and what databases complain about becomes one line."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from collapsebench.errors import StoreError
+
+REASONS = {
+    sqlite3.SQLITE_NOTADB: "is not an SQLite database",
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+    sqlite3.SQLITE_READONLY: "is read-only",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: it or its folder is missing, not a file, or may not be written to",
+    sqlite3.SQLITE_BUSY: "is locked by another program: try again when that has finished",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error",
+}
+"""What is wrong with a store, by SQLite's primary result code."""
+
+IMMEDIATE = "collapsebench_immediate"
+"""The execution option of connections that write: they wait for the lock before they read, not after."""
+
+
+def store_url(store: str) -> URL:
+    """The URL of a file or of any database that SQLAlchemy knows. Raises StoreError if it is neither."""
+    if "://" not in store:
+        return URL.create("sqlite", database=str(Path(store).expanduser()))
+    try:
+        return make_url(store)
+    except ArgumentError:
+        raise StoreError(f"cannot read the store '{store}': write a file, or a URL as sqlite:///runs.sqlite") from None
+
+
+def connect(url: URL, timeout: float) -> Engine:
+    """An engine that waits at most `timeout` seconds for a locked SQLite file.
+
+    Raises StoreError for a database that SQLAlchemy does not know, or whose driver is not installed.
+    """
+    name = shown(url)
+    sqlite = url.get_backend_name() == "sqlite"
+    arguments = {"timeout": timeout} if sqlite else {}
+    try:
+        # Bare NaN is not JSON; numbers that may not be finite are stored by kind.
+        engine = create_engine(url, connect_args=arguments, json_serializer=partial(json.dumps, allow_nan=False))
+    except NoSuchModuleError:
+        raise StoreError(f"cannot open the store '{name}': SQLAlchemy has no '{url.drivername}' database") from None
+    except ImportError as error:
+        raise StoreError(f"cannot open the store '{name}': it needs the Python package '{error.name}'") from None
+    if sqlite:
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def exists(url: URL) -> bool:
+    """Whether there is something to open; databases other than SQLite files answer for themselves."""
+    path = _file(url)
+    return path is None or path.exists()
+
+
+def create_folder(url: URL) -> None:
+    """Create the folder of an SQLite file. Raises StoreError if that is not possible."""
+    path = _file(url)
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot create the folder of the store '{path}': {error.strerror}") from error
+
+
+def shown(url: URL) -> str:
+    """The store as messages name it: the file, or the URL without its password."""
+    path = _file(url)
+    return url.render_as_string(hide_password=True) if path is None else str(path)
+
+
+@contextmanager
+def in_one_line(url: URL) -> Iterator[None]:
+    """Turn what the database reports into a StoreError of one line."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise StoreError(f"the store '{shown(url)}' {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return REASONS.get(code) or f"reports: {' '.join(str(cause).split())}"
+
+
+def _file(url: URL) -> Path | None:
+    local = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
+    return Path(str(url.database)) if local and not str(url.database).startswith("file:") else None
+
+
+def _configure(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where SQLAlchemy says so, not at the first change
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _begin(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get(IMMEDIATE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -1,0 +1,97 @@
+"""Runs as JSON lines: one record a line, no bare NaN, with the version of the format in each line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from collapsebench.errors import UsageError
+from collapsebench.record import Number, RunRecord
+from collapsebench.spec import Contender
+from collapsebench.store.mapping import to_json, with_labels
+
+SCHEMA = 1
+"""Raise it when a line means something else."""
+
+
+def write_line(record: RunRecord) -> str:
+    """The record as one line of ASCII, without the line's end."""
+    return json.dumps({"schema": SCHEMA} | to_json(record), allow_nan=False)
+
+
+def read_lines(lines: Iterable[bytes], source: str) -> Iterator[RunRecord]:
+    """The records of an export; empty lines are passed over.
+
+    Raises UsageError with the number of the first line that is no record, or whose ids are not those of its content.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                record = _read(line)
+            except UsageError as error:
+                raise UsageError(f"cannot import '{source}', line {number}: {error}") from error
+            yield record
+
+
+def _read(line: bytes) -> RunRecord:
+    try:
+        content = json.loads(line.decode(), parse_constant=_refuse)
+    except ValueError as error:
+        raise UsageError(f"it is not JSON ({error})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
+        raise UsageError("it is not a run as `collapsebench runs export` writes it")
+    if content["schema"] != SCHEMA:
+        help_ = "pip install --upgrade collapsebench"
+        raise UsageError(f"it has schema {content['schema']}, this collapsebench reads {SCHEMA}: {help_}")
+    record = _validated({key: value for key, value in content.items() if key != "schema"})
+    labelled = record.model_copy(update={"spec": with_labels(record.spec, record.contender, record.track)})
+    _check(labelled)
+    return labelled
+
+
+def _validated(content: dict[str, Any]) -> RunRecord:
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _refuse(constant: str) -> None:
+    raise UsageError(f"{constant} is not JSON")
+
+
+def _check(record: RunRecord) -> None:
+    """Raise UsageError if what the record says twice does not agree."""
+    spec = record.spec
+    stated = {
+        "run_id": (record.run_id, spec.run_id),
+        "protocol_id": (record.protocol_id, spec.protocol.protocol_id),
+        "contender": (record.contender, Contender.of(spec.contender.methods).label),
+        "track": (record.track, spec.protocol.track_label),
+    }
+    for field, (got, expected) in stated.items():
+        if got != expected:
+            raise UsageError(f"its {field} is '{got}', but its spec gives '{expected}'")
+    if len({(value.metric, value.column) for value in record.values}) < len(record.values):
+        raise UsageError("it has two values of one metric and column")
+    if any(time is not None and time.tzinfo is None for time in (record.started_at, record.finished_at)):
+        raise UsageError("its times have no time zone")
+    if not all(_consistent(number) for number in _numbers(record)):
+        raise UsageError("a number has a value exactly if its kind is finite")
+
+
+def _numbers(record: RunRecord) -> Iterator[Number]:
+    for value in record.values:
+        yield value.estimate
+        if value.standard_error is not None:
+            yield value.standard_error
+    for point in record.points:
+        yield from point.values.values()
+
+
+def _consistent(number: Number) -> bool:
+    return number == Number.of(float(number)) if number.value is not None else number.kind != "finite"

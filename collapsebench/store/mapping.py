@@ -1,0 +1,134 @@
+"""Records to rows and back, exactly: the same floats bit for bit, NaN, infinities, labels and times."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from collapsebench.errors import UsageError
+from collapsebench.record import Number, Point, RunRecord, Value
+from collapsebench.spec import BASELINE, RunSpec
+from collapsebench.store.models import PointRow, Run, ValueRow
+from collapsebench.syntax import Call, parse_composition
+
+
+def to_json(value: BaseModel) -> dict[str, Any]:
+    """The value as JSON has it; NaN and infinite floats become text."""
+    content: dict[str, Any] = json.loads(value.model_dump_json())
+    return content
+
+
+class Rows(NamedTuple):
+    """What is written for one record, by table."""
+
+    run: dict[str, Any]
+    points: list[dict[str, Any]]
+    values: list[dict[str, Any]]
+
+
+def to_rows(record: RunRecord) -> Rows:
+    """The rows of a record."""
+    protocol = record.spec.protocol
+    run = {
+        "run_id": record.run_id,
+        "protocol_id": record.protocol_id,
+        "dataset": protocol.dataset.name,
+        "track": record.track,
+        "contender": record.contender,
+        "seed": record.spec.seed,
+        "budget": str(protocol.budget),
+        "spec": to_json(record.spec),
+        "outcome": record.outcome,
+        "message": record.message,
+        "traceback": record.traceback,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "environment": record.environment,
+        "parameters": record.parameters,
+    }
+    key = {"run_id": record.run_id}
+    points = [key | {"number": number} | to_json(point) for number, point in enumerate(record.points)]
+    values = [key | {"position": position} | _value_row(value) for position, value in enumerate(record.values)]
+    return Rows(run, points, values)
+
+
+def to_record(row: Run) -> RunRecord:
+    """The record of a row, with those points and values that were loaded with it."""
+    return RunRecord(
+        run_id=row.run_id,
+        protocol_id=row.protocol_id,
+        spec=with_labels(RunSpec.model_validate(row.spec), row.contender, row.track),
+        contender=row.contender,
+        track=row.track,
+        outcome=row.outcome,
+        message=row.message,
+        traceback=row.traceback,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        environment=row.environment,
+        parameters=row.parameters,
+        points=tuple(_point(point) for point in row.points),
+        values=tuple(_value(value) for value in row.values),
+    )
+
+
+def with_labels(spec: RunSpec, contender: str, track: str) -> RunSpec:
+    """Give a spec read from JSON what its identity leaves out: labels, parameters as passed, overrides of the track.
+
+    Printing is canonical, so the labels hold all of it.
+    """
+    methods = spec.contender.methods
+    calls = [] if contender == BASELINE else _calls(contender)
+    if [call.name for call in calls] == [method.name for method in methods]:
+        passed = zip(methods, calls, strict=True)
+        methods = tuple(method.model_copy(update={"passed": call.params}) for method, call in passed)
+    overrides = next((call.params for call in _calls(track) if call.name == spec.protocol.track), {})
+    return spec.model_copy(
+        update={
+            "contender": spec.contender.model_copy(update={"methods": methods, "label": contender}),
+            "protocol": spec.protocol.model_copy(update={"overrides": overrides}),
+        }
+    )
+
+
+def _calls(label: str) -> list[Call]:
+    try:
+        return parse_composition(label)
+    except UsageError:
+        return []
+
+
+def _value_row(value: Value) -> dict[str, Any]:
+    error = value.standard_error
+    return {
+        "metric": value.metric,
+        "column": value.column,
+        "kind": value.estimate.kind,
+        "value": value.estimate.value,
+        "standard_error_kind": None if error is None else error.kind,
+        "standard_error": None if error is None else error.value,
+        "unit": value.unit,
+        "title": value.title,
+        "direction": value.direction,
+        "board": value.board,
+    }
+
+
+def _value(row: ValueRow) -> Value:
+    kind = row.standard_error_kind
+    return Value(
+        metric=row.metric,
+        column=row.column,
+        estimate=Number(kind=row.kind, value=row.value),
+        standard_error=None if kind is None else Number(kind=kind, value=row.standard_error),
+        unit=row.unit,
+        title=row.title,
+        direction=row.direction,
+        board=row.board,
+    )
+
+
+def _point(row: PointRow) -> Point:
+    return Point.model_validate({"counters": row.counters, "values": row.values, "selected": row.selected})

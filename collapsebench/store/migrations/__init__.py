@@ -1,0 +1,1 @@
+"""Alembic migrations: one module a schema version, in `versions/`."""

@@ -1,0 +1,282 @@
+"""The store: records in, records out, one transaction a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from hashlib import file_digest
+from pathlib import Path
+from typing import NamedTuple, Self, TypedDict, Unpack
+
+from sqlalchemy import ColumnElement, Engine, Select, delete, func, insert, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, selectinload
+
+from collapsebench.errors import StoreError, UsageError
+from collapsebench.record import Outcome, RunRecord
+from collapsebench.store import connection, schema
+from collapsebench.store.mapping import to_json, to_record, to_rows
+from collapsebench.store.models import ArtifactRow, PointRow, Run, ValueRow
+from collapsebench.syntax import parse_composition, print_composition
+
+ID_LENGTH = 16
+CHUNK = 500
+"""How many rows are asked for, or names are sent, at once."""
+
+
+class Filters(TypedDict, total=False):
+    """Which runs are meant; what is left out, or None, matches everything."""
+
+    dataset: str | None
+    track: str | None
+    """`quick` means all settings of that track; `quick[decoder.layers=3]` means one."""
+    protocol: str | None
+    """A protocol id or its first digits."""
+    contender: str | None
+    outcome: Outcome | None
+
+
+class RunSummary(NamedTuple):
+    """One line of `runs list`."""
+
+    run_id: str
+    protocol_id: str
+    dataset: str
+    track: str
+    budget: str
+    contender: str
+    seed: int
+    outcome: Outcome
+    message: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class ProtocolSummary(NamedTuple):
+    """One leaderboard that could be drawn."""
+
+    protocol_id: str
+    dataset: str
+    track: str
+    runs: int
+
+
+class Artifact(NamedTuple):
+    """A file that a run left behind; `size` in bytes."""
+
+    name: str
+    location: str
+    sha256: str
+    size: int
+
+
+class Added(NamedTuple):
+    """What `Store.add` did: runs written, and runs that the store had already."""
+
+    written: int
+    skipped: int
+
+
+class Store:
+    """Runs in a database. Every method raises StoreError, in one line, if the database refuses."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(**{connection.IMMEDIATE: True})
+
+    @classmethod
+    @contextmanager
+    def open(cls, store: str | Path, *, timeout: float = 5.0, create: bool = True) -> Iterator[Self]:
+        """Open a file or SQLAlchemy URL, creating or upgrading its schema.
+
+        `timeout` is how many seconds to wait for a locked SQLite file. Raises StoreError if it is not a database,
+        read-only, locked, of a newer schema, or missing and not to be created.
+        """
+        url = connection.store_url(str(store))
+        if not create and not connection.exists(url):
+            raise StoreError(f"there is no store '{connection.shown(url)}' yet: `collapsebench run` makes one")
+        connection.create_folder(url)
+        engine = connection.connect(url, timeout)
+        opened = cls(engine)
+        try:
+            with connection.in_one_line(url):
+                schema.prepare(engine, opened._writing, connection.shown(url))
+            yield opened
+        finally:
+            engine.dispose()
+
+    def begin(self, record: RunRecord) -> None:
+        """Write a run as `started`, in place of an earlier attempt. Raises StoreError if the run is settled."""
+        with self._write() as session:
+            _put(session, record)
+
+    def finish(self, record: RunRecord) -> None:
+        """Write what became of a run, in place of its `started` row. Raises StoreError if the run is settled."""
+        with self._write() as session:
+            _put(session, record)
+
+    def add(self, records: Iterable[RunRecord]) -> Added:
+        """Write records from elsewhere, all or none.
+
+        A settled record takes the place of an unsettled one; what the store has already is skipped. Raises StoreError
+        if the store has another settled record of the same run.
+        """
+        written = skipped = 0
+        with self._write() as session:
+            for record in records:
+                stored = session.scalar(_loaded().where(Run.run_id == record.run_id))
+                if stored is None or (record.outcome.settled and not stored.outcome.settled):
+                    _put(session, record)
+                    written += 1
+                elif record.outcome.settled and to_json(to_record(stored)) != to_json(record):
+                    raise _settled(record.run_id, stored.outcome)
+                else:
+                    skipped += 1
+                session.expunge_all()
+        return Added(written, skipped)
+
+    def delete(self, run_ids: Iterable[str]) -> int:
+        """Delete runs with all that belongs to them; returns how many there were."""
+        with self._write() as session:
+            chunks = _chunks(list(run_ids))
+            deletions = (delete(Run).where(Run.run_id.in_(chunk)).returning(Run.run_id) for chunk in chunks)
+            return sum(len(session.scalars(deletion).all()) for deletion in deletions)
+
+    def outcomes(self, run_ids: Iterable[str]) -> dict[str, Outcome]:
+        """What became of those of the runs that are stored."""
+        with self._read() as session:
+            rows = (
+                session.execute(select(Run.run_id, Run.outcome).where(Run.run_id.in_(chunk)))
+                for chunk in _chunks(list(run_ids))
+            )
+            return {run_id: outcome for chunk in rows for run_id, outcome in chunk}
+
+    def resolve(self, prefix: str) -> str:
+        """The one run id that starts with `prefix`. Raises UsageError if there is none, or several."""
+        with self._read() as session:
+            found = session.scalars(select(Run.run_id).where(_starts(Run.run_id, prefix)).limit(5)).all()
+        if not found:
+            raise UsageError(f"no run '{prefix}' in the store; `collapsebench runs list` shows what there is")
+        if len(found) > 1:
+            raise UsageError(f"run '{prefix}' is ambiguous: {', '.join(found)}")
+        return found[0]
+
+    def get(self, run_id: str) -> RunRecord:
+        """One record, by its id or the first digits of it. Raises UsageError if there is none, or several."""
+        full = self.resolve(run_id)
+        with self._read() as session:
+            return to_record(session.scalars(_loaded().where(Run.run_id == full)).one())
+
+    def find(self, *, full: bool = True, **filters: Unpack[Filters]) -> Iterator[RunRecord]:
+        """The records in the order of their start, a few in memory at a time.
+
+        `full=False` leaves out what leaderboards do not show: all points but the last, all values without `board`.
+        """
+        query = _loaded(full=full).where(*_conditions(filters)).order_by(Run.started_at, Run.run_id)
+        with self._read() as session:
+            for rows in session.scalars(query.execution_options(yield_per=CHUNK // 5)).partitions():
+                yield from map(to_record, rows)
+                session.expunge_all()
+
+    def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
+        """One line a run, the newest first."""
+        columns = [getattr(Run, field) for field in RunSummary._fields]
+        query = select(*columns).where(*_conditions(filters)).order_by(Run.started_at.desc(), Run.run_id)
+        with self._read() as session:
+            return [RunSummary(*row) for row in session.execute(query.limit(limit).offset(offset))]
+
+    def count(self, **filters: Unpack[Filters]) -> int:
+        """How many runs match."""
+        with self._read() as session:
+            return session.scalar(select(func.count()).select_from(Run).where(*_conditions(filters))) or 0
+
+    def protocols(self, **filters: Unpack[Filters]) -> list[ProtocolSummary]:
+        """The protocols of the matching runs, by dataset and track."""
+        dataset, track = func.min(Run.dataset), func.min(Run.track)
+        query = select(Run.protocol_id, dataset, track, func.count()).where(*_conditions(filters))
+        with self._read() as session:
+            rows = session.execute(query.group_by(Run.protocol_id).order_by(dataset, track, Run.protocol_id))
+            return [ProtocolSummary(*row) for row in rows]
+
+    def attach(self, run_id: str, name: str, path: Path) -> Artifact:
+        """Note a file of a stored run with its SHA-256; a file of the same name is replaced."""
+        with path.open("rb") as file:
+            artifact = Artifact(name, str(path), file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+        with self._write() as session:
+            session.merge(ArtifactRow(run_id=run_id, **artifact._asdict()))
+        return artifact
+
+    def artifacts(self, run_id: str) -> list[Artifact]:
+        """The files of a run, by name."""
+        columns = [getattr(ArtifactRow, field) for field in Artifact._fields]
+        with self._read() as session:
+            rows = session.execute(select(*columns).where(ArtifactRow.run_id == run_id).order_by(ArtifactRow.name))
+            return [Artifact(*row) for row in rows]
+
+    @contextmanager
+    def _read(self) -> Iterator[Session]:
+        with connection.in_one_line(self._engine.url), Session(self._engine) as session:
+            yield session
+
+    @contextmanager
+    def _write(self) -> Iterator[Session]:
+        with connection.in_one_line(self._engine.url), Session(self._writing) as session, session.begin():
+            yield session
+
+
+def _put(session: Session, record: RunRecord) -> None:
+    stored = session.scalar(select(Run.outcome).where(Run.run_id == record.run_id))
+    if stored is not None and stored.settled:
+        raise _settled(record.run_id, stored)
+    rows = to_rows(record)
+    if stored is None:
+        session.execute(insert(Run).values(rows.run))
+    else:
+        session.execute(update(Run).where(Run.run_id == record.run_id).values(rows.run))
+    for table, content in ((PointRow, rows.points), (ValueRow, rows.values)):
+        session.execute(delete(table).where(table.run_id == record.run_id))
+        if content:
+            session.execute(insert(table), content)
+
+
+def _settled(run_id: str, outcome: Outcome) -> StoreError:
+    return StoreError(
+        f"run {run_id} is already stored as {outcome} with other content; "
+        f"to replace it: collapsebench runs delete {run_id}"
+    )
+
+
+def _loaded(*, full: bool = True) -> Select[Run]:
+    if full:
+        return select(Run).options(selectinload(Run.points), selectinload(Run.values))
+    later = aliased(PointRow)
+    last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
+    return select(Run).options(
+        selectinload(Run.points.and_(PointRow.number == last)), selectinload(Run.values.and_(ValueRow.board))
+    )
+
+
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    dataset, track, protocol = filters.get("dataset"), filters.get("track"), filters.get("protocol")
+    contender, outcome = filters.get("contender"), filters.get("outcome")
+    conditions = []
+    if dataset is not None:
+        conditions.append(Run.dataset == dataset)
+    if track is not None:
+        conditions.append(or_(Run.track == track, Run.track.startswith(f"{track}[", autoescape=True)))
+    if protocol is not None:
+        conditions.append(_starts(Run.protocol_id, protocol))
+    if contender is not None:
+        conditions.append(Run.contender == print_composition(parse_composition(contender)))
+    if outcome is not None:
+        conditions.append(Run.outcome == outcome)
+    return conditions
+
+
+def _starts(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
+    """Whether a hexadecimal id starts with `prefix`, as a range, which an index answers; "g" follows every digit."""
+    return column == prefix if len(prefix) == ID_LENGTH else column.between(prefix, f"{prefix}g")
+
+
+def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))

@@ -1,0 +1,154 @@
+"""Records without training: factories, and hypothesis strategies for arbitrary ones."""
+
+from __future__ import annotations
+
+import string
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import strategies as st
+
+from collapsebench.components import Direction, Estimate
+from collapsebench.record import Number, Outcome, Point, RunRecord, Value
+from collapsebench.spec import BASELINE, Choice, Contender, MethodChoice, Protocol, RunSpec
+from collapsebench.syntax import parse_composition
+
+START = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
+ENVIRONMENT = {
+    "python": "3.11.7",
+    "torch": "2.13.0",
+    "collapsebench": "0.1.0",
+    "platform": "Linux x86_64",
+    "cpu_count": 2,
+}
+SETTING = {
+    "latent_dim": 2,
+    "encoder": {"name": "lstm", "hidden": 8},
+    "decoder": "lstm",
+    "optimizer": {"name": "adam", "learning_rate": 1e-3},
+    "batch_size": 4,
+    "evaluation": {"every": "10steps", "metrics": {"iw-nll": {"samples": 5}, "kl": {}}},
+}
+COLUMNS = {
+    "neg_elbo": ("elbo", "nats", "−ELBO", Direction.LOWER),
+    "iw_nll": ("iw-nll", "nats", "IW-NLL", Direction.LOWER),
+    "kl": ("kl", "nats", "KL", Direction.NONE),
+    "active_units": ("active-units", "", "AU", Direction.HIGHER),
+}
+"""By column: its metric, unit, title and direction."""
+
+
+def contender(label: str) -> Contender:
+    calls = [] if label == BASELINE else parse_composition(label)
+    return Contender.of(tuple(MethodChoice(name=c.name, params=c.params, passed=c.params) for c in calls))
+
+
+def spec(label: str = "skip", seed: int = 1, **protocol) -> RunSpec:
+    fields = {
+        "dataset": "digits",
+        "splits": {"train": "a", "valid": "b", "test": "c"},
+        "track": "quick",
+        "setting": SETTING,
+        "budget": "350steps",
+    }
+    return RunSpec(contender=contender(label), protocol=Protocol(**(fields | protocol)), seed=seed)
+
+
+def values(**columns: float | Estimate) -> tuple[Value, ...]:
+    """Values of COLUMNS, with a standard error where an Estimate is given."""
+    made = []
+    for column, given in columns.items():
+        metric, unit, title, direction = COLUMNS[column]
+        estimate = given if isinstance(given, Estimate) else Estimate(given)
+        made.append(Value.of(metric, column, estimate, unit=unit, title=title, direction=direction, board=True))
+    return tuple(made)
+
+
+def point(step: float = 350.0, *, selected: bool = True, neg_elbo: float = 31.5) -> Point:
+    counters = {"steps": step, "examples": 4 * step, "encoder_evaluations": 4 * step, "seconds": step / 50}
+    return Point(counters=counters, values={"neg_elbo": Number.of(neg_elbo)}, selected=selected)
+
+
+def record(label: str = "skip", seed: int = 1, *, columns=None, outcome=Outcome.FINISHED, **fields) -> RunRecord:
+    """A record that looks like a real one; `columns` are its board values, other fields replace the record's."""
+    protocol = fields.pop("protocol", {})
+    started = RunRecord.started(spec(label, seed, **protocol), START, ENVIRONMENT)
+    done = {"outcome": outcome, "parameters": 1000}
+    if outcome.settled:
+        done |= {"finished_at": START + timedelta(seconds=90), "points": (point(175, selected=False), point())}
+    if outcome is Outcome.FINISHED:
+        done["values"] = values(**({"neg_elbo": 30.0, "kl": 1.0} if columns is None else columns))
+    return RunRecord.model_validate(dict(started) | done | fields)
+
+
+def started(label: str = "skip", seed: int = 1, **protocol) -> RunRecord:
+    return RunRecord.started(spec(label, seed, **protocol), START, ENVIRONMENT)
+
+
+names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)
+keys = st.text(string.ascii_letters + "_", min_size=1, max_size=6)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | st.integers() | finite | st.text(max_size=5)
+settings = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+json_values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
+params = st.dictionaries(keys, settings, max_size=3)
+numbers = st.floats().map(Number.of)
+zones = st.just(UTC) | st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+times = st.builds(lambda s, zone: datetime.fromtimestamp(s / 1e6, zone), st.integers(0, 4 * 10**15), zones)
+
+
+@st.composite
+def methods(draw) -> MethodChoice:
+    passed = draw(params)
+    return MethodChoice(name=draw(names), version=draw(st.integers(1, 99)), params=draw(params) | passed, passed=passed)
+
+
+@st.composite
+def specs(draw) -> RunSpec:
+    protocol = spec().protocol.model_copy(
+        update={
+            "dataset": Choice(name=draw(names), params=draw(st.dictionaries(keys, json_values, max_size=2))),
+            "track": draw(names),
+            "overrides": draw(params),
+        }
+    )
+    composed = Contender.of(tuple(draw(st.lists(methods(), max_size=3))))
+    return RunSpec(contender=composed, protocol=protocol, seed=draw(st.integers(0, 2**63 - 1)))
+
+
+points = st.builds(
+    Point,
+    counters=st.dictionaries(keys, st.floats(), max_size=4),
+    values=st.dictionaries(keys, numbers, max_size=3),
+    selected=st.booleans(),
+)
+metric_values = st.builds(
+    Value,
+    metric=names,
+    column=st.text(max_size=8),
+    estimate=numbers,
+    standard_error=st.none() | numbers,
+    unit=st.text(max_size=5),
+    title=st.text(max_size=5),
+    direction=st.sampled_from(Direction),
+    board=st.booleans(),
+)
+
+
+@st.composite
+def records(draw) -> RunRecord:
+    """Anything that a record may hold."""
+    begun = RunRecord.started(draw(specs()), draw(times), draw(st.dictionaries(st.text(), json_values, max_size=3)))
+    unique = st.lists(metric_values, max_size=4, unique_by=lambda value: (value.metric, value.column))
+    return begun.model_copy(
+        update={
+            "outcome": draw(st.sampled_from(Outcome)),
+            "message": draw(st.text()),
+            "traceback": draw(st.text()),
+            "finished_at": draw(st.none() | times),
+            "parameters": draw(st.integers(0, 2**63 - 1)),
+            "points": tuple(draw(st.lists(points, max_size=3))),
+            "values": tuple(draw(unique)),
+        }
+    )
