@@ -110,7 +110,7 @@ _MISSING = object()
 
 
 def _lookup(table: Mapping[str, Any], path: str) -> object:
-    """The value at a dotted path, or a value equal to nothing."""
+    """The value at a dotted path, or one that equals nothing else."""
     found: object = table
     for key in path.split("."):
         found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING

@@ -24,7 +24,6 @@ class Card(Frozen):
     licence: str
     comparability: str
     """With which published numbers results on it can be compared, and with which not."""
-    citation: str = ""
     source: str = ""
     """Where its files are to be had by hand."""
 

@@ -97,9 +97,9 @@ class Runner:
             self._finish(_settled(record, Result(Outcome.INTERRUPTED, "interrupted by the user")))
             raise
         except CollapsebenchError as error:
-            record = _settled(record, Result(Outcome.FAILED, str(error), traceback=traceback.format_exc()))
+            record = _settled(record, Result(Outcome.FAILED, _line(error), traceback=traceback.format_exc()))
         except Exception as error:  # noqa: BLE001 - one broken run must not take the grid down
-            message = f"{type(error).__name__}: {error}"
+            message = f"{type(error).__name__}: {_line(error)}"
             record = _settled(record, Result(Outcome.FAILED, message, traceback=traceback.format_exc()))
         self._finish(record)
         return record
@@ -165,6 +165,10 @@ class Runner:
 
 def _settled(record: RunRecord, result: Result) -> RunRecord:
     return record.model_copy(update={"finished_at": _now(), **result._asdict()})
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _now() -> datetime:

@@ -139,7 +139,7 @@ class Gradient(NamedTuple):
 
 def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
     """The contender's objective at one step: the KL weights of all its methods are multiplied."""
-    return Objective(noise, prod(map(float, hooks.kl_weight(progress=progress))))
+    return Objective(noise, prod(map(float, hooks.kl_weight(progress=progress)), start=1.0))
 
 
 @dataclass(frozen=True)

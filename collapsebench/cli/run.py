@@ -12,9 +12,11 @@ from collapsebench.errors import UsageError
 from collapsebench.spec import BASELINE
 
 if TYPE_CHECKING:
+    from collapsebench.catalog import Catalog
     from collapsebench.planning import Plan, Request
     from collapsebench.record import Outcome, RunRecord
     from collapsebench.spec import RunSpec
+    from collapsebench.store import Store
 
 
 @click.command("run")
@@ -49,7 +51,7 @@ def command(**given: Any) -> None:
     The baseline 'vae' runs beside them. The same command again runs only what is missing.
     """
     from collapsebench import catalog, planning
-    from collapsebench.data import data_folder
+    from collapsebench.data.files import data_folder
     from collapsebench.store import Store
 
     check_device(given["device"])
@@ -89,7 +91,7 @@ def _request(given: dict[str, Any]) -> Request:
     )
 
 
-def _run(plan: Plan, store: Any, components: Any, given: dict[str, Any]) -> list[RunRecord]:
+def _run(plan: Plan, store: Store, components: Catalog, given: dict[str, Any]) -> list[RunRecord]:
     from collapsebench.cli.progress import progress
     from collapsebench.runner import InProcess, Runner
 

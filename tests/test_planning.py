@@ -1,0 +1,111 @@
+"""From what a user writes to RunSpecs."""
+
+import subprocess
+import sys
+
+import pytest
+import toys
+
+from collapsebench.errors import UsageError
+from collapsebench.spec import RunSpec
+
+
+def labels(plan):
+    return [(spec.contender.label, spec.seed) for spec in plan.specs]
+
+
+def test_the_baseline_runs_beside_the_contenders_seed_by_seed():
+    plan = toys.planned("skip", "skip+sa-vae[steps=2]", seeds=(1, 2))
+    rows = ["vae", "skip", "skip+sa-vae[steps=2]"]
+    assert labels(plan) == [(label, seed) for seed in (1, 2) for label in rows]
+    assert len({spec.protocol.protocol_id for spec in plan.specs}) == 1
+    assert len({spec.run_id for spec in plan.specs}) == 6
+
+
+def test_the_baseline_can_be_left_out_or_asked_for():
+    assert labels(toys.planned("skip", baseline=False)) == [("skip", 1)]
+    assert labels(toys.planned("vae")) == [("vae", 1)]
+    assert labels(toys.planned("vae", "skip", baseline=False)) == [("vae", 1), ("skip", 1)]
+
+
+def test_everything_is_resolved():
+    protocol = toys.planned().specs[0].protocol
+    assert protocol.setting.decoder.params["layers"] == 1
+    assert protocol.setting.encoder.params == {"embedding": 3, "hidden": 4}
+    assert protocol.dataset.params == {"documents": 24}
+    metrics = {metric.name: metric.params for metric in protocol.setting.evaluation.metrics}
+    assert metrics["active-units"] == {"threshold": 0.01}
+    assert set(protocol.splits) == {"train", "valid", "test"}
+
+
+def test_overrides_change_the_protocol_and_show_in_the_label():
+    plain = toys.planned().specs[0].protocol
+    changed = toys.planned(settings=("decoder.layers=2", "data.documents=16")).specs[0].protocol
+    assert changed.protocol_id != plain.protocol_id
+    assert changed.setting.decoder.params["layers"] == 2
+    assert changed.track_label == "quick[data.documents=16,decoder.layers=2]"
+
+
+def test_an_override_that_changes_nothing_is_the_same_protocol():
+    plain = toys.planned().specs[0].protocol
+    same = toys.planned(settings=("decoder.hidden=4", "optimizer.learning_rate=0.01")).specs[0].protocol
+    assert same.protocol_id == plain.protocol_id
+    assert same.track_label == "quick"
+
+
+def test_a_stored_spec_is_the_planned_one():
+    spec = toys.planned("skip", settings=("decoder.layers=2",)).specs[1]
+    assert RunSpec.model_validate_json(spec.model_dump_json()).run_id == spec.run_id
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"dataset": "tot"}, "unknown dataset 'tot'. Did you mean 'toy'?"),
+        ({"track": "quik"}, "dataset 'toy': unknown track 'quik'. Did you mean 'quick'?"),
+        ({"budget": "many"}, "cannot read budget 'many'"),
+        ({"budget": "0steps"}, "must be greater than zero"),
+        ({"budget": "7examples"}, "is smaller than one step (8 examples)"),
+        ({"budget": "9flops"}, "FLOPs are not counted yet"),
+        ({"seeds": (1, 2, 1)}, "seed '1' is given twice"),
+        ({"settings": ("decoder.layer=2",)}, "decoder 'lstm': unknown parameter 'layer'. Did you mean 'layers'?"),
+        ({"settings": ("decoder.layers=two",)}, "decoder 'lstm': layers: Input should be a valid integer"),
+        ({"settings": ("optimizer.rate=2",)}, "unknown parameter 'optimizer.rate'"),
+        ({"settings": ("optimizer.name=adamw",)}, "optimizer.name: String should match pattern"),
+        (
+            {"settings": ("latent_dims=2",)},
+            "unknown parameter 'latent_dims'. Did you mean 'latent_dim'?",
+        ),
+        ({"settings": ("latent_dim=0",)}, "latent_dim: Input should be greater than 0, got 0"),
+        ({"settings": ("latent_dim.x=0",)}, "setting 'latent_dim' is a value, it has no 'x'"),
+        ({"settings": ("latent_dim=3", "latent_dim=4")}, "setting 'latent_dim' is given twice"),
+        ({"settings": ("latent_dim",)}, "cannot read 'latent_dim': expected '='"),
+        ({"settings": ("data.pages=3",)}, "dataset 'toy': unknown parameter 'pages'"),
+        ({"settings": ("decoder.name=gru",)}, "unknown decoder 'gru'"),
+        ({"settings": ("evaluation.metrics.auc.x=1",)}, "unknown metric 'auc'"),
+        ({"settings": ("evaluation.metrics.iw-nll.samples=0",)}, "metric 'iw-nll': samples: Input should be greater"),
+        ({"baseline": False}, "nothing to run"),
+    ],
+)
+def test_bad_requests_are_one_clear_line(given, expected):
+    with pytest.raises(UsageError) as caught:
+        toys.planned(**given)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_contender_twice_is_refused_however_it_is_written():
+    with pytest.raises(UsageError, match="contender 'sa-vae' is given twice"):
+        toys.planned("sa-vae", "sa-vae[steps=10]")
+
+
+def test_planning_imports_no_torch():
+    program = f"""
+import sys
+sys.path.insert(0, {str(toys.PLUGIN.parent)!r})
+import toys
+toys.planned("skip", "sa-vae", "kl-annealing", "no-latent")
+assert "torch" not in sys.modules, "torch was imported"
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,169 @@
+"""Runs: what they leave behind, whatever becomes of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import toys
+
+from collapsebench.record import Outcome
+from collapsebench.runner import InProcess, Runner
+from collapsebench.store import Store
+
+
+class Silent:
+    """An observer that only keeps what it was told."""
+
+    def __init__(self):
+        self.events = []
+
+    def started(self, record):
+        self.events.append("started")
+
+    def stepped(self, meter, terms):
+        self.events.append("stepped")
+
+    def evaluated(self, point):
+        self.events.append("evaluated")
+
+    def testing(self):
+        self.events.append("testing")
+
+    def finished(self, record):
+        self.events.append("finished")
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "store.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(store):
+    """Run contenders on the toy dataset; the records, in order."""
+
+    def runs(*methods, observer=None, **given):
+        components = toys.load()
+        plan = toys.planned(*methods, components=components, **({"baseline": False} | given))
+        runner = Runner(components, plan.splits, store, observer or Silent())
+        return list(InProcess().submit(runner.run, runner.missing(plan.specs)))
+
+    return runs
+
+
+def values(record):
+    return {(value.metric, value.column): float(value.estimate) for value in record.values}
+
+
+def test_a_run_leaves_a_trajectory_and_every_metric(run, store):
+    observer = Silent()
+    (record,) = run("skip", observer=observer)
+    assert record.outcome is Outcome.FINISHED
+    assert [point.counters["steps"] for point in record.points] == [3, 6]
+    assert sum(point.selected for point in record.points) == 1
+    best = min(record.points, key=lambda point: float(point.values["neg_elbo"]))
+    assert best.selected
+    assert record.counters["examples"] == 48
+    assert record.counters["epochs"] == 2
+    assert record.counters["decoder_evaluations"] == 48
+    found = values(record)
+    assert {metric for metric, _ in found} == {"neg-elbo", "iw-nll", "kl", "active-units"}
+    assert all(math.isfinite(value) for value in found.values())
+    assert record.parameters > 0
+    assert observer.events == ["started", *(["stepped"] * 3 + ["evaluated"]) * 2, "testing", "finished"]
+    assert store.get(record.run_id) == record
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_does_not(run, store):
+    (first,) = run("skip")
+    store.delete([first.run_id])
+    (again,) = run("skip")
+    (other,) = run("skip", seeds=(2,))
+    assert values(again) == values(first)
+    trajectory = [point.values for point in first.points]
+    assert [point.values for point in again.points] == trajectory
+    assert values(other) != values(first)
+
+
+def test_contenders_of_one_seed_start_equal_and_see_the_same_batches(run):
+    """With a KL weight that stays 1, annealing from 1 is the plain ELBO, to the last bit."""
+    plain, annealed = run("vae", "kl-annealing[start=1]")
+    assert values(annealed) == values(plain)
+
+
+def test_no_latent_has_no_kl_and_its_bound_is_exact(run):
+    (record,) = run("no-latent")
+    found = values(record)
+    assert found["kl", "kl"] == 0
+    assert found["active-units", "active_units"] == 0
+    assert found["iw-nll", "iw_nll"] == pytest.approx(found["neg-elbo", "neg_elbo"], rel=1e-6)
+
+
+def test_torchs_global_generator_and_threads_are_left_alone(run):
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    run("sa-vae[steps=2]")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+
+
+def test_only_what_is_missing_is_run(run, store):
+    assert len(run("skip", seeds=(1, 2))) == 2
+    assert [record.spec.seed for record in run("skip", seeds=(1, 2, 3))] == [3]
+    assert run("skip", seeds=(1, 2, 3)) == []
+
+
+def test_a_divergence_is_a_result_with_its_step(run, store):
+    (record,) = run("explode[at=4]")
+    assert record.outcome is Outcome.DIVERGED
+    assert record.message.startswith("step 5: loss inf")
+    assert record.values == ()
+    assert [point.counters["steps"] for point in record.points] == [3]
+    assert store.get(record.run_id).outcome is Outcome.DIVERGED
+    assert run("explode[at=4]") == []
+
+
+def test_a_bug_in_a_method_fails_its_run_only_and_is_run_again(run, store):
+    crashed, fine = run("crash", "skip")
+    assert crashed.outcome is Outcome.FAILED
+    assert crashed.message == "ZeroDivisionError: division by zero"
+    assert "kl_weight" in crashed.traceback
+    assert fine.outcome is Outcome.FINISHED
+    assert [record.contender for record in run("crash", "skip")] == ["crash"]
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("no-module", "connect_latent must return a module with an integer `width`"),
+        ("wrong-shape", "must return"),
+    ],
+)
+def test_a_plugin_that_breaks_its_contract_is_named_in_one_line(run, method, expected):
+    (record,) = run(method)
+    assert record.outcome is Outcome.FAILED
+    assert expected in record.message
+    assert "\n" not in record.message
+
+
+def test_an_interrupt_while_training_is_stored_and_the_run_is_run_again(run, store):
+    with pytest.raises(KeyboardInterrupt):
+        run("interrupt")
+    spec = toys.planned("interrupt", baseline=False).specs[0]
+    assert store.get(spec.run_id).outcome is Outcome.INTERRUPTED
+    with pytest.raises(KeyboardInterrupt):
+        run("interrupt")
+
+
+def test_an_interrupt_while_evaluating_is_stored(run, store):
+    class Impatient(Silent):
+        def testing(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("skip", observer=Impatient())
+    assert [summary.outcome for summary in store.summaries()] == [Outcome.INTERRUPTED]
+    (record,) = run("skip")
+    assert record.outcome is Outcome.FINISHED

@@ -1,0 +1,98 @@
+"""A third party's dataset with a track of its own, small enough for tests; and methods that misbehave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from collapsebench import Component, Dataset, Method, hookimpl
+
+
+class Toy(Dataset):
+    """Three words of noise a document."""
+
+    name: ClassVar[str] = "toy"
+    facts: ClassVar[Path | None] = Path(__file__).with_suffix(".toml")
+
+    documents: int = Field(24, description="documents of the training split")
+
+    def load(self, folder):
+        import numpy as np
+
+        from collapsebench.data.splits import TextSplit
+        from collapsebench.examples import Splits, TextSpec
+
+        def split(number, seed):
+            words = np.random.default_rng(seed).integers(4, 8, (number, 3))
+            documents = np.pad(words, ((0, 0), (1, 1)), constant_values=((0, 0), (2, 3))).astype(np.int32)
+            return TextSplit(documents.ravel(), np.full(number, 5, np.int32))
+
+        return Splits(TextSpec(8), split(self.documents, 0), split(8, 1), split(8, 2))
+
+
+class Explode(Method):
+    """Its KL weight becomes infinite."""
+
+    name: ClassVar[str] = "explode"
+    at: int = Field(2, description="the step")
+
+    @hookimpl
+    def kl_weight(self, progress):
+        return float("inf") if progress.step >= self.at else 1.0
+
+
+class Crash(Method):
+    """Its KL weight is a bug."""
+
+    name: ClassVar[str] = "crash"
+
+    @hookimpl
+    def kl_weight(self, progress):
+        return 1 / (progress.step - 1)
+
+
+class Interrupt(Method):
+    """The user loses patience."""
+
+    name: ClassVar[str] = "interrupt"
+
+    @hookimpl
+    def kl_weight(self, progress):
+        if progress.step == 1:
+            raise KeyboardInterrupt
+        return 1.0
+
+
+class WrongShape(Method):
+    """Its connection forgets the sequence."""
+
+    name: ClassVar[str] = "wrong-shape"
+
+    @hookimpl
+    def connect_latent(self, site):
+        from torch import nn
+
+        class Forget(nn.Module):
+            width = site.width
+
+            def forward(self, h, z):
+                return h[:, 0]
+
+        return Forget()
+
+
+class NoModule(Method):
+    """Its connection is no module."""
+
+    name: ClassVar[str] = "no-module"
+
+    @hookimpl
+    def connect_latent(self, site):
+        return 3
+
+
+@hookimpl
+def collapsebench_components() -> list[type[Component]]:
+    return [Toy, Explode, Crash, Interrupt, WrongShape, NoModule]

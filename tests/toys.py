@@ -1,0 +1,20 @@
+"""The toy plugin's catalogue and plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collapsebench import catalog
+from collapsebench.planning import Plan, Request, plan
+
+PLUGIN = Path(__file__).with_name("toy_plugin.py")
+
+
+def load():
+    return catalog.load([PLUGIN])
+
+
+def planned(*methods: str, components=None, **given) -> Plan:
+    """The plan of these contenders on the toy dataset."""
+    request = Request(methods=methods, **({"dataset": "toy"} | given))
+    return plan(request, load() if components is None else components, Path("nowhere"))
