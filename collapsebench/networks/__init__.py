@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from collapsebench.components import Component, Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import UsageError
@@ -41,11 +41,15 @@ def _fitting(component: Encoder | Decoder, data: DataSpec, kind: type[Spec]) -> 
 
 def _odd(value: int) -> int:
     if value % 2 == 0:
-        raise ValueError(f"a kernel must be odd to have a centre, got {value}")
+        raise ValueError("a kernel must be odd to have a centre")
     return value
 
 
-Odd: TypeAlias = Annotated[int, Field(ge=1), AfterValidator(_odd)]
+def _one_or_several(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
+
+
+Odd: TypeAlias = Annotated[PositiveInt, AfterValidator(_odd)]
 
 
 class MLPEncoder(Encoder):
@@ -178,20 +182,24 @@ class PixelCNNDecoder(Decoder):
         "code of Dieng et al. 2019"
     )
     layers: PositiveInt = Field(9, description="number of gated layers")
-    maps: PositiveInt | tuple[PositiveInt, ...] = Field(32, description="feature maps, of all layers or of each layer")
-    kernel_size: Odd | tuple[Odd, ...] = Field(3, description="kernel size, of all layers or of each layer")
+    maps: Annotated[tuple[PositiveInt, ...], BeforeValidator(_one_or_several)] = Field(
+        (32,), description="feature maps, one number for all layers or one for each"
+    )
+    kernel_size: Annotated[tuple[Odd, ...], BeforeValidator(_one_or_several)] = Field(
+        (3,), description="kernel size, one number for all layers or one for each"
+    )
 
     @model_validator(mode="after")
-    def _one_for_each_layer(self) -> PixelCNNDecoder:
-        for name, value in (("maps", self.maps), ("kernel_size", self.kernel_size)):
-            if isinstance(value, tuple) and len(value) != self.layers:
-                raise ValueError(f"{name} has {len(value)} values for {self.layers} layers")
+    def _for_each_layer(self) -> PixelCNNDecoder:
+        for name, values in (("maps", self.maps), ("kernel_size", self.kernel_size)):
+            if len(values) not in {1, self.layers}:
+                raise ValueError(f"{name} has {len(values)} values for {self.layers} layers")
         return self
 
     @property
     def kernels(self) -> list[tuple[int, int]]:
         """Feature maps and kernel size of every layer."""
-        maps, sizes = (v if isinstance(v, tuple) else (v,) * self.layers for v in (self.maps, self.kernel_size))
+        maps, sizes = (v * self.layers if len(v) == 1 else v for v in (self.maps, self.kernel_size))
         return list(zip(maps, sizes, strict=True))
 
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:

@@ -1,0 +1,206 @@
+"""Encoders, posteriors and initializations: shapes, wrong data, and where every parameter comes from."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from collapsebench.catalog import compose
+from collapsebench.distributions import DiagonalGaussian
+from collapsebench.errors import PluginError, UsageError
+from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.networks import (
+    FITTING,
+    GaussianPosterior,
+    HeLinear,
+    LibraryDefault,
+    LinearDecoder,
+    LinearEncoder,
+    LSTMDecoder,
+    LSTMEncoder,
+    MLPDecoder,
+    MLPEncoder,
+    PixelCNNDecoder,
+    ResNetEncoder,
+    Uniform,
+    collapsebench_components,
+)
+from collapsebench.vae import PLAIN, Architecture, assemble, initialize
+
+TEXT, IMAGE, VECTOR = TextSpec(7), ImageSpec((1, 8, 8)), VectorSpec(5)
+COMPONENTS = collapsebench_components()
+EXAMPLES = {
+    TEXT: torch.tensor([[2, 4, 5, 3], [2, 6, 1, 3]]),
+    IMAGE: torch.eye(8).expand(2, 1, 8, 8),
+    VECTOR: torch.eye(2, 5),
+}
+ENCODERS = [
+    (LSTMEncoder(embedding=3, hidden=4), TEXT),
+    (MLPEncoder(hidden=6, layers=2), IMAGE),
+    (MLPEncoder(hidden=6, layers=1), VECTOR),
+    (ResNetEncoder(channels=[2, 3]), IMAGE),
+    (LinearEncoder(), VECTOR),
+]
+DECODERS = [
+    (LSTMDecoder(embedding=3, hidden=4, layers=2), TEXT),
+    (MLPDecoder(hidden=6), IMAGE),
+    (PixelCNNDecoder(maps=2, layers=2), IMAGE),
+    (LinearDecoder(learn_variance=True), VECTOR),
+]
+RULES = [LibraryDefault(), Uniform(scale=0.2), HeLinear()]
+HOOKS = compose([])
+
+
+@pytest.fixture(autouse=True)
+def _fixed_generator():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def label(value):
+    return value.name if hasattr(value, "name") else type(value).__name__
+
+
+def test_components_need_no_torch():
+    code = "import sys, collapsebench.networks, collapsebench_skip; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("encoder", "data"), ENCODERS, ids=label)
+def test_encoder_and_posterior_shapes(encoder, data):
+    x = EXAMPLES[data]
+    network = encoder.build(data)
+    features = network(x)
+    assert features.shape == (2, network.width)
+    posterior = GaussianPosterior().build(network.width, 3)(features)
+    assert isinstance(posterior, DiagonalGaussian)
+    assert posterior.mean.shape == posterior.logvar.shape == (2, 3)
+
+
+def test_resnet_width_counts_what_halving_leaves():
+    assert ResNetEncoder(channels=[2, 3, 4]).build(ImageSpec((1, 28, 28))).width == 4 * 3 * 3
+    assert ResNetEncoder(channels=[2]).build(ImageSpec((3, 5, 9))).width == 2 * 2 * 4
+
+
+def test_resnet_refuses_to_halve_an_image_to_nothing():
+    with pytest.raises(UsageError, match="cannot halve an image of 8x8 pixels 4 times"):
+        ResNetEncoder(channels=[2] * 4).build(IMAGE)
+
+
+def test_constant_variance_is_the_same_for_all_x():
+    posterior = GaussianPosterior(constant_variance=True, bias=False).build(5, 3)
+    first = posterior(torch.randn(4, 5))
+    assert torch.equal(first.logvar, torch.zeros(4, 3))
+    assert first.mean.std() > 0
+    first.logvar.sum().backward()
+    assert torch.equal(posterior.logvar.row.grad, torch.full((3,), 4.0))
+    assert {name for name, _ in posterior.named_parameters()} == {"mean.weight", "logvar.row"}
+
+
+@pytest.mark.parametrize("component", [c for c in COMPONENTS if c.kind in {"encoder", "decoder"}], ids=label)
+@pytest.mark.parametrize("data", [TEXT, IMAGE, VECTOR], ids=label)
+def test_a_network_fits_its_data_or_says_which_do(component, data):
+    network = component()
+    build = (lambda: network.build(data)) if component.kind == "encoder" else (lambda: network.build(data, 2, PLAIN))
+    choices = FITTING[type(data)][component.kind]
+    if network.name in choices.split(", "):
+        assert isinstance(build(), nn.Module)
+    else:
+        with pytest.raises(UsageError) as error:
+            build()
+        line = str(error.value)
+        assert f"{component.kind} '{network.name}'" in line
+        assert str(data) in line
+        assert line.endswith(choices)
+        assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kernel_size": 4}, "odd"),
+        ({"maps": [8, 8]}, "maps has 2 values for 9 layers"),
+        ({"kernel_size": [3] * 10}, "kernel_size has 10 values for 9 layers"),
+        ({"maps": 0}, "greater than 0"),
+    ],
+)
+def test_pixelcnn_refuses_layers_that_do_not_go_together(fields, message):
+    with pytest.raises(ValueError, match=message):
+        PixelCNNDecoder(**fields)
+
+
+def test_pixelcnn_takes_one_number_for_all_layers_or_one_for_each():
+    assert PixelCNNDecoder(layers=2, maps=8, kernel_size=[5, 3]).kernels == [(8, 5), (8, 3)]
+    assert PixelCNNDecoder(maps=8) == PixelCNNDecoder(maps=[8])
+
+
+def modules():
+    yield from (encoder.build(data) for encoder, data in ENCODERS)
+    yield from (decoder.build(data, 3, PLAIN) for decoder, data in DECODERS)
+    yield from (GaussianPosterior(constant_variance=constant).build(4, 3) for constant in (False, True))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=label)
+def test_every_parameter_is_drawn_from_the_seed_alone(rule):
+    for module in modules():
+        draws = []
+        for value in (math.nan, 7.0):
+            for parameter in module.parameters():
+                nn.init.constant_(parameter, value)
+            initialize(module, rule, seed=3)
+            draws.append([parameter.clone() for parameter in module.parameters()])
+        assert all(torch.equal(a, b) for a, b in zip(*draws, strict=True))
+        assert all(p.isfinite().all() for p in draws[0])
+
+
+def test_uniform_reaches_every_parameter():
+    for module in modules():
+        initialize(module, Uniform(scale=0.2), seed=3)
+        for name, parameter in module.named_parameters():
+            assert 0 < parameter.abs().max() <= 0.2, name
+    wide = nn.Linear(400, 100)
+    initialize(wide, Uniform(scale=0.2), seed=3)
+    assert abs(wide.weight.mean().item()) < 0.005
+    assert wide.weight.std().item() == pytest.approx(0.2 / math.sqrt(3), rel=0.02)
+
+
+def test_he_linear_changes_the_weights_of_affine_maps_only():
+    model = nn.ModuleDict({"affine": nn.Linear(200, 300), "convolution": nn.Conv2d(3, 4, 3)})
+    drawn = {}
+    for rule in (LibraryDefault(), HeLinear()):
+        initialize(model, rule, seed=3)
+        drawn[rule.name] = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    default, he = drawn["torch"], drawn["he-linear"]
+    assert {name for name in he if not torch.equal(default[name], he[name])} == {"affine.weight"}
+    assert he["affine.weight"].std().item() == pytest.approx(math.sqrt(2 / 200), rel=0.02)
+
+
+@pytest.mark.parametrize("rule", [LibraryDefault(), HeLinear()], ids=label)
+def test_a_module_that_cannot_draw_its_parameters_is_named(rule):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3))
+
+    with pytest.raises(PluginError, match=r"Odd has parameters of its own and no method reset_parameters\(\)"):
+        rule.apply(Odd())
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "data"),
+    [(e, d, data) for e, data in ENCODERS for d, same in DECODERS if same == data],
+    ids=label,
+)
+def test_all_parameters_of_an_assembled_model_learn(encoder, decoder, data):
+    vae = assemble(Architecture(3, encoder, GaussianPosterior(), decoder, LibraryDefault()), data, HOOKS, seed=1)
+    x = EXAMPLES[data]
+    posterior = vae.encode(x)
+    z = posterior.sample(torch.randn(1, 2, 3))
+    (vae.prior.kl(posterior).sum() - vae.log_likelihood(x, z).sum()).backward()
+    assert [name for name, p in vae.named_parameters() if p.grad is None or not p.grad.any()] == []
