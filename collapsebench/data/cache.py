@@ -1,0 +1,69 @@
+"""Parsed data on disk, so that a start does not parse again. A cache file is a convenience: it is never needed.
+
+One uncompressed numpy archive a key, written atomically. A file that is damaged (its CRC-32 does not fit), or was
+written for another key, is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+FORMAT = 1
+"""Raise it when the arrays of a key are laid out otherwise."""
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+logger = logging.getLogger(__name__)
+
+
+def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays], folder: Path | None = None) -> Arrays:
+    """The arrays that `build` makes, from the cache if they are there. `key` says everything they depend on."""
+    text = json.dumps({"format": FORMAT, "name": name, **key}, sort_keys=True)
+    folder = user_cache_path("collapsebench") / "parsed" if folder is None else folder
+    path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+    arrays = _read(path, text)
+    if arrays is None:
+        arrays = build()
+        _write(path, text, arrays)
+    return arrays
+
+
+def _read(path: Path, key: str) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        logger.info("cache file %s is damaged and made again: %s", path, error)
+        return None
+    if str(arrays.pop("key", "")) != key:
+        logger.info("cache file %s belongs to another key and is made again", path)
+        return None
+    return arrays
+
+
+def _write(path: Path, key: str, arrays: Arrays) -> None:
+    """Write into a temporary file beside it, then rename: readers see all of it or nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
+            partial = Path(file.name)
+            try:
+                np.savez(file, allow_pickle=False, key=np.array(key), **arrays)
+                file.close()
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        logger.info("cannot cache in %s: %s", path.parent, error)

@@ -1,0 +1,91 @@
+"""Fetching original files: checked before they appear, so that a broken download leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from collapsebench.data.files import check, find, uncompressed, verify
+from collapsebench.errors import DataError
+from collapsebench.registry import DatasetFacts, FileFacts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Bar:
+    """A live line on a terminal, in the form in which pooch reports progress; silent elsewhere."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task(name, total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._progress.stop()
+
+    @property
+    def total(self) -> float | None:
+        """How many bytes there are; None if the server does not say."""
+        return self._progress.tasks[0].total
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self._progress.update(self._task, total=size or None)
+
+    def update(self, size: int) -> None:
+        """Some more bytes are here."""
+        self._progress.advance(self._task, size)
+
+    def reset(self) -> None:
+        """Start again."""
+        self._progress.reset(self._task, total=self.total)
+
+    def close(self) -> None:
+        """All bytes are here."""
+
+
+def fetch(facts: DatasetFacts, folder: Path, console: Console) -> list[Path]:
+    """Fetch what is missing of a dataset into `folder/<dataset's folder>`; the paths of the new files.
+
+    Raises DataError if a file that is there is damaged, or an address is unknown, does not answer, or gives something
+    else than the original.
+    """
+    for _, _, error in verify(facts, folder):
+        if error is not None:
+            raise DataError(f"{error}; remove it to fetch it again")
+    missing = [file for file in facts.files if find(facts, file, folder) is None]
+    targets = [_fetch_file(file, folder / facts.folder, console) for file in missing if file.url is not None]
+    by_hand = [file.name for file in missing if file.url is None and not file.optional]
+    if by_hand:
+        raise DataError(
+            f"dataset '{facts.name}': no address is known of {', '.join(by_hand)}; {facts.card.source}, "
+            f"and put it (plain or .gz) into '{folder / facts.folder}'"
+        )
+    return targets
+
+
+def _fetch_file(file: FileFacts, folder: Path, console: Console) -> Path:
+    from pooch import HTTPDownloader
+    from pooch.utils import temporary_file
+
+    url = str(file.url)
+    target = folder / (file.name + (".gz" if url.endswith(".gz") else ""))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary_file(path=folder) as name, Bar(file.name, console) as bar:
+            HTTPDownloader(progressbar=bar, chunk_size=1 << 16)(url, name, None)
+            check(file, uncompressed(Path(name)), Path(name))
+            Path(name).replace(target)
+    except DataError as error:
+        raise DataError(f"what {url} gives is not usable: {error}") from None
+    except OSError as error:
+        raise DataError(f"cannot fetch {url} into '{folder}': {error}") from None
+    return target

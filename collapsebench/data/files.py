@@ -1,0 +1,112 @@
+"""Original files: where they are, and whether they are what they should be."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from platformdirs import user_cache_path
+
+from collapsebench.errors import DataError
+from collapsebench.registry import DatasetFacts, FileFacts, embedded_datasets
+
+
+def data_folder(given: Path | None) -> Path:
+    """The folder of original files: the one given, else the user's cache directory."""
+    return user_cache_path("collapsebench") / "data" if given is None else given
+
+
+def find(facts: DatasetFacts, file: FileFacts, folder: Path) -> Path | None:
+    """The file in `folder/<dataset's folder>` or in `folder`, plain or gzipped; None if it is not there."""
+    places = (folder / facts.folder, folder)
+    paths = (place / (file.name + ending) for place in places for ending in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def available(facts: DatasetFacts, folder: Path) -> bool:
+    """Whether every file that the dataset always needs is there (its content is not looked at)."""
+    return all(find(facts, file, folder) for file in facts.files if not file.optional)
+
+
+class Original(NamedTuple):
+    """One original file: its uncompressed content and the checksum computed of it, as `sha256:…`."""
+
+    content: bytes
+    checksum: str
+
+
+def read(facts: DatasetFacts, name: str, folder: Path) -> Original:
+    """One original file, checked.
+
+    Raises DataError if it is missing (with the address and the expected place), empty, truncated or not the original.
+    """
+    file = facts.file(name)
+    path = find(facts, file, folder)
+    if path is None:
+        raise DataError(_missing(facts, file, folder))
+    content = uncompressed(path)
+    return Original(content, check(file, content, path))
+
+
+def _missing(facts: DatasetFacts, file: FileFacts, folder: Path) -> str:
+    get = f"get it with 'collapsebench data fetch {facts.name}' from {file.url}" if file.url else facts.card.source
+    return (
+        f"dataset '{facts.name}' needs the file '{file.name}' (plain or .gz) in '{folder / facts.folder}': "
+        f"{get or 'its source is not known'}; the datasets {', '.join(embedded_datasets())} need no files"
+    )
+
+
+def uncompressed(path: Path) -> bytes:
+    """The content of a plain or gzipped file. Raises DataError if it is unreadable, truncated or empty."""
+    try:
+        content = path.read_bytes()
+        # By its first bytes, as browsers and servers unpack files without renaming them.
+        content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"data file '{path}' is truncated or damaged gzip: {error}") from None
+    except OSError as error:
+        raise DataError(f"cannot read data file '{path}': {error.strerror}") from None
+    if not content:
+        raise DataError(f"data file '{path}' is empty")
+    return content
+
+
+def _git_blob(content: bytes) -> str:
+    header = f"blob {len(content)}\0".encode()
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
+CHECKSUMS: dict[str, Callable[[bytes], str]] = {
+    "sha256": lambda content: hashlib.sha256(content).hexdigest(),
+    "md5": lambda content: hashlib.md5(content, usedforsecurity=False).hexdigest(),
+    "git_blob": _git_blob,
+}
+"""By field of FileFacts, the strongest first."""
+
+
+def check(file: FileFacts, content: bytes, path: Path) -> str:
+    """The strongest checksum that is known of the file, SHA-256 if none is; DataError unless it is the content's."""
+    known = file.model_dump(include=set(CHECKSUMS), exclude_none=True)
+    kind = next((kind for kind in CHECKSUMS if kind in known), "sha256")
+    got = CHECKSUMS[kind](content)
+    if got != known.get(kind, got):
+        raise DataError(f"data file '{path}' is not the original: expected {kind} {known[kind]}, got {got}")
+    return f"{kind}:{got}"
+
+
+def verify(facts: DatasetFacts, folder: Path) -> Iterator[tuple[FileFacts, Path, DataError | None]]:
+    """Check every file of the dataset that is there: the file, its path, and what is wrong with it."""
+    for file in facts.files:
+        path = find(facts, file, folder)
+        if path is None:
+            continue
+        try:
+            check(file, uncompressed(path), path)
+        except DataError as error:
+            yield file, path, error
+        else:
+            yield file, path, None

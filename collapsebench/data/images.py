@@ -1,0 +1,178 @@
+"""Images: files as published (IDX, .amat, .mat, .npz), splits, and binarization once and for all."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collapsebench.data.splits import BinaryImages, GreyImages, Ints
+from collapsebench.errors import DataError
+from collapsebench.examples import ImageSpec, Split, Splits
+
+SIDE = 28
+ROWS = 1000
+"""Images binarized at a time; the draws do not depend on it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pixels (N, H, W), and a class each (N,) where the original has one."""
+
+    pixels: NDArray[Any]
+    classes: Ints | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> Pictures:
+        return Pictures(self.pixels[rows], None if self.classes is None else self.classes[rows])
+
+
+def read_idx(name: str, content: bytes, ndim: int) -> NDArray[np.uint8]:
+    """An array of bytes in the IDX format: two zeros, type 8, the number of axes, big-endian sizes, values."""
+    header = 4 + 4 * ndim
+    if len(content) < header or content[:4] != bytes((0, 0, 8, ndim)):
+        raise DataError(
+            f"file '{name}' is not an IDX file of unsigned bytes with {ndim} axes: starts with {content[:4]!r}"
+        )
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", ndim, 4))
+    values = np.frombuffer(content, np.uint8, offset=header)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise DataError(f"file '{name}' should hold {shape} bytes by its header, got {values.size}")
+    return values.reshape(shape)
+
+
+def read_amat(name: str, content: bytes) -> Pictures:
+    """Binary 28x28 images as text: one image a line, zeros and ones separated by blanks (Larochelle's MNIST)."""
+    values = np.frombuffer(content.translate(None, b" \t\r\n"), np.uint8) - ord("0")
+    lines = content.count(b"\n") + (not content.endswith(b"\n"))
+    if values.size != lines * SIDE * SIDE or values.max(initial=0) > 1:
+        raise DataError(f"file '{name}' should hold {SIDE * SIDE} zeros and ones on each of its {lines} lines")
+    return Pictures(values.reshape(-1, SIDE, SIDE))
+
+
+def read_npz(name: str, content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of a numpy archive."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return dict(archive)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"file '{name}' is not a numpy archive: {error}") from None
+
+
+def read_mat(name: str, content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of a MATLAB file."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        arrays: dict[str, NDArray[Any]] = loadmat(io.BytesIO(content))
+    except (MatReadError, ValueError, TypeError, NotImplementedError) as error:
+        raise DataError(f"file '{name}' is not a MATLAB file: {error}") from None
+    return arrays
+
+
+def chardata(name: str, content: bytes) -> tuple[Pictures, Pictures]:
+    """Burda's Omniglot: training and test images, grey in [0, 1], and the number of their alphabet.
+
+    `data` and `testdata` are (784, N) with every image stored by columns; `target` and `testtarget` are (50, N).
+    """
+    arrays = read_mat(name, content)
+    missing = {"data", "target", "testdata", "testtarget"} - arrays.keys()
+    if missing:
+        raise DataError(f"file '{name}' has no array '{min(missing)}'")
+    train = _by_columns(name, arrays["data"], arrays["target"])
+    return train, _by_columns(name, arrays["testdata"], arrays["testtarget"])
+
+
+def _by_columns(name: str, data: NDArray[Any], target: NDArray[Any]) -> Pictures:
+    if data.ndim != 2 or len(data) != SIDE * SIDE or target.shape[1:] != data.shape[1:]:
+        raise DataError(f"file '{name}' should hold ({SIDE * SIDE}, N) images and (50, N) targets, got {data.shape}")
+    if not (data.min(initial=0) >= 0 and data.max(initial=0) <= 1):
+        raise DataError(f"file '{name}' should hold grey values between 0 and 1")
+    pixels = data.T.astype(np.float32).reshape(-1, SIDE, SIDE).transpose(0, 2, 1)
+    return Pictures(np.ascontiguousarray(pixels), target.argmax(0).astype(np.int64))
+
+
+def read_mnist(contents: Mapping[str, bytes], images: str, labels: str) -> Pictures:
+    """The images and labels of two IDX files."""
+    classes = read_idx(labels, contents[labels], 1)
+    return labelled(images, read_idx(images, contents[images], 3), classes)
+
+
+def read_drawings(name: str, content: bytes, label: str) -> tuple[Pictures, Ints]:
+    """Omniglot's drawings, 28x28 bytes, and the drawer (1…20) of each; `label` names the array of classes."""
+    arrays = read_npz(name, content)
+    missing = {"images", "drawer", label} - arrays.keys()
+    if missing:
+        raise DataError(f"file '{name}' has no array '{min(missing)}'")
+    drawings = labelled(name, arrays["images"], arrays[label])
+    if arrays["drawer"].shape != (len(drawings),):
+        raise DataError(f"file '{name}' should name the drawer of each of its {len(drawings)} images")
+    return drawings, arrays["drawer"].astype(np.int64)
+
+
+def labelled(name: str, pixels: NDArray[np.uint8], classes: NDArray[Any]) -> Pictures:
+    """Images with their classes. Raises DataError unless they are 28x28 and as many as the classes."""
+    if pixels.shape != (*classes.shape, SIDE, SIDE):
+        raise DataError(f"file '{name}' should hold {classes.size} images of {SIDE}x{SIDE}, got {pixels.shape}")
+    return Pictures(pixels, classes.astype(np.int64))
+
+
+def shuffled(pictures: Pictures, seed: int) -> Pictures:
+    """The images in an order drawn from numpy's frozen legacy generator."""
+    return pictures[np.random.RandomState(seed).permutation(len(pictures))]
+
+
+def hold_out(pictures: Pictures, validation: int) -> tuple[Pictures, Pictures]:
+    """All but the last `validation` images, and these."""
+    if validation >= len(pictures):
+        raise DataError(f"validation={validation} leaves none of {len(pictures)} images for training")
+    return pictures[:-validation], pictures[-validation:]
+
+
+def dynamic(train: Pictures, valid: Pictures, test: Pictures, seed: int) -> Splits:
+    """Training images binarized anew in every pass; validation and test images once, from the seed."""
+    return _splits(GreyImages(train.pixels, train.classes), _binarized(valid, seed, 1), _binarized(test, seed, 2))
+
+
+def static(train: Pictures, valid: Pictures, test: Pictures, seed: int) -> Splits:
+    """All images binarized once, from the seed."""
+    return _splits(*(_binarized(part, seed, i) for i, part in enumerate((train, valid, test))))
+
+
+def binary(train: Pictures, valid: Pictures, test: Pictures) -> Splits:
+    """Images that are zeros and ones already."""
+    return _splits(*(BinaryImages(part.pixels, part.classes) for part in (train, valid, test)))
+
+
+def _splits(train: Split, valid: BinaryImages, test: BinaryImages) -> Splits:
+    height, breadth = test.pixels.shape[1:]
+    return Splits(ImageSpec((1, height, breadth)), train, valid, test)
+
+
+def _binarized(pictures: Pictures, seed: int, split: int) -> BinaryImages:
+    """Bernoulli(grey) for every pixel, from numpy's legacy generator: its stream is frozen, so the hash is, too."""
+    rng = np.random.RandomState([seed, split])
+    scale = 255 if pictures.pixels.dtype == np.uint8 else 1
+    pixels = np.empty(pictures.pixels.shape, np.uint8)
+    for at in range(0, len(pictures), ROWS):
+        grey = pictures.pixels[at : at + ROWS]
+        pixels[at : at + ROWS] = scale * rng.random_sample(grey.shape) < grey
+    return BinaryImages(pixels, pictures.classes)
+
+
+def digits(threshold: int, seed: int, validation: int, test: int) -> Splits:
+    """The 8x8 digits of scikit-learn: ink where the count (0…16) reaches the threshold, in an order drawn once."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pictures = Pictures((bunch.images >= threshold).astype(np.uint8), bunch.target.astype(np.int64))
+    rest, last = hold_out(shuffled(pictures, seed), test)
+    return binary(*hold_out(rest, validation), last)

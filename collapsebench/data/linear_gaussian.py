@@ -1,0 +1,80 @@
+r"""Gaussian vectors with a chosen spectrum, on which the linear VAE has a closed form (Tipping and Bishop 1999).
+
+x ~ N(0, U diag(\lambda) U^T). With a linear decoder of variance \(\sigma^2\) and D units, the optimum is probabilistic
+PCA: unit j is active iff \(\lambda_j > \sigma^2\), the posterior is exact, and the bound is the likelihood (Lucas et
+al. 2019, "Don't blame the ELBO").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from collapsebench.data.splits import Vectors
+
+Floats: TypeAlias = NDArray[np.float64]
+GRID = 2.0**-12
+"""Values are rounded to multiples of it, so that they do not depend on a machine's last digits."""
+
+
+class Optimum(NamedTuple):
+    """The best that a linear VAE can do."""
+
+    kl: Floats
+    """KL(q || p) of each unit, also its mutual information with x; (D,), nats."""
+    log_likelihood: float
+    """E log p(x), also the ELBO; nats per example."""
+
+    @property
+    def active(self) -> int:
+        """The number of units that do not collapse."""
+        return int(np.count_nonzero(self.kl))
+
+
+def basis(dimension: int) -> Floats:
+    """The orthonormal vectors of the discrete cosine transform, as columns: (P, P)."""
+    points = np.arange(dimension)
+    columns: Floats = np.sqrt(2 / dimension) * np.cos(np.pi / dimension * np.outer(points + 0.5, points))
+    columns[:, 0] /= np.sqrt(2)
+    return columns
+
+
+def draw(eigenvalues: ArrayLike, sizes: Iterable[int], seed: int) -> list[Vectors]:
+    """One split a size, each from its own generator, with the covariance U diag(eigenvalues) U^T."""
+    scale = np.sqrt(np.asarray(eigenvalues, np.float64))
+    axes = scale * basis(len(scale))
+    splits = []
+    for i, size in enumerate(sizes, 1):
+        values = np.random.RandomState([seed, i]).standard_normal((size, len(scale))) @ axes.T
+        splits.append(Vectors((np.round(values / GRID) * GRID).astype(np.float32)))
+    return splits
+
+
+def optimum(eigenvalues: ArrayLike, latent_dim: int, variance: float) -> Optimum:
+    r"""The linear VAE's optimum at a fixed decoder variance \(\sigma^2\).
+
+    \(KL_j = \tfrac12 \ln(\lambda_j/\sigma^2)\) where \(\lambda_j > \sigma^2\), else 0. The model's covariance has the
+    eigenvalues \(c_j = \lambda_j\) of active units and \(\sigma^2\) elsewhere, so
+    \(E \log p(x) = -\tfrac12 \sum_j [\ln 2\pi + \ln c_j + \lambda_j / c_j]\).
+    """
+    spectrum = np.sort(np.asarray(eigenvalues, np.float64))[::-1]
+    modelled = np.full_like(spectrum, variance)
+    modelled[:latent_dim] = np.maximum(spectrum[:latent_dim], variance)
+    log_likelihood = -0.5 * float(np.sum(np.log(2 * np.pi * modelled) + spectrum / modelled))
+    kl = np.zeros(latent_dim)
+    kl[: len(spectrum)] = 0.5 * np.log(modelled[:latent_dim] / variance)
+    return Optimum(kl, log_likelihood)
+
+
+def best_variance(eigenvalues: ArrayLike, latent_dim: int) -> float:
+    """The maximum likelihood decoder variance: the mean of the eigenvalues that no unit can take."""
+    spectrum = np.sort(np.asarray(eigenvalues, np.float64))[::-1]
+    return float(spectrum[latent_dim:].mean())
+
+
+def entropy(eigenvalues: ArrayLike) -> float:
+    r"""\(H(x) = \tfrac12 \sum_j \ln(2 \pi e \lambda_j)\), nats: what no model can beat."""
+    return 0.5 * float(np.sum(np.log(2 * np.pi * np.e * np.asarray(eigenvalues, np.float64))))

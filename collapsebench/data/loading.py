@@ -1,0 +1,63 @@
+"""From original files to splits: read, check, parse, and keep what was parsed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from itertools import count, takewhile
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from collapsebench.components import Dataset
+from collapsebench.data.cache import Arrays, cached
+from collapsebench.data.files import read
+from collapsebench.data.splits import ArraySplit, BinaryImages, GreyImages, TextSplit
+from collapsebench.examples import ImageSpec, Splits, TextSpec
+from collapsebench.registry import dataset_facts
+
+Parse: TypeAlias = Callable[[Mapping[str, bytes]], Splits]
+SPLITS: tuple[type[ArraySplit], ...] = (TextSplit, BinaryImages, GreyImages)
+
+
+def load_files(dataset: Dataset, names: Iterable[str], parse: Parse, folder: Path, cache: Path | None = None) -> Splits:
+    """The splits that `parse` makes of the named files, whose checksums are checked every time.
+
+    They are cached by the dataset's name, version and parameters and the checksums of its files. Raises DataError.
+    """
+    facts = dataset_facts(dataset.facts or dataset.name)
+    originals = {name: read(facts, name, folder) for name in names}
+    key = {
+        "version": dataset.version,
+        "params": dataset.model_dump(mode="json"),
+        "files": {name: original.checksum for name, original in originals.items()},
+    }
+    contents = {name: original.content for name, original in originals.items()}
+    return unpack(cached(dataset.name, key, lambda: pack(parse(contents)), cache))
+
+
+def pack(splits: Splits) -> Arrays:
+    """Splits as arrays named `train/0`, `train/1`, …; what they are stands in `layout`, as JSON."""
+    packed: Arrays = {}
+    kinds: dict[str, str] = {}
+    for name, split in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
+        kinds[name] = type(split).__name__
+        packed |= {f"{name}/{i}": array for i, array in enumerate(split.arrays())}
+    layout = json.dumps({"spec": asdict(splits.spec), "splits": kinds})
+    return {"layout": np.array(layout), **packed}
+
+
+def unpack(packed: Arrays) -> Splits:
+    """The splits that were packed."""
+    layout = json.loads(str(packed["layout"]))
+    classes = {cls.__name__: cls for cls in SPLITS}
+
+    def split(name: str) -> ArraySplit:
+        keys = takewhile(packed.__contains__, (f"{name}/{i}" for i in count()))
+        return classes[layout["splits"][name]](*(packed[key] for key in keys))
+
+    fields = layout["spec"]
+    spec = ImageSpec(tuple(fields["shape"])) if "shape" in fields else TextSpec(**fields)
+    return Splits(spec, split("train"), split("valid"), split("test"))

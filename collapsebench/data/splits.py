@@ -1,0 +1,174 @@
+"""Splits of text, images and vectors: read-only arrays, their batches and their hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collapsebench.examples import Batch, Split
+
+Ints: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySplit(Split):
+    """A split whose fields are its arrays, in the order in which they are hashed; the last ones may be None.
+
+    The arrays are made read-only, so that a hash once computed stays true.
+    """
+
+    def __post_init__(self) -> None:
+        for array in self.arrays():
+            array.flags.writeable = False
+
+    def arrays(self) -> Iterator[NDArray[np.generic]]:
+        """See Split."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return (value for value in values if value is not None)
+
+    def sha256(self) -> str:
+        """See Split; computed once."""
+        return self._sha256
+
+    @cached_property
+    def _sha256(self) -> str:
+        return super().sha256()
+
+
+@dataclass(frozen=True, eq=False)
+class TextSplit(ArraySplit):
+    """Documents of token ids, BOS and EOS included, in the order of the file.
+
+    Batches hold documents of one length, so that no padding enters a recurrent network: documents sorted by length
+    (a stable sort), cut into contiguous chunks (the released preprocessing of Kim et al. 2018). A seed permutes the
+    order of the batches; which documents stand together is fixed.
+    """
+
+    tokens: NDArray[np.int32]  # (sum of lengths,)
+    lengths: NDArray[np.int32]  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def labels(self) -> None:
+        """See Split."""
+
+    @property
+    def predictions(self) -> Ints:
+        """See Split: every token but BOS."""
+        return self.lengths.astype(np.int64) - 1
+
+    @cached_property
+    def order(self) -> Ints:
+        """The positions of the documents, sorted by length."""
+        return np.argsort(self.lengths, kind="stable")
+
+    @cached_property
+    def _starts(self) -> Ints:
+        return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+
+    def bounds(self, batch_size: int) -> Ints:
+        """Where the batches begin in `order`, and the end of the last one: (batches + 1,)."""
+        changes = np.flatnonzero(np.diff(self.lengths[self.order], prepend=0))
+        ends = [*changes[1:].tolist(), len(self)]
+        starts = [at for start, end in zip(changes.tolist(), ends, strict=True) for at in range(start, end, batch_size)]
+        return np.array([*starts, len(self)], dtype=np.int64)
+
+    def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Batch]:
+        """See Split. x is int64 (B, T)."""
+        bounds = self.bounds(batch_size)
+        count = len(bounds) - 1
+        for i in range(count) if seed is None else np.random.default_rng(seed).permutation(count):
+            index = self.order[bounds[i] : bounds[i + 1]]
+            positions = self._starts[index][:, None] + np.arange(self.lengths[index[0]])
+            yield Batch(self.tokens[positions].astype(np.int64), index)
+
+
+def _chunks(size: int, batch_size: int, rng: np.random.Generator | None) -> Iterator[Ints]:
+    """All positions, in order or permuted, at most `batch_size` at a time."""
+    order = np.arange(size) if rng is None else rng.permutation(size)
+    return (order[at : at + batch_size] for at in range(0, size, batch_size))
+
+
+@dataclass(frozen=True, eq=False)
+class _Images(ArraySplit):
+    """Images of one channel, and a class each where the original has one."""
+
+    pixels: NDArray[np.generic]  # (N, H, W)
+    classes: Ints | None = None  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def labels(self) -> Ints | None:
+        """See Split."""
+        return self.classes
+
+    @property
+    def predictions(self) -> Ints:
+        """See Split: every pixel."""
+        return np.full(len(self), self.pixels[0].size, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class BinaryImages(_Images):
+    """Images of zeros and ones (uint8): every pass sees the same."""
+
+    def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Batch]:
+        """See Split. x is float32 (B, 1, H, W)."""
+        rng = None if seed is None else np.random.default_rng(seed)
+        for index in _chunks(len(self), batch_size, rng):
+            yield Batch(self.pixels[index, None].astype(np.float32), index)
+
+
+@dataclass(frozen=True, eq=False)
+class GreyImages(_Images):
+    """Grey images (uint8 in 0…255, or float32 in [0, 1]) that every pass binarizes anew.
+
+    A pixel is one with the probability of its grey value. Without a seed the draws are those of seed 0.
+    """
+
+    def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Batch]:
+        """See Split. x is float32 (B, 1, H, W)."""
+        rng = np.random.default_rng(0 if seed is None else seed)
+        for index in _chunks(len(self), batch_size, None if seed is None else rng):
+            probability = ink(self.pixels[index, None])
+            yield Batch((rng.random(probability.shape, np.float32) < probability).astype(np.float32), index)
+
+
+def ink(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """The probability of ink: grey / 255 for bytes, the value itself for numbers in [0, 1]."""
+    scale = 255 if pixels.dtype == np.uint8 else 1
+    return pixels.astype(np.float32) / np.float32(scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors(ArraySplit):
+    """Real vectors."""
+
+    values: NDArray[np.float32]  # (N, P)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def labels(self) -> None:
+        """See Split."""
+
+    @property
+    def predictions(self) -> Ints:
+        """See Split: every coordinate."""
+        return np.full(len(self), self.values.shape[1], dtype=np.int64)
+
+    def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Batch]:
+        """See Split. x is float32 (B, P)."""
+        rng = None if seed is None else np.random.default_rng(seed)
+        for index in _chunks(len(self), batch_size, rng):
+            yield Batch(self.values[index], index)

@@ -1,0 +1,167 @@
+r"""Documents from a known latent-variable language model, with their true entropy and mutual information.
+
+    z ~ N(0, I_2);   x_t ~ softmax(A[x_{t-1}] + B z), t = 1…T;   A_{vw} = a N(0, 1), B_{vd} = b N(0, 1)
+
+A has one more row, for the start of a document. Every document has T words and is emitted with BOS and EOS like any
+text, so EOS is certain after T words and adds nothing to the entropy, though a model must learn so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collapsebench.data.splits import TextSplit
+from collapsebench.data.text import BOS, EOS, MARKERS
+from collapsebench.errors import CollapsebenchError
+
+Floats: TypeAlias = NDArray[np.float64]
+Words: TypeAlias = NDArray[np.int64]
+LATENT = 2
+BLOCK = 50
+"""Documents integrated at a time."""
+GRIDS = ((61, 4.5), (121, 7.5), (161, 8.0), (321, 8.0), (481, 8.0))
+"""Points an axis and where the axis ends, tried in this order."""
+
+
+class Sample(NamedTuple):
+    """Documents, and the z that each was drawn with."""
+
+    words: Words  # (N, T), in 0…V-1
+    z: Floats  # (N, 2)
+
+    def split(self) -> TextSplit:
+        """The documents as ids, from BOS to EOS."""
+        size, length = self.words.shape
+        column = np.ones((size, 1), np.int64)
+        tokens = np.hstack([BOS * column, self.words + len(MARKERS), EOS * column])
+        return TextSplit(tokens.ravel().astype(np.int32), np.full(size, length + 2, np.int32))
+
+
+class Truth(NamedTuple):
+    """What no model can beat, in nats per document, with Monte Carlo standard errors over the documents: scalars."""
+
+    entropy: Floats
+    entropy_error: Floats
+    mutual_information: Floats
+    mutual_information_error: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """p(z) p(x|z) with V words."""
+
+    transitions: Floats  # A: (V + 1, V); the last row is the start
+    directions: Floats  # B: (V, 2)
+
+    @property
+    def start(self) -> int:
+        """The row of A that a document starts from."""
+        return len(self.directions)
+
+    def sample(self, size: int, length: int, rng: np.random.RandomState) -> Sample:
+        """Draw documents word by word, inverting the cumulative distribution.
+
+        No BLAS and a frozen generator, so that the same seed gives the same documents on every machine.
+        """
+        z = rng.standard_normal((size, LATENT))
+        shift = z[:, :1] * self.directions[:, 0] + z[:, 1:] * self.directions[:, 1]  # (N, V)
+        words = np.empty((size, length), np.int64)
+        previous = np.full(size, self.start)
+        for t in range(length):
+            logits = self.transitions[previous] + shift
+            cumulative = np.exp(logits - logits.max(-1, keepdims=True)).cumsum(-1)
+            threshold = rng.random_sample((size, 1)) * cumulative[:, -1:]
+            previous = (cumulative[:, :-1] <= threshold).sum(-1)
+            words[:, t] = previous
+        return Sample(words, z)
+
+    def log_likelihood(self, words: Words, z: Floats) -> Floats:
+        """log p(x|z) of every document at its own z, (N,) nats, for z of shape (N, 2)."""
+        logits = self.transitions[self._previous(words)] + (z @ self.directions.T)[:, None]  # (N, T, V)
+        logits -= logits.max(-1, keepdims=True)
+        chosen = np.take_along_axis(logits, words[..., None], -1)[..., 0]
+        log_p: Floats = (chosen - np.log(np.exp(logits).sum(-1))).sum(-1)
+        return log_p
+
+    def log_evidence(self, words: Words, points: int = 61, limit: float = 4.5) -> Floats:
+        """log p(x) = log ∫ N(z) p(x|z) dz of every document, (N,) nats: a sum over a grid on [-limit, limit]^2."""
+        axis = np.linspace(-limit, limit, points)
+        z = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, LATENT)  # (G, 2)
+        log_weight = 2 * np.log(axis[1] - axis[0]) - np.log(2 * np.pi) - 0.5 * np.square(z).sum(-1)
+        normalizers = self._log_normalizers(z)
+        blocks = (words[at : at + BLOCK] for at in range(0, len(words), BLOCK))
+        return np.concatenate([_log_sum(self._on_grid(block, z, normalizers) + log_weight) for block in blocks])
+
+    def _on_grid(self, words: Words, z: Floats, normalizers: Floats) -> Floats:
+        """log p(x|z) of every document at every z, (N, G): affine in z but for the normalizers of its rows of A."""
+        previous = self._previous(words)
+        counts = np.zeros((len(words), len(self.transitions)))
+        np.add.at(counts, (np.arange(len(words))[:, None], previous), 1)
+        fixed = self.transitions[previous, words].sum(-1, keepdims=True)
+        log_p: Floats = fixed + self.directions[words].sum(1) @ z.T - counts @ normalizers
+        return log_p
+
+    def _log_normalizers(self, z: Floats) -> Floats:
+        """log sum_v exp(A[u, v] + B_v z) of every row u of A, (V + 1, G)."""
+        rows, shift = self.transitions, self.directions @ z.T
+        row_top, shift_top = rows.max(-1, keepdims=True), shift.max(0)
+        sums: Floats = np.exp(rows - row_top) @ np.exp(shift - shift_top)
+        log_normalizers: Floats = np.log(sums) + row_top + shift_top
+        return log_normalizers
+
+    def _previous(self, words: Words) -> Words:
+        """The row of A that every word is drawn from, (N, T)."""
+        return np.hstack([np.full((len(words), 1), self.start), words[:, :-1]])
+
+
+def _log_sum(values: Floats) -> Floats:
+    """log sum exp over the last axis."""
+    top: Floats = values.max(-1)
+    sums: Floats = np.exp(values - top[..., None]).sum(-1)
+    return np.log(sums) + top
+
+
+def language_model(vocabulary: int, a: float, b: float, seed: int) -> LanguageModel:
+    """The model with A = a N(0, 1) and B = b N(0, 1)."""
+    rng = np.random.RandomState([seed, 0])
+    transitions = a * rng.standard_normal((vocabulary + 1, vocabulary))
+    return LanguageModel(transitions, b * rng.standard_normal((vocabulary, LATENT)))
+
+
+def samples(model: LanguageModel, length: int, sizes: Iterable[int], seed: int) -> list[Sample]:
+    """One sample a split, each from its own generator: the size of one does not change another."""
+    return [model.sample(size, length, np.random.RandomState([seed, i])) for i, size in enumerate(sizes, 1)]
+
+
+def exact_log_evidence(model: LanguageModel, words: Words, tolerance: float = 1e-6) -> Floats:
+    """log p(x) of every document, (N,) nats, on finer and wider grids until no document changes by the tolerance.
+
+    The last grid is then far better than the tolerance: the error of the sum falls exponentially with the step.
+    Raises CollapsebenchError if the finest grid is too coarse.
+    """
+    coarse = model.log_evidence(words, *GRIDS[0])
+    for grid in GRIDS[1:]:
+        fine = model.log_evidence(words, *grid)
+        if np.abs(fine - coarse).max(initial=0) < tolerance:
+            return fine
+        coarse = fine
+    raise CollapsebenchError(f"the quadrature of log p(x) does not settle on {GRIDS[-1][0]} points an axis")
+
+
+def exact_entropy(model: LanguageModel, sample: Sample) -> Truth:
+    """H(x) = -E log p(x) and I(x; z) = E[log p(x|z) - log p(x)], over documents drawn from the model.
+
+    log p(x) is exact, so the entropy of the test documents is the best negative log-likelihood on them; the errors
+    are those of taking these documents for all.
+    """
+    log_p = exact_log_evidence(model, sample.words)
+    return Truth(*_estimate(-log_p), *_estimate(model.log_likelihood(*sample) - log_p))
+
+
+def _estimate(values: Floats) -> tuple[Floats, Floats]:
+    return np.asarray(values.mean()), np.asarray(values.std(ddof=1) / np.sqrt(len(values)))

@@ -1,0 +1,98 @@
+"""Text as published: the preprocessing of Kim et al. 2018 (harvardnlp/sa-vae), number by number.
+
+Words are separated by white space; a document of more than `max_tokens` words or of none is dropped, for the counts
+as well. The vocabulary is four markers and the most frequent words of the training documents, ties by first
+appearance; other words become `<unk>`. BOS and EOS are added. Batches never mix lengths (`splits.TextSplit`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeAlias
+
+import numpy as np
+
+from collapsebench.data.splits import Ints, TextSplit
+from collapsebench.errors import DataError
+from collapsebench.examples import Splits, TextSpec
+
+MARKERS = ("<pad>", "<unk>", "<s>", "</s>")
+"""Ids 0 to 3: padding, unknown word, BOS, EOS."""
+UNKNOWN, BOS, EOS = 1, 2, 3
+
+Document: TypeAlias = list[str]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The options of the published preprocessing."""
+
+    vocabulary_size: int = 20000
+    count_above: int | None = None
+    """Keep the words that occur more often than this instead of the most frequent ones."""
+    max_tokens: int = 200
+    shuffle_seed: int | None = None
+    """Shuffle the documents of every split first."""
+    given: Sequence[str] | None = None
+    """The words to know, instead of those of the training documents."""
+
+
+def read_lines(name: str, content: bytes) -> list[str]:
+    r"""The lines of a UTF-8 text, ended by `\n` and by nothing else. Raises DataError with the first bad line."""
+    try:
+        lines = content.decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"text file '{name}', line {line}: not UTF-8 ({error.reason})") from None
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def documents(lines: Iterable[str], max_tokens: int) -> list[Document]:
+    """The words of every line that has between one and `max_tokens` of them."""
+    return [words for words in map(str.split, lines) if 0 < len(words) <= max_tokens]
+
+
+def vocabulary(train: Iterable[Document], options: Preprocessing) -> list[str]:
+    """Every word by id, the markers first.
+
+    A word written like a marker takes its place among the most frequent words, but no id of its own.
+    """
+    words = options.given
+    if words is None:
+        counts = Counter(chain.from_iterable(train))  # in order of first appearance
+        if options.count_above is None:
+            words = [word for word, _ in counts.most_common()][: options.vocabulary_size]
+        else:
+            words = [word for word, count in counts.items() if count > options.count_above]
+    return [*MARKERS, *(word for word in words if word not in MARKERS)]
+
+
+def encode(texts: Sequence[Document], words: Sequence[str]) -> TextSplit:
+    """The documents as ids, each from BOS to EOS."""
+    ids = {word: i for i, word in enumerate(words)}
+    tokens = (token for text in texts for token in (BOS, *(ids.get(word, UNKNOWN) for word in text), EOS))
+    lengths = np.array([len(text) + 2 for text in texts], dtype=np.int32)
+    return TextSplit(np.fromiter(tokens, np.int32, int(lengths.sum())), lengths)
+
+
+def shuffles(seed: int, sizes: Mapping[str, int]) -> dict[str, Ints]:
+    """The permutation of every split, drawn from numpy's frozen legacy generator in the released order."""
+    rng = np.random.RandomState(seed)
+    return {split: rng.permutation(sizes[split]) for split in ("valid", "test", "train")}
+
+
+def preprocess(lines: Mapping[str, Iterable[str]], options: Preprocessing) -> Splits:
+    """The splits of `train`, `valid` and `test`. Raises DataError if no document of one of them is left."""
+    texts = {split: documents(lines[split], options.max_tokens) for split in ("train", "valid", "test")}
+    for split, kept in texts.items():
+        if not kept:
+            raise DataError(f"no document of the {split} split has between 1 and max_tokens={options.max_tokens} words")
+    words = vocabulary(texts["train"], options)
+    if options.shuffle_seed is not None:
+        orders = shuffles(options.shuffle_seed, {split: len(kept) for split, kept in texts.items()})
+        texts = {split: [texts[split][i] for i in order] for split, order in orders.items()}
+    train, valid, test = (encode(texts[split], words) for split in ("train", "valid", "test"))
+    return Splits(TextSpec(len(words)), train, valid, test)
