@@ -1,0 +1,33 @@
+"""Metrics: numbers of a trained contender on held-out data. One file each: formula, unit, estimator, trap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collapsebench.examples import TextSpec
+from collapsebench.hookspecs import hookimpl
+from collapsebench.metrics.active_units import ActiveUnits
+from collapsebench.metrics.iw_nll import IWNLL
+from collapsebench.metrics.kl import KL
+from collapsebench.metrics.latent_use import LatentUse
+from collapsebench.metrics.mutual_information import MutualInformation
+from collapsebench.metrics.neg_elbo import NegELBO
+from collapsebench.metrics.perplexity import Perplexity
+
+if TYPE_CHECKING:
+    from collapsebench.components import Component, Metric
+    from collapsebench.examples import DataSpec
+
+METRICS: tuple[type[Metric], ...] = (NegELBO, IWNLL, Perplexity, KL, MutualInformation, ActiveUnits, LatentUse)
+"""The metrics of this package, in the order of a board's columns."""
+
+
+def default_metrics(data: DataSpec) -> tuple[str, ...]:
+    """The names of the metrics that a track gets unless it says otherwise; perplexity is for text alone."""
+    return tuple(metric.name for metric in METRICS if metric is not Perplexity or isinstance(data, TextSpec))
+
+
+@hookimpl
+def collapsebench_components() -> list[type[Component]]:
+    """The metrics that come with the harness."""
+    return list(METRICS)

@@ -1,0 +1,191 @@
+r"""Estimators behind the metrics, as pure functions of tensors. Everything in nats.
+
+Symbols: N examples of a split, D latent units, K importance samples, S samples of z, \(q_i = q(z|x_i)\).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from collapsebench.components import Estimate
+from collapsebench.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
+
+BLOCK = 2**18
+"""Entries of the largest tensor that is built at a time: 2 MiB in float64, which stays in cache."""
+
+SATURATION = 0.1
+"""How near to log N, in nats, a lower bound on the mutual information says no more than log N."""
+
+
+def spread_error(values: Float[Tensor, " N"]) -> float:
+    r"""\(s/\sqrt N\): the standard error of a mean of N independent draws, NaN for one.
+
+    Where every draw belongs to another example it also holds the spread between the examples, so that its square is on
+    average at least the variance that the draws give the mean.
+    """
+    n = len(values)
+    return float(((values - values.mean()).square().sum() / (n - 1) / n).sqrt())
+
+
+def repetition_error(values: Float[Tensor, "S N"]) -> float:
+    r"""\(\frac1N \sqrt{\sum_i s_i^2 / S}\): the standard error of a mean over N examples, S draws each; NaN for one."""
+    samples, n = values.shape
+    squares = (values - values.mean(0)).square().sum()
+    return float((squares / (samples - 1) / samples).sqrt() / n)
+
+
+@dataclass(frozen=True)
+class ImportanceBound:
+    r"""\(\log \frac1k \sum_{s \le k} w_s\), \(w_s = p(x, z_s)/q(z_s|x)\), for growing k (Burda et al. 2016, eq. 8)."""
+
+    sizes: tuple[int, ...]
+    """1, 2, 4, … below K, and K."""
+    curve: Tensor
+    """The bound on log p(x) for each of `sizes`, (P, N)."""
+    ess: Tensor
+    r"""Effective sample size \((\sum w)^2 / \sum w^2\), between 1 and K, (N,)."""
+
+    @property
+    def nll(self) -> Float[Tensor, " N"]:
+        """-log p(x), estimated with all K samples."""
+        return -self.curve[-1]
+
+    @property
+    def standard_error(self) -> float:
+        r"""\(\frac1N\sqrt{\sum_i (K/\mathrm{ESS}_i - 1)/(K - 1)}\): the delta method, for the mean over the examples.
+
+        Too small where the effective sample size is; NaN for K = 1.
+        """
+        samples = torch.tensor(float(self.sizes[-1]))
+        relative_variance = (samples / self.ess - 1).clamp(min=0) / (samples - 1)
+        return float(relative_variance.sum().sqrt() / len(self.ess))
+
+
+def curve_sizes(samples: int) -> tuple[int, ...]:
+    """1, 2, 4, … below K, and K."""
+    return (*(2**power for power in range((samples - 1).bit_length())), samples)
+
+
+def importance_bound(log_weights: Float[Tensor, "K N"]) -> ImportanceBound:
+    r"""Reduce \(\log w_s\) over the K samples. Infinite and NaN weights give infinite and NaN bounds."""
+    sizes = curve_sizes(len(log_weights))
+    cumulative = log_weights.logcumsumexp(0)
+    curve = torch.stack([cumulative[size - 1] - math.log(size) for size in sizes])
+    ess = (2 * cumulative[-1] - (2 * log_weights).logsumexp(0)).exp()
+    return ImportanceBound(sizes, curve, ess)
+
+
+class AggregateDensity(NamedTuple):
+    """Log densities at one sample z_i of every posterior, each (N,)."""
+
+    own: Tensor
+    r"""\(\log q_i(z_i)\)."""
+    aggregate: Tensor
+    r"""\(\log \frac1N \sum_k q_k(z_i)\)."""
+    others: Tensor
+    r"""\(\log \frac1{N-1} \sum_{k \ne i} q_k(z_i)\); -inf for N = 1."""
+
+
+def aggregate_density(z: Float[Tensor, "N D"], posterior: DiagonalGaussian, block: int = BLOCK) -> AggregateDensity:
+    r"""The mixture of all N posteriors, and the mixture of the others, exactly and in blocks of bounded memory.
+
+    \(\log q_k(z)\) is linear in \((z^2, z)\), so that a block of the (N, N) matrix is one matrix product. The product
+    cancels digits where posteriors are narrow, so the own term, which dominates there, is computed directly.
+    """
+    n = len(z)
+    own = posterior.log_prob(z[None])[0]
+    if n == 1:
+        return AggregateDensity(own, own, torch.full_like(own, -math.inf))
+    others = _log_sum_of_others(z, posterior, max(1, block // n))
+    return AggregateDensity(own, torch.logaddexp(own, others) - math.log(n), others - math.log(n - 1))
+
+
+def _log_sum_of_others(z: Float[Tensor, "N D"], posterior: DiagonalGaussian, rows: int) -> Float[Tensor, " N"]:
+    centre = posterior.mean.mean(0)  # smaller squares, fewer digits lost
+    z, mean, logvar = z - centre, posterior.mean - centre, posterior.logvar
+    precision = (-logvar).exp()
+    powers = torch.cat((z.square(), z), 1)
+    coefficients = torch.cat((-0.5 * precision, mean * precision), 1)
+    constants = -0.5 * (LOG_2PI + logvar + mean.square() * precision).sum(1)
+    sums = []
+    for start in range(0, len(z), rows):
+        log_q = torch.addmm(constants, powers[start : start + rows], coefficients.T)
+        log_q.diagonal(start).fill_(-math.inf)
+        top = log_q.amax(1)
+        # exp is slow where its result is denormal; e^-80 of the largest term is below the last digit anyway
+        sums.append(top + log_q.sub_(top[:, None]).clamp_(min=-80).exp_().sum(1).log())
+    return torch.cat(sums)
+
+
+class Bracket(NamedTuple):
+    """Bounds on the mutual information I_q(x; z) of N examples and their codes."""
+
+    lower: Estimate
+    leave_one_out: Estimate
+    upper: Estimate
+    """The smaller of leave-one-out and KL."""
+    aggregate_kl: Estimate
+    """KL(q_agg || p), biased upwards."""
+    examples: int
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the lower bound is so near to log N, which it cannot pass, that it says no more than that."""
+        return self.lower.value > math.log(self.examples) - SATURATION
+
+
+def mutual_information_bracket(
+    z: Float[Tensor, "N D"],
+    posterior: DiagonalGaussian,
+    prior: PriorDistribution,
+    block: int = BLOCK,
+    dtype: torch.dtype = torch.float64,
+) -> Bracket:
+    r"""Bounds from one sample \(z_i \sim q_i\) of every example.
+
+    lower = \(KL - \frac1N\sum_i [\log \frac1N \sum_k q_k(z_i) - \log p(z_i)]\), on average at most \(I\) and \(\log N\)
+    (Hoffman and Johnson 2016; Dieng et al. 2019, section 5); leave-one-out = the same with the mixture of the others,
+    on average at least \(I\) (Poole et al. 2019, eq. 13); and \(I \le KL\), the analytic mean KL to the prior.
+    Float32 loses the leave-one-out bound of narrow posteriors (log-variance below about -8).
+    """
+    z, posterior = z.to(dtype), DiagonalGaussian.of(posterior.parameters.to(dtype))
+    with torch.no_grad():
+        kl = float(prior.kl(posterior).sum(-1).mean())
+        log_p = prior.log_prob(z[None])[0]
+        density = aggregate_density(z, posterior, block)
+    aggregate, others = density.aggregate - log_p, density.others - log_p
+    error = spread_error(aggregate)
+    leave_one_out = Estimate(kl - float(others.mean()), spread_error(others))
+    return Bracket(
+        lower=Estimate(kl - float(aggregate.mean()), error),
+        leave_one_out=leave_one_out,
+        upper=Estimate(kl) if kl <= leave_one_out.value else leave_one_out,
+        aggregate_kl=Estimate(float(aggregate.mean()), error),
+        examples=len(z),
+    )
+
+
+def mean_variance(mean: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
+    """The unbiased variance over the examples of each unit's posterior mean; NaN for N = 1."""
+    return (mean - mean.mean(0)).square().sum(0) / (len(mean) - 1)
+
+
+def active_units(variance: Float[Tensor, " D"], threshold: float) -> float:
+    """The number of units with a variance above the threshold (Burda et al. 2016); NaN if one of them is NaN."""
+    return math.nan if variance.isnan().any() else float((variance > threshold).sum())
+
+
+def cyclic_permutation(order: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
+    """The permutation that maps each element of `order` to the next, and the last to the first.
+
+    No element stays in place (N > 1); over random orders every such cycle is equally likely.
+    """
+    permutation = torch.empty_like(order)
+    permutation[order] = order.roll(-1)
+    return permutation

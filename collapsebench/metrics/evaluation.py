@@ -1,0 +1,183 @@
+"""One trained contender on one split: what the metrics share, computed when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from collapsebench.components import Inference
+from collapsebench.distributions import DiagonalGaussian
+from collapsebench.errors import PluginError
+from collapsebench.examples import Split
+from collapsebench.metrics.estimators import BLOCK, ImportanceBound, curve_sizes, importance_bound
+from collapsebench.seeding import Noise
+from collapsebench.vae import VAE
+
+
+class EvaluatedBatch(NamedTuple):
+    """Some examples of the split; `split.posterior[batch.rows]` are their posteriors."""
+
+    number: int
+    x: Tensor
+    """(B, …), on the device."""
+    rows: Tensor
+    """Positions in the split, (B,), on the CPU."""
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode. In the end every module's mode and every parameter's gradient are what they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedSplit:
+    """N examples, and the contender's own q(z|x) of each: float64 on the CPU, in the order of the split.
+
+    Draws depend on the noise, the batch and their number alone, never on which metrics are asked.
+    """
+
+    vae: VAE
+    inference: Inference
+    split: Split
+    noise: Noise
+    batch_size: int
+    """Examples in a batch; also the most rows (samples times examples) that a call of the decoder gets."""
+    device: torch.device
+    _bounds: dict[int, ImportanceBound] = field(default_factory=dict, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent units D; zero for the unconditional decoder."""
+        return self.vae.prior.latent_dim
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether the examples are token ids."""
+        return bool(next(self.split.batches(1)).x.dtype.kind == "i")
+
+    @cached_property
+    def predictions(self) -> Int[Tensor, " N"]:
+        """How many symbols the likelihood of each example predicts: tokens with EOS and without BOS, or pixels."""
+        return torch.tensor(self.split.predictions)
+
+    @cached_property
+    def posterior(self) -> DiagonalGaussian:
+        """The contender's own q(z|x), (N, D); refined where its inference refines.
+
+        Raises PluginError if the inference returns another shape.
+        """
+        with torch.enable_grad(), evaluating(self.vae):
+            parameters = self._join(self._infer)
+        return DiagonalGaussian.of(parameters.movedim(1, 0))
+
+    @cached_property
+    def kl(self) -> Float[Tensor, "N D"]:
+        """KL(q || p) per unit in nats."""
+        with torch.no_grad():
+            return self.vae.prior.kl(self.posterior)
+
+    @cached_property
+    def z(self) -> Float[Tensor, "N D"]:
+        """One sample of z for each example: draw number 0."""
+        return self.sample(0)
+
+    @cached_property
+    def reconstruction(self) -> Float[Tensor, " N"]:
+        """-log p(x|z) in nats, at `z`."""
+        return self.reconstruct(self.z)
+
+    @property
+    def kl_mean(self) -> float:
+        """KL(q || p) in nats, the mean over the examples."""
+        return float(self.kl.sum(-1).mean())
+
+    @property
+    def neg_elbo(self) -> float:
+        """The negative ELBO in nats, the mean over the examples: one sample of z, weight 1 on the KL."""
+        return float(self.reconstruction.mean()) + self.kl_mean
+
+    def batches(self) -> Iterator[EvaluatedBatch]:
+        """Go through the split in its fixed order."""
+        for number, batch in enumerate(self.split.batches(self.batch_size)):
+            yield EvaluatedBatch(number, torch.tensor(batch.x, device=self.device), torch.tensor(batch.index))
+
+    def sample(self, number: int) -> Float[Tensor, "N D"]:
+        """Draw `number` of z for every example."""
+        return self._join(lambda batch: self._draws(batch, range(number, number + 1))[0])
+
+    def reconstruct(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """-log p(x|z) in nats for any code of each example: one pass of the decoder."""
+        return self._join(lambda batch: -self.log_likelihood(batch.x, z[batch.rows][None])[0])
+
+    def log_likelihood(self, x: Tensor, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
+        """log p(x|z) in nats, without gradients, for at most `batch_size` rows S·B at a time."""
+        z, step = z.to(self.device, next(self.vae.parameters()).dtype), max(1, self.batch_size // len(x))
+        with torch.no_grad(), evaluating(self.vae):
+            blocks = [self.vae.log_likelihood(x, z[start : start + step]) for start in range(0, len(z), step)]
+        return torch.cat(blocks).to("cpu").double()
+
+    def importance_bound(self, samples: int) -> ImportanceBound:
+        """The bound on log p(x) from draws 0 … K-1 of z, computed once for each number of samples."""
+        if samples not in self._bounds:
+            reduced = self._join(lambda batch: self._reduce(self._log_weights(batch, samples))).T
+            self._bounds[samples] = ImportanceBound(curve_sizes(samples), reduced[:-1], reduced[-1])
+        return self._bounds[samples]
+
+    def _infer(self, batch: EvaluatedBatch) -> Float[Tensor, "B 2 D"]:
+        found = self.inference.posterior(self.vae, batch.x, self.noise.child("inference", batch.number)).detach()
+        if found.mean.shape != (len(batch.rows), self.latent_dim):
+            raise PluginError(
+                f"inference '{self.inference.name}' must return a posterior ({len(batch.rows)}, {self.latent_dim}), "
+                f"got {tuple(found.mean.shape)}"
+            )
+        return found.parameters.movedim(0, 1)
+
+    def _draws(self, batch: EvaluatedBatch, numbers: range) -> Float[Tensor, "S B D"]:
+        posterior = self.posterior[batch.rows]
+        noise = self.noise.child("z", batch.number)
+        shape = (1, *posterior.mean.shape)
+        return posterior.sample(torch.cat([noise.child(number).normal(shape, posterior.mean) for number in numbers]))
+
+    def _log_weights(self, batch: EvaluatedBatch, samples: int) -> Float[Tensor, "K B"]:
+        """log p(x, z) - log q(z|x) for draws 0 … K-1; without units all draws are equal, so one is enough."""
+        posterior, drawn = self.posterior[batch.rows], range(samples if self.latent_dim else 1)
+        step = max(1, BLOCK // max(1, posterior.mean.numel()))
+        blocks = []
+        for start in drawn[::step]:
+            z = self._draws(batch, drawn[start : start + step])
+            with torch.no_grad():
+                log_p = self.vae.prior.log_prob(z)
+            blocks.append(self.log_likelihood(batch.x, z) + log_p - posterior.log_prob(z))
+        return torch.cat(blocks).expand(samples, -1)
+
+    @staticmethod
+    def _reduce(log_weights: Float[Tensor, "K B"]) -> Float[Tensor, "B Q"]:
+        bound = importance_bound(log_weights)
+        return torch.cat((bound.curve, bound.ess[None])).T
+
+    def _join(self, compute: Callable[[EvaluatedBatch], Tensor]) -> Tensor:
+        """compute(batch), (B, …), for every batch: (N, …) in the order of the split, float64 on the CPU."""
+        values, rows = zip(*((compute(batch), batch.rows) for batch in self.batches()), strict=True)
+        return torch.cat(values).to("cpu").double()[torch.cat(rows).argsort()]

@@ -1,0 +1,46 @@
+"""The importance-weighted negative log-likelihood."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from collapsebench.components import Column, Direction, Estimate, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collapsebench.metrics.evaluation import EvaluatedSplit
+
+
+class IWNLL(Metric):
+    r"""-log p(x), bounded from above with K importance samples (Burda et al. 2016, eq. 8).
+
+    Formula: \(-\frac1N \sum_i \log \frac1K \sum_k w_{ik}\), \(w_{ik} = p(x_i, z_{ik}) / q_i(z_{ik})\),
+    \(z_{ik} \sim q_i\). `ess` is \(\frac1N \sum_i (\sum_k w_{ik})^2 / \sum_k w_{ik}^2\), the effective sample size.
+    Unit: nats per example; samples. Direction: lower; none for the effective sample size, which is a diagnostic.
+    Estimator: the proposal is the contender's own posterior, refined where it refines. Entries `iw_nll[k]` are the
+    estimate from the first k samples. The standard error is the Monte Carlo error over the draws of z for this split,
+    by the delta method: \(\frac1N\sqrt{\sum_i (K/\mathrm{ESS}_i - 1)/(K-1)}\); NaN for K = 1.
+    Trap: an upper bound that falls as K grows, so compare at one K only. With an effective sample size of a few samples
+    it is loose and its standard error too small. Averaging log-weights over a batch before the sum over k is wrong.
+    """
+
+    name: ClassVar[str] = "iw-nll"
+    citation: ClassVar[str] = "Burda, Grosse, Salakhutdinov, Importance Weighted Autoencoders, ICLR 2016"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("iw_nll", "nats", Direction.LOWER, "IW-NLL"),
+        Column("ess", "samples", Direction.NONE, "ESS"),
+    )
+
+    samples: PositiveInt = Field(500, description="importance samples K per example")
+
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+        """Both columns, and the estimate over the number of samples."""
+        bound = split.importance_bound(self.samples)
+        curve = zip(bound.sizes, (-bound.curve.mean(1)).tolist(), strict=True)
+        return {
+            "iw_nll": Estimate(float(bound.nll.mean()), bound.standard_error),
+            "ess": Estimate(float(bound.ess.mean())),
+        } | {f"iw_nll[{size}]": Estimate(value) for size, value in curve}

@@ -1,0 +1,48 @@
+"""The negative ELBO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from collapsebench.components import Column, Direction, Estimate, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collapsebench.metrics.evaluation import EvaluatedSplit
+
+
+class NegELBO(Metric):
+    r"""The bound itself, whatever objective the contender was trained on.
+
+    Formula: \(\frac1N \sum_i \big[-\frac1S \sum_s \log p(x_i|z_{is}) + KL(q_i \| p)\big]\), \(z_{is} \sim q_i\), with
+    weight 1 on the KL. `reconstruction` is the first term alone, the distortion.
+    Unit: nats per example. Direction: lower; none for the reconstruction, which trades against the KL.
+    Estimator: S samples of z, analytic KL. The standard error is the Monte Carlo error over the draws of z for this
+    split, \(\frac1N\sqrt{\sum_i s_i^2/S}\), from each example's variance over its S draws; NaN for S = 1.
+    Trap: papers report their own objective (annealed, free-bits, capacity) under this name, or this bound as "NLL".
+    """
+
+    name: ClassVar[str] = "neg-elbo"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("neg_elbo", "nats", Direction.LOWER, "−ELBO"),
+        Column("reconstruction", "nats", Direction.NONE, "Rec"),
+    )
+
+    samples: PositiveInt = Field(2, description="samples S of z per example; the standard error needs two")
+
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+        """Both columns."""
+        import torch
+
+        from collapsebench.metrics.estimators import repetition_error
+
+        further = [split.reconstruct(split.sample(number)) for number in range(1, self.samples)]
+        reconstruction = torch.stack([split.reconstruction, *further])
+        distortion, error = float(reconstruction.mean()), repetition_error(reconstruction)
+        return {
+            "neg_elbo": Estimate(distortion + split.kl_mean, error),
+            "reconstruction": Estimate(distortion, error),
+        }
