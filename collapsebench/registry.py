@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, HttpUrl, NonNegativeInt, ValidationError
 
+from collapsebench.components import Dataset
 from collapsebench.errors import UsageError, unknown
 from collapsebench.spec import Frozen
 
@@ -100,6 +101,11 @@ def dataset_facts(source: Path | str) -> DatasetFacts:
     if source not in dataset_names():
         raise UsageError(unknown("dataset", source, dataset_names()))
     return _read(path)
+
+
+def facts_of(dataset: Dataset | type[Dataset]) -> DatasetFacts:
+    """The facts that a dataset declares, under the dataset's name. Raises UsageError."""
+    return dataset_facts(dataset.facts or dataset.name).model_copy(update={"name": dataset.name})
 
 
 def embedded_datasets() -> list[str]:

@@ -16,7 +16,7 @@ from collapsebench.data.cache import Arrays, cached
 from collapsebench.data.files import read
 from collapsebench.data.splits import ArraySplit, BinaryImages, GreyImages, TextSplit
 from collapsebench.examples import ImageSpec, Splits, TextSpec
-from collapsebench.registry import dataset_facts
+from collapsebench.registry import facts_of
 
 Parse: TypeAlias = Callable[[Mapping[str, bytes]], Splits]
 SPLITS: tuple[type[ArraySplit], ...] = (TextSplit, BinaryImages, GreyImages)
@@ -27,7 +27,7 @@ def load_files(dataset: Dataset, names: Iterable[str], parse: Parse, folder: Pat
 
     They are cached by the dataset's name, version and parameters and the checksums of its files. Raises DataError.
     """
-    facts = dataset_facts(dataset.facts or dataset.name)
+    facts = facts_of(dataset)
     originals = {name: read(facts, name, folder) for name in names}
     key = {
         "version": dataset.version,
