@@ -13,6 +13,7 @@ from records import START, point, record, records, spec, started, values
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.record import Kind, Number, Outcome
 from collapsebench.store import Store
+from collapsebench.store import store as store_module
 from collapsebench.store.interchange import write_line
 from collapsebench.store.mapping import to_json
 
@@ -187,6 +188,12 @@ def test_reading_goes_on_while_runs_are_written(filled):
     filled.finish(record("vae", 77))
     assert len([first, *stream]) == 11
     assert filled.count() == 12
+
+
+def test_streams_of_many_parts_are_complete(filled, monkeypatch):
+    whole = list(filled.find())
+    monkeypatch.setattr(store_module, "CHUNK", 10)
+    assert list(filled.find()) == whole
 
 
 def test_delete_takes_everything_of_a_run(filled, tmp_path):

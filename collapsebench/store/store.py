@@ -86,7 +86,7 @@ class Store:
 
     @classmethod
     @contextmanager
-    def open(cls, store: str | Path, *, timeout: float = 5.0, create: bool = True) -> Iterator[Self]:
+    def open(cls, store: str | Path, *, timeout: float = 10.0, create: bool = True) -> Iterator[Self]:
         """Open a file or SQLAlchemy URL, creating or upgrading its schema.
 
         `timeout` is how many seconds to wait for a locked SQLite file. Raises StoreError if it is not a database,
@@ -132,7 +132,6 @@ class Store:
                     raise _settled(record.run_id, stored.outcome)
                 else:
                     skipped += 1
-                session.expunge_all()
         return Added(written, skipped)
 
     def delete(self, run_ids: Iterable[str]) -> int:
@@ -176,7 +175,6 @@ class Store:
         with self._read() as session:
             for rows in session.scalars(query.execution_options(yield_per=CHUNK // 5)).partitions():
                 yield from map(to_record, rows)
-                session.expunge_all()
 
     def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
         """One line a run, the newest first."""

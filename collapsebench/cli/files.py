@@ -1,0 +1,45 @@
+"""Where commands write: standard output, or a file that appears only when it is complete."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from collapsebench.errors import CollapsebenchError
+
+
+@contextmanager
+def destination(path: str | Path | None) -> Iterator[TextIO]:
+    """A text stream to `path`; `-` and None are standard output. Raises CollapsebenchError if it cannot be written.
+
+    A file is replaced in one step at the end, and kept if writing fails. Devices and pipes are written to.
+    """
+    if path is None or str(path) == "-":
+        yield sys.stdout
+        return
+    target = Path(path).resolve()
+    try:
+        if target.exists() and not target.is_file():
+            with target.open("w", encoding="utf-8") as stream:
+                yield stream
+        else:
+            with _replacing(target) as stream:
+                yield stream
+    except OSError as error:
+        raise CollapsebenchError(f"cannot write '{path}': {error.strerror}") from error
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[TextIO]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with unfinished.open("x", encoding="utf-8") as stream:
+            yield stream
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
