@@ -6,7 +6,6 @@ Symbols: N examples of a split, D latent units, K importance samples, S samples 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -40,31 +39,29 @@ def repetition_error(values: Float[Tensor, "S N"]) -> float:
     return float((squares / (samples - 1) / samples).sqrt() / n)
 
 
-@dataclass(frozen=True)
-class ImportanceBound:
+class ImportanceBound(NamedTuple):
     r"""\(\log \frac1k \sum_{s \le k} w_s\), \(w_s = p(x, z_s)/q(z_s|x)\), for growing k (Burda et al. 2016, eq. 8)."""
 
     sizes: tuple[int, ...]
-    """1, 2, 4, … below K, and K."""
-    curve: Tensor
-    """The bound on log p(x) for each of `sizes`, (P, N)."""
+    """k = 1, 2, 4, … below K, and K."""
+    log_p: Tensor
+    """The bound on log p(x) from the first k samples, (P, N)."""
     ess: Tensor
-    r"""Effective sample size \((\sum w)^2 / \sum w^2\), between 1 and K, (N,)."""
+    r"""Effective sample size \((\sum w)^2 / \sum w^2\) of the first k samples, between 1 and k, (P, N)."""
 
     @property
     def nll(self) -> Float[Tensor, " N"]:
         """-log p(x), estimated with all K samples."""
-        return -self.curve[-1]
+        return -self.log_p[-1]
 
-    @property
-    def standard_error(self) -> float:
-        r"""\(\frac1N\sqrt{\sum_i (K/\mathrm{ESS}_i - 1)/(K - 1)}\): the delta method, for the mean over the examples.
+    def error(self, point: int = -1) -> float:
+        r"""\(\frac1N\sqrt{\sum_i (k/\mathrm{ESS}_i - 1)/(k - 1)}\): the standard error of the mean over the examples.
 
-        Too small where the effective sample size is; NaN for K = 1.
+        By the delta method: too small where the effective sample size is; NaN for k = 1. By default from all K samples.
         """
-        samples = torch.tensor(float(self.sizes[-1]))
-        relative_variance = (samples / self.ess - 1).clamp(min=0) / (samples - 1)
-        return float(relative_variance.sum().sqrt() / len(self.ess))
+        size, ess = self.sizes[point], self.ess[point]
+        variances = (size / ess - 1).clamp(min=0) / (size - 1)
+        return float(variances.sum().sqrt() / len(ess))
 
 
 def curve_sizes(samples: int) -> tuple[int, ...]:
@@ -73,12 +70,12 @@ def curve_sizes(samples: int) -> tuple[int, ...]:
 
 
 def importance_bound(log_weights: Float[Tensor, "K N"]) -> ImportanceBound:
-    r"""Reduce \(\log w_s\) over the K samples. Infinite and NaN weights give infinite and NaN bounds."""
+    r"""Reduce \(\log w_s\) over the samples. Infinite and NaN weights give infinite and NaN bounds."""
     sizes = curve_sizes(len(log_weights))
-    cumulative = log_weights.logcumsumexp(0)
-    curve = torch.stack([cumulative[size - 1] - math.log(size) for size in sizes])
-    ess = (2 * cumulative[-1] - (2 * log_weights).logsumexp(0)).exp()
-    return ImportanceBound(sizes, curve, ess)
+    last = torch.tensor(sizes) - 1
+    sums, sums_of_squares = log_weights.logcumsumexp(0)[last], (2 * log_weights).logcumsumexp(0)[last]
+    log_sizes = torch.tensor(sizes, dtype=log_weights.dtype).log()
+    return ImportanceBound(sizes, sums - log_sizes[:, None], (2 * sums - sums_of_squares).exp())
 
 
 class AggregateDensity(NamedTuple):

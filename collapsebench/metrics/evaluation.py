@@ -141,8 +141,8 @@ class EvaluatedSplit:
     def importance_bound(self, samples: int) -> ImportanceBound:
         """The bound on log p(x) from draws 0 … K-1 of z, computed once for each number of samples."""
         if samples not in self._bounds:
-            reduced = self._join(lambda batch: self._reduce(self._log_weights(batch, samples))).T
-            self._bounds[samples] = ImportanceBound(curve_sizes(samples), reduced[:-1], reduced[-1])
+            log_p, ess = self._join(lambda batch: self._reduce(self._log_weights(batch, samples))).permute(1, 2, 0)
+            self._bounds[samples] = ImportanceBound(curve_sizes(samples), log_p, ess)
         return self._bounds[samples]
 
     def _infer(self, batch: EvaluatedBatch) -> Float[Tensor, "B 2 D"]:
@@ -173,9 +173,9 @@ class EvaluatedSplit:
         return torch.cat(blocks).expand(samples, -1)
 
     @staticmethod
-    def _reduce(log_weights: Float[Tensor, "K B"]) -> Float[Tensor, "B Q"]:
+    def _reduce(log_weights: Float[Tensor, "K B"]) -> Float[Tensor, "B 2 P"]:
         bound = importance_bound(log_weights)
-        return torch.cat((bound.curve, bound.ess[None])).T
+        return torch.stack((bound.log_p, bound.ess)).permute(2, 0, 1)
 
     def _join(self, compute: Callable[[EvaluatedBatch], Tensor]) -> Tensor:
         """compute(batch), (B, …), for every batch: (N, …) in the order of the split, float64 on the CPU."""

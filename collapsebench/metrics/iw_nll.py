@@ -22,7 +22,8 @@ class IWNLL(Metric):
     Unit: nats per example; samples. Direction: lower; none for the effective sample size, which is a diagnostic.
     Estimator: the proposal is the contender's own posterior, refined where it refines. Entries `iw_nll[k]` are the
     estimate from the first k samples. The standard error is the Monte Carlo error over the draws of z for this split,
-    by the delta method: \(\frac1N\sqrt{\sum_i (K/\mathrm{ESS}_i - 1)/(K-1)}\); NaN for K = 1.
+    by the delta method: \(\frac1N\sqrt{\sum_i (K/\mathrm{ESS}_i - 1)/(K-1)}\); NaN for K = 1. The effective sample size
+    is that of the draws made.
     Trap: an upper bound that falls as K grows, so compare at one K only. With an effective sample size of a few samples
     it is loose and its standard error too small. Averaging log-weights over a batch before the sum over k is wrong.
     """
@@ -39,8 +40,8 @@ class IWNLL(Metric):
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
         """Both columns, and the estimate over the number of samples."""
         bound = split.importance_bound(self.samples)
-        curve = zip(bound.sizes, (-bound.curve.mean(1)).tolist(), strict=True)
-        return {
-            "iw_nll": Estimate(float(bound.nll.mean()), bound.standard_error),
-            "ess": Estimate(float(bound.ess.mean())),
-        } | {f"iw_nll[{size}]": Estimate(value) for size, value in curve}
+        curve = {
+            f"iw_nll[{size}]": Estimate(-float(bound.log_p[point].mean()), bound.error(point))
+            for point, size in enumerate(bound.sizes)
+        }
+        return {"iw_nll": curve[f"iw_nll[{self.samples}]"], "ess": Estimate(float(bound.ess[-1].mean()))} | curve

@@ -38,4 +38,4 @@ class Perplexity(Metric):
         bound = split.importance_bound(self.samples)
         tokens = float(split.predictions.sum())
         value = float((bound.nll.sum() / tokens).exp())
-        return {"perplexity": Estimate(value, value * bound.standard_error * len(split) / tokens)}
+        return {"perplexity": Estimate(value, value * bound.error() * len(split) / tokens)}
