@@ -1,7 +1,38 @@
 """What every test shares."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
 from hypothesis import settings
+
+from collapsebench import cli as command_line
 
 # Deadlines are wall time: they say more about the machine than about the code.
 settings.register_profile("collapsebench", deadline=None, max_examples=60)
 settings.load_profile("collapsebench")
+
+
+class Answer(NamedTuple):
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    """Run the command line in an empty folder; no environment variable of the user reaches it."""
+    for name in ("COLLAPSEBENCH_DATA", "COLLAPSEBENCH_STORE", "COLLAPSEBENCH_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments) -> Answer:
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(stopped.value.code or 0, captured.out, captured.err)
+
+    return run

@@ -58,11 +58,11 @@ def command(**given: Any) -> None:
     request = _request(given)
     components = catalog.load(given["plugins"])
     plan = planning.plan(request, components, data_folder(given["data_dir"]))
+    if given["dry_run"]:
+        stored = _stored(plan, given["store"])
+        click.echo(_as_json(plan, stored) if given["as_json"] else _as_text(plan, stored))
+        return
     with Store.open(given["store"]) as store:
-        stored = store.outcomes(spec.run_id for spec in plan.specs)
-        if given["dry_run"]:
-            click.echo(_as_json(plan, stored) if given["as_json"] else _as_text(plan, stored))
-            return
         records = _run(plan, store, components, given)
     if any(record.outcome == "failed" for record in records):
         raise click.exceptions.Exit(1)
@@ -104,6 +104,16 @@ def _run(plan: Plan, store: Store, components: Catalog, given: dict[str, Any]) -
         store_option = "" if given["store"] == options.DEFAULT_STORE else f" --store {given['store']}"
         click.echo(f"next: collapsebench leaderboard --dataset {given['dataset']}{store_option}")
     return records
+
+
+def _stored(plan: Plan, location: str) -> dict[str, Outcome]:
+    """What is stored of the plan's runs; a store that does not exist yet is not made."""
+    from collapsebench.store import Store, connection
+
+    if not connection.exists(connection.store_url(location)):
+        return {}
+    with Store.open(location) as store:
+        return store.outcomes(spec.run_id for spec in plan.specs)
 
 
 def _status(spec: RunSpec, stored: dict[str, Outcome]) -> str:

@@ -1,0 +1,190 @@
+"""`collapsebench run`, `methods`, `plugins`, and what every command owes its user."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import toys
+
+from collapsebench.cli import COMMANDS
+from collapsebench.store import Store
+
+TOY = ("run", "--plugin", toys.PLUGIN, "--dataset", "toy")
+
+
+def test_a_run_is_stored_and_the_same_command_fills_only_gaps(command, tmp_path):
+    first = command(*TOY, "--method", "skip", "--seeds", 2)
+    assert first.code == 0
+    assert "4 runs, 0 already stored, 4 to run" in first.out
+    assert first.out.count("finished  ") == 4
+    assert first.err == ""
+    assert "next: collapsebench leaderboard --dataset toy" in first.out
+    again = command(*TOY, "--method", "skip", "--seeds", 3)
+    assert "6 runs, 4 already stored, 2 to run" in again.out
+    with Store.open(tmp_path / "results" / "collapsebench.sqlite") as store:
+        assert store.count() == 6
+
+
+def test_quiet_says_nothing_and_verbose_every_evaluation(command):
+    assert command(*TOY, "-q").out == ""
+    spoken = command(*TOY, "-v", "--seed", 7).out
+    assert "vae seed 7: step 3, " in spoken
+    assert "vae seed 7: step 6, " in spoken
+
+
+def test_a_dry_run_starts_nothing(command, tmp_path):
+    command(*TOY, "-q")
+    plan = command(*TOY, "--method", "skip", "--dry-run")
+    assert plan.code == 0
+    assert "toy · quick · 6steps · protocol " in plan.out
+    lines = plan.out.splitlines()
+    assert next(line for line in lines if " vae " in line).endswith("stored: finished")
+    assert next(line for line in lines if " skip " in line).endswith("to run")
+    with Store.open(tmp_path / "results" / "collapsebench.sqlite") as store:
+        assert store.count() == 1
+
+
+def test_a_dry_run_without_a_store_makes_none(command, tmp_path):
+    command(*TOY, "--dry-run")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_dry_run_as_json(command):
+    plan = json.loads(command(*TOY, "--dry-run", "--json", "--set", "decoder.layers=2").out)
+    assert plan["protocol"]["setting"]["decoder"]["params"]["layers"] == 2
+    assert [run["status"] for run in plan["runs"]] == ["to run"]
+
+
+def test_a_failed_run_is_exit_code_one_and_the_others_are_run(command):
+    answer = command(*TOY, "--method", "crash", "--method", "skip")
+    assert answer.code == 1
+    assert "ZeroDivisionError: division by zero" in answer.err
+    assert answer.out.count("finished  ") == 2
+
+
+def test_a_divergence_is_no_failure(command):
+    answer = command(*TOY, "--method", "explode", "--no-baseline")
+    assert answer.code == 0
+    assert "diverged  " in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--method", "skp"), "unknown method 'skp'. Did you mean 'skip'?"),
+        (("--method", "skip["), "cannot read 'skip['"),
+        (("--method", "sa-vae[steps=x]"), "method 'sa-vae': steps: Input should be a valid integer"),
+        (("--method", "sa-vae+svi"), "both give inference"),
+        (("--track", "quik"), "unknown track 'quik'"),
+        (("--budget", "lots"), "cannot read budget 'lots'"),
+        (("--seeds", "2", "--seed", "1"), "give --seeds N or --seed S, not both"),
+        (("--seed", "2", "--seed", "2"), "seed '2' is given twice"),
+        (("--set", "decoder.layerz=2"), "unknown parameter 'layerz'. Did you mean 'layers'?"),
+        (("--device", "gpu"), "unknown device 'gpu'"),
+        (("--plugin", "nowhere.py"), "plugin file 'nowhere.py' does not exist"),
+        (("--seeds", "0"), "0 is not in the range x>=1"),
+        (("--no-baseline",), "nothing to run"),
+        (("--frobnicate",), "No such option"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_two(command, arguments, expected):
+    answer = command(*TOY, *arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("error: ")
+    assert answer.err.count("\n") == 1
+    assert expected in answer.err
+
+
+def test_unknown_dataset_and_command(command):
+    assert "unknown dataset 'yaho'. Did you mean 'yahoo'?" in command("run", "--dataset", "yaho").err
+    answer = command("frobnicate")
+    assert answer.code == 2
+    assert answer.err.startswith("error: No such command 'frobnicate'")
+
+
+def test_a_broken_plugin_file_is_one_line(command, tmp_path):
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
+    answer = command("run", "--dataset", "toy", "--plugin", "broken.py")
+    assert answer.code == 1
+    assert answer.err == (
+        "error: plugin file 'broken.py' failed: ModuleNotFoundError: No module named 'nothing_of_this_name'\n"
+    )
+
+
+def test_debug_shows_the_traceback(command):
+    answer = command("--debug", *TOY, "--method", "skp")
+    assert answer.code == 2
+    assert "Traceback" in answer.err
+
+
+@pytest.mark.parametrize("content", [b"this is no database, but long enough to have a header" * 30])
+def test_a_store_that_is_no_database(command, tmp_path, content):
+    (tmp_path / "notes.txt").write_bytes(content)
+    answer = command(*TOY, "--store", "notes.txt")
+    assert answer.code == 1
+    assert answer.err.startswith("error: ")
+    assert "notes.txt" in answer.err
+    assert (tmp_path / "notes.txt").read_bytes() == content
+
+
+def test_methods_lists_and_shows_hyperparameters(command):
+    assert "no-latent" in command("methods").out
+    shown = command("methods", "sa-vae").out
+    assert "Kim, Wiseman" in shown
+    assert "steps  (integer >= 0; default 10)" in shown
+    assert "hvp  (exact|finite-difference; default exact)" in shown
+    assert "learning_rate_logvar  (number > 0 or none; default none)" in shown
+    facts = json.loads(command("methods", "skip", "--json").out)
+    assert facts[0]["hooks"] == ["connect_latent"]
+    assert "Did you mean 'skip'" in command("methods", "skp").err
+
+
+def test_plugins_shows_where_everything_comes_from(command):
+    rows = json.loads(command("plugins", "--json", "--plugin", toys.PLUGIN).out)["components"]
+    skip = next(row for row in rows if row["name"] == "skip")
+    assert skip["plugin"] == "skip"
+    assert skip["hooks"] == ["connect_latent"]
+    toy = next(row for row in rows if row["name"] == "toy")
+    assert toy["file"].endswith("toy_plugin.py")
+    assert "collapsebench_skip.py" in command("plugins").out
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_is_there_and_imports_no_torch(name):
+    program = (
+        "import sys\nfrom collapsebench import cli\n"
+        f"try:\n    cli.main({[*name.split(), '--help']!r})\nexcept SystemExit as stopped:\n"
+        "    assert not stopped.code\nassert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: collapsebench" in done.stdout
+
+
+def test_ctrl_c_leaves_a_clean_store(tmp_path):
+    """A real process, interrupted while it trains: exit code 130, the run stored as interrupted, nothing else."""
+    file = tmp_path / "store.sqlite"
+    arguments = [*map(str, TOY), "--budget", "600seconds", "--store", str(file), "-v"]
+    program = f"from collapsebench import cli; cli.main({arguments!r})"
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        for line in process.stdout:
+            if "step" in line:
+                break
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().endswith("interrupted")
+    assert "Traceback" not in err
+    with Store.open(file) as store:
+        assert [summary.outcome.value for summary in store.summaries()] == ["interrupted"]

@@ -1,0 +1,100 @@
+"""Schedules, decay and selection."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from collapsebench.budget import Meter
+from collapsebench.record import Number, Point
+from collapsebench.spec import Budget, Decay, Optimizer
+from collapsebench.training import Plateau, RunningMean, Schedule, Trajectory, make_optimizer
+
+
+def meter_at(examples, size=100):
+    meter = Meter(Budget.parse("1000epochs"), size)
+    if examples:
+        meter.step(examples)
+    return meter
+
+
+def point(bound):
+    return Point(counters={}, values={"neg_elbo": Number.of(bound)})
+
+
+def test_evaluations_are_due_once_at_each_multiple():
+    schedule, meter = Schedule(Budget.parse("2steps")), meter_at(0)
+    due = []
+    for _ in range(7):
+        due.append(schedule.due(meter))
+        meter.step(1)
+    assert due == [False, False, True, False, True, False, True]
+
+
+def test_a_step_that_passes_several_evaluations_counts_as_one():
+    schedule = Schedule(Budget.parse("10examples"))
+    meter = meter_at(35)
+    assert schedule.due(meter)
+    assert not schedule.due(meter)
+    meter.step(5)
+    assert schedule.due(meter)
+
+
+def plateau(decay):
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    return Plateau(decay, optimizer), lambda: optimizer.param_groups[0]["lr"]
+
+
+def test_the_released_decay_is_latched_and_stops_at_the_sixth_halving():
+    """From the first evaluation that does not improve at epoch 15 or later, every one halves; 1/64 is below 0.03."""
+    rule, rate = plateau(Decay())
+    assert not rule.stops(improved=False, meter=meter_at(1400))
+    assert rate() == 1
+    assert not rule.stops(improved=True, meter=meter_at(1500))
+    assert rate() == 1
+    stops = [rule.stops(improved=index > 0, meter=meter_at(1600 + 100 * index)) for index in range(6)]
+    assert stops == [False] * 5 + [True]
+    assert rate() == 1 / 64
+
+
+def test_without_the_latch_only_evaluations_that_do_not_improve_count():
+    rule, rate = plateau(Decay(latched=False, after=0))
+    for improved in (False, True, True, False):
+        assert not rule.stops(improved=improved, meter=meter_at(0))
+    assert rate() == 0.25
+
+
+def test_without_decay_nothing_happens():
+    rule, rate = plateau(None)
+    assert not rule.stops(improved=False, meter=meter_at(10000))
+    assert rate() == 1
+
+
+def test_the_parameters_of_the_best_validation_bound_are_selected():
+    model, trajectory = nn.Linear(1, 1), Trajectory()
+    for bound in (5.0, 3.0, 4.0, math.nan):
+        nn.init.constant_(model.weight, bound)
+        trajectory.add(point(bound), model)
+    points = trajectory.select(model)
+    assert model.weight.item() == 3.0
+    assert [each.selected for each in points] == [False, True, False, False]
+
+
+def test_a_running_mean_starts_anew_when_taken():
+    mean = RunningMean()
+    assert math.isnan(mean.take())
+    mean.add(1.0)
+    mean.add(3.0)
+    assert mean.take() == 2.0
+    assert math.isnan(mean.take())
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])
+def test_optimizers(name, kind):
+    optimizer = make_optimizer(Optimizer(name=name, learning_rate=0.3), nn.Linear(2, 2))
+    assert type(optimizer) is kind
+    assert optimizer.param_groups[0]["lr"] == 0.3
