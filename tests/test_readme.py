@@ -1,0 +1,39 @@
+"""What the README shows works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import toys
+
+from collapsebench.cli import COMMANDS, cli
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+SHOWN = re.findall(r"^(?:    |\$ )(collapsebench .*)$", README, re.MULTILINE)
+
+
+def test_the_plugin_of_the_readme_runs_alone_and_composed(command, tmp_path):
+    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "beta_vae.py").write_text(source)
+    toy = ("--plugin", toys.PLUGIN, "--dataset", "toy")
+    answer = command(
+        "run", "--plugin", "beta_vae.py", *toy, "--method", "beta-vae[beta=0.5]", "--method", "skip+beta-vae"
+    )
+    assert answer.code == 0
+    assert "beta-vae[beta=0.5] seed 1" in answer.out
+    assert "skip+beta-vae seed 1" in answer.out
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_every_command_shown_takes_the_options_shown(line):
+    name, *arguments = shlex.split(line)[1:]
+    known = cli.get_command(None, name)
+    options = {option for parameter in known.params for option in parameter.opts}
+    assert {argument for argument in arguments if argument.startswith("--")} <= options
+
+
+def test_every_command_is_in_the_table():
+    assert set(re.findall(r"^\| `collapsebench (\w+)", README, re.MULTILINE)) == set(COMMANDS)
