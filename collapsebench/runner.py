@@ -150,16 +150,16 @@ class Runner:
         from collapsebench.metrics.evaluation import EvaluatedSplit
         from collapsebench.seeding import Purpose, run_noise
 
-        evaluation = spec.protocol.setting.evaluation
+        setting = spec.protocol.setting
         test = EvaluatedSplit(
             vae=job.vae,
             inference=job.inference,
             split=self.splits.test,
             noise=run_noise(spec.seed, Purpose.EVALUATION, "test"),
-            batch_size=evaluation.batch_size,
+            batch_size=setting.batch_size,
             device=job.device,
         )
-        metrics = (self.catalog.create(Metric, choice) for choice in evaluation.metrics)
+        metrics = (self.catalog.create(Metric, choice) for choice in setting.evaluation.metrics)
         return tuple(value for metric in metrics for value in _measured(metric, test))
 
 

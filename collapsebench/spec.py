@@ -159,7 +159,6 @@ class Evaluation(Frozen):
     """When the validation split is looked at, and which metrics the test split gets, with their settings."""
 
     every: Budget
-    batch_size: PositiveInt = 100
     metrics: tuple[Choice, ...] = ()
 
     @field_validator("metrics", mode="before")
@@ -181,6 +180,7 @@ class Setting(Frozen):
     initialization: Choice = Choice(name="torch")
     optimizer: Optimizer
     batch_size: PositiveInt
+    """Of training and of evaluation, as SVI steps that follow the batch mean depend on it."""
     evaluation: Evaluation
 
 

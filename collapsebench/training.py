@@ -129,7 +129,7 @@ def _evaluate(job: Job, meter: Meter, trajectory: Trajectory, losses: RunningMea
         inference=job.inference,
         split=job.splits.valid,
         noise=run_noise(job.seed, Purpose.EVALUATION, "valid"),
-        batch_size=job.setting.evaluation.batch_size,
+        batch_size=job.setting.batch_size,
         device=job.device,
     )
     measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": losses.take()}

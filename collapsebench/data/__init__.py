@@ -42,7 +42,7 @@ class Generated(Dataset):
 
     @abstractmethod
     def truth(self) -> Mapping[str, Estimate]:
-        """What no model can beat, in nats per example."""
+        """What no model can beat in expectation, in nats per example."""
 
 
 class Text(FromFiles):
@@ -55,6 +55,9 @@ class Text(FromFiles):
         None, description="know the words that occur more often than this in training, instead of the most frequent"
     )
     max_tokens: PositiveInt = Field(200, description="documents of more words are dropped")
+    test_documents: PositiveInt | None = Field(
+        None, description="test on the first so many documents that are left; none: on all"
+    )
     shuffle_seed: Seed | None = Field(
         None, description="shuffle the documents of every split first; none: they keep the order of the files"
     )
@@ -79,8 +82,15 @@ class Text(FromFiles):
         """See FromFiles."""
         from collapsebench.data.text import Preprocessing, preprocess
 
-        limits = self.vocabulary_size, self.count_above, self.max_tokens
-        return preprocess(self.lines(contents), Preprocessing(*limits, self.shuffle_seed, self.given(contents)))
+        options = Preprocessing(
+            vocabulary_size=self.vocabulary_size,
+            count_above=self.count_above,
+            max_tokens=self.max_tokens,
+            shuffle_seed=self.shuffle_seed,
+            given=self.given(contents),
+            test_documents=self.test_documents,
+        )
+        return preprocess(self.lines(contents), options)
 
 
 class PennTreebank(Text):

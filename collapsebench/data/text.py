@@ -38,6 +38,8 @@ class Preprocessing:
     """Shuffle the documents of every split first."""
     given: Sequence[str] | None = None
     """The words to know, instead of those of the training documents."""
+    test_documents: int | None = None
+    """Keep the first so many documents of the test split."""
 
 
 def read_lines(name: str, content: bytes) -> list[str]:
@@ -94,5 +96,6 @@ def preprocess(lines: Mapping[str, Iterable[str]], options: Preprocessing) -> Sp
     if options.shuffle_seed is not None:
         orders = shuffles(options.shuffle_seed, {split: len(kept) for split, kept in texts.items()})
         texts = {split: [texts[split][i] for i in order] for split, order in orders.items()}
+    texts["test"] = texts["test"][: options.test_documents]
     train, valid, test = (encode(texts[split], words) for split in ("train", "valid", "test"))
     return Splits(TextSpec(len(words)), train, valid, test)
