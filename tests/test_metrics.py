@@ -28,6 +28,7 @@ from collapsebench.metrics.mutual_information import MutualInformation
 from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.metrics.perplexity import Perplexity
 from collapsebench.record import Kind, Number
+from collapsebench.registry import dataset_facts, dataset_names
 from collapsebench.seeding import SeededNoise
 from collapsebench.vae import VAE, Networks
 
@@ -450,6 +451,15 @@ def test_default_metrics_have_perplexity_for_text_alone():
     assert text == ("neg-elbo", "iw-nll", "perplexity", "kl", "mutual-information", "active-units", "latent-use")
     without = tuple(name for name in text if name != "perplexity")
     assert default_metrics(ImageSpec((1, 28, 28))) == default_metrics(VectorSpec(5)) == without
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_shipped_tracks_take_perplexity_and_likelihood_from_the_same_samples(name):
+    """With other numbers of samples the two would contradict each other, and the draws be paid twice."""
+    facts = dataset_facts(name)
+    for track in facts.tracks:
+        metrics = facts.track(track)["evaluation"]["metrics"]
+        assert metrics.get("perplexity", metrics["iw-nll"]) == metrics["iw-nll"]
 
 
 def test_describing_metrics_loads_no_torch():
