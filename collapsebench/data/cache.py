@@ -12,12 +12,13 @@ import logging
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
+
+from collapsebench.data.files import replacing
 
 FORMAT = 1
 """Raise it when the arrays of a key are laid out otherwise."""
@@ -40,7 +41,7 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays], folde
 
 def _read(path: Path, key: str) -> Arrays | None:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
     except FileNotFoundError:
         return None
@@ -54,16 +55,8 @@ def _read(path: Path, key: str) -> Arrays | None:
 
 
 def _write(path: Path, key: str, arrays: Arrays) -> None:
-    """Write into a temporary file beside it, then rename: readers see all of it or nothing."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
-            partial = Path(file.name)
-            try:
-                np.savez(file, allow_pickle=False, key=np.array(key), **arrays)
-                file.close()
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, key=np.array(key), **arrays)
     except OSError as error:
         logger.info("cannot cache in %s: %s", path.parent, error)

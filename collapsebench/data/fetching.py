@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from collapsebench.data.files import check, find, uncompressed, verify
+from collapsebench.data.files import check, find, replacing, uncompressed, verify
 from collapsebench.errors import DataError
 from collapsebench.registry import DatasetFacts, FileFacts
 
@@ -74,16 +75,18 @@ def fetch(facts: DatasetFacts, folder: Path, console: Console) -> list[Path]:
 
 def _fetch_file(file: FileFacts, folder: Path, console: Console) -> Path:
     from pooch import HTTPDownloader
-    from pooch.utils import temporary_file
 
     url = str(file.url)
     target = folder / (file.name + (".gz" if url.endswith(".gz") else ""))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary_file(path=folder) as name, Bar(file.name, console) as bar:
-            HTTPDownloader(progressbar=bar, chunk_size=1 << 16)(url, name, None)
-            check(file, uncompressed(Path(name)), Path(name))
-            Path(name).replace(target)
+        with replacing(target) as partial, Bar(file.name, console) as bar, ExitStack() as connections:
+
+            def close_in_the_end(response: Any, **_: Any) -> None:  # pooch does not, after an error
+                connections.callback(response.close)
+
+            download = HTTPDownloader(progressbar=bar, chunk_size=1 << 16, hooks={"response": close_in_the_end})
+            download(url, str(partial), None)
+            check(file, uncompressed(partial), partial)
     except DataError as error:
         raise DataError(f"what {url} gives is not usable: {error}") from None
     except OSError as error:

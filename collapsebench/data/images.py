@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,7 @@ def read_mat(name: str, content: bytes) -> dict[str, NDArray[Any]]:
 
     try:
         arrays: dict[str, NDArray[Any]] = loadmat(io.BytesIO(content))
-    except (MatReadError, ValueError, TypeError, NotImplementedError) as error:
+    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, zlib.error) as error:
         raise DataError(f"file '{name}' is not a MATLAB file: {error}") from None
     return arrays
 

@@ -76,5 +76,5 @@ def best_variance(eigenvalues: ArrayLike, latent_dim: int) -> float:
 
 
 def entropy(eigenvalues: ArrayLike) -> float:
-    r"""\(H(x) = \tfrac12 \sum_j \ln(2 \pi e \lambda_j)\), nats: what no model can beat."""
+    r"""\(H(x) = \tfrac12 \sum_j \ln(2 \pi e \lambda_j)\), nats: what no model can beat in expectation."""
     return 0.5 * float(np.sum(np.log(2 * np.pi * np.e * np.asarray(eigenvalues, np.float64))))

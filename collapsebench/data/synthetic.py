@@ -43,7 +43,7 @@ class Sample(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What no model can beat, in nats per document, with Monte Carlo standard errors over the documents: scalars."""
+    """What no model can beat in expectation, in nats per document, with Monte Carlo standard errors: scalars."""
 
     entropy: Floats
     entropy_error: Floats
@@ -156,8 +156,8 @@ def exact_log_evidence(model: LanguageModel, words: Words, tolerance: float = 1e
 def exact_entropy(model: LanguageModel, sample: Sample) -> Truth:
     """H(x) = -E log p(x) and I(x; z) = E[log p(x|z) - log p(x)], over documents drawn from the model.
 
-    log p(x) is exact, so the entropy of the test documents is the best negative log-likelihood on them; the errors
-    are those of taking these documents for all.
+    log p(x) is exact, so the entropy is also the negative log-likelihood of the true model on these documents; the
+    errors are those of taking them for all.
     """
     log_p = exact_log_evidence(model, sample.words)
     return Truth(*_estimate(-log_p), *_estimate(model.log_likelihood(*sample) - log_p))
