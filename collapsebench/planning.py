@@ -13,7 +13,8 @@ from collapsebench.budget import check_affordable
 from collapsebench.catalog import Catalog, describe
 from collapsebench.components import Dataset, Decoder, Encoder, Initialization, Metric, Posterior
 from collapsebench.errors import UsageError, unknown
-from collapsebench.examples import Splits
+from collapsebench.examples import DataSpec, Splits
+from collapsebench.metrics import default_metrics
 from collapsebench.registry import dataset_facts
 from collapsebench.spec import BASELINE, Choice, Contender, Protocol, RunSpec, Setting, Track
 from collapsebench.syntax import Value, parse_setting
@@ -45,8 +46,8 @@ def plan(request: Request, catalog: Catalog, folder: Path) -> Plan:
     contenders = _contenders(request, catalog)
     track, overrides = _track(request, catalog)
     component, dataset = catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))
-    setting = _resolved(track.setting, catalog)
     splits = component.load(folder)
+    setting = _resolved(track.setting, splits.spec, catalog)
     check_affordable(track.budget, setting.batch_size, len(splits.train))
     protocol = Protocol(
         dataset=dataset,
@@ -128,9 +129,10 @@ def _with(table: Mapping[str, Any], path: list[str], value: Value) -> dict[str, 
     return {**table, head: _with(inner, rest, value)}
 
 
-def _resolved(setting: Setting, catalog: Catalog) -> Setting:
-    """The setting with every component's version and defaults filled in."""
-    metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in setting.evaluation.metrics)
+def _resolved(setting: Setting, data: DataSpec, catalog: Catalog) -> Setting:
+    """The setting with every component's version and defaults filled in; the default metrics if it names none."""
+    chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in default_metrics(data))
+    metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in chosen)
     return setting.model_copy(
         update={
             "encoder": catalog.resolve(Encoder, setting.encoder)[1],

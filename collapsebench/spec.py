@@ -167,7 +167,7 @@ class Evaluation(Frozen):
         """In TOML the metrics are a table: `iw-nll = {samples = 100}`."""
         if isinstance(value, dict):
             return [{"name": name, "params": params} for name, params in value.items()]
-        return value
+        return value or ()
 
 
 class Setting(Frozen):

@@ -38,6 +38,12 @@ def test_everything_is_resolved():
     assert set(protocol.splits) == {"train", "valid", "test"}
 
 
+def test_a_track_without_metrics_gets_the_default_set():
+    protocol = toys.planned(settings=("evaluation.metrics=none",)).specs[0].protocol
+    names = [metric.name for metric in protocol.setting.evaluation.metrics]
+    assert names == ["neg-elbo", "iw-nll", "perplexity", "kl", "mutual-information", "active-units", "latent-use"]
+
+
 def test_overrides_change_the_protocol_and_show_in_the_label():
     plain = toys.planned().specs[0].protocol
     changed = toys.planned(settings=("decoder.layers=2", "data.documents=16")).specs[0].protocol
