@@ -76,6 +76,12 @@ def test_a_time_without_zone_is_refused(store):
         store.finish(record(started_at=START.replace(tzinfo=None)))
 
 
+def test_a_label_that_does_not_read_back_is_kept(store):
+    store.finish(record(protocol={"track": "My Track"}))
+    (back,) = store.find(track="My Track")
+    assert back == record(protocol={"track": "My Track"})
+
+
 def test_begin_and_finish(store):
     store.begin(started())
     assert store.get(spec().run_id) == started()

@@ -190,8 +190,8 @@ def _title(record: RunRecord) -> str:
 
 def _sections(record: RunRecord, artifacts: list[Artifact]) -> Iterator[str]:
     yield _title(record)
-    yield _table(("", ""), _facts(record))
-    yield f"spec\n{json.dumps(record.spec.model_dump(mode='json'), indent=2)}"
+    yield _table(("fact", "value"), _facts(record))
+    yield _table(("spec", "value"), _flat(record.spec.model_dump(mode="json")))
     if record.counters:
         yield _table(("counter", "at the end"), ((name, _number(count)) for name, count in record.counters.items()))
     if record.values:
@@ -211,6 +211,16 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
     if record.message:
         yield "message", record.message
     yield from record.environment.items()
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every leaf of nested JSON with its dotted path."""
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, json.dumps(value)
 
 
 def _value(value: Value) -> tuple[str, ...]:

@@ -76,11 +76,5 @@ def upgrade() -> None:
     )
 
 
-def downgrade() -> None:
-    """Drop the tables with everything in them."""
-    for table in ("artifacts", "metric_values", "points", "runs"):
-        op.drop_table(table)
-
-
 def _run_id() -> sa.Column[str]:
     return sa.Column("run_id", sa.String(16), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), nullable=False)

@@ -1,0 +1,69 @@
+"""`collapsebench leaderboard`: one table a protocol, from the stored runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import click
+
+from collapsebench.cli import options
+from collapsebench.cli.files import destination
+from collapsebench.errors import StoreError
+from collapsebench.leaderboard import FORMATS, order, render, score, select
+
+if TYPE_CHECKING:
+    from collapsebench.leaderboard import Board
+    from collapsebench.store import Filters, Store
+
+
+@click.command("leaderboard")
+@click.option("--dataset", "-d", default=None, help="Only this dataset.")
+@click.option("--track", default=None, help="Only this track; a bare name includes its overrides.")
+@click.option("--protocol", default=None, metavar="ID", help="Only this protocol: its id or the first digits.")
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), default="table", show_default=True)
+@click.option(
+    "--sort",
+    default=None,
+    metavar="COLUMN",
+    help="Rows by this column, the best (or lowest) first, below the baseline.",
+)
+@click.option("--columns", default=None, metavar="A,B,…", help="Only these columns, in this order.  [default: all]")
+@options.output
+@options.store
+def command(output: Path | None, store: str, **given: Any) -> None:
+    """Render one leaderboard for each protocol; runs of different protocols never share one.
+
+    Results are means over seeds with 95 % intervals, and paired differences to the baseline 'vae'. Formats csv and
+    json hold every seed's value in full precision.
+    """
+    boards = _boards(store, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
+    if given["sort"] is not None:
+        boards = order(boards, given["sort"])
+    if given["columns"] is not None:
+        boards = select(boards, [key.strip() for key in given["columns"].split(",")])
+    text = render(boards, given["format_"], styled=output is None and sys.stdout.isatty())
+    with destination(output) as stream:
+        stream.write(text)
+
+
+def _boards(url: str, **chosen: Unpack[Filters]) -> list[Board]:
+    """Whole boards: a protocol is shown with all its runs if any of them is meant."""
+    from collapsebench.store import Store
+
+    with Store.open(url, create=False) as store:
+        protocols = store.protocols(**chosen)
+        if not protocols:
+            raise _no_runs(store, chosen)
+        return [score(store.find(protocol=protocol.protocol_id, full=False)) for protocol in protocols]
+
+
+def _no_runs(store: Store, chosen: Filters) -> StoreError:
+    stored = sorted({f"{protocol.dataset} {protocol.track}" for protocol in store.protocols()})
+    wanted = " ".join(f"{name} '{value}'" for name, value in chosen.items() if value is not None)
+    example = chosen.get("dataset") or "synthetic-text"
+    return StoreError(
+        f"no runs of {wanted or 'anything'} in the store (it has: {', '.join(stored) or 'none'}); "
+        f"make some: collapsebench run --method skip --dataset {example}"
+    )

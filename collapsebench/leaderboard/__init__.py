@@ -1,0 +1,6 @@
+"""Leaderboards: scoring, pure functions over records, and rendering. One board a protocol, never mixed."""
+
+from collapsebench.leaderboard.rendering import FORMATS, render
+from collapsebench.leaderboard.scoring import Board, order, score, select
+
+__all__ = ["FORMATS", "Board", "order", "render", "score", "select"]

@@ -1,0 +1,238 @@
+"""From a board to tables of text: numbers rounded to the digits that their uncertainty justifies, captions, notes."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from collapsebench.components import Direction
+from collapsebench.leaderboard.scoring import PARAMETERS, Board, Column, Problem, Row, Sample
+from collapsebench.record import Outcome
+from collapsebench.spec import BASELINE
+from collapsebench.syntax import print_value
+
+ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
+BETTER = {Direction.LOWER: ", lower is better", Direction.HIGHER: ", higher is better", Direction.NONE: ""}
+BLANK = "—"
+LEGEND = (
+    "Mean over seeds ± half-width of its 95 % Student-t interval; one seed has no interval. "
+    "The best mean of a column is bold (in plain text: *)."
+)
+NEGLIGIBLE = 1e-12
+"""Uncertainties below this share of a number say nothing about its digits."""
+
+
+class Cell(NamedTuple):
+    """What stands in one place of a table."""
+
+    text: str
+    bold: bool = False
+
+
+class Table(NamedTuple):
+    """A grid with a caption; the first column is text, the others are numbers."""
+
+    caption: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+class Page(NamedTuple):
+    """One board, ready to be written in any format."""
+
+    title: str
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+    command: str
+    """What makes its runs."""
+
+
+def lay_out(board: Board) -> Page:
+    """The tables of a board: results, paired differences to the baseline, costs; and the notes below them."""
+    metrics = [column for column in board.columns if column.metric]
+    costs = [column for column in board.columns if not column.metric]
+    tables = []
+    if metrics:
+        tables.append(_results(board, metrics))
+    if metrics and board.baseline is not None and len(board.rows) > 1:
+        tables.append(_differences(board, metrics))
+    if costs:
+        tables.append(_costs(board, costs))
+    return Page(title(board), tuple(tables), tuple(_notes(board, metrics)), command(board))
+
+
+def title(board: Board) -> str:
+    """Dataset, track, budget, protocol and versions."""
+    protocol = board.protocol
+    versions = sorted({str(environment.get("collapsebench", "?")) for environment, _ in board.environments})
+    return (
+        f"{protocol.dataset.name} · {protocol.track_label} · {protocol.budget} · protocol {board.protocol_id} "
+        f"(version {protocol.version}) · collapsebench {', '.join(versions)}"
+    )
+
+
+def command(board: Board) -> str:
+    """The command that makes the runs of a board."""
+    protocol = board.protocol
+    words = ["collapsebench", "run", "--dataset", protocol.dataset.name, "--track", protocol.track]
+    words += ["--budget", str(protocol.budget)]
+    for key, value in sorted(protocol.overrides.items()):
+        words += ["--set", f"{key}={print_value(value)}"]
+    for contender in dict.fromkeys(row.contender for row in board.rows):
+        words += [] if contender == BASELINE else ["--method", contender]
+    for seed in sorted({seed for row in board.rows for seed in row.seeds}):
+        words += ["--seed", str(seed)]
+    return shlex.join(words if board.baseline is not None else [*words, "--no-baseline"])
+
+
+def rounded(number: float, uncertainty: float | None) -> str:
+    """The number to the second significant digit of its uncertainty, or to four of its own if that says nothing."""
+    if not math.isfinite(number):
+        return str(number).replace("-", "−")
+    if uncertainty is None or not math.isfinite(uncertainty) or uncertainty <= abs(number) * NEGLIGIBLE:
+        return _four_digits(number)
+    return _fixed(number, _decimals(uncertainty, 2))
+
+
+def with_interval(sample: Sample, *, signed: bool = False) -> str:
+    """`98.41 ± 0.31`; without the interval if it is of one seed or not finite."""
+    mean, half_width = sample.mean, sample.half_width
+    text = rounded(mean, sample.uncertainty)
+    text = _signed(text) if signed and mean > 0 else text
+    if half_width is None or not math.isfinite(half_width):
+        return text
+    negligible = half_width <= abs(mean) * NEGLIGIBLE
+    return f"{text} ± {f'{half_width:.1g}' if negligible else rounded(half_width, half_width)}"
+
+
+def _signed(text: str) -> str:
+    return f"+{text}" if text.strip("0.") else text
+
+
+def _four_digits(number: float) -> str:
+    if number == round(number) and abs(number) < 1e15:
+        return _fixed(number, 0)
+    if not 1e-4 <= abs(number) < 1e7:
+        return f"{number:.3e}".replace("-", "−")
+    return _fixed(number, max(0, _decimals(number, 4)))
+
+
+def _decimals(number: float, digits: int) -> int:
+    """How many decimals show so many significant digits, after rounding: two for 0.0996, which is 0.10."""
+    return digits - 1 - int(f"{number:.{digits - 1}e}".partition("e")[2])
+
+
+def _fixed(number: float, decimals: int) -> str:
+    return f"{round(number, decimals):z.{max(decimals, 0)}f}".replace("-", "−")
+
+
+def _results(board: Board, columns: Sequence[Column]) -> Table:
+    best = {column.key: board.best(column) for column in columns}
+    rows = [
+        (
+            Cell(row.label),
+            Cell(_count(row)),
+            *(Cell(_score(row, column.key), row.label in best[column.key]) for column in columns),
+        )
+        for row in board.rows
+    ]
+    return Table("Results", ("contender", "n", *map(_header, columns)), tuple(rows))
+
+
+def _differences(board: Board, columns: Sequence[Column]) -> Table:
+    rows = [
+        (Cell(row.label), Cell(_pairs(row)), *(Cell(_difference(board, row, column.key)) for column in columns))
+        for row in board.rows
+        if row.label != BASELINE
+    ]
+    headers = ("contender", "pairs", *(f"Δ {_header(column)}" for column in columns))
+    return Table(f"Paired difference to {BASELINE}", headers, tuple(rows))
+
+
+def _costs(board: Board, columns: Sequence[Column]) -> Table:
+    compared = board.baseline is not None
+    headers = ["contender"]
+    for column in columns:
+        headers += [column.title, f"Δ {column.title}"] if compared and column.key == PARAMETERS else [column.title]
+    rows = []
+    for row in board.rows:
+        cells = [Cell(row.label)]
+        for column in columns:
+            cells.append(Cell(_cost(row.sample(column.key))))
+            if compared and column.key == PARAMETERS:
+                cells.append(
+                    Cell(_cost(board.difference(row, PARAMETERS), signed=True) if row is not board.baseline else "")
+                )
+        rows.append(tuple(cells))
+    return Table("Costs: parameters, and counters at the end of training (means)", tuple(headers), tuple(rows))
+
+
+def _header(column: Column) -> str:
+    unit = f" [{column.unit}]" if column.unit else ""
+    return f"{column.title}{unit}{ARROWS[column.direction]}"
+
+
+def _count(row: Row) -> str:
+    finished = len(row.seeds) - len(row.problems)
+    return f"{finished} of {len(row.seeds)}" if row.problems else str(finished)
+
+
+def _pairs(row: Row) -> str:
+    return str(max((len(sample.seeds) for sample in row.differences.values()), default=0))
+
+
+def _score(row: Row, key: str) -> str:
+    sample = row.sample(key)
+    if sample is None:
+        return BLANK if row.applies(key) else ""
+    return with_interval(sample)
+
+
+def _difference(board: Board, row: Row, key: str) -> str:
+    sample = board.difference(row, key)
+    if sample is None:
+        return BLANK if row.applies(key) else ""
+    return with_interval(sample, signed=True)
+
+
+def _cost(sample: Sample | None, *, signed: bool = False) -> str:
+    if sample is None:
+        return BLANK
+    mean = sample.mean
+    whole = math.isfinite(mean) and (abs(mean) >= 1000 or mean == round(mean))
+    text = f"{mean:z,.0f}".replace("-", "−") if whole else rounded(mean, None)
+    return _signed(text) if signed and mean > 0 else text
+
+
+def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
+    yield LEGEND
+    shown = [
+        f"{column.title} = {column.key} ({column.unit or 'no unit'}{BETTER[column.direction]})" for column in metrics
+    ]
+    if shown:
+        yield f"Columns: {'; '.join(shown)}."
+    problems = [(row, problem) for row in board.rows for problem in row.problems]
+    if problems:
+        yield f"{BLANK} where a run is missing or did not finish; these {len(problems)}:"
+        yield from (f"{row.label}, seed {problem.seed}: {_problem(problem)}" for row, problem in problems)
+    yield f"Runs: {_outcomes(board.outcomes)}."
+    yield from (f"{count} runs on: {_machine(environment)}." for environment, count in board.environments)
+    if len(board.environments) > 1:
+        yield "Seconds of runs on different machines, or with different versions, do not compare."
+
+
+def _problem(problem: Problem) -> str:
+    run = f", run {problem.run_id}" if problem.run_id else ""
+    message = f": {' '.join(problem.message.split())}" if problem.message else ""
+    return f"{problem.outcome}{run}{message}"
+
+
+def _outcomes(outcomes: Mapping[Outcome, int]) -> str:
+    total = sum(outcomes.values())
+    return f"{total} ({', '.join(f'{outcomes[o]} {o.value}' for o in Outcome if outcomes.get(o))})"
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in environment.items() if value is not None)

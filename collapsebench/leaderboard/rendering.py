@@ -1,0 +1,174 @@
+"""Boards as text for people: a terminal, Markdown, LaTeX, HTML; `exports` has what is for programs."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from collapsebench.leaderboard.exports import to_csv, to_json
+from collapsebench.leaderboard.layout import Cell, Page, Table, lay_out
+from collapsebench.leaderboard.scoring import Board
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{char: f"\\{char}" for char in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "|": "$|$",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
+        "Δ": r"$\Delta$",
+        "≥": r"$\geq$",
+        "≤": r"$\leq$",
+        "·": r"$\cdot$",
+        "—": "---",
+    }
+)
+MARKDOWN = re.compile(r"[\\`*|<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+WIDE = 10_000
+"""More than any table needs: nothing is cut or wrapped, also where a terminal is narrower."""
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+caption { text-align: left; font-weight: 600; }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid #ccc; white-space: nowrap; }
+""".strip()
+
+
+def render(boards: Sequence[Board], format_: str, *, styled: bool = False) -> str:
+    """The boards in one of FORMATS. `styled` tables carry a terminal's escape sequences for bold."""
+    if format_ == "table" and styled:
+        return _terminal([lay_out(board) for board in boards], styled=True)
+    return FORMATS[format_](boards)
+
+
+def _table(boards: Sequence[Board]) -> str:
+    return _terminal([lay_out(board) for board in boards], styled=False)
+
+
+def _terminal(pages: Sequence[Page], *, styled: bool) -> str:
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, width=WIDE, force_terminal=styled, color_system="standard" if styled else None)
+    for page in pages:
+        console.print(page.title, style="bold", highlight=False, markup=False)
+        for table in page.tables:
+            console.print(table.caption, highlight=False, markup=False)
+            console.print(_rich_table(table, styled=styled))
+        for note in (*page.notes, f"Made by: {page.command}"):
+            console.print(note, highlight=False, markup=False)
+        console.print()
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines()).rstrip("\n") + "\n"
+
+
+def _rich_table(table: Table, *, styled: bool) -> RenderableType:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(box=box.SIMPLE_HEAD)
+    for index, header in enumerate(table.headers):
+        shown.add_column(Text(header), justify="right" if index else "left", no_wrap=True)
+    for row in table.rows:
+        texts = (cell.text if styled else _starred(cell, row) for cell in row)
+        shown.add_row(*(Text(text, "bold" if cell.bold else "") for text, cell in zip(texts, row, strict=True)))
+    return shown
+
+
+def _starred(cell: Cell, row: Sequence[Cell]) -> str:
+    return f"{cell.text} {'*' if cell.bold else ' '}" if cell is not row[0] else cell.text
+
+
+def _markdown(boards: Sequence[Board]) -> str:
+    def escape(text: str) -> str:
+        return MARKDOWN.sub(r"\\\g<0>", text)
+
+    parts = []
+    for page in map(lay_out, boards):
+        parts.append(f"## {escape(page.title)}")
+        for table in page.tables:
+            parts += [f"**{escape(table.caption)}**", _tabulated(table, "pipe", escape, "**{}**")]
+        parts += ["\n".join(f"- {escape(note)}" for note in page.notes), f"Made by:\n\n    {page.command}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _html(boards: Sequence[Board]) -> str:
+    pages = [lay_out(board) for board in boards]
+    parts = []
+    for page in pages:
+        parts.append(f"<h2>{html.escape(page.title)}</h2>")
+        for table in page.tables:
+            grid = _tabulated(table, "unsafehtml", html.escape, "<b>{}</b>")
+            parts.append(grid.replace("<table>", f"<table>\n<caption>{html.escape(table.caption)}</caption>", 1))
+        parts += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in page.notes), "</ul>"]
+        parts.append(f"<p>Made by:</p>\n<pre>{html.escape(page.command)}</pre>")
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>collapsebench leaderboard</title>\n'
+        f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>collapsebench leaderboard</h1>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _tabulated(table: Table, format_: str, escape: Callable[[str], str], bold: str) -> str:
+    from tabulate import tabulate
+
+    rows = [[bold.format(escape(cell.text)) if cell.bold else escape(cell.text) for cell in row] for row in table.rows]
+    align = ["left", *["right"] * (len(table.headers) - 1)]
+    return tabulate(rows, [*map(escape, table.headers)], format_, disable_numparse=True, colalign=align)
+
+
+def _latex(boards: Sequence[Board]) -> str:
+    parts = ["% needs \\usepackage{booktabs}"]
+    for page in map(lay_out, boards):
+        parts += [_latex_table(page, table) for table in page.tables]
+        parts.append("\n".join(f"% {note}" for note in (*page.notes, f"Made by: {page.command}")))
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex_table(page: Page, table: Table) -> str:
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{page.title.translate(LATEX)}. {table.caption.translate(LATEX)}.}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.headers) - 1)}}}",
+        r"\toprule",
+        _latex_row([header.translate(LATEX) for header in table.headers]),
+        r"\midrule",
+        *(_latex_row([_latex_cell(cell) for cell in row]) for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = cell.text.translate(LATEX)
+    return rf"\textbf{{{text}}}" if cell.bold else text
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Board]], str]] = {
+    "table": _table,
+    "markdown": _markdown,
+    "latex": _latex,
+    "csv": to_csv,
+    "json": to_json,
+    "html": _html,
+}
+"""The formats by name; each takes any number of boards."""

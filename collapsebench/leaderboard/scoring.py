@@ -1,0 +1,299 @@
+r"""Scoring: the runs of one protocol to a board.
+
+A cell is the mean over seeds with the half-width of its 95 % interval, \(t_{0.975,\,n-1}\, s / \sqrt n\).
+Differences to the baseline are taken seed by seed first, so that what a seed does to both contenders cancels. A
+contender without a finished run for each of its seeds has no means: a mean over the survivors would flatter it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from collapsebench.components import Direction
+from collapsebench.errors import UsageError, unknown
+from collapsebench.record import Outcome, RunRecord
+from collapsebench.spec import BASELINE, Protocol, identity
+
+CONFIDENCE = 0.95
+MISSING = "missing"
+PARAMETERS = "parameters"
+
+
+class Column(NamedTuple):
+    """What is compared: a metric, or a cost."""
+
+    key: str
+    """How the command line and exports name it."""
+    metric: str
+    """Empty for costs: the parameters and the counters at the end of training."""
+    title: str
+    unit: str
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number per seed, with the standard errors of their estimators where there are any."""
+
+    seeds: Mapping[int, float]
+    errors: Mapping[int, float]
+
+    @cached_property
+    def mean(self) -> float:
+        """The mean over seeds, correctly rounded; NaN and infinities as arithmetic has them."""
+        return statistics.mean(self.seeds.values())
+
+    @cached_property
+    def half_width(self) -> float | None:
+        """Half of the 95 % interval of the mean; None for one seed, NaN if not all values are finite."""
+        values = list(self.seeds.values())
+        if len(values) < 2:
+            return None
+        if not all(map(math.isfinite, values)):
+            return math.nan
+        from scipy.special import stdtrit
+
+        quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+        return quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+    @property
+    def uncertainty(self) -> float | None:
+        """What the digits of the mean are worth: the half-width; for one seed the standard error of its estimator."""
+        return self.half_width if len(self.seeds) > 1 else next(iter(self.errors.values()), None)
+
+    def minus(self, other: Sample) -> Sample:
+        """The differences over the seeds of both."""
+        shared = [seed for seed in self.seeds if seed in other.seeds]
+        errors = {seed: math.hypot(self.errors.get(seed, 0), other.errors.get(seed, 0)) for seed in shared}
+        return Sample(
+            {seed: self.seeds[seed] - other.seeds[seed] for seed in shared},
+            {seed: error for seed, error in errors.items() if error},
+        )
+
+
+class Problem(NamedTuple):
+    """A seed without a result: MISSING, or the outcome of a run that did not finish."""
+
+    seed: int
+    outcome: str
+    run_id: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender: its numbers by column key, over the seeds that finished."""
+
+    contender: str
+    label: str
+    """The contender, and a mark if another version of it stands in the same board."""
+    runs: Mapping[int, str]
+    """The ids of its stored runs by seed."""
+    samples: Mapping[str, Sample]
+    differences: Mapping[str, Sample]
+    """To the baseline, over the seeds that both finished; empty for the baseline, and without one."""
+    seeds: tuple[int, ...]
+    """Those it should have: its own, and those of the other contenders."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some of its runs have no result, so that the others are a selection."""
+        return any(problem.outcome != MISSING for problem in self.problems)
+
+    def sample(self, key: str) -> Sample | None:
+        """The sample of a column if every seed has it."""
+        sample = self.samples.get(key)
+        return sample if sample is not None and len(sample.seeds) == len(self.seeds) else None
+
+    def applies(self, key: str) -> bool:
+        """Whether the column means something for this contender, as far as its runs can tell."""
+        return key in self.samples or len(self.problems) > 0
+
+
+@dataclass(frozen=True)
+class Board:
+    """The contenders of one protocol; the baseline is the first row."""
+
+    protocol_id: str
+    protocol: Protocol
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    outcomes: Mapping[Outcome, int]
+    """How many runs ended how."""
+    environments: tuple[tuple[Mapping[str, Any], int], ...]
+    """Where how many of the runs ran."""
+
+    @property
+    def baseline(self) -> Row | None:
+        """The row of the plain VAE."""
+        return next((row for row in self.rows if row.label == BASELINE), None)
+
+    def difference(self, row: Row, key: str) -> Sample | None:
+        """The paired difference to the baseline, if all runs of both have finished."""
+        unfinished = row.unfinished or (self.baseline is not None and self.baseline.unfinished)
+        return None if unfinished else row.differences.get(key)
+
+    def best(self, column: Column) -> set[str]:
+        """The labels of the rows with the best finite mean: one, several if they tie, none without a direction."""
+        if column.direction is Direction.NONE:
+            return set()
+        better = min if column.direction is Direction.LOWER else max
+        scores = {row.label: sample.mean for row in self.rows if (sample := row.sample(column.key)) is not None}
+        finite = {label: mean for label, mean in scores.items() if math.isfinite(mean)}
+        top = better(finite.values(), default=None)
+        return {label for label, mean in finite.items() if mean == top}
+
+
+def score(records: Iterable[RunRecord]) -> Board:
+    """The board of some runs of one protocol, whatever order they come in. Raises ValueError if there are several."""
+    runs = sorted(records, key=lambda run: (run.contender != BASELINE, run.contender, run.spec.seed, run.run_id))
+    protocols = {run.protocol_id for run in runs}
+    if len(protocols) != 1:
+        raise ValueError(f"a board needs runs of exactly one protocol, got {sorted(protocols)}")
+    by_label = _labelled(runs)
+    columns = _columns(runs)
+    samples = {label: _samples(own, columns) for label, own in by_label.items()}
+    settled = {run.spec.seed for run in runs if run.outcome.settled}
+    baseline = samples.get(BASELINE, {})
+    rows = (
+        _row(label, own, samples[label], {} if label == BASELINE else baseline, settled)
+        for label, own in by_label.items()
+    )
+    environments = Counter(json.dumps(run.environment, sort_keys=True) for run in runs)
+    return Board(
+        protocol_id=runs[0].protocol_id,
+        protocol=min((run.spec.protocol for run in runs), key=lambda p: (len(p.track_label), p.track_label)),
+        columns=tuple(columns.values()),
+        rows=tuple(rows),
+        outcomes=Counter(run.outcome for run in runs),
+        environments=tuple((json.loads(text), count) for text, count in sorted(environments.items())),
+    )
+
+
+def select(boards: Sequence[Board], keys: Sequence[str]) -> list[Board]:
+    """The boards with those of the named columns that they have, in the order named.
+
+    Raises UsageError for a column that no board has.
+    """
+    _check(boards, keys)
+    return [
+        replace(board, columns=tuple(c for key in dict.fromkeys(keys) for c in board.columns if c.key == key))
+        for board in boards
+    ]
+
+
+def order(boards: Sequence[Board], key: str) -> list[Board]:
+    """The boards with their rows by one column, the best first, below the baseline.
+
+    Rows without the number come last. Raises UsageError for a column that no board has.
+    """
+    _check(boards, [key])
+    return [_ordered(board, key) for board in boards]
+
+
+def _check(boards: Sequence[Board], keys: Sequence[str]) -> None:
+    known = {column.key for board in boards for column in board.columns}
+    for key in keys:
+        if key not in known:
+            raise UsageError(unknown("column", key, known))
+
+
+def _ordered(board: Board, key: str) -> Board:
+    sign = -1 if any(c.key == key and c.direction is Direction.HIGHER for c in board.columns) else 1
+
+    def place(row: Row) -> tuple[bool, bool, float]:
+        sample = row.sample(key)
+        absent = sample is None or math.isnan(sample.mean)
+        return row is not board.baseline, absent, 0.0 if sample is None or absent else sign * sample.mean
+
+    return replace(board, rows=tuple(sorted(board.rows, key=place)))
+
+
+def _labelled(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Runs by contender. Equal labels of different versions or defaults are different contenders."""
+    by_contender: dict[tuple[str, str], list[RunRecord]] = {}
+    for run in runs:
+        by_contender.setdefault((run.contender, identity(run.spec.contender)), []).append(run)
+    labels = Counter(label for label, _ in by_contender)
+    return {
+        label if labels[label] == 1 else f"{label} #{digest[:6]}": own for (label, digest), own in by_contender.items()
+    }
+
+
+def _numbers(run: RunRecord) -> Iterator[tuple[tuple[str, str], float, float | None]]:
+    """What a run adds to the samples: metric (none for costs) and name, value, standard error."""
+    for value in run.values:
+        if value.board:
+            error = value.standard_error
+            yield (value.metric, value.column), float(value.estimate), None if error is None else float(error)
+    yield ("", PARAMETERS), float(run.parameters), None
+    for name, count in run.counters.items():
+        yield ("", name), count, None
+
+
+def _columns(runs: Sequence[RunRecord]) -> dict[tuple[str, str], Column]:
+    """By metric and name, metrics before costs. A name that several have is written `metric.name`."""
+    shown = {(value.metric, value.column): value for run in runs for value in run.values if value.board}
+    costs = dict.fromkeys(("", name) for run in runs for name in (PARAMETERS, *run.counters))
+    names = Counter(name for _, name in (*shown, *costs))
+    metrics = {
+        (metric, name): Column(
+            key=name if names[name] == 1 else f"{metric}.{name}",
+            metric=metric,
+            title=value.title or name,
+            unit=value.unit,
+            direction=value.direction,
+        )
+        for (metric, name), value in shown.items()
+    }
+    return metrics | {cost: Column(cost[1], "", cost[1].replace("_", " "), "", Direction.NONE) for cost in costs}
+
+
+def _samples(runs: Iterable[RunRecord], columns: Mapping[tuple[str, str], Column]) -> dict[str, Sample]:
+    values: dict[str, dict[int, float]] = {}
+    errors: dict[str, dict[int, float]] = {}
+    for run in runs:
+        if run.outcome is Outcome.FINISHED:
+            for name, value, error in _numbers(run):
+                key = columns[name].key
+                values.setdefault(key, {})[run.spec.seed] = value
+                if error is not None:
+                    errors.setdefault(key, {})[run.spec.seed] = error
+    return {key: Sample(seeds, errors.get(key, {})) for key, seeds in values.items()}
+
+
+def _row(
+    label: str,
+    runs: Sequence[RunRecord],
+    samples: Mapping[str, Sample],
+    baseline: Mapping[str, Sample],
+    seeds: set[int],
+) -> Row:
+    own = {run.spec.seed: run for run in runs}
+    wanted = sorted(seeds | own.keys())
+    differences = {key: sample.minus(baseline[key]) for key, sample in samples.items() if key in baseline}
+    return Row(
+        contender=runs[0].contender,
+        label=label,
+        runs={seed: run.run_id for seed, run in own.items()},
+        samples=samples,
+        differences={key: sample for key, sample in differences.items() if sample.seeds},
+        seeds=tuple(wanted),
+        problems=tuple(_problem(seed, own.get(seed)) for seed in wanted if not _finished(own.get(seed))),
+    )
+
+
+def _finished(run: RunRecord | None) -> bool:
+    return run is not None and run.outcome is Outcome.FINISHED
+
+
+def _problem(seed: int, run: RunRecord | None) -> Problem:
+    return Problem(seed, MISSING) if run is None else Problem(seed, run.outcome.value, run.run_id, run.message)

@@ -1,0 +1,302 @@
+"""Scoring: means, intervals, paired differences and blanks, as properties over arbitrary runs."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from records import point, record, started, values
+from scipy import stats
+
+from collapsebench.components import Direction, Estimate
+from collapsebench.errors import UsageError
+from collapsebench.leaderboard import order, score, select
+from collapsebench.leaderboard.layout import command, rounded, with_interval
+from collapsebench.leaderboard.scoring import Board, Row, Sample
+from collapsebench.record import Outcome
+from collapsebench.spec import Contender, MethodChoice, RunSpec
+
+moderate = st.floats(-1e6, 1e6)
+several = st.lists(moderate, min_size=2, max_size=8)
+by_seed = st.dictionaries(st.integers(0, 9), moderate, min_size=1, max_size=6)
+
+
+def runs(label: str, column: dict[int, float], **fields) -> list:
+    return [record(label, seed, columns={"neg_elbo": value}, **fields) for seed, value in column.items()]
+
+
+def row(board: Board, label: str) -> Row:
+    return next(row for row in board.rows if row.label == label)
+
+
+def sample(numbers) -> Sample:
+    return Sample(dict(enumerate(numbers)), {})
+
+
+@given(several)
+def test_mean_and_interval_are_those_of_scipy(numbers):
+    scored = sample(numbers)
+    assert scored.mean == pytest.approx(math.fsum(numbers) / len(numbers), rel=1e-14, abs=1e-9)
+    if statistics.stdev(numbers) > 0:
+        low, high = stats.t.interval(0.95, len(numbers) - 1, loc=scored.mean, scale=stats.sem(numbers))
+        # numpy's variance cancels for numbers that are close to each other; ours is exact.
+        assert scored.half_width == pytest.approx((high - low) / 2, rel=1e-6, abs=1e-9)
+    else:
+        assert scored.half_width == 0
+
+
+def test_interval_by_hand():
+    """Student's t with 2 degrees of freedom at 97.5 % is 4.302653; the standard error of 1, 2, 3 is 1/sqrt(3)."""
+    assert sample([1.0, 2.0, 3.0]).half_width == pytest.approx(4.302652729749464 / math.sqrt(3), rel=1e-12)
+    assert sample([1.0]).half_width is None
+    assert sample([0.1] * 3).mean == 0.1
+    assert sample([0.1] * 3).half_width == 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "mean"), [([math.inf, 1.0], math.inf), ([-math.inf], -math.inf), ([math.inf, -math.inf], math.nan)]
+)
+def test_numbers_that_are_not_finite_stay_what_they_are(numbers, mean):
+    assert sample(numbers).mean == pytest.approx(mean, nan_ok=True)
+    assert len(numbers) == 1 or math.isnan(sample(numbers).half_width)
+    assert "±" not in with_interval(sample(numbers))
+
+
+@given(by_seed, by_seed)
+def test_difference_is_the_mean_of_the_differences_over_shared_seeds(base, other):
+    board = score(runs("vae", base) + runs("skip", other))
+    shared = base.keys() & other.keys()
+    difference = board.difference(row(board, "skip"), "neg_elbo")
+    if not shared:
+        assert difference is None
+    else:
+        assert difference.seeds == {seed: other[seed] - base[seed] for seed in shared}
+        assert difference.mean == statistics.mean(other[seed] - base[seed] for seed in shared)
+    assert row(board, "vae").differences == {}
+
+
+@given(by_seed, by_seed)
+def test_a_missing_seed_blanks_the_mean_and_is_listed(base, other):
+    board = score(runs("vae", base) + runs("skip", other))
+    for label, own, others in (("vae", base, other), ("skip", other, base)):
+        missing = sorted(others.keys() - own.keys())
+        assert [problem.seed for problem in row(board, label).problems] == missing
+        scored = row(board, label).sample("neg_elbo")
+        assert (scored is None) == bool(missing)
+        assert scored is None or scored.mean == statistics.mean(own.values())
+    assert {problem.outcome for r in board.rows for problem in r.problems} <= {"missing"}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DIVERGED, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.STARTED])
+@pytest.mark.parametrize("label", ["vae", "skip"])
+def test_a_run_without_result_blanks_mean_and_difference(outcome, label):
+    finished = runs("vae", {1: 3.0, 2: 4.0, 3: 5.0}) + runs("skip", {1: 3.0, 2: 4.0, 3: 5.0})
+    lost = record(label, 3, outcome=outcome, message="why")
+    board = score([lost if run.run_id == lost.run_id else run for run in finished])
+    assert row(board, label).sample("neg_elbo") is None
+    assert row(board, label).problems == ((3, outcome.value, lost.run_id, "why"),)
+    assert board.difference(row(board, "skip"), "neg_elbo") is None
+    assert board.outcomes == {Outcome.FINISHED: 5, outcome: 1}
+
+
+def test_a_seed_that_only_started_elsewhere_is_nobodys_gap():
+    board = score([*runs("vae", {1: 3.0}), *runs("skip", {1: 2.0}), started("skip", 2)])
+    assert row(board, "vae").problems == ()
+    assert [problem.seed for problem in row(board, "skip").problems] == [2]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["vae", "skip", "a+b"]), st.integers(0, 3)), unique=True, min_size=1),
+    st.randoms(),
+)
+def test_the_order_of_the_records_does_not_matter(chosen, rng: random.Random):
+    outcomes = list(Outcome)
+    made = [record(label, seed, outcome=rng.choice(outcomes), columns={"kl": rng.random()}) for label, seed in chosen]
+    turned = rng.sample(made, len(made))
+    assert score(turned) == score(made)
+
+
+def test_the_baseline_is_first_and_the_others_by_name():
+    made = [record(label) for label in ("z", "b", "vae", "a")]
+    assert [r.label for r in score(made).rows] == ["vae", "a", "b", "z"]
+
+
+def test_a_board_is_of_one_protocol():
+    with pytest.raises(ValueError, match="exactly one protocol"):
+        score([record(), record(protocol={"budget": "351steps"})])
+    with pytest.raises(ValueError, match="exactly one protocol"):
+        score([])
+
+
+def test_columns_are_metrics_then_parameters_then_counters():
+    board = score(
+        [record("vae", columns={"iw_nll": 3.0, "kl": 1.0}), record("skip", columns={"kl": 1.0, "neg_elbo": 2.0})]
+    )
+    keys = [column.key for column in board.columns]
+    assert keys == ["iw_nll", "kl", "neg_elbo", "parameters", "steps", "examples", "encoder_evaluations", "seconds"]
+    assert board.columns[0][1:] == ("iw-nll", "IW-NLL", "nats", Direction.LOWER)
+    assert row(board, "vae").sample("steps").mean == 350
+
+
+def test_what_boards_do_not_show_is_no_column():
+    hidden = values(kl=1.0)[0].model_copy(update={"column": "kl[3]", "board": False})
+    assert "kl[3]" not in [column.key for column in score([record(values=(hidden, *values(kl=2.0)))]).columns]
+
+
+def test_equal_names_of_two_metrics_stay_apart():
+    first, second = values(kl=1.0)[0], values(kl=2.0)[0].model_copy(update={"metric": "other"})
+    third = first.model_copy(update={"metric": "clock", "column": "seconds"})
+    board = score([record(values=(first, second, third))])
+    assert [column.key for column in board.columns][:4] == ["kl.kl", "other.kl", "clock.seconds", "parameters"]
+    assert [board.rows[0].sample(key).mean for key in ("kl.kl", "other.kl", "clock.seconds", "seconds")] == [1, 2, 1, 7]
+
+
+def test_equal_labels_of_two_versions_stay_apart():
+    old = record("skip")
+    newer = Contender.of((MethodChoice(name="skip", version=2),))
+    spec = RunSpec(contender=newer, protocol=old.spec.protocol, seed=old.spec.seed)
+    board = score([old, record("skip", spec=spec, run_id=spec.run_id), record("vae")])
+    labels = [r.label for r in board.rows]
+    assert len(set(labels)) == 3
+    assert all(label.startswith("skip #") for label in labels[1:])
+    assert command(board).count("--method skip") == 1
+
+
+def test_parameters_are_compared_to_the_baseline():
+    board = score([record("vae", parameters=1000), record("skip", parameters=1234)])
+    assert board.difference(row(board, "skip"), "parameters").mean == 234
+
+
+def board_of(**means: float) -> Board:
+    return score(
+        [
+            record(label.replace("_", "-"), columns={"neg_elbo": mean, "active_units": mean, "kl": mean})
+            for label, mean in means.items()
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("means", "lowest", "highest"),
+    [
+        ({"vae": 2.0, "a": 1.0, "b": 3.0}, {"a"}, {"b"}),
+        ({"vae": 1.0, "a": 1.0, "b": 3.0}, {"vae", "a"}, {"b"}),
+        ({"vae": math.nan, "a": 1.0, "b": math.inf}, {"a"}, {"a"}),
+        ({"vae": math.nan, "a": -math.inf}, set(), set()),
+    ],
+)
+def test_best(means, lowest, highest):
+    board = board_of(**means)
+    by_key = {column.key: board.best(column) for column in board.columns}
+    assert by_key["neg_elbo"] == lowest
+    assert by_key["active_units"] == highest
+    assert by_key["kl"] == by_key["seconds"] == by_key["parameters"] == set()
+
+
+def test_best_leaves_out_blank_cells():
+    board = score([*runs("vae", {1: 2.0, 2: 2.0}), *runs("a", {1: 1.0}), *runs("b", {1: 3.0, 2: 3.0})])
+    assert board.best(board.columns[0]) == {"vae"}
+
+
+def test_order_keeps_the_baseline_first_and_blanks_last():
+    board = score(
+        [
+            *runs("vae", {1: 5.0, 2: 5.0}),
+            *runs("a", {1: 3.0, 2: 3.0}),
+            *runs("b", {1: 0.0}),
+            *runs("c", {1: 1.0, 2: 1.0}),
+            *runs("d", {1: math.nan, 2: 1.0}),
+            *runs("e", {1: math.inf, 2: math.inf}),
+        ]
+    )
+    assert [r.label for r in order([board], "neg_elbo")[0].rows] == ["vae", "c", "a", "e", "b", "d"]
+    ranked = order([board_of(vae=1.0, a=2.0, b=3.0)], "active_units")[0]
+    assert [r.label for r in ranked.rows] == ["vae", "b", "a"]
+
+
+def test_select_columns():
+    text, image = score([record(columns={"kl": 1.0})]), score([record(columns={"neg_elbo": 1.0, "kl": 2.0})])
+    chosen = select([text, image], ["seconds", "neg_elbo", "kl", "kl"])
+    assert [[column.key for column in board.columns] for board in chosen] == [
+        ["seconds", "kl"],
+        ["seconds", "neg_elbo", "kl"],
+    ]
+    for choose in (select, lambda boards, keys: order(boards, keys[0])):
+        with pytest.raises(UsageError, match=r"unknown column 'kll'\. Did you mean 'kl'\? Known: .*neg_elbo"):
+            choose([text, image], ["kll"])
+
+
+@pytest.mark.parametrize(
+    ("number", "uncertainty", "text"),
+    [
+        (98.4142, 0.3142, "98.41"),
+        (98.4142, 0.0996, "98.41"),
+        (98.4142, 0.00994, "98.4142"),
+        (98.4142, 9.96, "98"),
+        (98.4142, 12.0, "98"),
+        (1234.5, 123.0, "1230"),
+        (-0.004, 0.3, "0.00"),
+        (-1.5, 0.3, "−1.50"),
+        (98.4142, None, "98.41"),
+        (0.0123456, None, "0.01235"),
+        (12345.678, None, "12346"),
+        (8.0, None, "8"),
+        (8.0, 0.0, "8"),
+        (0.0, 0.0, "0"),
+        (1.5e-7, None, "1.500e−07"),
+        (30.0, 1e-15, "30"),
+        (math.nan, 1.0, "nan"),
+        (-math.inf, None, "−inf"),
+        (1.25, math.nan, "1.250"),
+    ],
+)
+def test_rounded(number, uncertainty, text):
+    assert rounded(number, uncertainty) == text
+
+
+@given(st.floats(-1e4, 1e4), st.floats(1e-5, 1e4))
+def test_rounding_keeps_two_digits_of_the_interval(mean, half_width):
+    width = rounded(half_width, half_width)
+    assert float(width) == pytest.approx(half_width, rel=0.0501)
+    assert float(f"{half_width:.1e}") == pytest.approx(float(width), rel=1e-9)
+    text = rounded(mean, half_width).replace("−", "-")
+    assert abs(float(text) - mean) <= 0.0501 * half_width
+    assert len(text.partition(".")[2]) == len(width.partition(".")[2])
+
+
+def test_one_seed_is_rounded_by_the_standard_error_of_its_estimator():
+    assert with_interval(Sample({1: 30.123456}, {1: 0.0123})) == "30.123"
+    assert with_interval(Sample({1: 30.123456}, {})) == "30.12"
+    assert with_interval(Sample({1: 30.0, 2: 30.0}, {1: 0.0123})) == "30 ± 0"
+
+
+def test_signed_differences():
+    assert with_interval(sample([0.5, 0.7]), signed=True) == "+0.6 ± 1.3"
+    assert with_interval(sample([0.01, 0.7, -0.7]), signed=True) == "0.0 ± 1.7"
+    assert with_interval(sample([-0.5, -0.7]), signed=True) == "−0.6 ± 1.3"
+
+
+def test_the_error_of_a_difference_of_one_seed():
+    difference = Sample({1: 3.0}, {1: 0.3}).minus(Sample({1: 1.0}, {1: 0.4}))
+    assert difference == Sample({1: 2.0}, {1: 0.5})
+    assert Sample({1: 3.0}, {}).minus(Sample({1: 1.0}, {})).uncertainty is None
+
+
+def test_estimator_errors_come_from_the_records():
+    board = score([record("vae", columns={"kl": Estimate(1.23456, 0.012)}, points=(point(),))])
+    assert board.rows[0].sample("kl").uncertainty == 0.012
+    assert "kl" not in score([record("vae", columns={"kl": 1.0})]).rows[0].sample("kl").errors
+
+
+def test_the_command_of_a_board():
+    protocol = {"track": "quick", "overrides": {"decoder.layers": 3, "x": "a b"}, "budget": "5e13flops"}
+    made = [record(label, seed, protocol=protocol) for label in ("vae", "skip[sites=2]") for seed in (3, 1)]
+    assert command(score(made)) == (
+        "collapsebench run --dataset digits --track quick --budget 5e+13flops --set decoder.layers=3 "
+        "--set 'x=\"a b\"' --method 'skip[sites=2]' --seed 1 --seed 3"
+    )
+    assert command(score([record()])).endswith("--method skip --seed 1 --no-baseline")

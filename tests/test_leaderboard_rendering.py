@@ -1,0 +1,279 @@
+"""Every format says the same: parsed back, it has the board's numbers, blanks and best cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from records import ENVIRONMENT, record, values
+
+from collapsebench.components import Direction, Estimate
+from collapsebench.leaderboard import FORMATS, render, score
+from collapsebench.leaderboard.layout import BLANK, lay_out, title
+from collapsebench.record import Outcome
+
+NASTY = r'a[x="<b> |&%$#_{}~^\\*`"]'
+"""A label with every character that means something in one of the formats."""
+
+
+def board(**fields):
+    """Two seeds; skip is best in −ELBO, the nasty one lacks a seed, KL is NaN and infinite in places."""
+    made = [
+        record("vae", 1, columns={"neg_elbo": Estimate(31.5, 0.01), "kl": 1.0, "active_units": 2.0}),
+        record("vae", 2, columns={"neg_elbo": 31.7, "kl": math.nan, "active_units": 2.0}),
+        record("skip", 1, columns={"neg_elbo": 30.2, "kl": 2.0, "active_units": 2.0}, **fields),
+        record("skip", 2, columns={"neg_elbo": 30.1, "kl": math.inf, "active_units": 2.0}),
+        record(NASTY, 1, columns={"neg_elbo": 0.0, "kl": 0.0}),
+        record(NASTY, 2, outcome=Outcome.DIVERGED, message="loss is <nan>\n| at 50 % of step_4"),
+    ]
+    return score(made)
+
+
+def cells(page) -> list[list[list[str]]]:
+    return [[list(table.headers), *([cell.text for cell in row] for row in table.rows)] for table in page.tables]
+
+
+def test_layout():
+    page = lay_out(board())
+    results, differences, costs = page.tables
+    assert results.headers == ("contender", "n", "−ELBO [nats] ↓", "KL [nats]", "AU ↑")
+    assert [[cell.text for cell in row] for row in results.rows] == [
+        ["vae", "2", "31.6 ± 1.3", "nan", "2 ± 0"],
+        [NASTY, "1 of 2", BLANK, BLANK, BLANK],
+        ["skip", "2", "30.15 ± 0.64", "inf", "2 ± 0"],
+    ]
+    assert [[cell.text for cell in row] for row in differences.rows] == [
+        [NASTY, "1", BLANK, BLANK, BLANK],
+        ["skip", "2", "−1.4 ± 1.9", "nan", "0 ± 0"],
+    ]
+    assert costs.headers[:4] == ("contender", "parameters", "Δ parameters", "steps")
+    assert [cell.text for cell in costs.rows[2]][:4] == ["skip", "1,000", "0", "350"]
+    assert [(row[0].text, [cell.bold for cell in row]) for row in results.rows] == [
+        ("vae", [False, False, False, False, True]),
+        (NASTY, [False] * 5),
+        ("skip", [False, False, True, False, True]),
+    ]
+
+
+def test_a_column_that_does_not_apply_is_empty_and_not_blank():
+    page = lay_out(score([record("vae", columns={"kl": 1.0}), record("no-latent", columns={"neg_elbo": 1.0})]))
+    assert [[cell.text for cell in row] for row in page.tables[0].rows] == [
+        ["vae", "1", "1", ""],
+        ["no-latent", "1", "", "1"],
+    ]
+
+
+def test_title_and_notes():
+    page = lay_out(board(environment={**ENVIRONMENT, "collapsebench": "0.2.0", "commit": "abc", "device": None}))
+    assert page.title.startswith("digits · quick · 350steps · protocol ")
+    assert page.title.endswith("(version 1.0) · collapsebench 0.1.0, 0.2.0")
+    text = "\n".join(page.notes)
+    assert "−ELBO = neg_elbo (nats, lower is better); KL = kl (nats); AU = active_units (no unit, higher" in text
+    assert re.search(r"seed 2: diverged, run [0-9a-f]{16}: loss is <nan> \| at 50 % of step_4", text)
+    assert "Runs: 6 (5 finished, 1 diverged)." in text
+    assert "5 runs on: collapsebench 0.1.0, cpu_count 2, platform Linux x86_64" in text
+    assert "1 runs on: collapsebench 0.2.0, commit abc, cpu_count 2, platform" in text
+    assert "do not compare" in text
+
+
+def test_without_baseline_there_are_no_differences():
+    page = lay_out(score([record("skip"), record("a")]))
+    assert [table.caption.partition(":")[0] for table in page.tables] == ["Results", "Costs"]
+    assert "Δ parameters" not in page.tables[1].headers
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_formats_keep_boards_apart(format_):
+    other = score([record("vae", protocol={"dataset": "ptb"}), record("zzz", protocol={"dataset": "ptb"})])
+    text = render([board(), other], format_)
+    one, two = render([board()], format_), render([other], format_)
+    assert text.count("zzz") == two.count("zzz") > 0
+    assert text.count("diverged") == one.count("diverged") > 0
+    assert text.endswith("\n")
+
+
+def test_table_in_a_pipe_is_plain_and_never_cut():
+    wide = score([record("vae"), record("skip[" + ",".join(f"k{i}={i}" for i in range(60)) + "]")])
+    text = render([wide, board()], "table")
+    assert "\x1b" not in text
+    assert "…" not in text
+    assert text.count("k0=0,k1=1,k10=10") == 4  # three tables and the command
+    lines = text.splitlines()
+    assert next(line for line in lines if "30.15" in line).split() == [
+        "skip",
+        "2",
+        "30.15",
+        "±",
+        "0.64",
+        "*",
+        "inf",
+        "2",
+        "±",
+        "0",
+        "*",
+    ]
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_table_on_a_terminal_is_bold_where_it_is_best():
+    text = render([board()], "table", styled=True)
+    assert re.search(r"\x1b\[1m *30\.15 ± 0\.64", text)
+    assert not re.search(r"\x1b\[1m *31\.6 ± 1\.3", text)
+    assert "*" not in text.replace("(in plain text: *)", "").replace(NASTY, "")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert plain.count(NASTY) == render([board()], "table").count(NASTY)
+
+
+def unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def test_markdown_parses_back():
+    text = render([board()], "markdown")
+    tables, rows = [], []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif rows:
+            tables.append([rows[0], *rows[2:]])
+            rows = []
+    bold = [[row[0], *(cell.removeprefix("**").removesuffix("**") for cell in row[1:])] for row in tables[0]]
+    page = lay_out(board())
+    assert [[unescaped(cell) for cell in row] for row in bold] == cells(page)[0]
+    assert [[[unescaped(c) for c in row] for row in table] for table in tables[1:]] == cells(page)[1:]
+    assert re.findall(r"\*\*([\d.]+ ± [\d.]+)\*\*", text) == ["2 ± 0", "30.15 ± 0.64", "2 ± 0"]
+    assert f"    {page.command}\n" in text
+
+
+class Tables(HTMLParser):
+    """Reads tables and checks that tags are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.tables, self.bold = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "meta":
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in {"td", "th"}:
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data.strip()
+        if "b" in self.open:
+            self.bold.append(data)
+
+
+def test_html_is_a_whole_page_that_parses_back():
+    text = render([board()], "html")
+    reader = Tables()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    assert reader.tables == cells(lay_out(board()))
+    assert reader.bold == ["2 ± 0", "30.15 ± 0.64", "2 ± 0"]
+    assert text.startswith("<!doctype html>")
+
+
+def balanced(latex: str) -> bool:
+    depth = 0
+    for brace in re.sub(r"\\[{}]", "", latex):
+        depth += {"{": 1, "}": -1}.get(brace, 0)
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def check_latex(text: str) -> None:
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert balanced(code)
+    assert len(re.findall(r"(?<!\\)\$", code)) % 2 == 0
+    assert re.findall(r"\\begin\{(\w+)\}", code) == [
+        e for _ in range(code.count(r"\begin{table}")) for e in ("table", "tabular")
+    ]
+    assert re.findall(r"\\end\{(\w+)\}", code) == [
+        e for _ in range(code.count(r"\end{table}")) for e in ("tabular", "table")
+    ]
+    for tabular in re.findall(r"\\begin\{tabular\}\{(.*?)\}(.*?)\\end\{tabular\}", code, re.DOTALL):
+        for row in tabular[1].split("\\\\\n")[:-1]:
+            assert len(re.findall(r"(?<!\\)&", row)) == len(tabular[0]) - 1
+    assert code.isascii()
+
+
+def test_latex():
+    text = render([board()], "latex")
+    check_latex(text)
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 3
+    assert r"skip & 2 & \textbf{30.15 $\pm$ 0.64} & inf & \textbf{2 $\pm$ 0} \\" in text
+    assert r"$-$ELBO [nats] $\downarrow$" in text
+    assert r'a[x="$<$b$>$ $|$\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}' in text
+    assert "\n% Made by: collapsebench run " in text
+
+
+@given(st.text(st.characters(max_codepoint=126, exclude_categories=["Cc"]), max_size=12))
+def test_latex_of_any_title_is_balanced(name):
+    shown = [value.model_copy(update={"title": name, "unit": name}) for value in values(kl=1.0)]
+    check_latex(render([score([record("vae", values=tuple(shown))])], "latex"))
+
+
+def test_csv_parses_back_exactly():
+    made = board()
+    lines = list(csv.DictReader(io.StringIO(render([made], "csv"))))
+    assert len(lines) == len(made.rows) * len(made.columns)
+    for line, (row, column) in zip(lines, ((row, c) for row in made.rows for c in made.columns), strict=True):
+        assert (line["contender"], line["column"], line["direction"]) == (row.label, column.key, column.direction)
+        assert line["protocol_id"] == made.protocol_id
+        stored = row.samples[column.key].seeds if column.key in row.samples else {}
+        assert {s: line[f"seed {s}"] for s in (1, 2)} == {s: repr(stored[s]) if s in stored else "" for s in (1, 2)}
+        sample, difference = row.sample(column.key), made.difference(row, column.key)
+        assert line["mean"] == ("" if sample is None else repr(sample.mean))
+        assert line["half_width"] == ("" if sample is None else repr(sample.half_width))
+        assert line["difference"] == ("" if difference is None else repr(difference.mean))
+        assert (line["best"] == "1") == (row.label in made.best(column))
+    assert {line["problems"] for line in lines if line["contender"] == NASTY} == {"seed 2 diverged"}
+
+
+def test_json_parses_back_exactly():
+    made = board()
+    (content,) = json.loads(render([made], "json"), parse_constant=pytest.fail)["boards"]
+    assert content["protocol_id"] == made.protocol_id
+    assert [Direction(column["direction"]) for column in content["columns"]] == [c.direction for c in made.columns]
+    for written, row in zip(content["rows"], made.rows, strict=True):
+        assert written["contender"] == row.label
+        assert set(written["runs"]) == {"1", "2"}
+        for key, numbers in written["scores"].items():
+            sample = row.samples.get(key)
+            seeds = {int(seed): float(number["value"]) for seed, number in numbers["seeds"].items()}
+            assert repr(seeds) == repr({} if sample is None else dict(sample.seeds))
+            assert (numbers["aggregate"] is None) == (row.sample(key) is None)
+    vae, nasty, skip = content["rows"]
+    assert vae["scores"]["neg_elbo"]["seeds"]["1"] == {"value": 31.5, "standard_error": 0.01}
+    assert vae["scores"]["kl"]["aggregate"] == {"n": 2, "mean": "nan", "half_width": "nan"}
+    assert skip["scores"]["kl"]["aggregate"]["mean"] == "+inf"
+    assert skip["scores"]["neg_elbo"]["best"] is True
+    assert skip["scores"]["neg_elbo"]["difference"]["mean"] == pytest.approx(-1.45)
+    assert nasty["problems"][0]["outcome"] == "diverged"
+    assert content["runs"] == {"finished": 5, "diverged": 1}
+    assert content["command"] in render([made], "table")
+
+
+def test_title_names_the_overrides():
+    made = score([record(protocol={"overrides": {"decoder.layers": 3}}), record("vae")])
+    assert "quick ·" in title(made), "the shorter of two spellings of one protocol"
+    only = score([record(protocol={"overrides": {"decoder.layers": 3}})])
+    assert "digits · quick[decoder.layers=3] · 350steps" in title(only)
