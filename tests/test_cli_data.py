@@ -144,9 +144,9 @@ def test_fetch_of_what_is_here_does_nothing(run, mine):
 
 
 def test_fetch_without_an_address_says_where_to_get_it_and_goes_on(run, tmp_path):
-    code, out, err = run("fetch", "ptb", "digits", "--data-dir", tmp_path)
+    code, out, err = run("fetch", "mnist-larochelle", "digits", "--data-dir", tmp_path)
     assert (code, out) == (1, "digits: needs no files\n")
-    assert err.startswith("error: dataset 'ptb': no address is known of ptb.train.txt, ptb.valid.txt, ptb.test.txt;")
+    assert err.startswith("error: dataset 'mnist-larochelle': no address is known of binarized_mnist_train.amat, ")
     assert err.count("\n") == 1
 
 
