@@ -188,3 +188,14 @@ def test_ctrl_c_leaves_a_clean_store(tmp_path):
     assert "Traceback" not in err
     with Store.open(file) as store:
         assert [summary.outcome.value for summary in store.summaries()] == ["interrupted"]
+
+
+def test_a_bug_of_ours_is_one_line_too(command, monkeypatch):
+    def broken(*arguments, **given):
+        raise RuntimeError("the sky\nfell")
+
+    monkeypatch.setattr("collapsebench.planning.plan", broken)
+    answer = command(*TOY)
+    assert answer.code == 1
+    assert answer.err == "error: RuntimeError: the sky fell (a bug; --debug shows where)\n"
+    assert "Traceback" in command("--debug", *TOY).err

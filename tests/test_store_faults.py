@@ -280,3 +280,12 @@ def test_a_failed_upgrade_changes_nothing(path, tmp_path, monkeypatch):
 def test_the_store_loads_no_torch():
     script = "import sys, collapsebench.store; sys.exit('torch' in sys.modules or 'alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_spec_of_another_version_is_one_clear_line(path):
+    """A field that this version does not know is not silently dropped: it is part of the identity."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE runs SET spec = json_set(spec, '$.protocol.moon', 'full')")
+    with Store.open(path) as store, pytest.raises(StoreError, match=r"was stored by collapsebench") as refused:
+        list(store.find())
+    assert "\n" not in str(refused.value)

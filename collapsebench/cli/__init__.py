@@ -59,10 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(cli.main(arguments, prog_name="collapsebench", standalone_mode=False))
     except (CollapsebenchError, click.ClickException) as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"error: {' '.join(message.split())}", err=True)
+        _report(message, debug="--debug" in arguments)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
@@ -71,3 +69,13 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader (`head`, say) has gone; nothing is left to tell it.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - a bug of ours is one line, too
+        _report(f"{type(error).__name__}: {error} (a bug; --debug shows where)", debug="--debug" in arguments)
+        sys.exit(1)
+
+
+def _report(message: str, *, debug: bool) -> None:
+    """One line on standard error, after the traceback if it is wanted."""
+    if debug:
+        traceback.print_exc()
+    click.echo(f"error: {' '.join(message.split())}", err=True)

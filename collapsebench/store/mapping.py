@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from collapsebench.errors import UsageError
+from collapsebench.errors import StoreError, UsageError
 from collapsebench.record import Number, Point, RunRecord, Value
 from collapsebench.spec import BASELINE, RunSpec
 from collapsebench.store.models import PointRow, Run, ValueRow
@@ -55,11 +55,21 @@ def to_rows(record: RunRecord) -> Rows:
 
 
 def to_record(row: Run) -> RunRecord:
-    """The record of a row, with those points and values that were loaded with it."""
+    """The record of a row, with those points and values that were loaded with it.
+
+    Raises StoreError if another version of collapsebench wrote the spec in a form that this one does not know.
+    """
+    try:
+        spec = RunSpec.model_validate(row.spec)
+    except ValidationError as error:
+        raise StoreError(
+            f"run {row.run_id} was stored by collapsebench {row.environment.get('collapsebench', 'unknown')} with a spec "
+            f"that this version cannot read ({error.errors()[0]['msg']}); `collapsebench runs delete {row.run_id}`"
+        ) from None
     return RunRecord(
         run_id=row.run_id,
         protocol_id=row.protocol_id,
-        spec=with_labels(RunSpec.model_validate(row.spec), row.contender, row.track),
+        spec=with_labels(spec, row.contender, row.track),
         contender=row.contender,
         track=row.track,
         outcome=row.outcome,
