@@ -62,9 +62,10 @@ def to_record(row: Run) -> RunRecord:
     try:
         spec = RunSpec.model_validate(row.spec)
     except ValidationError as error:
+        writer = row.environment.get("collapsebench", "of an unknown version")
         raise StoreError(
-            f"run {row.run_id} was stored by collapsebench {row.environment.get('collapsebench', 'unknown')} with a spec "
-            f"that this version cannot read ({error.errors()[0]['msg']}); `collapsebench runs delete {row.run_id}`"
+            f"run {row.run_id} was stored by collapsebench {writer} with a spec that this version cannot read "
+            f"({error.errors()[0]['msg']}); `collapsebench runs delete {row.run_id}` removes it"
         ) from None
     return RunRecord(
         run_id=row.run_id,
