@@ -20,7 +20,7 @@ from collapsebench.leaderboard.scoring import Board, Row, Sample
 from collapsebench.record import Outcome
 from collapsebench.spec import Contender, MethodChoice, RunSpec
 
-moderate = st.floats(-1e6, 1e6)
+moderate = st.floats(-1e6, 1e6).map(lambda number: round(number, 3))
 several = st.lists(moderate, min_size=2, max_size=8)
 by_seed = st.dictionaries(st.integers(0, 9), moderate, min_size=1, max_size=6)
 

@@ -78,8 +78,8 @@ def test_title_and_notes():
     assert "−ELBO = neg_elbo (nats, lower is better); KL = kl (nats); AU = active_units (no unit, higher" in text
     assert re.search(r"seed 2: diverged, run [0-9a-f]{16}: loss is <nan> \| at 50 % of step_4", text)
     assert "Runs: 6 (5 finished, 1 diverged)." in text
-    assert "5 runs on: collapsebench 0.1.0, cpu_count 2, platform Linux x86_64" in text
-    assert "1 runs on: collapsebench 0.2.0, commit abc, cpu_count 2, platform" in text
+    assert "Machine (5 of 6): collapsebench 0.1.0, cpu_count 2, platform Linux x86_64" in text
+    assert "Machine (1 of 6): collapsebench 0.2.0, commit abc, cpu_count 2, platform" in text
     assert "do not compare" in text
 
 
@@ -123,12 +123,23 @@ def test_table_in_a_pipe_is_plain_and_never_cut():
 
 
 def test_table_on_a_terminal_is_bold_where_it_is_best():
-    text = render([board()], "table", styled=True)
+    text = render([board()], "table", width=200)
     assert re.search(r"\x1b\[1m *30\.15 ± 0\.64", text)
     assert not re.search(r"\x1b\[1m *31\.6 ± 1\.3", text)
     assert "*" not in text.replace("(in plain text: *)", "").replace(NASTY, "")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert plain.count(NASTY) == render([board()], "table").count(NASTY)
+
+
+@pytest.mark.parametrize("width", [1, 60, 80, 200])
+def test_tables_are_split_to_fit_a_terminal(width):
+    text = re.sub(r"\x1b\[[0-9;]*m", "", render([board()], "table", width=width))
+    tables = text.partition("Mean over seeds")[0].splitlines()[1:]
+    headers = [line.split() for line in tables if line.strip().startswith("contender")]
+    assert (len(headers) > 3) == (width < 120)
+    assert width < 60 or all(len(line) <= width for line in tables if "Costs" not in line)
+    assert sum(header.count("KL") for header in headers) == 2
+    assert sum(line.split()[:1] == ["skip"] for line in tables) == len(headers)
 
 
 def unescaped(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -43,7 +44,8 @@ def command(output: Path | None, store: str, **given: Any) -> None:
         boards = order(boards, given["sort"])
     if given["columns"] is not None:
         boards = select(boards, [key.strip() for key in given["columns"].split(",")])
-    text = render(boards, given["format_"], styled=output is None and sys.stdout.isatty())
+    width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else None
+    text = render(boards, given["format_"], width=width)
     with destination(output) as stream:
         stream.write(text)
 

@@ -218,7 +218,8 @@ def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
         yield f"{BLANK} where a run is missing or did not finish; these {len(problems)}:"
         yield from (f"{row.label}, seed {problem.seed}: {_problem(problem)}" for row, problem in problems)
     yield f"Runs: {_outcomes(board.outcomes)}."
-    yield from (f"{count} runs on: {_machine(environment)}." for environment, count in board.environments)
+    total = sum(board.outcomes.values())
+    yield from (f"Machine ({count} of {total}): {_machine(environment)}." for environment, count in board.environments)
     if len(board.environments) > 1:
         yield "Seconds of runs on different machines, or with different versions, do not compare."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from collapsebench.leaderboard.exports import to_csv, to_json
@@ -37,7 +37,9 @@ LATEX = str.maketrans(
 )
 MARKDOWN = re.compile(r"[\\`*|<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 WIDE = 10_000
-"""More than any table needs: nothing is cut or wrapped, also where a terminal is narrower."""
+"""More than any table needs: nothing is cut or wrapped."""
+PADDING = 3
+"""What lies between two columns."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
@@ -46,31 +48,47 @@ th, td { padding: .2rem .7rem; border-bottom: 1px solid #ccc; white-space: nowra
 """.strip()
 
 
-def render(boards: Sequence[Board], format_: str, *, styled: bool = False) -> str:
-    """The boards in one of FORMATS. `styled` tables carry a terminal's escape sequences for bold."""
-    if format_ == "table" and styled:
-        return _terminal([lay_out(board) for board in boards], styled=True)
+def render(boards: Sequence[Board], format_: str, *, width: int | None = None) -> str:
+    """The boards in one of FORMATS; with the `width` of a terminal, tables are split to fit it and use its bold."""
+    if format_ == "table" and width is not None:
+        return _terminal(boards, width)
     return FORMATS[format_](boards)
 
 
-def _table(boards: Sequence[Board]) -> str:
-    return _terminal([lay_out(board) for board in boards], styled=False)
-
-
-def _terminal(pages: Sequence[Page], *, styled: bool) -> str:
+def _terminal(boards: Sequence[Board], width: int | None = None) -> str:
     from rich.console import Console
 
-    out = io.StringIO()
+    out, styled = io.StringIO(), width is not None
     console = Console(file=out, width=WIDE, force_terminal=styled, color_system="standard" if styled else None)
-    for page in pages:
+    for page in map(lay_out, boards):
         console.print(page.title, style="bold", highlight=False, markup=False)
         for table in page.tables:
             console.print(table.caption, highlight=False, markup=False)
-            console.print(_rich_table(table, styled=styled))
+            for part in _split(table, width or WIDE):
+                console.print(_rich_table(part, styled=styled))
         for note in (*page.notes, f"Made by: {page.command}"):
             console.print(note, highlight=False, markup=False)
         console.print()
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines()).rstrip("\n") + "\n"
+    lines = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return re.sub(r"\n{3,}", "\n\n", lines).rstrip("\n") + "\n"
+
+
+def _split(table: Table, width: int) -> Iterator[Table]:
+    """The table in parts that fit, each with the first column."""
+    grid = [table.headers, *([cell.text for cell in row] for row in table.rows)]
+    first, *others = (max(map(len, column)) + PADDING for column in zip(*grid, strict=True))
+    start, used = 1, first
+    for index, needed in enumerate(others, start=1):
+        if used + needed > width and index > start:
+            yield _part(table, start, index)
+            start, used = index, first
+        used += needed
+    yield _part(table, start, len(table.headers))
+
+
+def _part(table: Table, start: int, stop: int) -> Table:
+    rows = tuple((row[0], *row[start:stop]) for row in table.rows)
+    return Table(table.caption, (table.headers[0], *table.headers[start:stop]), rows)
 
 
 def _rich_table(table: Table, *, styled: bool) -> RenderableType:
@@ -164,7 +182,7 @@ def _latex_cell(cell: Cell) -> str:
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Board]], str]] = {
-    "table": _table,
+    "table": _terminal,
     "markdown": _markdown,
     "latex": _latex,
     "csv": to_csv,
