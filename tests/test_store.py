@@ -234,7 +234,9 @@ def test_add_fills_gaps_and_refuses_conflicts(store):
     store.begin(started("vae", 2))
     assert store.add([record("vae", 1), record("vae", 2), record("vae", 3), record("vae", 3)]) == (2, 2)
     assert store.get(spec("vae", 2).run_id) == record("vae", 2)
-    assert store.add([started("vae", 1), started("vae", 4)]) == (1, 1)
+    assert store.add([started("vae", 4)]) == (1, 0)
+    assert store.add([record("vae", 4), record("vae", 4)]) == (1, 1)
+    assert store.add([started("vae", 1)]) == (0, 1)
     assert store.get(spec("vae", 1).run_id) == record("vae", 1)
     with pytest.raises(StoreError, match="other content"):
         store.add([record("vae", 5), record("vae", 1, columns={"kl": 2.0})])

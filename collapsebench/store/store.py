@@ -122,9 +122,10 @@ class Store:
         if the store has another settled record of the same run.
         """
         written = skipped = 0
+        fresh = _loaded().execution_options(populate_existing=True)
         with self._write() as session:
             for record in records:
-                stored = session.scalar(_loaded().where(Run.run_id == record.run_id))
+                stored = session.scalar(fresh.where(Run.run_id == record.run_id))
                 if stored is None or (record.outcome.settled and not stored.outcome.settled):
                     _put(session, record)
                     written += 1
