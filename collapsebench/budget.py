@@ -55,6 +55,14 @@ class Meter:
         counts = {name: float(count) for name, count in self._counts.items()}
         return counts | {"epochs": self.spent(Unit.EPOCHS), "seconds": self.seconds}
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the meter."""
+        return {"counts": dict(self._counts), "seconds": self.seconds}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._counts, self._seconds = Counter(state["counts"]), state["seconds"]
+
     def spent(self, unit: Unit) -> float:
         """How much of one unit is spent; an epoch is as many examples as the training split has."""
         match unit:
