@@ -125,12 +125,13 @@ class Meter:
 
     def _saw_decoder(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         del module
-        self._count("decoder_evaluations", output.numel())
-        z = inputs[1]
+        z, rows = inputs[1], output.numel()
+        self._count("decoder_evaluations", rows)
         # A gradient, and the Hessian-vector product taken through it later, each reach z once.
         reached = z if z.requires_grad else output
         if reached.requires_grad:
-            reached.register_hook(lambda _: self._count("decoder_gradients", output.numel()))
+            # The hook must not hold the output: through the graph that would be a cycle, and no step would be freed.
+            reached.register_hook(lambda _: self._count("decoder_gradients", rows))
 
 
 def _synchronize(device: torch.device) -> None:

@@ -1,6 +1,8 @@
 """The meter counts what was computed, by whomever, and nothing else."""
 
 import contextlib
+import gc
+import weakref
 
 import pytest
 import tiny
@@ -48,6 +50,24 @@ def test_inner_loops_pay(method, encoder, decoder, gradients):
     assert counters["decoder_gradients"] == gradients * B
     assert counters["examples"] == B
     assert counters["epochs"] == 0.5
+
+
+@pytest.mark.parametrize("method", [Amortized(), SAVAE(steps=2), SAVAE(steps=2, hvp=HVP.FINITE_DIFFERENCE)])
+def test_watching_keeps_no_step_alive(method):
+    """The graphs of a step are freed with its last reference, without the help of the garbage collector."""
+    model, x = tiny.vae("lstm", [] if isinstance(method, Amortized) else [method]), tiny.examples("lstm", B)
+    meter, outputs = Meter(Budget.parse("1epochs"), B), []
+    model.decoder.register_forward_hook(lambda module, inputs, output: outputs.append(weakref.ref(output)))
+    gc.disable()
+    try:
+        with meter.watching(model), meter.running(CPU):
+            method.gradients(model, x, Objective(SeededNoise(0)))
+        model.zero_grad(set_to_none=True)
+        alive = [output for output in outputs if output() is not None]
+    finally:
+        gc.enable()
+    assert outputs
+    assert not alive
 
 
 def test_nothing_is_counted_off_the_clock():
