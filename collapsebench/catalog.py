@@ -32,7 +32,7 @@ BUILTINS: Final = (
     "collapsebench.networks",
     "collapsebench.inference",
     "collapsebench.metrics",
-    "collapsebench.runner",
+    "collapsebench.executors",
 )
 """The modules of the harness that register components."""
 

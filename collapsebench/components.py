@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from collapsebench.distributions import DiagonalGaussian, PriorDistribution
     from collapsebench.examples import DataSpec, Splits
+    from collapsebench.executors import Work
     from collapsebench.metrics.evaluation import EvaluatedSplit
     from collapsebench.record import RunRecord
+    from collapsebench.runner import Observer
     from collapsebench.seeding import Noise
     from collapsebench.spec import RunSpec
     from collapsebench.vae import VAE, Objective, Terms
@@ -200,8 +202,11 @@ class Executor(Component):
     kind: ClassVar[str] = "executor"
 
     @abstractmethod
-    def submit(self, run: Callable[[RunSpec], RunRecord], specs: Iterable[RunSpec]) -> Iterator[RunRecord]:
-        """Call `run` on each spec; give its record as soon as it is finished."""
+    def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
+        """Run each spec with a runner that `work`, which can be pickled, opens; give its record as soon as it is over.
+
+        `observe` makes one observer for each of the runs that go on at the same time.
+        """
 
 
 KINDS: tuple[type[Component], ...] = (

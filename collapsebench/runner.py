@@ -4,38 +4,62 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from collapsebench.catalog import Catalog, compose, inference_of
-from collapsebench.components import Component, Decoder, Encoder, Executor, Initialization, Metric, Posterior
+from collapsebench.components import Decoder, Encoder, Initialization, Metric, Posterior
 from collapsebench.errors import CollapsebenchError, DivergedError
-from collapsebench.hookspecs import hookimpl
 from collapsebench.inference import Amortized
 from collapsebench.record import Outcome, RunRecord, Value
 from collapsebench.spec import RunSpec
 
 if TYPE_CHECKING:
     from collapsebench.budget import Meter
+    from collapsebench.checkpoint import Checkpoint, Checkpoints
     from collapsebench.examples import Splits
     from collapsebench.metrics.evaluation import EvaluatedSplit
     from collapsebench.record import Point
-    from collapsebench.training import Job
+    from collapsebench.training import Job, TrainingState
     from collapsebench.vae import Terms
+
+PULSE = 0.25
+"""Seconds between two reports of steps."""
+
+
+class Step(NamedTuple):
+    """How training stands: steps done, share of the budget spent, loss and KL of the step's batch in nats."""
+
+    steps: int
+    fraction: float
+    loss: float
+    kl: float
 
 
 class Observer(Protocol):
-    """Who follows the runs of a grid."""
+    """Who follows the runs of a grid, one after the other."""
 
     def started(self, record: RunRecord) -> None:
         """A run begins."""
 
-    def stepped(self, meter: Meter, terms: Terms) -> None:
-        """One step is done."""
+    def skipped(self, record: RunRecord, reason: str) -> None:
+        """A run is left out."""
+
+    def warned(self, message: str) -> None:
+        """The user should know."""
+
+    def resumed(self, steps: int) -> None:
+        """The run goes on from a checkpoint."""
+
+    def stepped(self, step: Step) -> None:
+        """Steps are done: told now and then."""
 
     def evaluated(self, point: Point) -> None:
         """One scheduled evaluation is done."""
@@ -59,15 +83,8 @@ class Store(Protocol):
     def outcomes(self, run_ids: Iterable[str]) -> dict[str, Outcome]:
         """What is stored of these runs."""
 
-
-class InProcess(Executor):
-    """One run after the other, in this process."""
-
-    name: ClassVar[str] = "in-process"
-
-    def submit(self, run: Callable[[RunSpec], RunRecord], specs: Iterable[RunSpec]) -> Iterator[RunRecord]:
-        """Run each spec in turn."""
-        return map(run, specs)
+    def get(self, run_id: str) -> RunRecord:
+        """One stored record."""
 
 
 @dataclass(frozen=True)
@@ -77,51 +94,110 @@ class Runner:
     catalog: Catalog
     splits: Splits
     store: Store
+    checkpoints: Checkpoints
     observer: Observer
     device: str = "cpu"
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
-        """The specs whose result is not stored yet."""
+        """The specs whose result is not stored yet; of the others no checkpoint is left behind."""
         wanted = list(specs)
         stored = self.store.outcomes(spec.run_id for spec in wanted)
-        return [spec for spec in wanted if spec.run_id not in stored or not stored[spec.run_id].settled]
+        settled = {run_id for run_id, outcome in stored.items() if outcome.settled}
+        for run_id in settled:
+            self.checkpoints.settle(run_id)
+        return [spec for spec in wanted if spec.run_id not in settled]
 
     def run(self, spec: RunSpec) -> RunRecord:
-        """Run one spec and store it. An expected or unexpected failure is stored; an interrupt is stored and raised."""
+        """Run one spec and store it, from its checkpoint if it has one.
+
+        An expected or unexpected failure is stored; an interrupt is stored and raised. A run that another process
+        computes, or has stored since the specs were looked up, is left to it: its record here says `started`.
+        """
         record = RunRecord.started(spec, _now(), environment(self.device))
-        self.store.begin(record)
-        self.observer.started(record)
-        try:
-            record = _settled(record, self._result(spec))
-        except KeyboardInterrupt:
-            self._finish(_settled(record, Result(Outcome.INTERRUPTED, "interrupted by the user")))
-            raise
-        except CollapsebenchError as error:
-            record = _settled(record, Result(Outcome.FAILED, _line(error), traceback=traceback.format_exc()))
-        except Exception as error:  # noqa: BLE001 - one broken run must not take the grid down
-            message = f"{type(error).__name__}: {_line(error)}"
-            record = _settled(record, Result(Outcome.FAILED, message, traceback=traceback.format_exc()))
-        self._finish(record)
+        with self.checkpoints.claim(record.run_id) as mine:
+            if mine and self.missing([spec]):
+                return self._run(record)
+        self.observer.skipped(record, "stored by another process" if mine else "another process computes it")
         return record
 
-    def _finish(self, record: RunRecord) -> None:
-        self.store.finish(record)
+    def lost(self, spec: RunSpec, message: str) -> RunRecord:
+        """Store as failed what a process left undone when it died; what it had settled is given back as it is."""
+        record = self.store.get(spec.run_id) if spec.run_id in self.store.outcomes([spec.run_id]) else None
+        if record is None or not record.outcome.settled:
+            started = record or RunRecord.started(spec, _now(), environment(self.device))
+            record = _settled(started, Result(Outcome.FAILED, message))
+            self.store.finish(record)
+        return record
+
+    def _run(self, record: RunRecord) -> RunRecord:
+        try:
+            self.store.begin(record)
+            self.observer.started(record)
+            record = _settled(record, self._attempt(record.spec, record.environment))
+            self.store.finish(record)
+        except KeyboardInterrupt:
+            if self.missing([record.spec]):
+                record = _settled(record, Result(Outcome.INTERRUPTED, "interrupted by the user"))
+                self.store.finish(record)
+                self.observer.finished(record)
+            raise
+        if record.outcome.settled:
+            self.checkpoints.settle(record.run_id)
         self.observer.finished(record)
+        return record
 
-    def _result(self, spec: RunSpec) -> Result:
-        from collapsebench.budget import Meter
-        from collapsebench.training import Trajectory, train
+    def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> Result:
+        """What becomes of a run, failures included."""
+        try:
+            return self._result(spec, self._checkpoint(spec, conditions))
+        except CollapsebenchError as error:
+            return Result(Outcome.FAILED, _line(error), traceback=traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - one broken run must not take the grid down
+            message = f"{type(error).__name__}: {_line(error)}"
+            return Result(Outcome.FAILED, message, traceback=traceback.format_exc())
 
-        job = self._job(spec)
-        meter, trajectory = Meter(job.budget, len(job.splits.train)), Trajectory()
+    def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
+        """The run's checkpoint: of use only where the run would give the same bits again."""
+        decisive = {key: value for key, value in conditions.items() if key != "cpu_count"}
+        return self.checkpoints.of(spec.run_id, decisive | {"code": self._code(spec)}, self.observer.warned)
+
+    def _code(self, spec: RunSpec) -> str:
+        """The SHA-256 of the modules that the spec's components come from: a user may edit a plugin and go on."""
+        setting = spec.protocol.setting
+        named = [("method", choice.name) for choice in spec.contender.methods]
+        named += [("encoder", setting.encoder.name), ("decoder", setting.decoder.name)]
+        named += [("posterior", setting.posterior.name), ("initialization", setting.initialization.name)]
+        origins = sorted({self.catalog.entry(*name).origin for name in named})
+        return sha256(b"".join(Path(origin).read_bytes() for origin in origins)).hexdigest()
+
+    def _result(self, spec: RunSpec, checkpoint: Checkpoint) -> Result:
+        from collapsebench.training import train
+
+        job, state = self._resumed(spec, checkpoint)
         parameters = sum(parameter.numel() for parameter in job.vae.parameters())
         try:
-            train(job, meter, trajectory, self.observer)
+            train(job, state, _Pulse(self.observer), checkpoint)
         except DivergedError as error:
-            return Result(Outcome.DIVERGED, str(error), parameters, tuple(trajectory.points))
-        points = trajectory.select(job.vae)
+            return Result(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
+        points = state.trajectory.select(job.vae)
         self.observer.testing()
         return Result(Outcome.FINISHED, "", parameters, points, self._values(spec, job))
+
+    def _resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[Job, TrainingState]:
+        """The model and its state, from the checkpoint or new."""
+        from collapsebench.training import TrainingState
+
+        job = self._job(spec)
+        state, kept = TrainingState.start(job), checkpoint.load()
+        if kept is None:
+            return job, state
+        try:
+            state.load(kept)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            checkpoint.set_aside(f"does not fit: {_line(error)}")
+            return self._resumed(spec, checkpoint)
+        self.observer.resumed(state.meter.steps)
+        return job, state
 
     def _job(self, spec: RunSpec) -> Job:
         """Build the contender's model."""
@@ -132,7 +208,8 @@ class Runner:
         from collapsebench.vae import Architecture, assemble
 
         setting, create = spec.protocol.setting, self.catalog.create
-        hooks = compose(self.catalog.methods_of(spec.contender))
+        methods = tuple(self.catalog.methods_of(spec.contender))
+        hooks = compose(methods)
         inference = inference_of(hooks, Amortized())
         architecture = Architecture(
             latent_dim=setting.latent_dim,
@@ -143,7 +220,7 @@ class Runner:
         )
         device = torch.device(self.device)
         vae = assemble(architecture, self.splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
-        return Job(vae, hooks, inference, self.splits, setting, spec.protocol.budget, spec.seed, device)
+        return Job(vae, methods, hooks, inference, self.splits, setting, spec.protocol.budget, spec.seed, device)
 
     def _values(self, spec: RunSpec, job: Job) -> tuple[Value, ...]:
         """Every metric of the protocol on the test split."""
@@ -161,6 +238,24 @@ class Runner:
         )
         metrics = (self.catalog.create(Metric, choice) for choice in setting.evaluation.metrics)
         return tuple(value for metric in metrics for value in _measured(metric, test))
+
+
+class _Pulse:
+    """Tells an observer about steps a few times a second, in plain numbers."""
+
+    def __init__(self, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._observer, self._clock, self._next = observer, clock, clock()
+
+    def stepped(self, meter: Meter, terms: Terms) -> None:
+        """See training.Watcher."""
+        if self._clock() >= self._next:
+            loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
+            self._observer.stepped(Step(meter.steps, meter.progress().fraction, loss, kl))
+            self._next = self._clock() + PULSE
+
+    def evaluated(self, point: Point) -> None:
+        """See training.Watcher."""
+        self._observer.evaluated(point)
 
 
 def _settled(record: RunRecord, result: Result) -> RunRecord:
@@ -199,6 +294,8 @@ class Result(NamedTuple):
 
 def environment(device: str) -> dict[str, Any]:
     """What may explain a difference in time or in the last digits; no host name and no path."""
+    import torch
+
     return {
         "python": platform.python_version(),
         "torch": metadata.version("torch"),
@@ -206,11 +303,6 @@ def environment(device: str) -> dict[str, Any]:
         "collapsebench": metadata.version("collapsebench"),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "device": device,
     }
-
-
-@hookimpl
-def collapsebench_components() -> list[type[Component]]:
-    """The executors that come with the harness."""
-    return [InProcess]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from collapsebench.vae import VAE, Terms, objective_at
 if TYPE_CHECKING:
     import pluggy
 
-    from collapsebench.components import Inference
+    from collapsebench.components import Inference, Method
     from collapsebench.examples import Batch, Splits
     from collapsebench.spec import Budget, Decay, Optimizer, Setting
 
@@ -37,11 +37,22 @@ class Watcher(Protocol):
         """One scheduled evaluation is done."""
 
 
+class Keeper(Protocol):
+    """Who keeps the state of a run, off the clock; see collapsebench.checkpoint."""
+
+    def due(self) -> bool:
+        """Whether it is time to."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep what `TrainingState.state` gives."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Everything a run trains with."""
 
     vae: VAE
+    methods: tuple[Method, ...]
     hooks: pluggy.HookRelay
     inference: Inference
     splits: Splits
@@ -51,6 +62,55 @@ class Job:
     device: torch.device
 
 
+class RunningMean:
+    """The mean of what was added since it was last taken."""
+
+    def __init__(self) -> None:
+        self.sum, self.count = 0.0, 0
+
+    def add(self, value: float) -> None:
+        """Add one value."""
+        self.sum, self.count = self.sum + value, self.count + 1
+
+    def take(self) -> float:
+        """The mean, NaN if nothing was added; starts anew."""
+        mean = self.sum / self.count if self.count else math.nan
+        self.sum, self.count = 0.0, 0
+        return mean
+
+
+class Schedule:
+    """When the validation split is looked at: after every so much of one unit."""
+
+    def __init__(self, every: Budget) -> None:
+        self._every, self.done = every, 1
+
+    def due(self, meter: Meter) -> bool:
+        """Whether the next evaluation has been reached; a long step may pass several, which count as one."""
+        reached = math.floor(meter.spent(self._every.unit) / self._every.amount + 1e-9)
+        due = reached >= self.done
+        self.done = max(self.done, reached + 1)
+        return due
+
+
+class Plateau:
+    """Learning-rate decay by the validation bound (see spec.Decay)."""
+
+    def __init__(self, decay: Decay | None, optimizer: torch.optim.Optimizer) -> None:
+        self._decay, self._optimizer, self.latched = decay, optimizer, False
+
+    def stops(self, improved: bool, meter: Meter) -> bool:
+        """Decay if it is time to; whether the rate has fallen below the end of training."""
+        decay = self._decay
+        if decay is None or meter.spent(Unit.EPOCHS) < decay.after:
+            return False
+        self.latched = decay.latched and (self.latched or not improved)
+        if self.latched or not improved:
+            for group in self._optimizer.param_groups:
+                group["lr"] *= decay.factor
+        return bool(self._optimizer.param_groups[0]["lr"] < decay.stop_below)
+
+
 @dataclass
 class Trajectory:
     """The points so far, and the parameters at the best of them: lowest validation -ELBO at weight 1."""
@@ -58,7 +118,7 @@ class Trajectory:
     points: list[Point] = field(default_factory=list)
     best: float = math.inf
     chosen: int | None = None
-    state: dict[str, Tensor] = field(default_factory=dict)
+    parameters: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, point: Point, vae: VAE) -> bool:
         """Keep a point; True, and its parameters are kept too, if it is the best so far."""
@@ -67,38 +127,118 @@ class Trajectory:
         improved = bound < self.best
         if improved:
             self.best, self.chosen = bound, len(self.points) - 1
-            self.state = {name: tensor.detach().clone() for name, tensor in vae.state_dict().items()}
+            self.parameters = {name: tensor.detach().clone() for name, tensor in vae.state_dict().items()}
         return improved
 
     def select(self, vae: VAE) -> tuple[Point, ...]:
         """Load the chosen parameters; all points, the chosen one marked."""
         if self.chosen is not None:
-            vae.load_state_dict(self.state)
+            vae.load_state_dict(self.parameters)
         return tuple(
             point.model_copy(update={"selected": index == self.chosen}) for index, point in enumerate(self.points)
         )
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        points = [point.model_dump(mode="json") for point in self.points]
+        return {"points": points, "best": self.best, "chosen": self.chosen, "parameters": self.parameters}
 
-def train(job: Job, meter: Meter, trajectory: Trajectory, watcher: Watcher) -> None:
-    """Spend the budget, adding a point to the trajectory at every scheduled evaluation and at the end.
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.points = [Point.model_validate(point) for point in state["points"]]
+        self.best, self.chosen, self.parameters = state["best"], state["chosen"], state["parameters"]
+
+
+@dataclass
+class TrainingState:
+    """All that changes while a run trains: a run that loads it goes on as if it had never stopped.
+
+    Random draws need no state, as noise follows from seed, purpose and step, and the order of the data from seed and
+    epoch. What a method keeps between steps is in its modules, whose parameters and buffers are the model's, or in
+    its pydantic private attributes (tensors, numbers, text, and lists, tuples, dicts and sets of them).
+    """
+
+    vae: VAE
+    methods: tuple[Method, ...]
+    optimizer: torch.optim.Optimizer
+    meter: Meter
+    schedule: Schedule
+    plateau: Plateau
+    losses: RunningMean = field(default_factory=RunningMean)
+    trajectory: Trajectory = field(default_factory=Trajectory)
+    epoch: int = 0
+    batch: int = 0
+    """How many batches of the epoch are done."""
+    trained: bool = False
+    """Whether training is over, and only the metrics are to be computed."""
+
+    @classmethod
+    def start(cls, job: Job) -> TrainingState:
+        """The state before the first step."""
+        optimizer = make_optimizer(job.setting.optimizer, job.vae)
+        return cls(
+            vae=job.vae,
+            methods=job.methods,
+            optimizer=optimizer,
+            meter=Meter(job.budget, len(job.splits.train)),
+            schedule=Schedule(job.setting.evaluation.every),
+            plateau=Plateau(job.setting.optimizer.decay, optimizer),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: tensors and plain values."""
+        return {
+            "vae": self.vae.state_dict(),
+            "methods": [dict(method.__pydantic_private__ or {}) for method in self.methods],
+            "optimizer": self.optimizer.state_dict(),
+            "meter": self.meter.state(),
+            "schedule": self.schedule.done,
+            "plateau": self.plateau.latched,
+            "losses": (self.losses.sum, self.losses.count),
+            "trajectory": self.trajectory.state(),
+            "position": (self.epoch, self.batch, self.trained),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave. Raises KeyError, ValueError or RuntimeError if it is of another model."""
+        self.vae.load_state_dict(state["vae"])
+        for method, private in zip(self.methods, state["methods"], strict=True):
+            if private:
+                method.__pydantic_private__ = private
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.meter.load(state["meter"])
+        self.schedule.done, self.plateau.latched = state["schedule"], state["plateau"]
+        self.losses.sum, self.losses.count = state["losses"]
+        self.trajectory.load(state["trajectory"])
+        self.epoch, self.batch, self.trained = state["position"]
+
+
+def train(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> None:
+    """Spend what is left of the budget, with a point on the trajectory at every scheduled evaluation and at the end.
 
     Raises DivergedError with the step if the loss, its gradient or the validation bound is not finite.
     """
-    optimizer = make_optimizer(job.setting.optimizer, job.vae)
-    schedule = Schedule(job.setting.evaluation.every)
-    plateau = Plateau(job.setting.optimizer.decay, optimizer)
-    losses = RunningMean()
-    with meter.watching(job.vae):
-        for batch in _batches(job):
-            if not meter.affords(len(batch)):
-                break
-            if schedule.due(meter) and plateau.stops(_evaluate(job, meter, trajectory, losses, watcher), meter):
-                return
-            with meter.running(job.device):
-                terms = step(job, meter, optimizer, batch)
-            losses.add(float(terms.loss))
-            watcher.stepped(meter, terms)
-    _evaluate(job, meter, trajectory, losses, watcher)
+    if not state.trained:
+        with state.meter.watching(job.vae):
+            _spend(job, state, watcher, keeper)
+        state.trained = True
+        keeper.save(state.state())
+
+
+def _spend(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> None:
+    for batch in _batches(job, state):
+        if not state.meter.affords(len(batch)):
+            break
+        evaluated = state.schedule.due(state.meter)
+        if evaluated and state.plateau.stops(_evaluate(job, state, watcher), state.meter):
+            return
+        if evaluated or keeper.due():
+            keeper.save(state.state())
+        with state.meter.running(job.device):
+            terms = step(job, state.meter, state.optimizer, batch)
+        state.losses.add(float(terms.loss))
+        watcher.stepped(state.meter, terms)
+    _evaluate(job, state, watcher)
 
 
 def step(job: Job, meter: Meter, optimizer: torch.optim.Optimizer, batch: Batch) -> Terms:
@@ -116,13 +256,20 @@ def step(job: Job, meter: Meter, optimizer: torch.optim.Optimizer, batch: Batch)
     return terms
 
 
-def _batches(job: Job) -> Iterator[Batch]:
-    """Training batches for ever; every epoch in an order of its own, which depends on seed and epoch alone."""
-    for epoch in count():
-        yield from job.splits.train.batches(job.setting.batch_size, derive(job.seed, Purpose.DATA, epoch))
+def _batches(job: Job, state: TrainingState) -> Iterator[Batch]:
+    """Training batches for ever, from the state's position on, which is that of the batch given last.
+
+    Every epoch has an order of its own, which depends on seed and epoch alone.
+    """
+    while True:
+        order = job.splits.train.batches(job.setting.batch_size, derive(job.seed, Purpose.DATA, state.epoch))
+        for batch in islice(order, state.batch, None):
+            yield batch
+            state.batch += 1
+        state.epoch, state.batch = state.epoch + 1, 0
 
 
-def _evaluate(job: Job, meter: Meter, trajectory: Trajectory, losses: RunningMean, watcher: Watcher) -> bool:
+def _evaluate(job: Job, state: TrainingState, watcher: Watcher) -> bool:
     """Add a point on the validation split, off the clock; whether it is the best so far."""
     valid = EvaluatedSplit(
         vae=job.vae,
@@ -132,13 +279,13 @@ def _evaluate(job: Job, meter: Meter, trajectory: Trajectory, losses: RunningMea
         batch_size=job.setting.batch_size,
         device=job.device,
     )
-    measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": losses.take()}
+    measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": state.losses.take()}
     values = {name: Number.of(value) for name, value in measured.items()}
-    point = Point(counters=meter.counters(), values=values)
-    improved = trajectory.add(point, job.vae)
+    point = Point(counters=state.meter.counters(), values=values)
+    improved = state.trajectory.add(point, job.vae)
     watcher.evaluated(point)
     if not math.isfinite(measured["neg_elbo"]):
-        raise DivergedError(f"step {meter.steps}: validation -ELBO {measured['neg_elbo']}")
+        raise DivergedError(f"step {state.meter.steps}: validation -ELBO {measured['neg_elbo']}")
     return improved
 
 
@@ -147,52 +294,3 @@ def make_optimizer(chosen: Optimizer, vae: VAE) -> torch.optim.Optimizer:
     if chosen.name == "sgd":
         return torch.optim.SGD(vae.parameters(), lr=chosen.learning_rate)
     return torch.optim.Adam(vae.parameters(), lr=chosen.learning_rate)
-
-
-class RunningMean:
-    """The mean of what was added since it was last taken."""
-
-    def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
-
-    def add(self, value: float) -> None:
-        """Add one value."""
-        self._sum, self._count = self._sum + value, self._count + 1
-
-    def take(self) -> float:
-        """The mean, NaN if nothing was added; starts anew."""
-        mean = self._sum / self._count if self._count else math.nan
-        self._sum, self._count = 0.0, 0
-        return mean
-
-
-class Schedule:
-    """When the validation split is looked at: after every so much of one unit."""
-
-    def __init__(self, every: Budget) -> None:
-        self._every, self._done = every, 1
-
-    def due(self, meter: Meter) -> bool:
-        """Whether the next evaluation has been reached; a long step may pass several, which count as one."""
-        reached = math.floor(meter.spent(self._every.unit) / self._every.amount + 1e-9)
-        due = reached >= self._done
-        self._done = max(self._done, reached + 1)
-        return due
-
-
-class Plateau:
-    """Learning-rate decay by the validation bound (see spec.Decay)."""
-
-    def __init__(self, decay: Decay | None, optimizer: torch.optim.Optimizer) -> None:
-        self._decay, self._optimizer, self._latched = decay, optimizer, False
-
-    def stops(self, improved: bool, meter: Meter) -> bool:
-        """Decay if it is time to; whether the rate has fallen below the end of training."""
-        decay = self._decay
-        if decay is None or meter.spent(Unit.EPOCHS) < decay.after:
-            return False
-        self._latched = decay.latched and (self._latched or not improved)
-        if self._latched or not improved:
-            for group in self._optimizer.param_groups:
-                group["lr"] *= decay.factor
-        return bool(self._optimizer.param_groups[0]["lr"] < decay.stop_below)

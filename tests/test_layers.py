@@ -27,10 +27,12 @@ ROOMS = (
     "inference",
     "metrics",
     "budget",
+    "checkpoint",
     "training",
     "planning",
     "runner",
     "store",
+    "executors",
     "leaderboard",
     "cli",
 )

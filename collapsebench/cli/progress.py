@@ -12,26 +12,45 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from collapsebench.budget import Meter
     from collapsebench.record import Point, RunRecord
-    from collapsebench.vae import Terms
+    from collapsebench.runner import Step
 
 SHOWN = ("neg_elbo", "iw_nll", "kl", "active_units")
 """The test metrics in a finished run's line, where the protocol has them."""
 
 
-class Lines:
-    """An observer of runs that prints lines, and moves the live line if there is one."""
+class Screen:
+    """Where the lines of all runs go: live ones to a terminal, others to standard output, errors to standard error."""
 
     def __init__(self, *, live: Progress | None, quiet: bool, verbose: bool) -> None:
-        self._live, self._quiet, self._verbose = live, quiet, verbose
-        self._task = TaskID(0)
-        self._label = ""
-        self._bound = "…"
+        self.live, self.quiet, self.verbose = live, quiet, verbose
 
     def planned(self, total: int, missing: int) -> None:
         """The plan is known."""
-        self._say(f"{total} runs, {total - missing} already stored, {missing} to run")
+        self.say(f"{total} runs, {total - missing} already stored, {missing} to run")
+
+    def say(self, line: str, *, warning: bool = False) -> None:
+        """Print a line, above the live ones if there are some."""
+        if self.quiet:
+            return
+        if self.live is not None:
+            self.live.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        else:
+            click.echo(line, err=warning)
+
+    def lines(self) -> Lines:
+        """An observer for runs that follow one another."""
+        return Lines(self)
+
+
+class Lines:
+    """An observer of runs that prints lines, and moves its live line if there is one."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen, self._live = screen, screen.live
+        self._task: TaskID | None = None
+        self._label = ""
+        self._bound = "…"
 
     def started(self, record: RunRecord) -> None:
         """See runner.Observer."""
@@ -39,33 +58,43 @@ class Lines:
         if self._live is not None:
             self._task = self._live.add_task(self._label, total=1.0, status="")
 
-    def stepped(self, meter: Meter, terms: Terms) -> None:
+    def skipped(self, record: RunRecord, reason: str) -> None:
         """See runner.Observer."""
-        if self._live is not None:
-            kl = float(terms.kl.sum(-1).mean())
-            status = f"step {meter.steps} · loss {float(terms.loss):.2f} · KL {kl:.2f} · valid −ELBO {self._bound}"
-            self._live.update(self._task, completed=meter.progress().fraction, status=status)
+        self._screen.say(f"skipped  {record.run_id}  {record.contender} seed {record.spec.seed}: {reason}")
+
+    def warned(self, message: str) -> None:
+        """See runner.Observer."""
+        self._screen.say(f"warning: {message}", warning=True)
+
+    def resumed(self, steps: int) -> None:
+        """See runner.Observer."""
+        self._screen.say(f"  {self._label}: goes on after step {steps}")
+
+    def stepped(self, step: Step) -> None:
+        """See runner.Observer."""
+        status = f"step {step.steps} · loss {step.loss:.2f} · KL {step.kl:.2f} · valid −ELBO {self._bound}"
+        self._move(step.fraction, status)
 
     def evaluated(self, point: Point) -> None:
         """See runner.Observer."""
         bound, kl = float(point.values["neg_elbo"]), float(point.values["kl"])
         self._bound = f"{bound:.2f}"
-        if self._verbose:
+        if self._screen.verbose:
             counters = point.counters
-            self._say(
+            self._screen.say(
                 f"  {self._label}: step {counters['steps']:.0f}, {counters['seconds']:.1f} s, "
                 f"valid −ELBO {bound:.3f}, KL {kl:.3f}"
             )
 
     def testing(self) -> None:
         """See runner.Observer."""
-        if self._live is not None:
-            self._live.update(self._task, completed=1.0, status="metrics on the test split")
+        self._move(1.0, "metrics on the test split")
 
     def finished(self, record: RunRecord) -> None:
         """See runner.Observer."""
-        if self._live is not None:
+        if self._live is not None and self._task is not None:
             self._live.remove_task(self._task)
+            self._task = None
         found = {value.column: value for value in record.values}
         numbers = [f"{found[name].title} {float(found[name].estimate):.3f}" for name in SHOWN if name in found]
         seconds = record.counters.get("seconds")
@@ -75,22 +104,18 @@ class Lines:
         if record.outcome == "failed":
             click.echo(" ".join(line.split("\n")), err=True)
         else:
-            self._say(line)
+            self._screen.say(line)
 
-    def _say(self, line: str) -> None:
-        if self._quiet:
-            return
-        if self._live is not None:
-            self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        else:
-            click.echo(line)
+    def _move(self, fraction: float, status: str) -> None:
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, completed=fraction, status=status)
 
 
 @contextmanager
-def progress(*, quiet: bool, verbose: bool) -> Iterator[Lines]:
-    """The observer of one command: live lines only on a terminal, nothing but errors if quiet."""
+def progress(*, quiet: bool, verbose: bool) -> Iterator[Screen]:
+    """The screen of one command: live lines only on a terminal, nothing but errors if quiet."""
     if quiet or not sys.stderr.isatty():
-        yield Lines(live=None, quiet=quiet, verbose=verbose)
+        yield Screen(live=None, quiet=quiet, verbose=verbose)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -99,4 +124,4 @@ def progress(*, quiet: bool, verbose: bool) -> Iterator[Lines]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
-        yield Lines(live=live, quiet=quiet, verbose=verbose)
+        yield Screen(live=live, quiet=quiet, verbose=verbose)

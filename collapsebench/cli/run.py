@@ -12,11 +12,10 @@ from collapsebench.errors import UsageError
 from collapsebench.spec import BASELINE
 
 if TYPE_CHECKING:
-    from collapsebench.catalog import Catalog
+    from collapsebench.executors import Work
     from collapsebench.planning import Plan, Request
     from collapsebench.record import Outcome, RunRecord
     from collapsebench.spec import RunSpec
-    from collapsebench.store import Store
 
 
 @click.command("run")
@@ -40,6 +39,16 @@ if TYPE_CHECKING:
 @options.data_dir
 @options.store
 @click.option("--device", default="cpu", show_default=True, help="Where torch computes. Only cpu is tested.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that run the grid."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Threads of torch in each run.  [default: cores / workers]",
+)
+@click.option("--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of every run that is finished.")
 @click.option("--no-baseline", is_flag=True, help=f"Do not run the baseline '{BASELINE}' beside the contenders.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and what is already stored; start nothing.")
 @options.as_json
@@ -48,22 +57,27 @@ if TYPE_CHECKING:
 def command(**given: Any) -> None:
     """Run contenders on a dataset under one budget, and store every run.
 
-    The baseline 'vae' runs beside them. The same command again runs only what is missing.
+    The baseline 'vae' runs beside them. The same command again runs only what is missing, and goes on with what was
+    interrupted, from its last checkpoint (FILE.checkpoints beside the store), to the same result. Several commands may
+    work on one store at a time.
     """
-    from collapsebench import catalog, planning
     from collapsebench.data.files import data_folder
-    from collapsebench.store import Store
+    from collapsebench.executors import Work
 
     check_device(given["device"])
-    request = _request(given)
-    components = catalog.load(given["plugins"])
-    plan = planning.plan(request, components, data_folder(given["data_dir"]))
+    work = Work(
+        request=_request(given),
+        plugins=given["plugins"],
+        folder=data_folder(given["data_dir"]),
+        store=given["store"],
+        device=given["device"],
+        keep_checkpoints=given["keep_checkpoints"],
+    )
     if given["dry_run"]:
-        stored = _stored(plan, given["store"])
-        click.echo(_as_json(plan, stored) if given["as_json"] else _as_text(plan, stored))
+        stored = _stored(work.plan, given["store"])
+        click.echo(_as_json(work.plan, stored) if given["as_json"] else _as_text(work.plan, stored))
         return
-    with Store.open(given["store"]) as store:
-        records = _run(plan, store, components, given)
+    records = _run(work, given)
     if any(record.outcome == "failed" for record in records):
         raise click.exceptions.Exit(1)
 
@@ -91,15 +105,18 @@ def _request(given: dict[str, Any]) -> Request:
     )
 
 
-def _run(plan: Plan, store: Store, components: Catalog, given: dict[str, Any]) -> list[RunRecord]:
+def _run(work: Work, given: dict[str, Any]) -> list[RunRecord]:
     from collapsebench.cli.progress import progress
-    from collapsebench.runner import InProcess, Runner
+    from collapsebench.executors import InProcess, Processes
 
-    with progress(quiet=given["quiet"], verbose=given["verbose"]) as observer:
-        runner = Runner(components, plan.splits, store, observer, given["device"])
-        missing = runner.missing(plan.specs)
-        observer.planned(total=len(plan.specs), missing=len(missing))
-        records = list(InProcess().submit(runner.run, missing))
+    threads = given["threads"]
+    workers = given["workers"]
+    executor = InProcess(threads=threads) if workers == 1 else Processes(workers=workers, threads=threads)
+    with progress(quiet=given["quiet"], verbose=given["verbose"]) as screen:
+        with work.open(screen.lines()) as runner:
+            missing = runner.missing(work.plan.specs)
+        screen.planned(total=len(work.plan.specs), missing=len(missing))
+        records = list(executor.submit(work, missing, screen.lines))
     if not given["quiet"]:
         store_option = "" if given["store"] == options.DEFAULT_STORE else f" --store {given['store']}"
         click.echo(f"next: collapsebench leaderboard --dataset {given['dataset']}{store_option}")

@@ -7,8 +7,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
+from platformdirs import user_cache_path
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
@@ -75,6 +77,18 @@ def create_folder(url: URL) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot create the folder of the store '{path}': {error.strerror}") from error
+
+
+def companion(url: URL) -> Path:
+    """The folder, on this machine, of what belongs to the runs of a store while they are not settled.
+
+    `FILE.checkpoints` beside an SQLite file; in the user's cache folder for other databases.
+    """
+    path = _file(url)
+    if path is not None:
+        return path.with_name(f"{path.name}.checkpoints")
+    name = sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
+    return user_cache_path("collapsebench") / "checkpoints" / name
 
 
 def shown(url: URL) -> str:

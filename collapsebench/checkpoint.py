@@ -1,0 +1,167 @@
+"""Checkpoints: what an unfinished run goes on from; and claims, by which one process at a time computes a run."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from collapsebench.errors import StoreError
+
+FORMAT = 1
+"""Raise it when the content of a checkpoint changes; older ones are then set aside."""
+
+INTERVAL = 60.0
+"""Seconds between checkpoints; scheduled evaluations write further ones."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one store: `RUN_ID.pt` for every run that is not settled, in a folder on this machine."""
+
+    folder: Path
+    keep: bool = False
+    """Whether the last checkpoint of a settled run is kept, as `RUN_ID.kept.pt`."""
+
+    def of(self, run_id: str, conditions: Mapping[str, Any], warn: Callable[[str], None]) -> Checkpoint:
+        """The checkpoint of one run, of use only under equal `conditions`; `warn` gets lines for the user."""
+        return Checkpoint(self._path(run_id), {"format": FORMAT, "run_id": run_id, **conditions}, warn)
+
+    def settle(self, run_id: str) -> None:
+        """Remove, or keep, the checkpoint of a run whose result is stored."""
+        path = self._path(run_id)
+        with suppress(FileNotFoundError):
+            if self.keep:
+                path.replace(path.with_suffix(".kept.pt"))
+            else:
+                path.unlink()
+        path.with_suffix(".tmp").unlink(missing_ok=True)
+
+    @contextmanager
+    def claim(self, run_id: str) -> Iterator[bool]:
+        """Hold the run for this process; False if another process of this machine holds it.
+
+        The operating system gives the claim back when the process ends, whatever ends it. A run is one byte of the
+        file `claims`, locked and never written: there are no lock files to clean up, and so no race in doing it.
+        Raises StoreError if the folder cannot be written to.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = (self.folder / "claims").open("ab")
+        except OSError as error:
+            raise StoreError(f"cannot write checkpoints to '{self.folder}': {error.strerror}") from error
+        with file:
+            try:
+                # Two bits fewer than the id has, as offsets are signed and the byte needs an end.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(run_id, 16) >> 2)
+            except (BlockingIOError, PermissionError):
+                yield False
+            else:
+                yield True
+
+    def _path(self, run_id: str) -> Path:
+        return self.folder / f"{run_id}.pt"
+
+
+class Checkpoint:
+    """The state of one run, in a file that is whole or not there.
+
+    A line of JSON (format, run, conditions, SHA-256 of what follows), then the state as torch saves it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: Mapping[str, Any],
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path, self._header, self._warn, self._clock = path, dict(header), warn, clock
+        self._saved, self._failed = clock(), False
+
+    def due(self) -> bool:
+        """Whether the last one is a minute old."""
+        return self._clock() - self._saved >= INTERVAL
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint. A disk that refuses costs one warning, never the run."""
+        try:
+            self._write(state)
+        except OSError as error:
+            with suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+            if not self._failed:
+                self._warn(f"cannot write the checkpoint '{self._path}': {error.strerror}; the run goes on without")
+            self._failed = True
+        self._saved = self._clock()
+
+    def load(self) -> dict[str, Any] | None:
+        """The state, None if there is none; a file that is not this run's whole checkpoint is set aside."""
+        import torch
+
+        try:
+            state: dict[str, Any] = torch.load(io.BytesIO(self._read()), map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, pickle.UnpicklingError) as error:
+            self.set_aside(" ".join(str(error).split()))
+            return None
+        return state
+
+    def set_aside(self, reason: str) -> None:
+        """Rename what cannot be used, and say so in one line."""
+        aside = self._path.with_suffix(".set-aside")
+        self._path.replace(aside)
+        self._warn(f"checkpoint '{self._path}' {reason:.200}; it is set aside as '{aside.name}', the run starts again")
+
+    @property
+    def _temporary(self) -> Path:
+        return self._path.with_suffix(".tmp")
+
+    def _read(self) -> bytes:
+        """The saved state. Raises ValueError with what is wrong."""
+        head, _, body = self._path.read_bytes().partition(b"\n")
+        try:
+            found = dict(json.loads(head))
+        except (ValueError, TypeError):
+            raise ValueError("is damaged") from None
+        for key, wanted in self._header.items():
+            if found.get(key) != wanted:
+                raise ValueError(f"was written with {key} {found.get(key)}, not {wanted}")
+        if found.get("sha256") != sha256(body).hexdigest():
+            raise ValueError("is damaged")
+        return body
+
+    def _write(self, state: Mapping[str, Any]) -> None:
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        body = buffer.getbuffer()
+        head = json.dumps(self._header | {"sha256": sha256(body).hexdigest()})
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._temporary.open("wb") as file:
+            file.write(f"{head}\n".encode())
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        self._temporary.replace(self._path)
+        _sync_folder(self._path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

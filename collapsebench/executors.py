@@ -1,0 +1,303 @@
+"""How a grid of runs is worked through: in this process, or in several that each run one spec after the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import parent_process
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from collapsebench import catalog, planning
+from collapsebench.components import Component, Executor
+from collapsebench.errors import CollapsebenchError
+from collapsebench.hookspecs import hookimpl
+from collapsebench.planning import Plan, Request
+from collapsebench.runner import Observer, Runner, Step
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+    from types import FrameType
+
+    from collapsebench.record import Point, RunRecord
+    from collapsebench.spec import RunSpec
+
+PATIENCE = 30.0
+"""Seconds that an interrupted worker has to store its run."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What it takes to run the specs of one request, in this process or in another: it can be pickled."""
+
+    request: Request
+    plugins: tuple[Path, ...]
+    folder: Path
+    """Where the data are."""
+    store: str
+    device: str = "cpu"
+    keep_checkpoints: bool = False
+
+    @cached_property
+    def catalog(self) -> catalog.Catalog:
+        """Every component."""
+        return catalog.load(self.plugins)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The specs of the request, and their data."""
+        return planning.plan(self.request, self.catalog, self.folder)
+
+    @contextmanager
+    def open(self, observer: Observer) -> Iterator[Runner]:
+        """The runner of this process."""
+        from collapsebench.checkpoint import Checkpoints
+        from collapsebench.store import Store, connection
+
+        checkpoints = Checkpoints(connection.companion(connection.store_url(self.store)), self.keep_checkpoints)
+        with Store.open(self.store) as store:
+            yield Runner(self.catalog, self.plan.splits, store, checkpoints, observer, self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in {"catalog", "plan"}}
+
+
+@contextmanager
+def torch_threads(number: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads, None for as many as it does anyway; in the end with as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class InProcess(Executor):
+    """One run after the other, in this process."""
+
+    name: ClassVar[str] = "in-process"
+
+    threads: PositiveInt | None = Field(None, description="threads of torch; default: as many as it takes by itself")
+
+    def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
+        """Run each spec in turn."""
+        with work.open(observe()) as runner, torch_threads(self.threads):
+            yield from map(runner.run, specs)
+
+
+class Processes(Executor):
+    """Several runs at a time, each in a process of its own, which stores what it ran.
+
+    A worker that dies fails only the run it was at. Workers stop with this process, whatever ends it.
+    """
+
+    name: ClassVar[str] = "processes"
+
+    workers: PositiveInt = Field(2, description="number of processes")
+    threads: PositiveInt | None = Field(None, description="threads of torch in each; default: cores / workers")
+
+    def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
+        """Give each idle worker the next spec; records come as the runs end. Raises what stops a worker's store."""
+        from multiprocessing.connection import wait
+
+        waiting = deque(specs)
+        crew: list[_Worker] = []
+        threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
+        with work.open(observe()) as runner:
+            try:
+                while waiting or crew:
+                    while waiting and len(crew) < self.workers:
+                        crew.append(_hire(work, threads, observe()))
+                        crew[-1].take(waiting.popleft())
+                    ready = wait([worker.pipe for worker in crew])
+                    for worker in [worker for worker in crew if worker.pipe in ready]:
+                        record = worker.hear(runner)
+                        if record is None:
+                            continue
+                        yield record
+                        if waiting and worker.process.is_alive():
+                            worker.take(waiting.popleft())
+                        else:
+                            worker.dismiss()
+                            crew.remove(worker)
+            finally:
+                _stop(crew)
+
+
+@dataclass
+class _Worker:
+    """One process, seen from this one."""
+
+    process: SpawnProcess
+    pipe: Connection
+    observer: Observer
+    spec: RunSpec | None = None
+
+    def take(self, spec: RunSpec) -> None:
+        """Give it the next spec."""
+        self.spec = spec
+        with suppress(OSError):  # it may die at any moment; `hear` tells
+            self.pipe.send(spec)
+
+    def hear(self, runner: Runner) -> RunRecord | None:
+        """Take in one message: the record, if it ends a run. Raises the error that ended the worker."""
+        try:
+            name, content = self.pipe.recv()
+        except (EOFError, OSError):
+            return self._lost(runner)
+        if name == "raised":
+            raise content[0]
+        if name != "returned":
+            getattr(self.observer, name)(*content)
+            return None
+        record: RunRecord = content[0]
+        return record
+
+    def dismiss(self) -> None:
+        """End it: there is no spec left."""
+        with suppress(OSError):
+            self.pipe.send(None)
+        self._end()
+
+    def see_off(self) -> None:
+        """Wait for a worker that was told to stop, and pass on its last words."""
+        with suppress(EOFError, OSError):
+            while self.pipe.poll(PATIENCE):
+                name, content = self.pipe.recv()
+                if name not in {"raised", "returned"}:
+                    getattr(self.observer, name)(*content)
+        self._end()
+
+    def _end(self) -> None:
+        self.process.join(PATIENCE)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+    def _lost(self, runner: Runner) -> RunRecord | None:
+        self.process.join()
+        code = self.process.exitcode or 0
+        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if self.spec is None:
+            return None
+        record = runner.lost(self.spec, f"its worker process ended with {reason}")
+        self.observer.finished(record)
+        return record
+
+
+def _hire(work: Work, threads: int, observer: Observer) -> _Worker:
+    """Start a worker. Ctrl-C reaches the whole process group: a worker is born deaf to it and stops when told to."""
+    from multiprocessing import get_context, resource_tracker
+
+    context = get_context("spawn")
+    resource_tracker.ensure_running()  # it would unblock the signal
+    ours, its = context.Pipe()
+    process = context.Process(target=_serve, args=(its, work, threads), daemon=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    its.close()  # so that its death is the end of the pipe
+    return _Worker(process, ours, observer)
+
+
+def _stop(crew: list[_Worker]) -> None:
+    for worker in crew:
+        worker.process.terminate()
+    for worker in crew:
+        worker.see_off()
+
+
+def _serve(pipe: Connection, work: Work, threads: int) -> None:
+    """The life of a worker: run what comes through the pipe, until told to stop."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    Thread(target=_follow_parent, daemon=True).start()
+    relay = _Relay(pipe)
+    try:
+        with work.open(relay) as runner, torch_threads(threads):
+            while (spec := pipe.recv()) is not None:
+                relay.tell("returned", runner.run(spec))
+    except CollapsebenchError as error:
+        relay.tell("raised", error)
+    except (KeyboardInterrupt, EOFError, OSError):
+        return
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del frame
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _follow_parent() -> None:
+    """Stop when the parent has gone."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Relay:
+    """The observer of a worker: what it is told, the parent's observer is told."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._torn = pipe, False
+
+    def tell(self, name: str, *content: Any) -> None:
+        """Send one message; none after one that was interrupted half way."""
+        if not self._torn:
+            self._torn = True
+            with suppress(OSError):  # the parent has gone, which `_follow_parent` sees to
+                self._pipe.send((name, content))
+            self._torn = False
+
+    def started(self, record: RunRecord) -> None:
+        """See runner.Observer."""
+        self.tell("started", record)
+
+    def skipped(self, record: RunRecord, reason: str) -> None:
+        """See runner.Observer."""
+        self.tell("skipped", record, reason)
+
+    def warned(self, message: str) -> None:
+        """See runner.Observer."""
+        self.tell("warned", message)
+
+    def resumed(self, steps: int) -> None:
+        """See runner.Observer."""
+        self.tell("resumed", steps)
+
+    def stepped(self, step: Step) -> None:
+        """See runner.Observer."""
+        self.tell("stepped", step)
+
+    def evaluated(self, point: Point) -> None:
+        """See runner.Observer."""
+        self.tell("evaluated", point)
+
+    def testing(self) -> None:
+        """See runner.Observer."""
+        self.tell("testing")
+
+    def finished(self, record: RunRecord) -> None:
+        """See runner.Observer."""
+        self.tell("finished", record)
+
+
+@hookimpl
+def collapsebench_components() -> list[type[Component]]:
+    """The executors that come with the harness."""
+    return [InProcess, Processes]
