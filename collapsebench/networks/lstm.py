@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from collapsebench.components import Site, SiteKind
-from collapsebench.networks.likelihoods import categorical
 from collapsebench.networks.sites import LatentSite
+from collapsebench.networks.vocabulary import fused
 
 if TYPE_CHECKING:
     from collapsebench.components import Connect
@@ -56,17 +56,25 @@ class Decoder(nn.Module):
             width = site.width
         self.first = nn.Linear(latent_dim, hidden, bias=self.start == "hidden") if latent_dim else None
         self.output = nn.Linear(width, vocabulary, bias=settings.output_bias)
+        self.likelihood = fused
 
     def forward(
         self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B"]:
         """log p(x|z) in nats of all tokens after BOS, which is given; `dropout` is what masks are drawn from."""
-        return categorical(self.logits(x[:, :-1], z, dropout), x[:, 1:])
+        return self.likelihood(self.hidden(x[:, :-1], z, dropout), self.output, x[:, 1:])
 
     def logits(
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B T V"]:
         """Unnormalised log-probabilities of the token after each of `tokens`."""
+        logits: Tensor = self.output(self.hidden(tokens, z, dropout))
+        return logits
+
+    def hidden(
+        self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+    ) -> Float[Tensor, "S B T W"]:
+        """What the map to the vocabulary reads after each of `tokens`."""
         samples, examples, _ = z.shape
         length = tokens.shape[1]
         rows = z.flatten(0, 1)  # (N, D), N = S B
@@ -75,9 +83,8 @@ class Decoder(nn.Module):
         for layer, site in zip(self.layers[:-1], self.sites[:-1], strict=True):
             h = site(layer(h)[0], rows)
         top = self.layers[-1](h, self._first_state(rows))[0].view(samples, examples, length, -1)
-        h = self.sites[-1](self._drop(top, dropout, "hidden").flatten(0, 1), rows)
-        logits: Tensor = self.output(h)
-        return logits.view(samples, examples, length, -1)
+        read: Tensor = self.sites[-1](self._drop(top, dropout, "hidden").flatten(0, 1), rows)
+        return read.view(samples, examples, length, -1)
 
     def _first_state(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
         """Hidden state and cell of the top layer, each (1, N, H); None is the zero state."""
