@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from collapsebench.flops import Shape
     from collapsebench.spec import Budget
     from collapsebench.vae import VAE
 
+PASSES = ("encoder_evaluations", "decoder_evaluations", "decoder_gradients")
+"""The counters of network passes."""
+
+ROUNDING = 1 + 1e-12
+"""An epoch's cost is a quotient: a sum of them may exceed the budget by rounding alone."""
+
 
 class Meter:
-    """Counts steps, epochs, examples, seconds, and the forward and backward passes of the networks.
+    """Counts steps, epochs, examples, seconds, FLOPs, and the forward and backward passes of the networks.
 
     Evaluations are counted per example and sample, in inner loops as anywhere else: `encoder_evaluations` and
     `decoder_evaluations` are forward passes, `decoder_gradients` backward passes through the decoder, the double
@@ -30,12 +37,11 @@ class Meter:
     """
 
     def __init__(self, budget: Budget, train_examples: int, clock: Callable[[], float] = time.perf_counter) -> None:
-        if budget.unit is Unit.FLOPS:
-            raise UsageError(f"budget '{budget}': FLOPs are not counted yet; use steps, epochs, examples or seconds")
+        from collapsebench.flops import StepCosts
+
         self._budget, self._train_examples, self._clock = budget, train_examples, clock
-        self._counts: Counter[str] = Counter(
-            dict.fromkeys(("steps", "examples", "encoder_evaluations", "decoder_evaluations", "decoder_gradients"), 0)
-        )
+        self._counts: Counter[str] = Counter(dict.fromkeys(("steps", "examples", *PASSES, "flops"), 0))
+        self._costs = StepCosts()
         self._seconds = 0.0
         self._started: float | None = None
 
@@ -57,11 +63,12 @@ class Meter:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of the meter."""
-        return {"counts": dict(self._counts), "seconds": self.seconds}
+        return {"counts": dict(self._counts), "seconds": self.seconds, "costs": self._costs.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self._counts, self._seconds = Counter(state["counts"]), state["seconds"]
+        self._costs.load(state["costs"])
 
     def spent(self, unit: Unit) -> float:
         """How much of one unit is spent; an epoch is as many examples as the training split has."""
@@ -72,20 +79,23 @@ class Meter:
                 return self._counts["examples"] / self._train_examples
             case Unit.EXAMPLES:
                 return self._counts["examples"]
-            case _:
+            case Unit.SECONDS:
                 return self.seconds
+            case Unit.FLOPS:
+                return self._counts["flops"]
 
     def progress(self) -> Progress:
         """What a method may know: the share of the budget that is spent, and the steps."""
         return Progress(min(1.0, self.spent(self._budget.unit) / self._budget.amount), self.steps)
 
-    def affords(self, examples: int) -> bool:
-        """Whether one more step on so many examples fits into the budget; seconds must only not have run out."""
-        if self._budget.unit is Unit.SECONDS:
-            return self.seconds < self._budget.amount
-        cost = {Unit.STEPS: 1.0, Unit.EPOCHS: examples / self._train_examples, Unit.EXAMPLES: examples}
-        # An epoch's cost is a quotient: a sum of them may exceed the budget by rounding alone.
-        return self.spent(self._budget.unit) + cost[self._budget.unit] <= self._budget.amount * (1 + 1e-12)
+    def affords(self, shape: Shape) -> bool:
+        """Whether one more step fits into the budget, on a batch of this shape, examples first.
+
+        What it costs is not known in seconds, nor in FLOPs before the shape's first step: then something must be left.
+        """
+        unit, amount = self._budget.unit, self._budget.amount
+        cost = self._costs.of(shape) if unit is Unit.FLOPS else _cost(unit, shape[0], self._train_examples)
+        return self.spent(unit) < amount if cost is None else self.spent(unit) + cost <= amount * ROUNDING
 
     def step(self, examples: int) -> None:
         """Count one optimizer step on so many examples."""
@@ -104,6 +114,12 @@ class Meter:
             self._seconds, self._started = self.seconds, None
 
     @contextmanager
+    def working(self, shape: Shape) -> Iterator[None]:
+        """Count the FLOPs of one step on a batch of this shape."""
+        with self._costs.charging(shape, self._passes, lambda flops: self._count("flops", flops)):
+            yield
+
+    @contextmanager
     def watching(self, vae: VAE) -> Iterator[None]:
         """Count the passes of this model's networks."""
         handles = [vae.decoder.register_forward_hook(self._saw_decoder)]
@@ -114,6 +130,9 @@ class Meter:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _passes(self) -> tuple[int, ...]:
+        return tuple(self._counts[name] for name in PASSES)
 
     def _count(self, name: str, amount: int) -> None:
         if self._started is not None:
@@ -142,6 +161,21 @@ def _synchronize(device: torch.device) -> None:
 
 
 def check_affordable(budget: Budget, batch_size: int, train_examples: int) -> None:
-    """Raise UsageError if the budget is smaller than one step."""
-    if not Meter(budget, train_examples).affords(min(batch_size, train_examples)):
-        raise UsageError(f"budget '{budget}' is smaller than one step ({min(batch_size, train_examples)} examples)")
+    """Raise UsageError if the budget is known to be smaller than one step."""
+    examples = min(batch_size, train_examples)
+    cost = _cost(budget.unit, examples, train_examples)
+    if cost is not None and cost > budget.amount * ROUNDING:
+        raise UsageError(f"budget '{budget}' is smaller than one step ({examples} examples)")
+
+
+def _cost(unit: Unit, examples: int, train_examples: int) -> float | None:
+    """What a step on so many examples costs, None where that is not known before it is done."""
+    match unit:
+        case Unit.STEPS:
+            return 1
+        case Unit.EPOCHS:
+            return examples / train_examples
+        case Unit.EXAMPLES:
+            return examples
+        case Unit.SECONDS | Unit.FLOPS:
+            return None

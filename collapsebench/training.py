@@ -227,7 +227,7 @@ def train(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> N
 
 def _spend(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> None:
     for batch in _batches(job, state):
-        if not state.meter.affords(len(batch)):
+        if not state.meter.affords(batch.x.shape):
             break
         evaluated = state.schedule.due(state.meter)
         if evaluated and state.plateau.stops(_evaluate(job, state, watcher), state.meter):
@@ -247,7 +247,8 @@ def step(job: Job, meter: Meter, optimizer: torch.optim.Optimizer, batch: Batch)
     noise = run_noise(job.seed, Purpose.TRAINING, meter.steps)
     objective = objective_at(job.hooks, meter.progress(), noise)
     optimizer.zero_grad(set_to_none=True)
-    terms = job.inference.gradients(job.vae, torch.from_numpy(batch.x).to(job.device), objective)
+    with meter.working(batch.x.shape):
+        terms = job.inference.gradients(job.vae, torch.from_numpy(batch.x).to(job.device), objective)
     norm = torch.nn.utils.clip_grad_norm_(job.vae.parameters(), job.setting.optimizer.clip)
     if not (math.isfinite(terms.loss) and math.isfinite(norm)):
         raise DivergedError(f"step {meter.steps + 1}: loss {float(terms.loss)}, gradient norm {float(norm)}")

@@ -26,6 +26,7 @@ ROOMS = (
     "vae",
     "inference",
     "metrics",
+    "flops",
     "budget",
     "checkpoint",
     "training",

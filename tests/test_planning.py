@@ -72,7 +72,6 @@ def test_a_stored_spec_is_the_planned_one():
         ({"budget": "many"}, "cannot read budget 'many'"),
         ({"budget": "0steps"}, "must be greater than zero"),
         ({"budget": "7examples"}, "is smaller than one step (8 examples)"),
-        ({"budget": "9flops"}, "FLOPs are not counted yet"),
         ({"seeds": (1, 2, 1)}, "seed '1' is given twice"),
         ({"settings": ("decoder.layer=2",)}, "decoder 'lstm': unknown parameter 'layer'. Did you mean 'layers'?"),
         ({"settings": ("decoder.layers=two",)}, "decoder 'lstm': layers: Input should be a valid integer"),
