@@ -11,6 +11,7 @@ import collapsebench
 
 ROOMS = (
     "errors",
+    "memory",
     "syntax",
     "spec",
     "seeding",

@@ -108,7 +108,9 @@ def _request(given: dict[str, Any]) -> Request:
 def _run(work: Work, given: dict[str, Any]) -> list[RunRecord]:
     from collapsebench.cli.progress import progress
     from collapsebench.executors import InProcess, Processes
+    from collapsebench.memory import keep_mapped
 
+    keep_mapped()
     threads = given["threads"]
     workers = given["workers"]
     executor = InProcess(threads=threads) if workers == 1 else Processes(workers=workers, threads=threads)

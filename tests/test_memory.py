@@ -1,0 +1,48 @@
+"""The allocator of a command line process."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from collapsebench import memory
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+
+FAULTS = """
+import resource, sys
+from collapsebench.memory import keep_mapped
+if sys.argv[1] == "kept":
+    assert keep_mapped()
+def touch():
+    bytearray(2**26)[::4096] = b"x" * 2**14
+touch(), touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(mode):
+    ran = subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True)
+    return int(ran.stdout) * resource.getpagesize()
+
+
+@glibc
+def test_freed_memory_is_not_mapped_anew():
+    assert faults("kept") < 2**22
+    assert faults("default") >= 2**25
+
+
+def test_other_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert not memory.keep_mapped()
+
+
+def test_import_changes_nothing():
+    code = "import ctypes; ctypes.CDLL = None; import collapsebench.memory, collapsebench.cli, collapsebench.cli.run"
+    subprocess.run([sys.executable, "-c", code], check=True)
