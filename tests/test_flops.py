@@ -1,0 +1,381 @@
+"""FLOPs against what the formulas of the networks imply, for every network and every inference strategy."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch.autograd import grad
+
+from collapsebench import catalog
+from collapsebench.budget import Meter
+from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.flops import FlopCounter
+from collapsebench.inference import Amortized
+from collapsebench.networks import (
+    GaussianPosterior,
+    LibraryDefault,
+    LinearDecoder,
+    LinearEncoder,
+    LSTMDecoder,
+    LSTMEncoder,
+    MLPDecoder,
+    MLPEncoder,
+    PixelCNNDecoder,
+    ResNetEncoder,
+)
+from collapsebench.seeding import SeededNoise
+from collapsebench.spec import Budget
+from collapsebench.vae import Architecture, Objective, assemble
+from collapsebench_no_latent import NoLatent
+from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, EncoderLoss
+from collapsebench_skip import Skip
+
+CPU = torch.device("cpu")
+B, D, K = 3, 4, 3
+T, V, E, H = 6, 40, 8, 16
+SIDE, M, F, P = 8, 4, 12, 10
+TEXT, IMAGE, VECTOR = TextSpec(V), ImageSpec((1, SIDE, SIDE)), VectorSpec(P)
+
+
+class Product(NamedTuple):
+    """One matrix product or convolution y = Wa of a network."""
+
+    flops: int
+    reads: str = "hidden"
+    """What a is: hidden units, z, or data, which have no gradient."""
+    recurrent: float = 1.0
+    """The share of its time steps whose gradient goes on to the step before."""
+
+
+class Costs(NamedTuple):
+    """Of one network: forward; gradients by what it reads, without and with those of z, and by weights; twice."""
+
+    forward: float
+    by_hidden: float
+    by_input: float
+    by_weights: float
+    second: float
+
+
+def costs(products) -> Costs:
+    """Each product is computed once forward, once for the gradient of a, and once for the gradient of W.
+
+    A gradient by a alone is a product of its own, which the second derivatives take once by each of its two factors.
+    """
+    forward = sum(p.flops for p in products)
+    by_hidden = sum(p.flops * p.recurrent for p in products if p.reads == "hidden")
+    by_input = sum(p.flops * p.recurrent for p in products if p.reads != "data")
+    return Costs(forward, by_hidden, by_input, forward, 3 * by_input + forward)
+
+
+def linear(rows, inputs, outputs, reads="hidden"):
+    return Product(2 * rows * inputs * outputs, reads)
+
+
+def lstm(inputs, hidden, steps, *, first_state=False):
+    """Both products of an LSTM layer; only a first state that depends on something has a gradient."""
+    share = 1.0 if first_state else (steps - 1) / steps
+    return [linear(B * steps, inputs, 4 * hidden), Product(2 * B * steps * hidden * 4 * hidden, recurrent=share)]
+
+
+def conv(inputs, outputs, kernel, area, reads="hidden"):
+    return Product(2 * B * area * inputs * outputs * kernel, reads)
+
+
+def mlp_decoder(d, *, skip):
+    first = [linear(B, d, H, "z")] if d else []
+    skips = [linear(B, d, H, "z")] * 2 * skip
+    return [*first, linear(B, H, H, "hidden" if d else "data"), linear(B, H, H), *skips, linear(B, H, SIDE**2)]
+
+
+def lstm_decoder(d, *, skip, layers):
+    top = E if layers == 1 else H
+    below = [] if layers == 1 else lstm(E + d, H, T)
+    inputs = top + d if layers == 1 else top + d * skip
+    first = [linear(B, d, H, "z")] if d else []
+    return [*below, *first, *lstm(inputs, H, T, first_state=bool(d)), linear(B * T, H + d * skip, V)]
+
+
+def pixelcnn_decoder(d, *, skip):
+    area, kernel = SIDE**2, 3
+    a_map = linear(B, d, area, "z")
+    first = "hidden" if d else "data"
+    products = [a_map] if d else []
+    width = 1 + bool(d)
+    for index in range(2):
+        reads = first if index == 0 else "hidden"
+        products += [conv(width, 2 * M, 2 * kernel, area, reads), conv(width, 2 * M, 2, area, reads)]
+        products += [conv(2 * M, 2 * M, 1, area), conv(M, M, 1, area)]
+        products += [conv(width, M, 1, area)] if index else []
+        products += [a_map] * (2 if index == 0 else 1) * skip
+        width = M + skip
+    return [*products, conv(width, 1, 1, area)]
+
+
+def resnet_encoder():
+    area, quarter = SIDE**2, SIDE**2 // 4
+    blocks = [conv(1, M, 9, area, "data"), conv(M, M, 9, area), conv(1, M, 1, area, "data"), conv(M, M, 4, quarter)]
+    smaller = [conv(M, F, 9, quarter), conv(F, F, 9, quarter), conv(M, F, 1, quarter), conv(F, F, 4, quarter // 4)]
+    return [*blocks, *smaller]
+
+
+ENCODERS = {
+    "mlp": (MLPEncoder(hidden=H), IMAGE, [linear(B, SIDE**2, H, "data"), linear(B, H, H)], H),
+    "resnet": (ResNetEncoder(channels=(M, F)), IMAGE, resnet_encoder(), F * (SIDE // 4) ** 2),
+    "lstm": (LSTMEncoder(embedding=E, hidden=H), TEXT, lstm(E, H, T + 1), H),
+    "linear": (LinearEncoder(), VECTOR, [], P),
+}
+"""By name: the encoder, what it reads, its products, the number of its features."""
+
+
+def posterior(features, encoder):
+    return [linear(B, features, D, "hidden" if encoder else "data")] * 2
+
+
+TEXT_DECODERS = {
+    "lstm": (LSTMDecoder(embedding=E, hidden=H, dropout=0.3), 1),
+    "lstm-cell": (LSTMDecoder(embedding=E, hidden=H, start="cell", output_bias=False), 1),
+    "lstm-2": (LSTMDecoder(embedding=E, hidden=H, layers=2), 2),
+}
+DECODERS = {
+    "mlp": (MLPDecoder(hidden=H), "mlp", mlp_decoder),
+    "pixelcnn": (PixelCNNDecoder(layers=2, maps=M), "resnet", pixelcnn_decoder),
+    "linear": (LinearDecoder(), "linear", lambda d, *, skip: [linear(B, d, P, "z")] if d else []),
+} | {
+    name: (decoder, "lstm", lambda d, *, skip, layers=layers: lstm_decoder(d, skip=skip, layers=layers))
+    for name, (decoder, layers) in TEXT_DECODERS.items()
+}
+"""By name: the decoder, its encoder, its products."""
+
+
+def model(name, *methods):
+    decoder, encoder, _ = DECODERS[name]
+    hooks = catalog.compose(methods)
+    used = ENCODERS[encoder][0] if catalog.inference_of(hooks, Amortized()).uses_encoder else None
+    architecture = Architecture(D, used, GaussianPosterior(), decoder, LibraryDefault())
+    return assemble(architecture, ENCODERS[encoder][1], hooks, seed=1)
+
+
+def data(spec):
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(spec, TextSpec):
+        return torch.randint(spec.vocabulary, (B, T + 1), generator=generator)
+    if isinstance(spec, ImageSpec):
+        return torch.randint(2, (B, *spec.shape), generator=generator).float()
+    return torch.randn(B, spec.dimension, generator=generator)
+
+
+def counted(work):
+    with FlopCounter() as counter:
+        work()
+    return counter.flops
+
+
+@pytest.fixture(params=[True, False], ids=["onednn", "plain"])
+def onednn(request):
+    """Whether torch may use oneDNN, whose LSTM is one operation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of GPUs that this torch is not built for
+        with torch.backends.mkldnn.flags(enabled=request.param):
+            yield request.param
+
+
+@pytest.mark.usefixtures("onednn")
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders(name):
+    component, spec, products, width = ENCODERS[name]
+    encoder, head = component.build(spec), GaussianPosterior().build(width, D)
+    expected = costs([*products, *posterior(width, products)])
+    outputs = []
+    assert counted(lambda: outputs.append(head(encoder(data(spec))))) == pytest.approx(expected.forward, rel=0.01)
+    backward = counted(outputs[0].parameters.sum().backward)
+    assert backward == pytest.approx(expected.by_hidden + expected.by_weights, rel=0.01)
+
+
+@pytest.mark.parametrize("skip", [False, True], ids=["", "skip"])
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoders(name, skip, onednn):
+    """Forward; backward by z alone, by the weights alone, by both; and the double backward of the gradient by z."""
+    vae, x = model(name, *[Skip()] * skip), data(ENCODERS[DECODERS[name][1]][1])
+    expected = costs(DECODERS[name][2](D, skip=skip))
+    z, weights = torch.randn(1, B, D, requires_grad=True), tuple(vae.decoder.parameters())
+
+    def loss(of_z):
+        return vae.log_likelihood(x, of_z).sum()
+
+    def gradient(wanted, of_z=z):
+        found = []
+        forward = counted(lambda: found.append(loss(of_z)))
+        assert forward == pytest.approx(expected.forward, rel=0.01)
+        return counted(lambda: grad(found[0], wanted))
+
+    assert gradient(z) == pytest.approx(expected.by_input, rel=0.01)
+    assert gradient(weights, z.detach()) == pytest.approx(expected.by_hidden + expected.by_weights, rel=0.01)
+    assert gradient((z, *weights)) == pytest.approx(expected.by_input + expected.by_weights, rel=0.01)
+    (first,) = grad(loss(z), z, create_graph=True)
+    second = counted(lambda: grad(first.square().sum(), (z, *weights), allow_unused=True))
+    if onednn and "lstm" in name:  # torch computes the forward again to get there, and gradients nobody asked for
+        assert expected.second < second < 2 * expected.second
+    else:
+        assert second == pytest.approx(expected.second, rel=0.01)
+
+
+def strategies(d: Costs, e: Costs):
+    """The work of a step, term by term. The last gradient by z is not needed where the posterior is held fixed."""
+    encoder = e.forward + e.by_hidden + e.by_weights
+    inner, full = d.forward + d.by_input, d.forward + d.by_input + d.by_weights
+    fixed = d.forward + d.by_hidden + d.by_weights
+    return {
+        "amortized": (Amortized(), encoder + full),
+        "svi": (SVI(steps=K), K * inner + fixed),
+        "vae-svi": (VAESVI(steps=K), encoder + K * inner + fixed + inner),
+        "vae-svi-kl": (VAESVI(steps=K, encoder_loss=EncoderLoss.KL), encoder + K * inner + fixed),
+        "sa-vae": (SAVAE(steps=K), encoder + K * (inner + d.second) + full),
+        "sa-vae-fd": (SAVAE(steps=K, hvp=HVP.FINITE_DIFFERENCE), encoder + 2 * K * full + full),
+    }
+
+
+STRATEGIES = strategies(costs([]), costs([]))
+
+
+@pytest.mark.parametrize("skip", [False, True], ids=["", "skip"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", ["mlp", "lstm", "lstm-2", "pixelcnn"])
+def test_strategies(name, strategy, skip, onednn):
+    """A step of the meter's: the first, which is counted, and the second, which is looked up."""
+    _, encoder, decoder = DECODERS[name]
+    _, spec, products, width = ENCODERS[encoder]
+    e, d = costs([*products, *posterior(width, products)]), costs(decoder(D, skip=skip))
+    method, expected = strategies(d, e)[strategy]
+    methods = [method] if strategy != "amortized" else []
+    first, second = steps(model(name, *methods, *[Skip()] * skip), method, data(spec))
+    if onednn and "lstm" in name and strategy == "sa-vae":
+        assert expected < first < 2 * expected
+    else:
+        assert first == pytest.approx(expected, rel=0.01)
+    assert second == first
+
+
+@pytest.mark.usefixtures("onednn")
+@pytest.mark.parametrize("name", DECODERS)
+def test_without_latent_variable(name):
+    expected = costs(DECODERS[name][2](0, skip=False))
+    vae, spec = model(name, NoLatent()), ENCODERS[DECODERS[name][1]][1]
+    first, _ = steps(vae, Amortized(), data(spec))
+    assert first == pytest.approx(expected.forward + expected.by_hidden + expected.by_weights, rel=0.01)
+
+
+def steps(vae, method, x):
+    """The FLOPs of a first and of a second step."""
+    meter, flops = Meter(Budget.parse("9steps"), B), [0.0]
+    with meter.watching(vae):
+        for seed in range(2):
+            with meter.running(CPU), meter.working(x.shape):
+                method.gradients(vae, x, Objective(SeededNoise(seed)))
+            flops.append(meter.counters()["flops"])
+    return flops[1], flops[2] - flops[1]
+
+
+class Wavering(Amortized):
+    """Amortized inference that encodes so often as its seed says: work that the batch's shape does not decide."""
+
+    def gradients(self, vae, x, objective):
+        for _ in range(objective.noise.seed):
+            vae.encode(x)
+        return super().gradients(vae, x, objective)
+
+
+def charged(vae, x, seeds, meter=None):
+    """What the meter adds for every step of a wavering method."""
+    meter, flops = meter or Meter(Budget.parse("9steps"), B), []
+    with meter.watching(vae):
+        for seed in seeds:
+            before = meter.counters()["flops"]
+            with meter.running(CPU), meter.working(x.shape):
+                Wavering().gradients(vae, x, Objective(SeededNoise(seed)))
+            flops.append(meter.counters()["flops"] - before)
+    return flops
+
+
+def test_a_method_whose_work_is_not_decided_by_shapes_is_counted_at_every_step():
+    vae, x = model("mlp"), data(IMAGE)
+    encoding = counted(lambda: vae.encode(x))
+    base = charged(vae, x, [0])[0]
+    flops = charged(vae, x, [0, 0, 2, 2, 0, 5])
+    assert flops[:2] == [base, base]
+    assert flops[3:] == [base + 2 * encoding, base, base + 5 * encoding]
+    # The step that gave it away: 3 passes at first (encoder, decoder, backward), then 5.
+    assert flops[2] == round(base * 5 / 3)
+
+
+def test_every_shape_is_counted_once(monkeypatch):
+    counters = []
+    monkeypatch.setattr("collapsebench.flops.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1])
+    vae, x = model("lstm"), data(TEXT)
+    meter = Meter(Budget.parse("9steps"), B)
+    full, shorter = (charged(vae, batch, [0, 0], meter) for batch in (x, x[:, :-2]))
+    assert full[0] == full[1] > shorter[0] == shorter[1] > 0
+    assert len(counters) == 2
+
+
+def test_a_step_that_raises_is_not_looked_up_later():
+    vae, x = model("mlp"), data(IMAGE)
+    meter = Meter(Budget.parse("9steps"), B)
+    with meter.watching(vae):
+        with contextlib.suppress(ZeroDivisionError), meter.running(CPU), meter.working(x.shape):
+            vae.encode(x)
+            raise ZeroDivisionError
+        assert meter.counters()["flops"] == 0
+    assert charged(vae, x, [0], meter) == charged(vae, x, [0])
+
+
+def test_what_is_known_is_kept_with_the_state():
+    """A run that goes on charges what it would have charged, the step that gives a varying method away included."""
+    vae, x, kept, again = model("mlp"), data(IMAGE), *(Meter(Budget.parse("9steps"), B) for _ in range(2))
+    charged(vae, x, [0], kept)
+    again.load(kept.state())
+    assert charged(vae, x, [2, 5, 0], again) == charged(vae, x, [2, 5, 0], kept)
+    assert again.counters()["flops"] == kept.counters()["flops"]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_counting_changes_no_bit(name):
+    vae, x = model(name), data(ENCODERS[DECODERS[name][1]][1])
+
+    def gradients():
+        vae.zero_grad()
+        terms = Amortized().gradients(vae, x, Objective(SeededNoise(0)))
+        return [terms.loss, *(parameter.grad for parameter in vae.parameters())]
+
+    bare = gradients()
+    with FlopCounter():
+        metered = gradients()
+    assert all(map(torch.equal, bare, metered))
+
+
+def test_off_the_clock_nothing_is_counted():
+    vae, x = model("mlp"), data(IMAGE)
+    meter = Meter(Budget.parse("9steps"), B)
+    with meter.watching(vae), meter.working(x.shape):
+        vae.encode(x)
+    assert meter.counters()["flops"] == 0
+
+
+def test_a_budget_of_flops_is_spent_and_not_overdrawn():
+    vae, x = model("mlp"), data(IMAGE)
+    (cost,) = charged(vae, x, [0])
+    meter = Meter(Budget(amount=2.5 * cost, unit="flops"), B)
+    assert meter.affords(x.shape)
+    charged(vae, x, [0], meter)
+    assert meter.progress().fraction == pytest.approx(1 / 2.5)
+    assert meter.affords(x.shape)
+    charged(vae, x, [0], meter)
+    assert not meter.affords(x.shape)  # a third step would exceed it
+    assert meter.affords((2, 5))  # of a shape without a price, one more step begins
+    charged(vae, x, [0], meter)
+    assert not meter.affords((2, 5))  # nothing is left
+    assert meter.progress().fraction == 1
