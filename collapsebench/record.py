@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
 
 from collapsebench.components import Direction, Estimate
 from collapsebench.spec import Frozen, RunSpec
@@ -42,6 +42,12 @@ class Number(Frozen):
 
     kind: Kind
     value: float | None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.kind is Kind.FINITE) != (self.value is not None and math.isfinite(self.value)):
+            raise ValueError(f"a number is finite and has a value, or neither, got {self.kind.value} and {self.value}")
+        return self
 
     @classmethod
     def of(cls, value: float) -> Self:
