@@ -140,12 +140,12 @@ class Trajectory:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
-        points = [point.model_dump(mode="json") for point in self.points]
+        points = [point.model_dump_json() for point in self.points]
         return {"points": points, "best": self.best, "chosen": self.chosen, "parameters": self.parameters}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self.points = [Point.model_validate(point) for point in state["points"]]
+        self.points = [Point.model_validate_json(point) for point in state["points"]]
         self.best, self.chosen, self.parameters = state["best"], state["chosen"], state["parameters"]
 
 
