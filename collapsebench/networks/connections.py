@@ -23,7 +23,7 @@ class Concatenate(nn.Module):
 
 
 class ConcatenateMap(nn.Module):
-    """h' = [h, Uz + b] with Uz + b read as one feature map of height x breadth."""
+    """h' = [h, Uz + b] with Uz + b read as one feature map of height x breadth, in the memory format of h."""
 
     def __init__(self, width: int, latent_dim: int, area: tuple[int, int]) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ConcatenateMap(nn.Module):
 
     def forward(self, h: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Float[Tensor, "N K H W"]:
         """(N, width, height, breadth) -> (N, width + 1, height, breadth)."""
-        return torch.cat([h, self.linear(z).view(-1, 1, *self.area)], 1)
+        return torch.cat([h, self.linear(z).view(-1, *self.area, 1).permute(0, 3, 1, 2)], 1)
 
 
 class AddLinear(nn.Module):

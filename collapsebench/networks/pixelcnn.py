@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
 from collapsebench.components import Site, SiteKind
 from collapsebench.networks.connections import ConcatenateMap
+from collapsebench.networks.convolution import convolution
 from collapsebench.networks.likelihoods import bernoulli
 from collapsebench.networks.sites import LatentSite
 
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
     from collapsebench.seeding import Noise
 
 
-def gate(x: Float[Tensor, "N C2 H W"]) -> Float[Tensor, "N C H W"]:
+def gate(x: Float[Tensor, "N H W C2"]) -> Float[Tensor, "N H W C"]:
     """tanh(a) sigmoid(b) for the halves a, b of the feature maps."""
-    a, b = x.chunk(2, 1)
+    a, b = x.chunk(2, -1)
     return a.tanh() * b.sigmoid()
 
 
@@ -31,6 +33,7 @@ class GatedLayer(nn.Module):
     Kernels are cut, not masked: with padding p = k // 2 the vertical one is (p + 1) x k and its output is moved one
     row down, the horizontal one is 1 x (p + 1). The first layer moves the horizontal output one column right, so that
     no pixel sees itself; what moves in is zero. Later layers add a 1x1 map of their horizontal input.
+    Feature maps come last, so that all but the vertical convolution are products with tall matrices.
     """
 
     def __init__(self, width: int, maps: int, kernel_size: int, *, first: bool) -> None:
@@ -43,15 +46,42 @@ class GatedLayer(nn.Module):
         self.residual = None if first else nn.Conv2d(width, maps, 1)
 
     def forward(
-        self, v: Float[Tensor, "N C H W"], h: Float[Tensor, "N C H W"]
-    ) -> tuple[Float[Tensor, "N K H W"], Float[Tensor, "N K H W"]]:
-        """Both stacks: (N, width, H, W) -> (N, maps, H, W)."""
-        p = self.padding
-        above = pad(self.vertical(pad(v, (p, p, p, 0))), (0, 0, 1, -1))
-        left = self.horizontal(pad(h, (p, 0)))
+        self, v: Float[Tensor, "N H W C"], h: Float[Tensor, "N H W C"]
+    ) -> tuple[Float[Tensor, "N H W K"], Float[Tensor, "N H W K"]]:
+        """Both stacks: (N, H, W, width) -> (N, H, W, maps)."""
+        p, height, breadth = self.padding, *v.shape[1:3]
+        kernel = self.vertical
+        reached = maps_last(convolution(maps_first(v), kernel.weight, cast("Tensor", kernel.bias), (p, p)))
+        above = pad(reached[:, : height - 1], (0, 0, 0, 0, 1, 0))
+        before = [moved(h, min(shift, breadth)) for shift in range(p, -1, -1)]
+        row = self.horizontal.weight[:, :, 0].transpose(1, 2).flatten(1)  # (2K, (p + 1) width), as `before`
         if self.residual is None:
-            return gate(above), self.output(gate(pad(left, (1, -1)) + self.link(above)))
-        return gate(above), self.output(gate(left + self.link(above))) + self.residual(h)
+            left = moved(linear(torch.cat(before, -1), row, self.horizontal.bias), 1)
+            return gate(above), pointwise(self.output, gate(left + pointwise(self.link, above)))
+        joint = torch.cat((row, self.link.weight.flatten(1)), 1)
+        bias = cast("Tensor", self.horizontal.bias) + cast("Tensor", self.link.bias)
+        here = linear(torch.cat((*before, above), -1), joint, bias)
+        return gate(above), pointwise(self.output, gate(here)) + pointwise(self.residual, h)
+
+
+def pointwise(layer: nn.Conv2d, x: Float[Tensor, "N H W C"]) -> Float[Tensor, "N H W K"]:
+    """A convolution with a 1x1 kernel."""
+    return linear(x, layer.weight.flatten(1), layer.bias)
+
+
+def moved(x: Float[Tensor, "N H W C"], columns: int) -> Float[Tensor, "N H W C"]:
+    """So many columns to the right; zeros move in."""
+    return pad(x, (0, 0, columns, -columns)) if columns else x
+
+
+def maps_first(x: Float[Tensor, "N H W C"]) -> Float[Tensor, "N C H W"]:
+    """The same memory, as the library's convolutions and the latent sites see it."""
+    return x.permute(0, 3, 1, 2)
+
+
+def maps_last(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N H W C"]:
+    """The way back."""
+    return x.permute(0, 2, 3, 1)
 
 
 class Decoder(nn.Module):
@@ -87,9 +117,10 @@ class Decoder(nn.Module):
         """The probability of a one at every pixel given those before it, before the clamp of the likelihood."""
         rows = z.flatten(0, 1)  # (N, D), N = S B
         image = x.expand(len(z), *x.shape)
-        v = h = image.flatten(0, 1) if self.first is None else self.first(image.flatten(0, 1), rows)
+        v = h = maps_last(image.flatten(0, 1) if self.first is None else self.first(image.flatten(0, 1), rows))
         v, h = self.layers[0](v, h)
         for layer, site in zip(self.layers[1:], self.sites[:-1], strict=True):
-            v, h = layer(site(v, rows), site(h, rows))
-        probability: Tensor = self.output(self.sites[-1](h, rows)).sigmoid()
-        return probability.view(image.shape)
+            v, h = (maps_last(site(maps_first(stack), rows)) for stack in (v, h))
+            v, h = layer(v, h)
+        probability = pointwise(self.output, maps_last(self.sites[-1](maps_first(h), rows))).sigmoid()
+        return maps_first(probability).reshape(image.shape)
