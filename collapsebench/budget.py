@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PASSES = ("encoder_evaluations", "decoder_evaluations", "decoder_gradients")
 """The counters of network passes."""
 
+COUNTERS = (*Unit, *PASSES)
+"""Every counter, as trajectories and leaderboards name them."""
+
 ROUNDING = 1 + 1e-12
 """An epoch's cost is a quotient: a sum of them may exceed the budget by rounding alone."""
 

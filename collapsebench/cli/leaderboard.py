@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -12,7 +13,7 @@ import click
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import StoreError
-from collapsebench.leaderboard import FORMATS, order, render, score, select
+from collapsebench.leaderboard import FORMATS, Cut, order, render, score, select
 
 if TYPE_CHECKING:
     from collapsebench.leaderboard import Board
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     metavar="COLUMN",
     help="Rows by this column, the best (or lowest) first, below the baseline.",
 )
+@click.option(
+    "--at",
+    default=None,
+    metavar="COUNTER=AMOUNT",
+    help="Validation numbers where the runs had spent so much, as in flops=1e13 or seconds=60.",
+)
 @click.option("--columns", default=None, metavar="A,B,…", help="Only these columns, in this order.  [default: all]")
 @options.output
 @options.store
@@ -39,7 +46,8 @@ def command(output: Path | None, store: str, **given: Any) -> None:
     Results are means over seeds with 95 % intervals, and paired differences to the baseline 'vae'. Formats csv and
     json hold every seed's value in full precision.
     """
-    boards = _boards(store, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
+    cut = None if given["at"] is None else Cut.parse(given["at"])
+    boards = _boards(store, cut, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
     if given["sort"] is not None:
         boards = order(boards, given["sort"])
     if given["columns"] is not None:
@@ -50,7 +58,7 @@ def command(output: Path | None, store: str, **given: Any) -> None:
         stream.write(text)
 
 
-def _boards(url: str, **chosen: Unpack[Filters]) -> list[Board]:
+def _boards(url: str, cut: Cut | None, **chosen: Unpack[Filters]) -> list[Board]:
     """Whole boards: a protocol is shown with all its runs if any of them is meant."""
     from collapsebench.store import Store
 
@@ -58,7 +66,12 @@ def _boards(url: str, **chosen: Unpack[Filters]) -> list[Board]:
         protocols = store.protocols(**chosen)
         if not protocols:
             raise _no_runs(store, chosen)
-        return [score(store.find(protocol=protocol.protocol_id, full=False)) for protocol in protocols]
+        return [_board(store, protocol.protocol_id, cut) for protocol in protocols]
+
+
+def _board(store: Store, protocol: str, cut: Cut | None) -> Board:
+    records = store.find(protocol=protocol, full=cut is not None)
+    return score(records) if cut is None else replace(score(cut.through(records)), at=str(cut))
 
 
 def _no_runs(store: Store, chosen: Filters) -> StoreError:

@@ -2,5 +2,6 @@
 
 from collapsebench.leaderboard.rendering import FORMATS, render
 from collapsebench.leaderboard.scoring import Board, order, score, select
+from collapsebench.leaderboard.trajectories import Cut
 
-__all__ = ["FORMATS", "Board", "order", "render", "score", "select"]
+__all__ = ["FORMATS", "Board", "Cut", "order", "render", "score", "select"]

@@ -60,6 +60,7 @@ def _head(board: Board) -> dict[str, str]:
         "track": protocol.track_label,
         "budget": str(protocol.budget),
         "version": protocol.version,
+        "at": board.at,
     }
 
 

@@ -20,6 +20,8 @@ LEGEND = (
     "Mean over seeds ± half-width of its 95 % Student-t interval; one seed has no interval. "
     "The best mean of a column is bold (in plain text: *)."
 )
+MANY = 1e10
+"""Counts from here on, of FLOPs, are written as powers of ten."""
 NEGLIGIBLE = 1e-12
 """Uncertainties below this share of a number say nothing about its digits."""
 
@@ -70,6 +72,7 @@ def title(board: Board) -> str:
     return (
         f"{protocol.dataset.name} · {protocol.track_label} · {protocol.budget} · protocol {board.protocol_id} "
         f"(version {protocol.version}) · collapsebench {', '.join(versions)}"
+        f"{f' · validation split at {board.at}' if board.at else ''}"
     )
 
 
@@ -166,7 +169,8 @@ def _costs(board: Board, columns: Sequence[Column]) -> Table:
                     Cell(_cost(board.difference(row, PARAMETERS), signed=True) if row is not board.baseline else "")
                 )
         rows.append(tuple(cells))
-    return Table("Costs: parameters, and counters at the end of training (means)", tuple(headers), tuple(rows))
+    caption = f"Costs: parameters, and counters at {board.at or 'the end of training'} (means)"
+    return Table(caption, tuple(headers), tuple(rows))
 
 
 def _header(column: Column) -> str:
@@ -202,12 +206,18 @@ def _cost(sample: Sample | None, *, signed: bool = False) -> str:
         return BLANK
     mean = sample.mean
     whole = math.isfinite(mean) and (abs(mean) >= 1000 or mean == round(mean))
-    text = f"{mean:z,.0f}".replace("-", "−") if whole else rounded(mean, None)
+    text = f"{mean:z,.0f}" if abs(mean) < MANY else f"{mean:.3e}".replace("e+", "e")
+    text = text.replace("-", "−") if whole else rounded(mean, None)
     return _signed(text) if signed and mean > 0 else text
 
 
 def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
     yield LEGEND
+    if board.at:
+        yield (
+            f"Numbers of the validation split where {board.at}, interpolated linearly between the evaluations around "
+            "it; blank for runs that did not get there."
+        )
     shown = [
         f"{column.title} = {column.key} ({column.unit or 'no unit'}{BETTER[column.direction]})" for column in metrics
     ]

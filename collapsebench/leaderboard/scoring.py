@@ -130,6 +130,8 @@ class Board:
     """How many runs ended how."""
     environments: tuple[tuple[Mapping[str, Any], int], ...]
     """Where how many of the runs ran."""
+    at: str = ""
+    """Where the runs were cut off, as in `flops=1e+13`, if they were; the numbers are then of the validation split."""
 
     @property
     def baseline(self) -> Row | None:
