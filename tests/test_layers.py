@@ -36,6 +36,7 @@ ROOMS = (
     "store",
     "executors",
     "leaderboard",
+    "plotting",
     "cli",
 )
 """From the top to the bottom."""

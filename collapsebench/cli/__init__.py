@@ -13,6 +13,7 @@ from collapsebench.errors import CollapsebenchError
 COMMANDS = {
     "run": ("collapsebench.cli.run", "Run contenders on a dataset and store every run."),
     "leaderboard": ("collapsebench.cli.leaderboard", "Render the leaderboards of the stored runs."),
+    "plot": ("collapsebench.cli.plot", "Draw the trajectories of the stored runs."),
     "runs": ("collapsebench.cli.runs", "List, show, export, import and delete stored runs."),
     "data": ("collapsebench.cli.data", "List, show, fetch and verify datasets."),
     "methods": ("collapsebench.cli.methods", "List the methods, or show one with its hyperparameters."),

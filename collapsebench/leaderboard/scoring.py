@@ -156,11 +156,11 @@ class Board:
 
 def score(records: Iterable[RunRecord]) -> Board:
     """The board of some runs of one protocol, whatever order they come in. Raises ValueError if there are several."""
-    runs = sorted(records, key=lambda run: (run.contender != BASELINE, run.contender, run.spec.seed, run.run_id))
+    by_label = labelled(records)
+    runs = [run for own in by_label.values() for run in own]
     protocols = {run.protocol_id for run in runs}
     if len(protocols) != 1:
         raise ValueError(f"a board needs runs of exactly one protocol, got {sorted(protocols)}")
-    by_label = _labelled(runs)
     columns = _columns(runs)
     samples = {label: _samples(own, columns) for label, own in by_label.items()}
     settled = {run.spec.seed for run in runs if run.outcome.settled}
@@ -219,8 +219,9 @@ def _ordered(board: Board, key: str) -> Board:
     return replace(board, rows=tuple(sorted(board.rows, key=place)))
 
 
-def _labelled(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Runs by contender. Equal labels of different versions or defaults are different contenders."""
+def labelled(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Runs by contender, the baseline first. Equal labels of different versions or defaults are different ones."""
+    runs = sorted(records, key=lambda run: (run.contender != BASELINE, run.contender, run.spec.seed, run.run_id))
     by_contender: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
         by_contender.setdefault((run.contender, identity(run.spec.contender)), []).append(run)

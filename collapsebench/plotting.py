@@ -1,0 +1,85 @@
+"""Trajectories as curves: one line a contender, the mean over its seeds with its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from collapsebench.leaderboard.scoring import Sample, labelled
+from collapsebench.leaderboard.trajectories import QUANTITIES, curve, value_at
+from collapsebench.record import Outcome, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.figure import Figure
+
+    from collapsebench.leaderboard.trajectories import Curve
+
+UNITS = {"seconds": "s", "flops": "FLOP"}
+"""Of the counters that are not numbers of what their name says."""
+
+
+class Line(NamedTuple):
+    """What is drawn of one contender."""
+
+    label: str
+    x: tuple[float, ...]
+    mean: tuple[float, ...]
+    half_width: tuple[float, ...]
+    """Of the 95 % Student-t interval; zero for one seed."""
+    seeds: tuple[int, ...]
+
+
+def lines(records: Iterable[RunRecord], counter: str, quantity: str) -> list[Line]:
+    """The finished runs of one protocol by contender, the baseline first; runs without this counter are left out.
+
+    Seeds whose evaluations stand at different places are interpolated linearly; the line covers where all of them are.
+    """
+    finished = [run for run in records if run.outcome is Outcome.FINISHED]
+    found = []
+    for label, runs in labelled(finished).items():
+        curves = {run.spec.seed: curve(run.points, counter, quantity) for run in runs}
+        counted = {seed: values for seed, values in curves.items() if values}
+        if counted:
+            found.append(_line(label, counted))
+    return found
+
+
+def _line(label: str, curves: Mapping[int, Curve]) -> Line:
+    places = sorted({x for values in curves.values() for x, _ in values})
+    samples = {x: _sample(curves, x) for x in places}
+    shared = {x: sample for x, sample in samples.items() if len(sample.seeds) == len(curves)}
+    return Line(
+        label,
+        tuple(shared),
+        tuple(sample.mean for sample in shared.values()),
+        tuple(sample.half_width or 0.0 for sample in shared.values()),
+        tuple(sorted(curves)),
+    )
+
+
+def _sample(curves: Mapping[int, Curve], x: float) -> Sample:
+    at = {seed: value_at(values, x) for seed, values in curves.items()}
+    return Sample({seed: value for seed, value in at.items() if value is not None}, {})
+
+
+def draw(drawn: Sequence[Line], counter: str, quantity: str, title: str) -> Figure:
+    """The lines with legend and units, drawn without pyplot, so that no state of it is touched."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for line in drawn:
+        axes.plot(line.x, line.mean, label=f"{line.label} (n = {len(line.seeds)})")
+    axes.set_ylim(axes.get_ylim())  # that of the means: two seeds have intervals that would hide them
+    for line, mean in zip(drawn, axes.get_lines(), strict=True):
+        low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
+        axes.fill_between(line.x, low, high, color=mean.get_color(), alpha=0.2, linewidth=0)
+    unit = UNITS.get(counter)
+    axes.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
+    axes.set_ylabel(f"{QUANTITIES[quantity].title} [nats]")
+    axes.set_title(title, fontsize="medium")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
