@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from collapsebench.networks.autograd import asked_for
+
 Shape: TypeAlias = tuple[int, ...]
 Passes: TypeAlias = tuple[int, ...]
 """How often the networks were passed, forward and backward, per example."""
@@ -56,23 +58,11 @@ def lstm_backward(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) 
     """
     del out_val
     steps, examples = x.shape[:2]
-    of_x, of_w_ih, of_w_hh, *_biases, of_first_state, _of_first_cell = _asked_for()
+    node = torch._C._current_autograd_node()  # noqa: SLF001 - no public function gives it
+    of_x, of_w_ih, of_w_hh, *_biases, of_first_state, _of_first_cell = asked_for(node)
     inputs = 2 * steps * examples * w_ih.numel() * (of_x + of_w_ih)
     states = 2 * examples * w_hh.numel() * (steps * of_w_hh + steps - 1 + of_first_state)
     return inputs + states
-
-
-def _asked_for() -> list[bool]:
-    """For every differentiable input of the operation whose backward is running, whether its gradient is needed."""
-    node = torch._C._current_autograd_node()  # noqa: SLF001 - no public function tells it
-    return [edge is not None and _needed(edge) for edge, _ in node.next_functions]
-
-
-def _needed(node: Any) -> bool:
-    try:
-        return torch._C._will_engine_execute_node(node)  # noqa: SLF001 - no public function tells it
-    except RuntimeError:
-        return True  # torch does not say it of a leaf whose gradient `autograd.grad` was asked for
 
 
 FORMULAS: Mapping[Any, Callable[..., int]] = ChainMap(

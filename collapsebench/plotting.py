@@ -71,7 +71,7 @@ def draw(drawn: Sequence[Line], counter: str, quantity: str, title: str) -> Figu
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
     for line in drawn:
-        axes.plot(line.x, line.mean, label=f"{line.label} (n = {len(line.seeds)})")
+        axes.plot(line.x, line.mean, marker=".", label=f"{line.label} (n = {len(line.seeds)})")
     axes.set_ylim(axes.get_ylim())  # that of the means: two seeds have intervals that would hide them
     for line, mean in zip(drawn, axes.get_lines(), strict=True):
         low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))

@@ -20,7 +20,7 @@ LEGEND = (
     "Mean over seeds ± half-width of its 95 % Student-t interval; one seed has no interval. "
     "The best mean of a column is bold (in plain text: *)."
 )
-MANY = 1e10
+MANY = 1e9
 """Counts from here on, of FLOPs, are written as powers of ten."""
 NEGLIGIBLE = 1e-12
 """Uncertainties below this share of a number say nothing about its digits."""

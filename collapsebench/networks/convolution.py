@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import conv2d
 
+from collapsebench.networks.autograd import asked_for
+
 Padding = tuple[int, int]
 
 
@@ -32,15 +34,16 @@ class _Convolve(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Padding) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.padding, ctx.biased = padding, bias is not None
+        ctx.padding = padding
         return conv2d(x, weight, bias, padding=padding)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        of_x = _by_input(g, weight, x.shape, ctx.padding) if ctx.needs_input_grad[0] else None
-        of_bias = g.sum((0, 2, 3)) if ctx.biased else None
-        return of_x, _by_weight(g, x, weight.shape, ctx.padding), of_bias, None
+        by_x, by_weight, *by_bias = asked_for(ctx)
+        of_x = _by_input(g, weight, x.shape, ctx.padding) if by_x else None
+        of_weight = _by_weight(g, x, weight.shape, ctx.padding) if by_weight else None
+        return of_x, of_weight, g.sum((0, 2, 3)) if any(by_bias) else None, None
 
 
 class _ByInput(Function):
@@ -56,7 +59,9 @@ class _ByInput(Function):
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         g, weight = ctx.saved_tensors
-        return _convolve(u, weight, None, ctx.padding), _by_weight(g, u, weight.shape, ctx.padding), None, None
+        by_g, by_weight = asked_for(ctx)
+        of_g = _convolve(u, weight, None, ctx.padding) if by_g else None
+        return of_g, _by_weight(g, u, weight.shape, ctx.padding) if by_weight else None, None, None
 
 
 class _ByWeight(Function):
@@ -71,7 +76,9 @@ class _ByWeight(Function):
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         g, x = ctx.saved_tensors
-        return _convolve(x, u, None, ctx.padding), _by_input(g, u, x.shape, ctx.padding), None, None
+        by_g, by_x = asked_for(ctx)
+        of_g = _convolve(x, u, None, ctx.padding) if by_g else None
+        return of_g, _by_input(g, u, x.shape, ctx.padding) if by_x else None, None, None
 
 
 def _gradient(g: Tensor, x: Tensor, weight: Tensor, padding: Padding, *, by_input: bool) -> Tensor:
