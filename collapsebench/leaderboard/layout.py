@@ -206,9 +206,14 @@ def _cost(sample: Sample | None, *, signed: bool = False) -> str:
         return BLANK
     mean = sample.mean
     whole = math.isfinite(mean) and (abs(mean) >= 1000 or mean == round(mean))
-    text = f"{mean:z,.0f}" if abs(mean) < MANY else f"{mean:.3e}".replace("e+", "e")
+    text = f"{mean:z,.0f}" if abs(mean) < MANY else _power_of_ten(mean)
     text = text.replace("-", "−") if whole else rounded(mean, None)
     return _signed(text) if signed and mean > 0 else text
+
+
+def _power_of_ten(number: float) -> str:
+    mantissa, _, exponent = f"{number:.3e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
