@@ -152,7 +152,11 @@ class Inference(Component):
 
 
 class Method(Component):
-    """A change to the plain VAE: a component that implements any subset of the method hooks."""
+    """A change to the plain VAE: a component that implements any subset of the method hooks.
+
+    What it keeps from step to step, so that checkpoints have it, is in its modules or in pydantic private attributes:
+    tensors, numbers, text, and lists, tuples, dicts and sets of them.
+    """
 
     kind: ClassVar[str] = "method"
 
