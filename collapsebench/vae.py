@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -18,6 +19,7 @@ from collapsebench.distributions import DiagonalGaussian, PriorDistribution, Sta
 from collapsebench.errors import PluginError
 from collapsebench.examples import DataSpec
 from collapsebench.hookspecs import Progress
+from collapsebench.networks.recurrent import unfused
 from collapsebench.seeding import Noise, derive
 
 
@@ -118,7 +120,7 @@ class Objective:
         What the inner loop of an inference strategy repeats. Parameters that do not enter the loss have gradient zero.
         """
         point = posterior.parameters if create_graph else posterior.parameters.detach().requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), unfused(vae) if create_graph else nullcontext():
             loss = self(vae, x, DiagonalGaussian.of(point), noise).loss
             found = torch.autograd.grad(
                 loss, (point, *parameters), create_graph=create_graph, allow_unused=True, materialize_grads=True
