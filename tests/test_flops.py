@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import warnings
 from typing import NamedTuple
 
 import pytest
 import torch
+import toys
 from torch.autograd import grad
 
 from collapsebench import catalog
@@ -30,6 +32,7 @@ from collapsebench.networks import (
 from collapsebench.networks.recurrent import unfused
 from collapsebench.seeding import SeededNoise
 from collapsebench.spec import Budget
+from collapsebench.store import Store
 from collapsebench.vae import Architecture, Objective, assemble
 from collapsebench_no_latent import NoLatent
 from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, EncoderLoss
@@ -391,3 +394,17 @@ def test_onednn_is_off_within_the_layer_alone():
         assert torch.backends.mkldnn.enabled == allowed
     vae.log_likelihood(x, torch.zeros(1, B, D))
     assert seen == [False, False, allowed]
+
+
+def test_runs_under_one_budget_of_flops(command, tmp_path):
+    """Its progress is that of FLOPs; nobody overdraws it, and who costs more makes fewer steps."""
+    toy = ("run", "--plugin", toys.PLUGIN, "--dataset", "toy", "--set", "evaluation.every=2e5flops")
+    assert command(*toy, "--budget", "1e6flops", "--method", "sa-vae[steps=2]").code == 0
+    with Store.open(tmp_path / "results" / "collapsebench.sqlite") as store:
+        runs = {run.contender: run for run in store.find()}
+    assert all(5e5 < run.counters["flops"] <= 1e6 for run in runs.values())
+    assert runs["vae"].counters["steps"] > 2 * runs["sa-vae[steps=2]"].counters["steps"] > 0
+    board = json.loads(command("leaderboard", "--at", "flops=5e5", "--format", "json").out)["boards"][0]
+    costs = {row["contender"]: row["scores"]["flops"]["aggregate"]["mean"] for row in board["rows"]}
+    assert costs == {"vae": 5e5, "sa-vae[steps=2]": 5e5}
+    assert command("plot", "--dataset", "toy", "--x", "flops", "--output", "toy.svg").code == 0

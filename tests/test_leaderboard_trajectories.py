@@ -149,6 +149,8 @@ def test_the_command_labels_the_numbers(command, tmp_path):
     assert {column["metric"] for column in answer["columns"]} == {"validation", ""}
     plain = command(*place).out
     assert "validation" not in plain
+    answer = command(*place, "--at", "steps=31")
+    assert (answer.code, answer.err) == (1, "error: no finished run was evaluated both before and after steps=31\n")
     answer = command(*place, "--at", "step=15")
     assert (answer.code, answer.err.splitlines()) == (
         2,

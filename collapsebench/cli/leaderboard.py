@@ -48,6 +48,8 @@ def command(output: Path | None, store: str, **given: Any) -> None:
     """
     cut = None if given["at"] is None else Cut.parse(given["at"])
     boards = _boards(store, cut, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
+    if cut is not None and not any(column.metric for board in boards for column in board.columns):
+        raise StoreError(f"no finished run was evaluated both before and after {cut}")
     if given["sort"] is not None:
         boards = order(boards, given["sort"])
     if given["columns"] is not None:
