@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from collapsebench import Component, Dataset, Method, hookimpl
 
@@ -65,6 +67,30 @@ class Interrupt(Method):
         return 1.0
 
 
+class Remember(Method):
+    """Its KL weight depends on what it has seen: state of a method, in a private attribute."""
+
+    name: ClassVar[str] = "remember"
+    _seen: int = PrivateAttr(0)
+
+    @hookimpl
+    def kl_weight(self, progress):
+        self._seen += 1
+        return 1 / self._seen
+
+
+class Die(Method):
+    """The kernel needs the memory."""
+
+    name: ClassVar[str] = "die"
+
+    @hookimpl
+    def kl_weight(self, progress):
+        if progress.step == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 1.0
+
+
 class WrongShape(Method):
     """Its connection forgets the sequence."""
 
@@ -95,4 +121,4 @@ class NoModule(Method):
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    return [Toy, Explode, Crash, Interrupt, WrongShape, NoModule]
+    return [Toy, Explode, Crash, Interrupt, Remember, Die, WrongShape, NoModule]

@@ -118,7 +118,7 @@ def _run(work: Work, given: dict[str, Any]) -> list[RunRecord]:
         with work.open(screen.lines()) as runner:
             missing = runner.missing(work.plan.specs)
         screen.planned(total=len(work.plan.specs), missing=len(missing))
-        records = list(executor.submit(work, missing, screen.lines))
+        records = list(executor.submit(work, missing, screen.lines)) if missing else []
     if not given["quiet"]:
         store_option = "" if given["store"] == options.DEFAULT_STORE else f" --store {given['store']}"
         click.echo(f"next: collapsebench leaderboard --dataset {given['dataset']}{store_option}")

@@ -1,0 +1,279 @@
+"""Checkpoints: whole or not there, of use only where they fit; claims; runs that go on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import toys
+from killing import comparable
+from test_runner import Silent
+
+from collapsebench import checkpoint
+from collapsebench.checkpoint import Checkpoint, Checkpoints
+from collapsebench.errors import StoreError
+from collapsebench.record import Outcome
+from collapsebench.runner import Runner
+from collapsebench.store import Store
+
+RUN = "0123456789abcdef"
+STATE = {"weights": torch.arange(6.0).reshape(2, 3), "position": (1, 2, False), "best": float("inf"), "chosen": None}
+
+
+@pytest.fixture
+def warnings():
+    return []
+
+
+@pytest.fixture
+def kept(tmp_path, warnings):
+    """A checkpoint that is written."""
+    made = Checkpoints(tmp_path).of(RUN, {"threads": 1}, warnings.append)
+    made.save(STATE)
+    return made
+
+
+def test_what_is_saved_is_loaded(kept, tmp_path, warnings):
+    found = kept.load()
+    assert torch.equal(found.pop("weights"), STATE["weights"])
+    assert found == {name: value for name, value in STATE.items() if name != "weights"}
+    assert [path.name for path in tmp_path.iterdir()] == [f"{RUN}.pt"]
+    assert warnings == []
+
+
+def test_none_is_none(tmp_path, warnings):
+    assert Checkpoints(tmp_path / "new").of(RUN, {}, warnings.append).load() is None
+    assert warnings == []
+
+
+def damage(content: bytes, how: str) -> bytes:
+    head, _, body = content.partition(b"\n")
+    if "=" in how:
+        key, value = how.split("=")
+        return json.dumps(json.loads(head) | {key: value}).encode() + b"\n" + body
+    damaged = {
+        "empty": b"",
+        "no header": head[:20],
+        "no object": b"[1]\n" + body,
+        "torn": content[: len(content) // 2],
+        "last byte": content[:-1] + bytes([content[-1] ^ 1]),
+        "longer": content + b"\0",
+    }
+    return damaged[how]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("empty", "is damaged"),
+        ("no header", "is damaged"),
+        ("no object", "is damaged"),
+        ("torn", "is damaged"),
+        ("last byte", "is damaged"),
+        ("longer", "is damaged"),
+        ("sha256=0", "is damaged"),
+        ("format=0", "was written with format 0, not 1"),
+        ("run_id=other", f"was written with run_id other, not {RUN}"),
+        ("threads=9", "was written with threads 9, not 1"),
+    ],
+)
+def test_what_cannot_be_used_is_set_aside_with_one_line(kept, tmp_path, warnings, how, reason):
+    path = tmp_path / f"{RUN}.pt"
+    damaged = damage(path.read_bytes(), how)
+    path.write_bytes(damaged)
+    assert kept.load() is None
+    (line,) = warnings
+    assert reason in line
+    assert "\n" not in line
+    assert not path.exists()
+    assert path.with_suffix(".set-aside").read_bytes() == damaged
+
+
+def test_nothing_but_tensors_and_plain_values_is_loaded(tmp_path, warnings):
+    made = Checkpoints(tmp_path).of(RUN, {}, warnings.append)
+    made.save({"command": os.system})
+    assert made.load() is None
+    assert "set aside" in warnings[0]
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_full_disk_is_one_warning_and_the_last_checkpoint_stays(kept, tmp_path, warnings, monkeypatch, function):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*((checkpoint.os, "fsync") if function == "fsync" else (checkpoint.Path, "replace")), full)
+    kept.save({"weights": torch.zeros(1)})
+    kept.save({"weights": torch.zeros(1)})
+    assert warnings == [
+        f"cannot write the checkpoint '{tmp_path / RUN}.pt': No space left on device; the run goes on without"
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{RUN}.pt"]
+    monkeypatch.undo()
+    assert torch.equal(kept.load()["weights"], STATE["weights"])
+
+
+def test_the_next_is_due_a_minute_after_the_last(tmp_path):
+    now = [0.0]
+    made = Checkpoint(tmp_path / "a.pt", {}, print, clock=lambda: now[0])
+    assert not made.due()
+    now[0] = 60
+    assert made.due()
+    made.save({})
+    assert not made.due()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_settled_run_leaves_nothing_or_what_was_asked_for(kept, tmp_path, keep):
+    (tmp_path / f"{RUN}.tmp").touch()
+    Checkpoints(tmp_path, keep).settle(RUN)
+    Checkpoints(tmp_path).settle(RUN)
+    assert [path.name for path in tmp_path.iterdir()] == ([f"{RUN}.kept.pt"] if keep else [])
+
+
+CLAIM = """
+import sys
+from pathlib import Path
+from collapsebench.checkpoint import Checkpoints
+with Checkpoints(Path(sys.argv[1])).claim(sys.argv[2]) as mine:
+    print(mine, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_at_a_time_holds_a_run_until_it_ends(tmp_path):
+    program = [sys.executable, "-c", CLAIM, str(tmp_path), RUN]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        with Checkpoints(tmp_path).claim(RUN) as mine:
+            assert not mine
+        with Checkpoints(tmp_path).claim("f" * 16) as mine:
+            assert mine
+        other.kill()
+        other.wait()
+        with Checkpoints(tmp_path).claim(RUN) as mine:
+            assert mine
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot write checkpoints to"), Checkpoints(tmp_path / "file").claim(RUN):
+        pass
+
+
+class Bench:
+    """Runs one contender on the toy dataset, and stops it where a test wants to."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.monkeypatch = folder, monkeypatch
+
+    def run(self, method, *, store="store", stop_at=None, observer=None, **given):
+        """The record; stopped with the checkpoint of the given number, counted from 1, if that is reached."""
+        components = toys.load()
+        plan = toys.planned(method, components=components, baseline=False, **given)
+        saves, save = [], Checkpoint.save
+
+        def stopping(kept, state):
+            save(kept, state)
+            saves.append(state["position"])
+            if len(saves) == stop_at:
+                raise KeyboardInterrupt
+
+        self.monkeypatch.setattr(Checkpoint, "save", stopping)
+        with Store.open(self.folder / f"{store}.sqlite") as opened:
+            checkpoints = Checkpoints(self.folder / f"{store}.checkpoints")
+            runner = Runner(components, plan.splits, opened, checkpoints, observer or Silent())
+            try:
+                return runner.run(plan.specs[0])
+            finally:
+                self.monkeypatch.undo()
+                self.monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    return Bench(tmp_path, monkeypatch)
+
+
+DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.after=0")
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("vae", ()), ("skip", DECAY), ("sa-vae[steps=2]", ()), ("kl-annealing", ("batch_size=7",)), ("remember", ())],
+)
+def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):
+    whole = bench.run(method, store="whole", settings=settings)
+    assert whole.outcome is Outcome.FINISHED
+    for _ in range(20):
+        try:
+            record = bench.run(method, stop_at=3, settings=settings)
+        except KeyboardInterrupt:
+            continue
+        break
+    assert comparable(record) == comparable(whole)
+
+
+def test_a_divergence_after_a_stop_is_the_same_divergence(bench):
+    whole = bench.run("explode[at=4]", store="whole")
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("explode[at=4]", stop_at=3)
+    record = bench.run("explode[at=4]")
+    assert record.outcome is Outcome.DIVERGED
+    assert comparable(record) == comparable(whole)
+
+
+def test_stopped_in_the_evaluation_it_goes_straight_on_to_it(bench):
+    class Impatient(Silent):
+        def testing(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("skip", observer=Impatient())
+    observer = Silent()
+    record = bench.run("skip", observer=observer)
+    assert observer.events == ["started", "resumed", "testing", "finished"]
+    assert comparable(record) == comparable(bench.run("skip", store="whole"))
+
+
+def test_a_full_disk_does_not_stop_a_run(bench, monkeypatch):
+    whole = bench.run("skip", store="whole")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    observer = Silent()
+    record = bench.run("skip", observer=observer)
+    assert observer.events.count("warned") == 1
+    assert comparable(record) == comparable(whole)
+
+
+@pytest.mark.parametrize("how", ["torn", "format=0", "code=edited", "last byte"])
+def test_a_bad_checkpoint_poisons_nothing(bench, how):
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("skip", stop_at=3)
+    (path,) = (bench.folder / "store.checkpoints").glob("*.pt")
+    path.write_bytes(damage(path.read_bytes(), how))
+    observer = Silent()
+    record = bench.run("skip", observer=observer)
+    assert observer.events.count("warned") == 1
+    assert "resumed" not in observer.events
+    assert comparable(record) == comparable(bench.run("skip", store="whole"))
+
+
+def test_a_state_of_another_model_is_set_aside(bench):
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("skip", stop_at=3)
+    (path,) = (bench.folder / "store.checkpoints").glob("*.pt")
+    header = json.loads(path.read_bytes().partition(b"\n")[0])
+    Checkpoint(path, {k: v for k, v in header.items() if k != "sha256"}, print).save({"vae": {"none": torch.ones(1)}})
+    observer = Silent()
+    record = bench.run("skip", observer=observer)
+    assert observer.events.count("warned") == 1
+    assert comparable(record) == comparable(bench.run("skip", store="whole"))
