@@ -81,5 +81,5 @@ def draw(drawn: Sequence[Line], counter: str, quantity: str, title: str) -> Figu
     axes.set_ylabel(f"{QUANTITIES[quantity].title} [nats]")
     axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(title="mean over seeds, 95 % interval")
     return figure
