@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapsebench.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.metrics import estimators
 from collapsebench.metrics.estimators import (
     SATURATION,
     active_units,
@@ -137,6 +138,21 @@ def test_float32_keeps_the_lower_bound_of_narrow_posteriors_and_float64_all():
     single = mutual_information_bracket(z, posterior, prior, dtype=torch.float32)
     assert double.leave_one_out.value == pytest.approx(kl - others, rel=1e-12)
     assert single.lower.value == pytest.approx(double.lower.value, abs=1e-3)
+
+
+@pytest.mark.parametrize("logvar", [1.0, -1.0, -3.0, -8.0, -12.0])
+def test_a_large_matrix_is_in_float32_where_that_is_exact_enough(logvar, monkeypatch):
+    """Wide posteriors keep every bound to 1e-4 nats; narrow ones are computed in float64."""
+    monkeypatch.setattr(estimators, "SINGLE_FROM", 600)
+    z, posterior = posteriors(600, 32, logvar=logvar)
+    prior = StandardNormal(32)
+    chosen, double = (mutual_information_bracket(z, posterior, prior, dtype=dtype) for dtype in (None, torch.float64))
+    assert (chosen == double) == (logvar < -4)
+    for name in ("lower", "leave_one_out", "upper", "aggregate_kl"):
+        assert getattr(chosen, name).value == pytest.approx(getattr(double, name).value, abs=1e-4)
+    assert mutual_information_bracket(z[:599], posterior[:599], prior) == mutual_information_bracket(
+        z[:599], posterior[:599], prior, dtype=torch.float64
+    )
 
 
 def test_single_precision_input_is_computed_in_double():

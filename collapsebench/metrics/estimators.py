@@ -15,8 +15,14 @@ from torch import Tensor
 from collapsebench.components import Estimate
 from collapsebench.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
 
-BLOCK = 2**18
-"""Entries of the largest tensor that is built at a time: 2 MiB in float64, which stays in cache."""
+BLOCK = 2**19
+"""Entries of the largest tensor that is built at a time: 4 MiB in float64, which stays in cache."""
+
+SINGLE_FROM = 4096
+"""Examples from which on the (N, N) matrix may be in float32; a smaller one takes no time anyway."""
+
+ROUNDING = 1e-3
+"""The worst rounding error of a log-density, in nats, with which it may. That of a mean is about a hundredth of it."""
 
 SATURATION = 0.1
 """How near to log N, in nats, a lower bound on the mutual information says no more than log N."""
@@ -89,35 +95,53 @@ class AggregateDensity(NamedTuple):
     r"""\(\log \frac1{N-1} \sum_{k \ne i} q_k(z_i)\); -inf for N = 1."""
 
 
-def aggregate_density(z: Float[Tensor, "N D"], posterior: DiagonalGaussian, block: int = BLOCK) -> AggregateDensity:
+def aggregate_density(
+    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, block: int = BLOCK, dtype: torch.dtype | None = None
+) -> AggregateDensity:
     r"""The mixture of all N posteriors, and the mixture of the others, exactly and in blocks of bounded memory.
 
     \(\log q_k(z)\) is linear in \((z^2, z)\), so that a block of the (N, N) matrix is one matrix product. The product
-    cancels digits where posteriors are narrow, so the own term, which dominates there, is computed directly.
+    cancels digits where posteriors are narrow, so the own term, which dominates there, is computed directly. The matrix
+    is in `dtype`; by default in float32 if it is large (`SINGLE_FROM`) and no entry loses more than `ROUNDING`.
     """
-    n = len(z)
+    n, dtype = len(z), _sufficient(z, posterior) if dtype is None else dtype
     own = posterior.log_prob(z[None])[0]
     if n == 1:
         return AggregateDensity(own, own, torch.full_like(own, -math.inf))
-    others = _log_sum_of_others(z, posterior, max(1, block // n))
+    others = _log_sum_of_others(z, posterior, max(1, block // n), dtype)
     return AggregateDensity(own, torch.logaddexp(own, others) - math.log(n), others - math.log(n - 1))
 
 
-def _log_sum_of_others(z: Float[Tensor, "N D"], posterior: DiagonalGaussian, rows: int) -> Float[Tensor, " N"]:
+def _sufficient(z: Float[Tensor, "N D"], posterior: DiagonalGaussian) -> torch.dtype:
+    """Float32 for a large matrix whose entries do not cancel, the type of z if not.
+
+    An entry is a sum of terms of at most r (|z| + |mean|)^2 / 2 each, with precision r; rounding is relative to them.
+    """
+    if len(z) < SINGLE_FROM:
+        return z.dtype
+    centre = posterior.mean.mean(0)
+    farthest, mean = (z - centre).abs().amax(0), (posterior.mean - centre).abs()
+    largest = 0.5 * ((-posterior.logvar).exp() * (farthest + mean).square()).sum(1).max()
+    return torch.float32 if torch.finfo(torch.float32).eps * float(largest) < ROUNDING else z.dtype
+
+
+def _log_sum_of_others(
+    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, rows: int, dtype: torch.dtype
+) -> Float[Tensor, " N"]:
     centre = posterior.mean.mean(0)  # smaller squares, fewer digits lost
     z, mean, logvar = z - centre, posterior.mean - centre, posterior.logvar
     precision = (-logvar).exp()
-    powers = torch.cat((z.square(), z), 1)
-    coefficients = torch.cat((-0.5 * precision, mean * precision), 1)
-    constants = -0.5 * (LOG_2PI + logvar + mean.square() * precision).sum(1)
-    sums = []
+    powers = torch.cat((z.square(), z), 1).to(dtype)
+    coefficients = torch.cat((-0.5 * precision, mean * precision), 1).to(dtype)
+    constants = -0.5 * (LOG_2PI + logvar + mean.square() * precision).sum(1).to(dtype)
+    buffer, sums = powers.new_empty(min(rows, len(z)), len(z)), []
     for start in range(0, len(z), rows):
-        log_q = torch.addmm(constants, powers[start : start + rows], coefficients.T)
+        log_q = torch.addmm(constants, powers[start : start + rows], coefficients.T, out=buffer[: len(z) - start])
         log_q.diagonal(start).fill_(-math.inf)
         top = log_q.amax(1)
         # exp is slow where its result is denormal; e^-80 of the largest term is below the last digit anyway
         sums.append(top + log_q.sub_(top[:, None]).clamp_(min=-80).exp_().sum(1).log())
-    return torch.cat(sums)
+    return torch.cat(sums).to(z.dtype)
 
 
 class Bracket(NamedTuple):
@@ -142,20 +166,21 @@ def mutual_information_bracket(
     posterior: DiagonalGaussian,
     prior: PriorDistribution,
     block: int = BLOCK,
-    dtype: torch.dtype = torch.float64,
+    dtype: torch.dtype | None = None,
 ) -> Bracket:
     r"""Bounds from one sample \(z_i \sim q_i\) of every example.
 
     lower = \(KL - \frac1N\sum_i [\log \frac1N \sum_k q_k(z_i) - \log p(z_i)]\), on average at most \(I\) and \(\log N\)
     (Hoffman and Johnson 2016; Dieng et al. 2019, section 5); leave-one-out = the same with the mixture of the others,
     on average at least \(I\) (Poole et al. 2019, eq. 13); and \(I \le KL\), the analytic mean KL to the prior.
-    Float32 loses the leave-one-out bound of narrow posteriors (log-variance below about -8).
+    All in float64, but for the matrix of a large set of wide posteriors (see aggregate_density); a `dtype` forced on it
+    may lose the leave-one-out bound of narrow ones (float32: log-variance below about -8).
     """
-    z, posterior = z.to(dtype), DiagonalGaussian.of(posterior.parameters.to(dtype))
+    z, posterior = z.double(), DiagonalGaussian.of(posterior.parameters.double())
     with torch.no_grad():
         kl = float(prior.kl(posterior).sum(-1).mean())
         log_p = prior.log_prob(z[None])[0]
-        density = aggregate_density(z, posterior, block)
+        density = aggregate_density(z, posterior, block, dtype)
     aggregate, others = density.aggregate - log_p, density.others - log_p
     error = spread_error(aggregate)
     leave_one_out = Estimate(kl - float(others.mean()), spread_error(others))
