@@ -20,6 +20,10 @@ from collapsebench.metrics.estimators import BLOCK, ImportanceBound, curve_sizes
 from collapsebench.seeding import Noise
 from collapsebench.vae import VAE
 
+ROWS = 256
+"""Rows (samples times examples) that a call of the decoder gets at most, unless a batch alone has more: enough for
+large matrix products, and few enough for the activations of an image decoder."""
+
 
 class EvaluatedBatch(NamedTuple):
     """Some examples of the split; `split.posterior[batch.rows]` are their posteriors."""
@@ -60,7 +64,7 @@ class EvaluatedSplit:
     split: Split
     noise: Noise
     batch_size: int
-    """Examples in a batch; also the most rows (samples times examples) that a call of the decoder gets."""
+    """Examples in a batch."""
     device: torch.device
     _bounds: dict[int, ImportanceBound] = field(default_factory=dict, init=False, repr=False)
 
@@ -132,8 +136,8 @@ class EvaluatedSplit:
         return self._join(lambda batch: -self.log_likelihood(batch.x, z[batch.rows][None])[0])
 
     def log_likelihood(self, x: Tensor, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
-        """log p(x|z) in nats, without gradients, for at most `batch_size` rows S·B at a time."""
-        z, step = z.to(self.device, next(self.vae.parameters()).dtype), max(1, self.batch_size // len(x))
+        """log p(x|z) in nats, without gradients, for at most `ROWS` rows S·B at a time."""
+        z, step = z.to(self.device, next(self.vae.parameters()).dtype), max(1, ROWS // len(x))
         with torch.no_grad(), evaluating(self.vae):
             blocks = [self.vae.log_likelihood(x, z[start : start + step]) for start in range(0, len(z), step)]
         return torch.cat(blocks).to("cpu").double()

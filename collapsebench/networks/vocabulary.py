@@ -55,16 +55,15 @@ def log_probability(
 
 
 def _log_probability(h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, p: Tensor) -> Tensor:
-    """(n,). Leaves the probabilities in p, or those of the last block if it holds no more."""
-    log_p = h.new_empty(len(h))
+    """(n,). Leaves the probabilities in p if it has room for all rows; a block of it is used again and again if not."""
+    log_p, keep = h.new_empty(len(h)), len(p) == len(h)
     for start in range(0, len(h), ROWS):
         rows = slice(start, start + ROWS)
-        place = p[rows] if len(p) == len(h) else p[: len(h) - start]
-        logits = torch.addmm(bias, h[rows], weight.T, out=place)
-        chosen, top = logits.gather(1, targets[rows, None])[:, 0], logits.amax(1)
-        torch.softmax(logits, 1, out=place)
-        # The largest probability, exp(top - log of the sum), is at least 1/V: its logarithm gives the sum's.
-        torch.add(chosen - top, place.amax(1).log_(), out=log_p[rows])
+        block = p[rows] if keep else p[: len(h) - start]
+        torch.log_softmax(torch.addmm(bias, h[rows], weight.T, out=block), 1, out=block)
+        log_p[rows] = block.gather(1, targets[rows, None])[:, 0]
+        if keep:
+            block.exp_()
     return log_p
 
 
