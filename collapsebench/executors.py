@@ -12,7 +12,7 @@ from functools import cached_property
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PositiveInt
 
@@ -109,31 +109,62 @@ class Processes(Executor):
     threads: PositiveInt | None = Field(None, description="threads of torch in each; default: cores / workers")
 
     def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
-        """Give each idle worker the next spec; records come as the runs end. Raises what stops a worker's store."""
+        """Give each idle worker the next spec; records come as the runs end. Raises the error that ends a worker."""
         from multiprocessing.connection import wait
 
         waiting = deque(specs)
-        crew: list[_Worker] = []
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-        with work.open(observe()) as runner:
-            try:
-                while waiting or crew:
-                    while waiting and len(crew) < self.workers:
-                        crew.append(_hire(work, threads, observe()))
-                        crew[-1].take(waiting.popleft())
+        with work.open(observe()) as runner, _crew() as crew, _Interrupts() as interrupts:
+            while waiting or crew:
+                while waiting and len(crew) < self.workers:
+                    crew.append(_hire(work, threads, observe()))
+                    crew[-1].take(waiting.popleft())
+                with interrupts.allowed():
                     ready = wait([worker.pipe for worker in crew])
-                    for worker in [worker for worker in crew if worker.pipe in ready]:
-                        record = worker.hear(runner)
-                        if record is None:
-                            continue
-                        yield record
-                        if waiting and worker.process.is_alive():
-                            worker.take(waiting.popleft())
-                        else:
-                            worker.dismiss()
-                            crew.remove(worker)
-            finally:
-                _stop(crew)
+                for worker in [worker for worker in crew if worker.pipe in ready]:
+                    record = worker.hear(runner)
+                    if record is None:
+                        continue
+                    yield record
+                    if waiting and worker.process.is_alive():
+                        worker.take(waiting.popleft())
+                    else:
+                        worker.dismiss()
+                        crew.remove(worker)
+
+
+class _Interrupts:
+    """Holds Ctrl-C back until it does no harm: a message that is half read would garble all that follow."""
+
+    def __init__(self) -> None:
+        self._allowed = self._pending = False
+        self._former: Any = None
+
+    def __enter__(self) -> Self:
+        self._former = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._former)
+        if self._pending and raised is None:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Where a Ctrl-C, also an earlier one, is a KeyboardInterrupt."""
+        self._allowed = True
+        try:
+            if self._pending:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._allowed = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._pending = True
+        if self._allowed:
+            raise KeyboardInterrupt
 
 
 @dataclass
@@ -214,11 +245,17 @@ def _hire(work: Work, threads: int, observer: Observer) -> _Worker:
     return _Worker(process, ours, observer)
 
 
-def _stop(crew: list[_Worker]) -> None:
-    for worker in crew:
-        worker.process.terminate()
-    for worker in crew:
-        worker.see_off()
+@contextmanager
+def _crew() -> Iterator[list[_Worker]]:
+    """The workers; those that are left in the end are stopped."""
+    crew: list[_Worker] = []
+    try:
+        yield crew
+    finally:
+        for worker in crew:
+            worker.process.terminate()
+        for worker in crew:
+            worker.see_off()
 
 
 def _serve(pipe: Connection, work: Work, threads: int) -> None:

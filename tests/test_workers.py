@@ -1,0 +1,123 @@
+"""Several processes on one grid, and several commands on one store."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import killing
+import pytest
+import toys
+
+from collapsebench.record import Outcome
+from collapsebench.store import Store
+
+TOY = ("--plugin", str(toys.PLUGIN), "--dataset", "toy")
+THREE = (*TOY, "--method", "skip", "--method", "sa-vae[steps=2]", "--threads", "1")
+ENDLESS = (*TOY, "--method", "skip", "--budget", "600seconds", "--workers", "2", "-v")
+
+
+def begin(store: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A command line of its own, as a user types it."""
+    given = ["run", *arguments, "--store", str(store)]
+    program = f"from collapsebench import cli; cli.main({given!r})"
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+
+
+def outcomes(store: Path) -> list[str]:
+    with Store.open(store) as opened:
+        return sorted(summary.outcome.value for summary in opened.summaries())
+
+
+def wait_for_training(process: subprocess.Popen[str]) -> None:
+    """Until both workers are at their steps."""
+    seen = set()
+    for line in process.stdout:
+        seen |= set(re.findall(r"^  (\w+) seed 1: step", line))
+        if seen == {"vae", "skip"}:
+            return
+
+
+def wait_until_gone(group: int) -> None:
+    """Until no process of the group is left; fails after a minute."""
+    for _ in range(600):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("an orphan process is left")
+
+
+def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_its_run(command, tmp_path):
+    answer = command("run", *THREE, "--method", "die", "--workers", 2, "--store", "workers.sqlite", "-v")
+    assert answer.code == 1
+    (line,) = answer.err.splitlines()
+    assert re.fullmatch(r"failed  \w+  die seed 1: its worker process ended with signal SIGKILL", line)
+    assert answer.out.count("finished  ") == 3
+    assert "  skip seed 1: step 3, " in answer.out
+    assert command("run", *THREE, "--store", "serial.sqlite").code == 0
+    with Store.open(tmp_path / "workers.sqlite") as store:
+        found = {record.run_id: record for record in store.find()}
+    assert sorted(record.outcome for record in found.values()) == [Outcome.FAILED, *[Outcome.FINISHED] * 3]
+    assert killing.results(tmp_path / "serial.sqlite") == {
+        run_id: killing.comparable(record) for run_id, record in found.items() if record.outcome.settled
+    }
+
+
+def test_ctrl_c_stops_all_workers_and_leaves_a_clean_store(tmp_path):
+    with begin(tmp_path / "store.sqlite", *ENDLESS) as process:
+        wait_for_training(process)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err.strip() == "interrupted"
+    assert out.count("interrupted by the user") == 2
+    wait_until_gone(process.pid)
+    assert outcomes(tmp_path / "store.sqlite") == ["interrupted"] * 2
+
+
+def test_workers_do_not_outlive_a_killed_command(tmp_path):
+    with begin(tmp_path / "store.sqlite", *ENDLESS) as process:
+        wait_for_training(process)
+        process.kill()
+    wait_until_gone(process.pid)
+    assert outcomes(tmp_path / "store.sqlite") == ["interrupted"] * 2
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3])
+def test_two_commands_on_one_store_compute_every_run_once(tmp_path, start):
+    store = tmp_path / "store.sqlite"
+    commands = [killing.Command(killing.TEXT, store) for _ in range(2)]
+    first = commands[0].start()
+    time.sleep(start)
+    second = commands[1].start()
+    first.join()
+    second.join()
+    said = [command.log.read_text() for command in commands]
+    assert (first.exitcode, second.exitcode) == (0, 0), said
+    finished = re.findall(r"^finished  (\w+)", "".join(said), re.MULTILINE)
+    assert len(finished) == len(set(finished)) == 3
+    assert set(killing.results(store)) == set(finished)
+
+
+def test_a_run_whose_process_died_is_picked_up_by_the_other_command(tmp_path):
+    store = tmp_path / "store.sqlite"
+    dead = killing.Command(killing.TEXT, store).run(fault=("checkpoint", 3))
+    assert dead.code == -signal.SIGKILL
+    assert outcomes(store) == ["started"]
+    other = killing.Command(killing.TEXT, store).run()
+    assert "vae seed 1: goes on after step " in other.said
+    assert outcomes(store) == ["finished"] * 3
