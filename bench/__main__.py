@@ -58,15 +58,18 @@ def show(row: Row, workload: Workload, rate: float) -> str:
 
 @click.command(help=__doc__)
 @click.option("--only", "names", multiple=True, metavar="NAME", help="Workloads whose name contains this.")
-@click.option("--quick", is_flag=True, help="Three blocks instead of nine; not written to the history.")
+@click.option("--quick", is_flag=True, help="Three blocks instead of nine; kept out of the history.")
+@click.option(
+    "--processor-time", is_flag=True, help="One thread by its processor time, on a machine that is never quiet."
+)
 @click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows to a file.")
-def main(names: tuple[str, ...], quick: bool, output: Path | None) -> None:
+def main(names: tuple[str, ...], quick: bool, processor_time: bool, output: Path | None) -> None:
     """Exit code 1 if the machine was too busy for some rows: those are refused, not guessed."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if processor_time else 2)
     keep_mapped()
     wanted = 3 if quick else 9
     chosen = [w for w in workloads() if not names or any(name in w.name for name in names)]
-    yardstick, rows, refused = Yardstick(), [], []
+    yardstick, rows, refused = Yardstick(processor_time=processor_time), [], []
     for workload in chosen:
         with ExitStack() as contexts:
             blocks = yardstick.blocks(workload.build(contexts), wanted, patience=4 * wanted)
@@ -79,7 +82,7 @@ def main(names: tuple[str, ...], quick: bool, output: Path | None) -> None:
     click.echo(table(rows, {workload.name: workload.aim for workload in chosen}))
     if output:
         output.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    if not quick and rows:
+    if rows and not (quick or processor_time):
         remember(rows)
     if refused:
         raise click.exceptions.Exit(1)

@@ -32,31 +32,31 @@ class Block:
     foreign: float
     """Share of the machine that other processes used."""
 
-    @property
-    def clean(self) -> bool:
-        """Whether the block says something about the workload, and not about its neighbours."""
-        return self.foreign < FOREIGN
 
-
-@dataclass
 class Yardstick:
-    """Times blocks, each between two measurements of the product rate."""
+    """Times blocks, each between two measurements of the product rate.
 
-    def __post_init__(self) -> None:
+    By wall time, where a block is clean if nobody else computed; or, on a machine that is never quiet, by the processor
+    time of this process, which says something for a single thread only.
+    """
+
+    def __init__(self, *, processor_time: bool = False) -> None:
         """Draw the matrix, and warm up."""
+        self._clock = time.process_time if processor_time else time.perf_counter
+        self._tolerated = 1.0 if processor_time else FOREIGN
         self._matrix = torch.randn(SIZE, SIZE)
         self.rate()
 
     def rate(self, repeats: int = 5) -> float:
         """FLOP/s of a product of two square matrices, the median."""
-        times = [_seconds(lambda: torch.mm(self._matrix, self._matrix)) for _ in range(repeats)]
+        times = [self._seconds(lambda: torch.mm(self._matrix, self._matrix)) for _ in range(repeats)]
         return 2.0 * SIZE**3 / statistics.median(times)
 
     def block(self, call: Callable[[], object], calls: int) -> Block:
         """Time so many calls."""
         busy, own, start = _busy(), _own(), time.perf_counter()
         before = self.rate()
-        seconds = _seconds(lambda: [call() for _ in range(calls)]) / calls
+        seconds = self._seconds(lambda: [call() for _ in range(calls)]) / calls
         rate = (before + self.rate()) / 2
         elapsed = time.perf_counter() - start
         foreign = (_busy() - busy) - (_own() - own)
@@ -65,20 +65,19 @@ class Yardstick:
     def blocks(self, call: Callable[[], object], wanted: int, patience: int) -> list[Block]:
         """So many clean blocks after a warm-up, if that many are among `patience` blocks; the clean ones if not."""
         call()
-        calls = max(1, round(SECONDS / _seconds(call)))
+        calls = max(1, round(SECONDS / self._seconds(call)))
         clean: list[Block] = []
         for _ in range(patience):
             block = self.block(call, calls)
-            clean += [block] if block.clean else []
+            clean += [block] if block.foreign <= self._tolerated else []
             if len(clean) == wanted:
                 break
         return clean
 
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    def _seconds(self, call: Callable[[], object]) -> float:
+        start = self._clock()
+        call()
+        return self._clock() - start
 
 
 def _busy() -> float:
