@@ -271,3 +271,9 @@ def test_cyclic_permutation_is_one_cycle(n, seed):
         seen.add(at)
     assert seen == set(range(n))
     assert not (permutation == torch.arange(n)).any()
+
+
+def test_without_units_the_bracket_is_exactly_zero():
+    empty = DiagonalGaussian(torch.zeros(1000, 0), torch.zeros(1000, 0))
+    bracket = mutual_information_bracket(torch.zeros(1000, 0), empty, StandardNormal(0))
+    assert bracket.lower.value == bracket.upper.value == bracket.leave_one_out.value == 0

@@ -108,6 +108,8 @@ def aggregate_density(
     own = posterior.log_prob(z[None])[0]
     if n == 1:
         return AggregateDensity(own, own, torch.full_like(own, -math.inf))
+    if z.shape[1] == 0:  # all codes are equal; rounding would make some 1e-16 nats of nothing
+        return AggregateDensity(own, own, own)
     others = _log_sum_of_others(z, posterior, max(1, block // n), dtype)
     return AggregateDensity(own, torch.logaddexp(own, others) - math.log(n), others - math.log(n - 1))
 
