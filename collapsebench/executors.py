@@ -260,9 +260,9 @@ def _crew() -> Iterator[list[_Worker]]:
 
 def _serve(pipe: Connection, work: Work, threads: int) -> None:
     """The life of a worker: run what comes through the pipe, until told to stop."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    Thread(target=_follow_parent, daemon=True).start()
     relay = _Relay(pipe)
+    signal.signal(signal.SIGTERM, relay.stop)
+    Thread(target=_follow_parent, daemon=True).start()
     try:
         with work.open(relay) as runner, torch_threads(threads):
             while (spec := pipe.recv()) is not None:
@@ -271,12 +271,6 @@ def _serve(pipe: Connection, work: Work, threads: int) -> None:
         relay.tell("raised", error)
     except (KeyboardInterrupt, EOFError, OSError):
         return
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    del frame
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _follow_parent() -> None:
@@ -291,15 +285,26 @@ class _Relay:
     """The observer of a worker: what it is told, the parent's observer is told."""
 
     def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._torn = pipe, False
+        self._pipe = pipe
+        self._sending = self._stopped = False
 
     def tell(self, name: str, *content: Any) -> None:
-        """Send one message; none after one that was interrupted half way."""
-        if not self._torn:
-            self._torn = True
-            with suppress(OSError):  # the parent has gone, which `_follow_parent` sees to
-                self._pipe.send((name, content))
-            self._torn = False
+        """Send one message."""
+        self._sending = True
+        with suppress(OSError):  # the parent has gone, which `_follow_parent` sees to
+            self._pipe.send((name, content))
+        self._sending = False
+        if self._stopped:
+            self._stopped = False
+            raise KeyboardInterrupt
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal to stop: once, and never in the middle of a message."""
+        del frame
+        signal.signal(number, signal.SIG_IGN)
+        if not self._sending:
+            raise KeyboardInterrupt
+        self._stopped = True
 
     def started(self, record: RunRecord) -> None:
         """See runner.Observer."""
