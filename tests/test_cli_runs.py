@@ -225,7 +225,7 @@ BAD = {
     "its contender is 'vae', but its spec gives 'skip'": lambda line: edited(line, contender="vae"),
     "its track is 'paper'": lambda line: edited(line, track="paper"),
     "its times have no time zone": lambda line: edited(line, started_at="2026-11-22T08:30:00"),
-    "exactly if its kind is finite": lambda line: line.replace('"kind": "finite"', '"kind": "nan"'),
+    "a number is finite and has a value, or neither": lambda line: line.replace('"kind": "finite"', '"kind": "nan"'),
     "two values of one metric": lambda line: line.replace(
         '"metric": "kl", "column": "kl"', '"metric": "elbo", "column": "neg_elbo"'
     ),

@@ -111,33 +111,44 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     assert "cannot create the folder" in refusal(tmp_path / "file" / "runs.sqlite")
 
 
-@pytest.fixture
-def unprivileged():
-    """A folder of a user whom file permissions bind, which they do not the superuser."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+@contextmanager
+def unprivileged(folder):
+    """Go on as a user whom file permissions bind, which they do not the superuser; the folder is that user's."""
     if os.geteuid() == 0:
-        os.chown(folder, NOBODY, NOBODY)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, NOBODY, NOBODY)
         os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(os.getuid())
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user can get to."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
     yield folder
-    os.seteuid(os.getuid())
     folder.chmod(0o700)
     shutil.rmtree(folder)
 
 
-def test_a_read_only_file(unprivileged):
-    file = unprivileged / "runs.sqlite"
+def test_a_read_only_file(open_folder):
+    file = open_folder / "runs.sqlite"
     with Store.open(file) as store:
         store.finish(record())
     file.chmod(0o400)
-    assert f"the store '{file}' is read-only" in refusal(file)
-    with Store.open(file, create=False) as store:
-        assert list(store.find()) == [record()], "reading needs no right to write"
+    with unprivileged(open_folder):
+        assert f"the store '{file}' is read-only" in refusal(file)
+        with Store.open(file, create=False) as store:
+            assert list(store.find()) == [record()], "reading needs no right to write"
 
 
-def test_a_read_only_folder(unprivileged):
-    unprivileged.chmod(0o500)
-    assert "cannot be opened" in refusal(unprivileged / "runs.sqlite")
-    assert "cannot create the folder" in refusal(unprivileged / "sub" / "runs.sqlite")
+def test_a_read_only_folder(open_folder):
+    open_folder.chmod(0o500)
+    with unprivileged(open_folder):
+        assert "cannot be opened" in refusal(open_folder / "runs.sqlite")
+        assert "cannot create the folder" in refusal(open_folder / "sub" / "runs.sqlite")
 
 
 def test_locked(path):

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from collapsebench.errors import UsageError
-from collapsebench.record import Number, RunRecord
+from collapsebench.record import RunRecord
 from collapsebench.spec import Contender
 from collapsebench.store.mapping import to_json, with_labels
 
@@ -80,18 +80,3 @@ def _check(record: RunRecord) -> None:
         raise UsageError("it has two values of one metric and column")
     if any(time is not None and time.tzinfo is None for time in (record.started_at, record.finished_at)):
         raise UsageError("its times have no time zone")
-    if not all(_consistent(number) for number in _numbers(record)):
-        raise UsageError("a number has a value exactly if its kind is finite")
-
-
-def _numbers(record: RunRecord) -> Iterator[Number]:
-    for value in record.values:
-        yield value.estimate
-        if value.standard_error is not None:
-            yield value.standard_error
-    for point in record.points:
-        yield from point.values.values()
-
-
-def _consistent(number: Number) -> bool:
-    return number == Number.of(float(number)) if number.value is not None else number.kind != "finite"
