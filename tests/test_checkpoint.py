@@ -277,3 +277,18 @@ def test_a_state_of_another_model_is_set_aside(bench):
     record = bench.run("skip", observer=observer)
     assert observer.events.count("warned") == 1
     assert comparable(record) == comparable(bench.run("skip", store="whole"))
+
+
+def test_a_store_that_cannot_take_the_result_costs_no_training(bench):
+    """The run is trained, its checkpoint is kept, and the same command only evaluates and stores."""
+
+    def full(store, record):
+        raise StoreError("the store 'store.sqlite' cannot grow: the disk is full")
+
+    bench.monkeypatch.setattr(Store, "finish", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        bench.run("skip")
+    observer = Silent()
+    record = bench.run("skip", observer=observer)
+    assert observer.events == ["started", "resumed", "testing", "finished"]
+    assert comparable(record) == comparable(bench.run("skip", store="whole"))
