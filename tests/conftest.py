@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +13,9 @@ from collapsebench import cli as command_line
 # Deadlines are wall time: they say more about the machine than about the code.
 settings.register_profile("collapsebench", deadline=None, max_examples=60)
 settings.load_profile("collapsebench")
+
+# In the background of a shell SIGINT is ignored; processes that tests start would inherit that, and never hear Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Answer(NamedTuple):

@@ -172,9 +172,7 @@ def test_ctrl_c_leaves_a_clean_store(tmp_path):
     """A real process, interrupted while it trains: exit code 130, the run stored as interrupted, nothing else."""
     file = tmp_path / "store.sqlite"
     arguments = [*map(str, TOY), "--budget", "600seconds", "--store", str(file), "-v"]
-    # A test run in the background of a shell ignores SIGINT, and its children inherit that.
-    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    program = f"{listen}; from collapsebench import cli; cli.main({arguments!r})"
+    program = f"from collapsebench import cli; cli.main({arguments!r})"
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
