@@ -92,7 +92,9 @@ class Budget(Frozen):
         return cls.model_validate(cls._fields(text))
 
     def __str__(self) -> str:
-        return f"{self.amount:.12g}{self.unit}"
+        plain = f"{self.amount:.12g}"
+        scientific = re.sub(r"\.?0*e\+?0*", "e", f"{self.amount:.11e}")
+        return (plain if len(plain) <= 6 else min(plain, scientific, key=len)) + self.unit
 
 
 class Choice(Frozen):

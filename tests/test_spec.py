@@ -90,6 +90,11 @@ def test_budgets_read_back(amount, unit):
     assert Budget.parse(str(budget)).unit is unit
 
 
+@pytest.mark.parametrize("text", ["350steps", "5e13flops", "1.25e11flops", "0.5epochs", "1e6examples", "90seconds"])
+def test_budgets_are_written_as_people_write_them(text):
+    assert str(Budget.parse(text)) == text
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
