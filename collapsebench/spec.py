@@ -94,7 +94,7 @@ class Budget(Frozen):
     def __str__(self) -> str:
         plain = f"{self.amount:.12g}"
         scientific = re.sub(r"\.?0*e\+?0*", "e", f"{self.amount:.11e}")
-        return (plain if len(plain) <= 6 else min(plain, scientific, key=len)) + self.unit
+        return (plain if plain.isdecimal() and len(plain) <= 6 else min(plain, scientific, key=len)) + self.unit
 
 
 class Choice(Frozen):
