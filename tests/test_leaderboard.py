@@ -296,7 +296,7 @@ def test_the_command_of_a_board():
     protocol = {"track": "quick", "overrides": {"decoder.layers": 3, "x": "a b"}, "budget": "5e13flops"}
     made = [record(label, seed, protocol=protocol) for label in ("vae", "skip[sites=2]") for seed in (3, 1)]
     assert command(score(made)) == (
-        "collapsebench run --dataset digits --track quick --budget 5e+13flops --set decoder.layers=3 "
+        "collapsebench run --dataset digits --track quick --budget 5e13flops --set decoder.layers=3 "
         "--set 'x=\"a b\"' --method 'skip[sites=2]' --seed 1 --seed 3"
     )
     assert command(score([record()])).endswith("--method skip --seed 1 --no-baseline")
