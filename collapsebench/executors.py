@@ -260,6 +260,9 @@ def _crew() -> Iterator[list[_Worker]]:
 
 def _serve(pipe: Connection, work: Work, threads: int) -> None:
     """The life of a worker: run what comes through the pipe, until told to stop."""
+    from collapsebench.memory import keep_mapped
+
+    keep_mapped()
     relay = _Relay(pipe)
     signal.signal(signal.SIGTERM, relay.stop)
     Thread(target=_follow_parent, daemon=True).start()
