@@ -23,6 +23,9 @@ Value: TypeAlias = "bool | int | float | str | list[Value] | None"
 T = TypeVar("T")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+"""What a component may be called."""
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""What is read as a name: what nobody may be called gets "did you mean" from the catalogue."""
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 BARE = re.compile(r"[^\s,\[\]\"=]+")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -103,7 +106,7 @@ class _Reader:
         return key, self.value()
 
     def call(self) -> Call:
-        name = self.match(NAME, "a name")
+        name = self.match(WORD, "a name")
         pairs = self.several(self.pair, "]") if self.take("[") else []
         keys = [key for key, _ in pairs]
         twice = next((key for key in keys if keys.count(key) > 1), None)

@@ -133,6 +133,8 @@ def test_the_environment_limits_which_plugins_are_loaded(monkeypatch):
     ("text", "expected"),
     [
         ("skp", "unknown method 'skp'. Did you mean 'skip'? Known: "),
+        ("sa_vae", "unknown method 'sa_vae'. Did you mean 'sa-vae'?"),
+        ("Skip", "unknown method 'Skip'. Did you mean 'skip'?"),
         ("sa-vae[stepz=3]", "method 'sa-vae': unknown parameter 'stepz'. Did you mean 'steps'?"),
         ("sa-vae[steps=many]", "method 'sa-vae': steps: Input should be a valid integer"),
         ("sa-vae[steps=-1]", "steps: Input should be greater than or equal to 0, got -1"),

@@ -66,7 +66,7 @@ def test_parameters_are_printed_sorted():
         ("skip[a=1 b=2]", "expected ',', got 'b=2]'"),
         ("skip[a=1", "expected ',', got 'the end'"),
         ("skip[a=1,a=2]", "'a' is given twice"),
-        ("Skip", "expected a name, got 'Skip'"),
+        ("_skip", "expected a name, got '_skip'"),
         ('skip[a="x]', "expected a closing quote"),
     ],
 )
