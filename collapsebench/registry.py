@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, HttpUrl, NonNegativeInt, ValidationError
 
@@ -13,6 +13,7 @@ from collapsebench.errors import UsageError, unknown
 from collapsebench.spec import Frozen
 
 SplitName = Literal["train", "valid", "test"]
+Declared = TypeVar("Declared", bound=Frozen)
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -96,11 +97,11 @@ def dataset_facts(source: Path | str) -> DatasetFacts:
     Raises UsageError for an unknown name and for a file that is not what a facts file should be.
     """
     if isinstance(source, Path):
-        return _read(source)
+        return read_facts(source, DatasetFacts, "facts")
     path = registry_folder() / "datasets" / f"{source}.toml"
     if source not in dataset_names():
         raise UsageError(unknown("dataset", source, dataset_names()))
-    return _read(path)
+    return read_facts(path, DatasetFacts, "facts")
 
 
 def facts_of(dataset: Dataset | type[Dataset]) -> DatasetFacts:
@@ -113,13 +114,17 @@ def embedded_datasets() -> list[str]:
     return [name for name in dataset_names() if dataset_facts(name).embedded]
 
 
-def _read(path: Path) -> DatasetFacts:
+def read_facts(path: Path, kind: type[Declared], what: str, name: str = "") -> Declared:
+    """The value that a file of the registry, or one of the same form, declares; named as the file unless it says so.
+
+    Raises UsageError in one line for a file that cannot be read or does not fit.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return DatasetFacts.model_validate({"name": path.stem, **table})
+        return kind.model_validate({"name": name or path.stem, **table})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read the facts file '{path}': {error}") from None
+        raise UsageError(f"cannot read the {what} file '{path}': {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"facts file '{path}', {where}: {first['msg']}, got {first['input']!r:.80}") from None
+        raise UsageError(f"{what} file '{path}', {where}: {first['msg']}, got {first['input']!r:.80}") from None
