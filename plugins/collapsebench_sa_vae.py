@@ -34,6 +34,8 @@ class Clip(StrEnum):
     """What is done to gradients inside of the inner loop."""
 
     NONE = "none"
+    PER_EXAMPLE = "per-example"
+    """Each example's own gradient, mean and log-variance together; differentiated through like everything else."""
     AS_RELEASED = "as-released"
     """Norms over whole tensors as in the released code, which destroys the second-order information."""
 
@@ -57,7 +59,7 @@ class _Inner(NamedTuple):
 
     posterior: DiagonalGaussian
     noise: Noise
-    gradient: Tensor  # (2, B, D), clipped
+    gradient: Tensor  # (2, B, D), that differences are taken from
     decoder: tuple[Tensor, ...]  # by the decoder's parameters, never clipped
 
 
@@ -81,8 +83,12 @@ class SVI(Method, Inference):
     step_size: StepSize = Field(
         StepSize.BATCH_MEAN, description="batch-mean: follow the gradient of the batch mean, as released; per-example"
     )
-    clip: Clip = Field(Clip.NONE, description="none, or as-released: norms over whole tensors, batch included")
-    clip_norm: PositiveFloat = Field(5.0, description="the norm of clip=as-released")
+    clip: Clip = Field(
+        Clip.PER_EXAMPLE,
+        description="per-example: by the norm of each example's own gradient; as-released: by norms over whole "
+        "tensors, batch included; none",
+    )
+    clip_norm: PositiveFloat = Field(5.0, description="the largest norm, in nats per unit of the parameters")
 
     @hookimpl
     def inference(self) -> Inference:
@@ -126,14 +132,19 @@ class SVI(Method, Inference):
         return like.new_tensor([self.learning_rate * examples, logvar * examples])[:, None, None]
 
     def _clipped(self, gradient: Tensor) -> Tensor:
-        """Means and log-variances apart, each by the norm of its whole (B, D) tensor."""
-        if self.clip is Clip.NONE:
-            return gradient
-        return gradient * self._factor(gradient.flatten(1).norm(dim=1))[:, None, None]
+        r"""\(g_i \min(1, c/\|B g_i\|)\) per example, as \(B g_i\) is the gradient of its own loss; or as released."""
+        match self.clip:
+            case Clip.NONE:
+                return gradient
+            case Clip.PER_EXAMPLE:
+                norm = gradient.shape[1] * gradient.movedim(1, 0).flatten(1).norm(dim=1)
+                return gradient * (self.clip_norm / norm.clamp(min=self.clip_norm))[:, None]
+            case Clip.AS_RELEASED:
+                return gradient * self._factor(gradient.flatten(1).norm(dim=1))[:, None, None]
 
     def _factor(self, norm: Tensor) -> Tensor:
-        """What a gradient of this norm is multiplied with."""
-        if self.clip is Clip.NONE:
+        """What the released code multiplies a tensor of this norm with; no other clipping has such a factor."""
+        if self.clip is not Clip.AS_RELEASED:
             return norm.new_ones(norm.shape)
         return (self.clip_norm / (norm + 1e-6)).clamp(max=1)
 
@@ -208,7 +219,7 @@ class SAVAE(SVI):
         posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
             gradient = objective.gradient(vae, x, posterior, noise, create_graph=True).posterior
-            posterior, velocity = self._advance(posterior, velocity, gradient)
+            posterior, velocity = self._advance(posterior, velocity, self._clipped(gradient))
         return objective(vae, x, posterior, objective.noise.child("final")).backward()
 
     def finite_difference(
@@ -222,9 +233,10 @@ class SAVAE(SVI):
         posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
             found = objective.gradient(vae, x, posterior, noise, parameters=decoder)
-            step = _Inner(posterior, noise, self._clipped(found.posterior), found.parameters)
-            posterior, velocity = self._advance(posterior, velocity, step.gradient)
-            tape.append(step)
+            clipped = self._clipped(found.posterior)
+            differenced = clipped if self.clip is Clip.AS_RELEASED else found.posterior
+            tape.append(_Inner(posterior, noise, differenced, found.parameters))
+            posterior, velocity = self._advance(posterior, velocity, clipped)
         refined = _leaf(posterior)
         terms = objective(vae, x, refined, objective.noise.child("final")).backward()
         adjoint, backward_velocity = _gradient_of(refined), _still(start)
@@ -236,7 +248,7 @@ class SAVAE(SVI):
 
     def _adjoint(self, vae: VAE, x: Tensor, objective: Objective, step: _Inner, seed: _Seed) -> Tensor:
         """The adjoint before one step; adds the step's correction to the decoder's gradients."""
-        moved = _moved(step.posterior, self.epsilon * seed.velocity)
+        moved = _moved(step.posterior, self.epsilon * self._before_clipping(step.gradient, seed.velocity))
         found = objective.gradient(vae, x, moved, step.noise, parameters=seed.decoder)
         factor = self._factor(_joint_norm((found.posterior, *found.parameters)))
         quotients = [(f * factor - g) / self.epsilon for f, g in zip(found.parameters, step.decoder, strict=True)]
@@ -246,6 +258,16 @@ class SAVAE(SVI):
             parameter.grad = correction if parameter.grad is None else parameter.grad + correction
         adjoint = seed.adjoint - (found.posterior * factor - step.gradient) / self.epsilon
         return adjoint * self._factor(adjoint.norm())
+
+    def _before_clipping(self, gradient: Tensor, adjoint: Tensor) -> Tensor:
+        """The adjoint of a step's gradient from that of its clipped one; the released code leaves this out."""
+        from torch import autograd, enable_grad
+
+        if self.clip is not Clip.PER_EXAMPLE:
+            return adjoint
+        with enable_grad():
+            point = gradient.detach().requires_grad_()
+            return autograd.grad(self._clipped(point), point, adjoint)[0]
 
 
 class _Seed(NamedTuple):

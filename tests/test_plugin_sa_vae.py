@@ -38,10 +38,26 @@ def test_without_steps_it_is_the_plain_vae(family, hvp):
     torch.testing.assert_close(found, plain)
 
 
+def norms(method, family):
+    """Norm of every example's own gradient at the start, mean and log-variance together."""
+    model, x = tiny.vae(family, [method]), tiny.examples(family)
+    objective = Objective(SeededNoise(5))
+    noise = objective.noise.child("svi", 0)
+    gradient = objective.gradient(model, x, model.encode(x).detach(), noise).posterior
+    return len(x) * gradient.movedim(1, 0).flatten(1).norm(dim=1)
+
+
+def biting(family):
+    """A norm that the first gradients of some examples exceed, and of others do not."""
+    return float(norms(SAVAE(), family).sort().values[:2].mean())
+
+
 @families
+@pytest.mark.parametrize("clip", [Clip.NONE, Clip.PER_EXAMPLE])
 @pytest.mark.parametrize("step_size", list(StepSize))
-def test_exact_and_finite_difference_agree(family, step_size):
+def test_exact_and_finite_difference_agree(family, step_size, clip):
     settings = {"steps": 3, "learning_rate": 0.1, "learning_rate_logvar": 0.05, "step_size": step_size}
+    settings |= {"clip": clip, "clip_norm": biting(family)}
     _, exact = trained(SAVAE(**settings), family)
     _, difference = trained(SAVAE(**settings, hvp=HVP.FINITE_DIFFERENCE, epsilon=1e-6), family)
     for name, expected in exact.items():
@@ -51,9 +67,10 @@ def test_exact_and_finite_difference_agree(family, step_size):
 
 
 @families
-def test_the_exact_gradient_is_the_derivative_of_the_refined_loss(family):
+@pytest.mark.parametrize("clip", [Clip.NONE, Clip.PER_EXAMPLE])
+def test_the_exact_gradient_is_the_derivative_of_the_refined_loss(family, clip):
     """Against central differences of the whole K-step procedure along one direction of all parameters."""
-    method = SAVAE(steps=2, learning_rate=0.2)
+    method = SAVAE(steps=2, learning_rate=0.2, clip=clip, clip_norm=biting(family))
     model, x = tiny.vae(family, [method]), tiny.examples(family)
     objective = Objective(SeededNoise(5))
     method.gradients(model, x, objective)
@@ -104,7 +121,7 @@ def test_the_batch_mean_step_shrinks_with_the_batch_and_the_per_example_step_doe
         noise = _Zero()
         return method.refine(model, data, start, Objective(noise)).mean[0] - start.mean[0]
 
-    released, own = SVI(steps=1), SVI(steps=1, step_size=StepSize.PER_EXAMPLE)
+    released, own = (SVI(steps=1, step_size=step_size, clip=Clip.NONE) for step_size in StepSize)
     torch.testing.assert_close(first_mean(released, one), 4 * first_mean(released, four))
     torch.testing.assert_close(first_mean(own, one), first_mean(own, four))
 
@@ -136,7 +153,7 @@ def test_vae_svi_trains_the_encoder_by_its_own_loss(loss):
 
 
 def test_released_clipping_bounds_every_step():
-    free = SVI(steps=1, learning_rate=1.0, step_size=StepSize.PER_EXAMPLE)
+    free = SVI(steps=1, learning_rate=1.0, step_size=StepSize.PER_EXAMPLE, clip=Clip.NONE)
     clipped = SVI(steps=1, learning_rate=1.0, clip=Clip.AS_RELEASED, clip_norm=1e-3)
     model, x = tiny.vae("mlp"), tiny.examples("mlp")
     start, objective = model.encode(x).detach(), Objective(SeededNoise(0))
@@ -145,6 +162,35 @@ def test_released_clipping_bounds_every_step():
         (moved.mean - start.mean).norm(), torch.tensor(1e-3, dtype=torch.float64), rtol=1e-2, atol=0
     )
     assert (free.refine(model, x, start, objective).mean - start.mean).norm() > 1e-2
+
+
+@families
+def test_clipping_per_example_leaves_small_gradients_and_bounds_the_others(family):
+    limit = biting(family)
+    method = VAESVI(steps=1, clip_norm=limit, step_size=StepSize.PER_EXAMPLE)
+    found = norms(method, family)
+    model, x = tiny.vae(family, [method]), tiny.examples(family)
+    start, objective = model.encode(x).detach(), Objective(SeededNoise(5))
+
+    def moves(chosen):
+        step = chosen.refine(model, x, start, objective).parameters - start.parameters
+        return step.movedim(1, 0).flatten(1)
+
+    clipped, free = moves(method), moves(method.model_copy(update={"clip": Clip.NONE}))
+    torch.testing.assert_close(clipped.norm(dim=1), found.clamp(max=limit))
+    torch.testing.assert_close(clipped[found < limit], free[found < limit])
+    assert (found < limit).any()
+    assert (found > limit).any()
+
+
+def test_clipping_per_example_does_not_depend_on_the_other_examples():
+    method = SVI(steps=2, clip_norm=0.05, step_size=StepSize.PER_EXAMPLE)
+    x = tiny.examples("linear", 4)
+    model = tiny.vae("linear", [method])
+    alone, together = (
+        method.refine(model, data, model.encode(data).detach(), Objective(_Zero())).mean[0] for data in (x[:1], x)
+    )
+    torch.testing.assert_close(alone, together)
 
 
 def test_released_clipping_needs_finite_differences():
