@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -114,17 +115,25 @@ def embedded_datasets() -> list[str]:
     return [name for name in dataset_names() if dataset_facts(name).embedded]
 
 
-def read_facts(path: Path, kind: type[Declared], what: str, name: str = "") -> Declared:
+def read_facts(
+    path: Path, kind: type[Declared], what: str, name: str = "", parse_float: Callable[[str], Any] = float
+) -> Declared:
     """The value that a file of the registry, or one of the same form, declares; named as the file unless it says so.
 
-    Raises UsageError in one line for a file that cannot be read or does not fit.
+    `parse_float` reads its decimals. Raises UsageError in one line for a file that cannot be read or does not fit.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
         return kind.model_validate({"name": name or path.stem, **table})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read the {what} file '{path}': {error}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{what} file '{path}', {where}: {first['msg']}, got {first['input']!r:.80}") from None
+        raise UsageError(f"{what} file '{path}', {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """Where the first value is wrong, and how. A rule that ties several values together says itself what it got."""
+    first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        return first["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r:.80}"

@@ -1,0 +1,228 @@
+"""Published numbers: the tables of papers in `registry/published/`, one file a publication. No torch, no numpy.
+
+A file is written as the paper prints: a table names its columns once, and a row is a list of cells. Every cell keeps
+its printed digits. `Publication.rows` are these rows in this project's words: columns by the names of its metrics where
+they mean the same (`neg_elbo` is minus the printed ELBO), contenders as the command line writes them.
+
+    for row in publication("dieng-2019").rows:
+        row.table, row.label, row.contender    # "Table 3", "SKIP-VAE", "skip"
+        row.setting                            # {"dataset": "mnist", "decoder.layers": 4, "latent_dim": 50, …}
+        row.values["neg_elbo"].value           # 93.79, with `.rounding` 0.005 and `.printed` "-93.79"
+        row.estimators["mi_lower"]             # how the paper measured it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from collapsebench.errors import UsageError, unknown
+from collapsebench.registry import read_facts, registry_folder
+from collapsebench.spec import Frozen
+from collapsebench.syntax import parse_composition, print_composition
+
+Cell: TypeAlias = int | Decimal | str
+"""A number as printed, with its trailing zeros; `<=359.1` or `<80.97` for a bound, `5.86?` for digits in doubt."""
+
+NOT_REPORTED = "-"
+"""The cell of a number that the row does not have."""
+
+NUMBER = re.compile(r"(?P<bound><=?)?(?P<number>-?\d+(\.\d+)?)(?P<doubtful>\?)?")
+
+LABEL = "label"
+"""The column of what the paper calls the contender."""
+
+SETTING = ("dataset", "model", "latent_dim", "encoder.name", "decoder.name", "decoder.layers")
+"""What tells settings apart: `dataset`, paths of a track as `--set` writes them, and `model` in words."""
+
+
+class PublishedValue(NamedTuple):
+    """One printed number."""
+
+    printed: str
+    value: float
+    """With the sign and in the unit of this project's column."""
+    rounding: float
+    """Half a unit of the last printed digit: the true number is within it of `value`."""
+    bound: bool = False
+    """Whether it was printed as an upper bound of the number."""
+    doubtful: bool = False
+    """Whether a digit could not be read with certainty."""
+
+
+class PublishedRow(NamedTuple):
+    """One row of a published table, in this project's words."""
+
+    publication: str
+    """The name of its file, as in `dieng-2019`."""
+    table: str
+    label: str
+    """What the paper calls the contender."""
+    contender: str | None
+    """The contender as this project writes it, `skip+sa-vae`; None for what it does not have."""
+    setting: dict[str, str | int | float]
+    """By the names of `SETTING`."""
+    values: dict[str, PublishedValue]
+    """By column of this project, or by the paper's own name where it means something else; absent if not printed."""
+    estimators: dict[str, str]
+    """By the same names: how the paper measured it, where that is known."""
+    examples: int | None
+    """Examples of the test split."""
+    mixture: int | None
+    """Posteriors in the mixture of the MI estimate, which cannot pass their logarithm; None: at most `examples`."""
+    tokens: float | None
+    """Tokens of a test example on average, EOS counted and BOS not: what ties perplexity to likelihood."""
+    comparable: str
+    """What it can be compared with."""
+
+
+class PublishedColumn(Frozen):
+    """What one column of this project is called and how it is measured in the publication."""
+
+    printed: str
+    factor: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    """Times the printed number is the number in this project: -1 for an ELBO."""
+    estimator: str = ""
+
+
+class PublishedTable(Frozen):
+    """Rows under one head. Several may share a name: blocks of one printed table."""
+
+    table: str
+    caption: str
+    columns: tuple[str, ...]
+    """For every cell of a row: `label`, one of `SETTING`, or a column of the publication."""
+    rows: tuple[tuple[Cell, ...], ...]
+    setting: dict[str, str | int | float] = Field(default_factory=dict)
+    """What all rows share."""
+    estimators: dict[str, str] = Field(default_factory=dict)
+    """Where they differ from those of the publication's columns."""
+    examples: PositiveInt | None = None
+    mixture: PositiveInt | None = None
+    tokens: PositiveFloat | None = None
+    comparable: str
+
+
+class Publication(Frozen):
+    """One file of `registry/published/`."""
+
+    name: str
+    """Its key: the name of the file."""
+    title: str
+    citation: str
+    provenance: Literal["read", "ocr"]
+    """`read`: read in the text of the source. `ocr`: read in a scanned or converted text, digits may be garbled."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know before comparing with any of it."""
+    columns: dict[str, PublishedColumn]
+    contenders: dict[str, str] = Field(default_factory=dict)
+    """By label: the same contender as the command line writes it."""
+    tables: tuple[PublishedTable, ...]
+
+    @cached_property
+    def rows(self) -> tuple[PublishedRow, ...]:
+        """Every row of every table, in the order of the file."""
+        return tuple(self._row(table, cells) for table in self.tables for cells in table.rows)
+
+    def table(self, name: str) -> tuple[PublishedRow, ...]:
+        """The rows of one table. Raises UsageError with the tables there are."""
+        rows = tuple(row for row in self.rows if row.table == name)
+        if not rows:
+            raise UsageError(f"{self.name}: {unknown('table', name, {row.table for row in self.rows})}")
+        return rows
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """Every name that is used is declared, every one that is declared is used, and every cell is a number."""
+        for table in self.tables:
+            for key in table.setting:
+                _known("setting", key, SETTING)
+            for column in table.columns:
+                _known("column", column, (LABEL, *SETTING, *self.columns))
+            if LABEL not in table.columns:
+                raise ValueError(f"{table.table} has no column '{LABEL}': {', '.join(table.columns)}")
+            for column in table.estimators:
+                _known("column", column, table.columns)
+        labels = {row.label for row in self.rows}
+        for label, contender in self.contenders.items():
+            _known("label", label, labels)
+            _canonical(contender)
+        return self
+
+    def _row(self, table: PublishedTable, cells: tuple[Cell, ...]) -> PublishedRow:
+        """A row in this project's words. Raises ValueError for a missing cell and for one that is no number."""
+        if len(cells) != len(table.columns):
+            line = ", ".join(map(str, cells))
+            raise ValueError(f"{table.table} has {len(table.columns)} columns, got {len(cells)} cells: {line}")
+        printed = {name: cell for name, cell in zip(table.columns, cells, strict=True) if cell != NOT_REPORTED}
+        label = str(printed[LABEL])
+        estimators = {name: column.estimator for name, column in self.columns.items()} | table.estimators
+        return PublishedRow(
+            publication=self.name,
+            table=table.table,
+            label=label,
+            contender=self.contenders.get(label),
+            setting=table.setting | {name: _plain(printed[name]) for name in SETTING if name in printed},
+            values={name: _value(printed[name], self.columns[name].factor) for name in self.columns if name in printed},
+            estimators={name: text for name, text in estimators.items() if name in printed and text},
+            examples=table.examples,
+            mixture=table.mixture,
+            tokens=table.tokens,
+            comparable=table.comparable,
+        )
+
+
+def publication_names() -> list[str]:
+    """The publications of the registry."""
+    return sorted(path.stem for path in (registry_folder() / "published").glob("*.toml"))
+
+
+def publication(source: Path | str) -> Publication:
+    """A publication of the registry by name, or a file by path.
+
+    Raises UsageError for an unknown name and for a file that is not what it should be.
+    """
+    if isinstance(source, str) and source not in publication_names():
+        raise UsageError(unknown("publication", source, publication_names()))
+    path = source if isinstance(source, Path) else registry_folder() / "published" / f"{source}.toml"
+    return read_facts(path, Publication, "published", parse_float=Decimal)
+
+
+def publications() -> tuple[Publication, ...]:
+    """Every publication of the registry."""
+    return tuple(map(publication, publication_names()))
+
+
+def _value(cell: Cell, factor: float) -> PublishedValue:
+    found = NUMBER.fullmatch(str(cell))
+    if found is None:
+        raise ValueError(f"cannot read '{cell}': write a number as printed, {NOT_REPORTED} for none, <=1.5 or 1.5?")
+    decimals = found["number"].partition(".")[2]
+    return PublishedValue(
+        printed=str(cell),
+        value=float(found["number"]) * factor,
+        rounding=0.5 * 10 ** -len(decimals) * abs(factor),
+        bound=found["bound"] is not None,
+        doubtful=found["doubtful"] is not None,
+    )
+
+
+def _plain(cell: Cell) -> str | int | float:
+    return float(cell) if isinstance(cell, Decimal) else cell
+
+
+def _known(what: str, name: str, choices: Iterable[str]) -> None:
+    if name not in choices:
+        raise ValueError(unknown(what, name, choices))
+
+
+def _canonical(contender: str) -> None:
+    written = print_composition(parse_composition(contender))
+    if written != contender:
+        raise ValueError(f"contender '{contender}' is written '{written}'")
