@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collapsebench.seeding import Noise
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -81,6 +84,9 @@ class PriorDistribution(Protocol):
     def latent_dim(self) -> int:
         """The number of units D."""
 
+    def sample(self, number: int, noise: Noise) -> Float[Tensor, "N D"]:
+        """Draw so many codes; the same noise gives the same codes."""
+
     def log_prob(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
         """log p(z) in nats."""
 
@@ -93,6 +99,10 @@ class StandardNormal:
     """N(0, I) over `latent_dim` units; zero units make the decoder unconditional."""
 
     latent_dim: int
+
+    def sample(self, number: int, noise: Noise) -> Float[Tensor, "N D"]:
+        """Draw from N(0, I)."""
+        return noise.normal((number, self.latent_dim), torch.empty(0))
 
     def log_prob(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
         r"""\(\log p(z) = -\tfrac12 \sum_j [\log 2\pi + z_j^2]\)."""

@@ -78,7 +78,7 @@ def draw(drawn: Sequence[Line], counter: str, quantity: str, title: str) -> Figu
         axes.fill_between(line.x, low, high, color=mean.get_color(), alpha=0.2, linewidth=0)
     unit = UNITS.get(counter)
     axes.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
-    axes.set_ylabel(f"{QUANTITIES[quantity].title} [nats]")
+    axes.set_ylabel(f"{QUANTITIES[quantity].title} [{QUANTITIES[quantity].unit}]")
     axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(title="mean over seeds, 95 % interval")

@@ -94,7 +94,8 @@ class Point(Frozen):
     counters: dict[str, float]
     """By counter of the meter: steps, epochs, examples, seconds, encoder_evaluations, …"""
     values: dict[str, Number]
-    """neg_elbo and kl of the validation split, and loss, the mean training objective since the last point."""
+    """Of the validation split: neg_elbo, kl and the columns of metrics.TRACKED; and loss, the mean training objective
+    since the last point."""
     selected: bool = False
     """Whether the evaluated parameters are those of this point."""
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from collapsebench.budget import Meter
 from collapsebench.errors import DivergedError
+from collapsebench.metrics import TRACKED
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.record import Number, Point
 from collapsebench.seeding import Purpose, derive, run_noise
@@ -281,6 +282,9 @@ def _evaluate(job: Job, state: TrainingState, watcher: Watcher) -> bool:
         device=job.device,
     )
     measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": state.losses.take()}
+    for metric in TRACKED:
+        estimates = metric.evaluate(valid)
+        measured |= {column.name: estimates[column.name].value for column in metric.columns}
     values = {name: Number.of(value) for name, value in measured.items()}
     point = Point(counters=state.meter.counters(), values=values)
     improved = state.trajectory.add(point, job.vae)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.distributions import Independent, Normal, kl_divergence
 
 from collapsebench.distributions import DiagonalGaussian, StandardNormal, concatenate
+from collapsebench.seeding import SeededNoise
 
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(0, 5), st.integers(0, 1000))
 
@@ -32,6 +33,14 @@ def test_density_and_divergences_equal_torchs(size):
     standard = Normal(torch.zeros(B, D, dtype=torch.float64), 1.0)
     torch.testing.assert_close(prior.kl(q), kl_divergence(reference(q), standard))
     torch.testing.assert_close(prior.log_prob(z), Independent(standard, 1).log_prob(z))
+
+
+def test_codes_from_the_prior_are_standard_normal_and_the_same_again():
+    drawn = StandardNormal(3).sample(20_000, SeededNoise(1))
+    assert drawn.mean(0).abs().max() < 0.03
+    assert (torch.cov(drawn.T) - torch.eye(3)).abs().max() < 0.05
+    assert torch.equal(drawn, StandardNormal(3).sample(20_000, SeededNoise(1)))
+    assert StandardNormal(0).sample(5, SeededNoise(1)).shape == (5, 0)
 
 
 def test_a_divergence_to_itself_is_zero():

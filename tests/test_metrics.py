@@ -20,6 +20,8 @@ from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.inference import Amortized
 from collapsebench.metrics import METRICS, collapsebench_components, default_metrics, evaluation
 from collapsebench.metrics.active_units import CURVE, ActiveUnits
+from collapsebench.metrics.collapse import CURVE as COLLAPSE_CURVE
+from collapsebench.metrics.collapse import Collapse
 from collapsebench.metrics.evaluation import EvaluatedSplit, evaluating
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
@@ -41,6 +43,7 @@ ALL = [
     KL(),
     MutualInformation(),
     ActiveUnits(),
+    Collapse(),
     LatentUse(),
 ]
 
@@ -251,7 +254,46 @@ def test_latent_use_is_what_another_code_costs():
 
 def test_a_decoder_that_ignores_z_loses_nothing():
     vae = linear_vae(torch.zeros(3, 2).double())
-    assert LatentUse().evaluate(evaluated(vae, vectors())) == {"delta_shuffle": (0.0, 0.0)}
+    unused = {"delta_shuffle": (0.0, 0.0), "delta_prior": (0.0, 0.0)}
+    assert LatentUse().evaluate(evaluated(vae, vectors())) == unused
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+def test_a_code_from_the_prior_costs_what_its_moments_say(shift):
+    """One unit: E(x - Wz)²/2σ² with z ~ N(0, 1), less that with z ~ q(z|x), both in closed form."""
+    split, weight = vectors(n=2000, dimension=1), torch.tensor([[2.0]], dtype=torch.float64)
+    evaluation = evaluated(linear_vae(weight, 0.5, shift=shift), split, batch_size=500)
+    x, q = examples(split)[:, 0], evaluation.posterior
+    own = (x - 2 * q.mean[:, 0]).square() + 4 * q.logvar[:, 0].exp()
+    exact = float((x.square() + 4 - own).mean() / (2 * 0.25))
+    value, error = LatentUse().evaluate(evaluation)["delta_prior"]
+    assert value == pytest.approx(exact, abs=4 * error)
+    assert value > 10 * error
+
+
+def test_posteriors_that_are_all_the_same_are_no_use_whatever_the_prior_costs():
+    weight = torch.tensor([[2.0]], dtype=torch.float64)
+    constant = Head(torch.zeros(1, 1).double(), 3.0, torch.tensor([-4.0]).double())
+    vae = VAE(Networks(nn.Identity(), constant, Linear(weight, 1.0)), StandardNormal(1))
+    measured = LatentUse().evaluate(evaluated(vae, vectors(n=400, dimension=1), batch_size=100))
+    assert measured["delta_shuffle"].value == pytest.approx(0, abs=4 * measured["delta_shuffle"].standard_error)
+    assert abs(measured["delta_prior"].value) > 4 * measured["delta_prior"].standard_error
+
+
+def test_collapsed_units_are_those_of_the_linear_model_that_are_right_to():
+    """A column of zeros has the prior as its exact posterior, for every example; the others never do."""
+    weight = torch.diag(torch.tensor([3.0, 0.0, 0.3, 0.0], dtype=torch.float64))
+    evaluation = evaluated(linear_vae(weight), vectors(n=60, dimension=4), batch_size=20)
+    measured = Collapse().evaluate(evaluation)
+    assert measured["collapse"] == (50.0, None)
+    assert measured["collapse[1]"].value == 75.0
+    shares = [measured[f"collapse[{epsilon:g}]"].value for epsilon in COLLAPSE_CURVE]
+    assert shares == sorted(shares)
+    assert Collapse(epsilon=0.5).evaluate(evaluation)["collapse"] == measured["collapse[0.5]"]
+
+
+def test_nothing_collapses_where_there_are_no_units():
+    assert Collapse().evaluate(evaluated(no_latent(Words(9, 0)), documents())) == {}
 
 
 def test_uniform_words_have_the_perplexity_of_the_vocabulary():
@@ -321,7 +363,7 @@ def test_all_metrics_share_their_passes():
     for metric in ALL:
         metric.evaluate(whole)
     assert sum(seen) == 14
-    assert sum(vae.decoder.calls) == 14 * (NegELBO().samples + SAMPLES + 1)
+    assert sum(vae.decoder.calls) == 14 * (NegELBO().samples + SAMPLES + 2)
 
 
 def test_calls_of_the_decoder_are_bounded(monkeypatch):
@@ -399,7 +441,7 @@ def test_without_latent_units_the_decoder_is_the_whole_story():
     assert values["neg_elbo"] == values["reconstruction"]
     assert values["iw_nll"].value == pytest.approx(values["neg_elbo"].value, rel=1e-12)
     assert values["ess"].value == pytest.approx(SAMPLES)
-    assert values["delta_shuffle"] == (0.0, None)
+    assert values["delta_shuffle"] == values["delta_prior"] == (0.0, None)
     assert [values[name].value for name in ("kl", "mi_lower", "mi_upper", "active_units")] == pytest.approx([0] * 4)
     assert sum(vae.decoder.calls) == 14 * (NegELBO().samples + 1)
 
@@ -450,8 +492,8 @@ def test_the_built_in_metrics_are_registered():
 
 def test_default_metrics_have_perplexity_for_text_alone():
     text = default_metrics(TextSpec(100))
-    assert text == ("neg-elbo", "iw-nll", "perplexity", "kl", "mutual-information", "active-units", "latent-use")
-    without = tuple(name for name in text if name != "perplexity")
+    without = ("neg-elbo", "iw-nll", "kl", "mutual-information", "active-units", "collapse", "latent-use")
+    assert text == (*without[:2], "perplexity", *without[2:])
     assert default_metrics(ImageSpec((1, 28, 28))) == default_metrics(VectorSpec(5)) == without
 
 

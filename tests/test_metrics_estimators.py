@@ -15,6 +15,7 @@ from collapsebench.metrics.estimators import (
     SATURATION,
     active_units,
     aggregate_density,
+    collapsed,
     curve_sizes,
     cyclic_permutation,
     importance_bound,
@@ -260,6 +261,25 @@ def test_active_units_are_counted_strictly_above_the_threshold():
 def test_active_units_are_undefined_where_a_variance_is():
     assert math.isnan(active_units(mean_variance(normal(1, 3)), 0.01))
     assert active_units(mean_variance(normal(5, 0)), 0.01) == 0
+
+
+@given(st.integers(1, 400), st.integers(0, 100), st.integers(0, 400))
+def test_a_unit_is_collapsed_if_at_most_a_share_of_the_examples_is_above(examples, percent, above):
+    above = min(above, examples)
+    kl = torch.tensor([1.0] * above + [0.5] * (examples - above), dtype=torch.float64)
+    expected = 100 if 100 * above <= percent * examples else 0
+    assert collapsed(kl[:, None], 1.0, percent / 100) == expected
+
+
+@given(st.floats(1e-4, 2), st.floats(0, 0.9), st.integers(0, 1000))
+def test_collapse_grows_with_its_threshold_and_its_share(epsilon, delta, seed):
+    kl = normal(30, 6, seed=seed).square()
+    least = collapsed(kl, epsilon, delta)
+    assert 0 <= least <= min(collapsed(kl, 2 * epsilon, delta), collapsed(kl, epsilon, delta + 0.09)) <= 100
+
+
+def test_collapse_is_undefined_where_a_kl_is():
+    assert math.isnan(collapsed(torch.tensor([[0.0, math.nan]]), 0.01, 0.01))
 
 
 @given(st.integers(2, 200), st.integers(0, 2**31))

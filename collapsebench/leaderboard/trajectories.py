@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 from collapsebench.budget import COUNTERS
 from collapsebench.components import Direction, Estimate
 from collapsebench.errors import UsageError, unknown
+from collapsebench.metrics import TRACKED
 from collapsebench.record import Point, RunRecord, Value
 
 Curve = Sequence[tuple[float, float]]
@@ -23,18 +24,26 @@ Curve = Sequence[tuple[float, float]]
 
 
 class Quantity(NamedTuple):
-    """What a point holds; all in nats per example."""
+    """What a point holds."""
 
     title: str
+    unit: str
     direction: Direction
 
 
-QUANTITIES = {
-    "neg_elbo": Quantity("valid −ELBO", Direction.LOWER),
-    "kl": Quantity("valid KL", Direction.NONE),
-    "loss": Quantity("training loss", Direction.LOWER),
+VALIDATED = {
+    "neg_elbo": Quantity("valid −ELBO", "nats", Direction.LOWER),
+    "kl": Quantity("valid KL", "nats", Direction.NONE),
+    **{
+        column.name: Quantity(f"valid {column.title}", column.unit, column.direction)
+        for metric in TRACKED
+        for column in metric.columns
+    },
 }
-"""By name, as in `record.Point`."""
+"""Of the validation split, by name as in `record.Point`."""
+
+QUANTITIES = VALIDATED | {"loss": Quantity("training loss", "nats", Direction.LOWER)}
+"""All, by name."""
 
 
 def check_counter(name: str) -> None:
@@ -95,13 +104,10 @@ class Cut:
             yield record.model_copy(update={"values": tuple(self._values(record)), "points": self._point(record)})
 
     def _values(self, record: RunRecord) -> Iterator[Value]:
-        for name in ("neg_elbo", "kl"):
+        for name, quantity in VALIDATED.items():
             value = value_at(curve(record.points, self.counter, name), self.amount)
             if value is not None:
-                title, direction = QUANTITIES[name]
-                yield Value.of(
-                    "validation", name, Estimate(value), unit="nats", title=title, direction=direction, board=True
-                )
+                yield Value.of("validation", name, Estimate(value), board=True, **quantity._asdict())
 
     def _point(self, record: RunRecord) -> tuple[Point, ...]:
         counted = [point.counters for point in record.points if self.counter in point.counters]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from collapsebench.examples import TextSpec
 from collapsebench.hookspecs import hookimpl
 from collapsebench.metrics.active_units import ActiveUnits
+from collapsebench.metrics.collapse import Collapse
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
 from collapsebench.metrics.latent_use import LatentUse
@@ -18,8 +19,21 @@ if TYPE_CHECKING:
     from collapsebench.components import Component, Metric
     from collapsebench.examples import DataSpec
 
-METRICS: tuple[type[Metric], ...] = (NegELBO, IWNLL, Perplexity, KL, MutualInformation, ActiveUnits, LatentUse)
+METRICS: tuple[type[Metric], ...] = (
+    NegELBO,
+    IWNLL,
+    Perplexity,
+    KL,
+    MutualInformation,
+    ActiveUnits,
+    Collapse,
+    LatentUse,
+)
 """The metrics of this package, in the order of a board's columns."""
+
+
+TRACKED: tuple[Metric, ...] = (MutualInformation(), ActiveUnits())
+"""What trajectories follow on the validation split, beside the bound, the KL and the training loss."""
 
 
 def default_metrics(data: DataSpec) -> tuple[str, ...]:

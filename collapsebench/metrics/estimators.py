@@ -205,6 +205,17 @@ def active_units(variance: Float[Tensor, " D"], threshold: float) -> float:
     return math.nan if variance.isnan().any() else float((variance > threshold).sum())
 
 
+def collapsed(kl: Float[Tensor, "N D"], epsilon: float, delta: float) -> float:
+    r"""Percent of the units with \(KL_j(x) < \epsilon\) for at least \(1 - \delta\) of the examples; NaN if a KL is.
+
+    Counted by the examples that are not below, at most \(\delta N\) (Lucas et al. 2019, Definition 1).
+    """
+    if kl.isnan().any():
+        return math.nan
+    above = (kl >= epsilon).sum(0)
+    return 100 * float((above <= delta * len(kl) + 1e-9).double().mean())  # 0.29 · 100 is below 29
+
+
 def cyclic_permutation(order: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
     """The permutation that maps each element of `order` to the next, and the last to the first.
 

@@ -1,4 +1,4 @@
-"""What the decoder loses when it gets the code of another example."""
+"""What the decoder loses when it gets the code of another example, or one from the prior."""
 
 from __future__ import annotations
 
@@ -10,32 +10,54 @@ from collapsebench.components import Column, Direction, Estimate, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import Tensor
+
     from collapsebench.metrics.evaluation import EvaluatedSplit
 
 
 class LatentUse(Metric):
-    r"""The increase of the reconstruction error when codes are shuffled between examples.
+    r"""The increase of the reconstruction error when an example's code is replaced.
 
-    Formula: \(\frac1N \sum_i [\log p(x_i|z_i) - \log p(x_i|z_{\pi(i)})]\), \(z_i \sim q_i\), where \(\pi\) is a random
-    cycle through all examples, so that none keeps its code.
-    Unit: nats per example. Direction: higher.
-    Estimator: one sample of z per example, one cycle. The standard error is \(s/\sqrt N\) over the examples: it holds
-    the spread between examples as well as the Monte Carlo error. NaN for a single example; 0 without latent units.
-    Trap: it can exceed the mutual information, as a decoder may be confidently wrong about a wrong code: zero means
-    that z is ignored, its size is no amount of information.
+    Formula: \(\frac1N \sum_i [\log p(x_i|z_i) - \log p(x_i|\tilde z_i)]\), \(z_i \sim q_i\). In `delta_shuffle`
+    \(\tilde z_i = z_{\pi(i)}\), where \(\pi\) is a random cycle through all examples, so that none keeps its code; in
+    `delta_prior` \(\tilde z_i \sim p\).
+    Unit: nats per example. Direction: higher; none for the prior.
+    Estimator: one sample of each code per example, one cycle. The standard error is \(s/\sqrt N\) over the examples: it
+    holds the spread between examples as well as the Monte Carlo error. `delta_shuffle` is NaN for a single example;
+    both are 0 without latent units.
+    Trap: both can exceed the mutual information, as a decoder may be confidently wrong about a wrong code: zero means
+    that z is ignored, the size is no amount of information. `delta_prior` also grows where posteriors, taken together,
+    miss the prior: it can be large although all examples have the same posterior.
     """
 
     name: ClassVar[str] = "latent-use"
-    columns: ClassVar[tuple[Column, ...]] = (Column("delta_shuffle", "nats", Direction.HIGHER, "Δ shuffle"),)
+    version: ClassVar[int] = 2
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("delta_shuffle", "nats", Direction.HIGHER, "Δ shuffle"),
+        Column("delta_prior", "nats", Direction.NONE, "Δ prior"),
+    )
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """The one column."""
-        from collapsebench.metrics.estimators import cyclic_permutation, spread_error
-
+        """Both columns."""
         if split.latent_dim == 0:
-            return {"delta_shuffle": Estimate(0.0)}
+            return {"delta_shuffle": Estimate(0.0), "delta_prior": Estimate(0.0)}
+        return {"delta_shuffle": self._shuffled(split), "delta_prior": self._increase(split, self._drawn(split))}
+
+    def _shuffled(self, split: EvaluatedSplit) -> Estimate:
+        from collapsebench.metrics.estimators import cyclic_permutation
+
         if len(split) == 1:
-            return {"delta_shuffle": Estimate(math.nan, math.nan)}
+            return Estimate(math.nan, math.nan)
         order = split.noise.child("shuffle").uniform((len(split),), split.z).argsort(stable=True)
-        increase = split.reconstruct(split.z[cyclic_permutation(order)]) - split.reconstruction
-        return {"delta_shuffle": Estimate(float(increase.mean()), spread_error(increase))}
+        return self._increase(split, split.z[cyclic_permutation(order)])
+
+    @staticmethod
+    def _drawn(split: EvaluatedSplit) -> Tensor:
+        return split.vae.prior.sample(len(split), split.noise.child("prior")).to(split.z)
+
+    @staticmethod
+    def _increase(split: EvaluatedSplit, z: Tensor) -> Estimate:
+        from collapsebench.metrics.estimators import spread_error
+
+        increase = split.reconstruct(z) - split.reconstruction
+        return Estimate(float(increase.mean()), spread_error(increase))
