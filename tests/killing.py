@@ -12,8 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
+from itertools import count
+from multiprocessing import forkserver, get_context
 from pathlib import Path
+from threading import Timer
 from typing import Any, NamedTuple
 
 import toys
@@ -27,8 +30,22 @@ TINY = ("encoder.hidden=6", "decoder.hidden=6", "decoder.layers=2", "latent_dim=
 TINY = (*TINY, "evaluation.every=2steps", "evaluation.metrics.iw-nll.samples=2")
 IMAGES = ("--dataset", "digits", "--method", "skip", "--method", "sa-vae[steps=2]", "--budget", "6steps")
 IMAGES = (*IMAGES, *(part for setting in TINY for part in ("--set", setting)))
-GRIDS = {"text": TEXT, "images": IMAGES}
-"""Three contenders each: the arguments of `run`."""
+
+
+class Grid(NamedTuple):
+    """Three contenders."""
+
+    arguments: tuple[str, ...]
+    """Of `run`."""
+    workers: int = 1
+
+
+GRIDS = {
+    "text": Grid(TEXT),
+    "images": Grid(IMAGES),
+    "text, 2 workers": Grid(TEXT, workers=2),
+    "images, 2 workers": Grid(IMAGES, workers=2),
+}
 
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -88,19 +105,71 @@ def _arm(moment: str, number: int) -> None:
 
 
 MOMENTS = {"checkpoint": 14, "settling": 4, "evaluation": 8, "commit": 6}
-"""By moment: how many times a process passes it at most, before it dies there."""
+"""By moment: how many times a process that runs a whole grid passes it at most, before it dies there."""
+
+LOST = "its worker process ended with signal SIGKILL"
+"""What is stored with the run of a worker that was killed."""
 
 
-def _serve(arguments: list[str], log: Path, fault: tuple[str, int] | None) -> None:
+class Fault(NamedTuple):
+    """Where a process dies."""
+
+    moment: str
+    """One of MOMENTS, or `any`."""
+    at: float
+    """How many times the process passes the moment before, or the seconds that it lives."""
+    worker: int | None = None
+    """Which worker dies, counted as they are hired; None for the process of the command."""
+
+
+def _serve(arguments: list[str], log: Path, fault: Fault | None, server: str) -> None:
     import torch
 
     from collapsebench import cli
 
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = log.open("a", buffering=1)
-    if fault is not None:
-        _arm(*fault)
+    _share(server)
+    _arm_workers(fault, log.with_suffix(".workers"))
+    if fault is not None and fault.worker is None:
+        _arm(fault.moment, int(fault.at))
     cli.main(arguments)
+
+
+def _share(server: str) -> None:
+    """Let workers be forked from the process that this one is a fork of: another one would import torch for seconds."""
+    forkserver._forkserver._forkserver_address = server
+    forkserver._forkserver.ensure_running = lambda: None
+
+
+def _arm_workers(fault: Fault | None, pids: Path) -> None:
+    """Let each worker write down its process id, and one of them die of the fault."""
+    from collapsebench import executors
+
+    hire, numbers = executors._hire, count()
+
+    def hire_armed(*arguments: Any) -> Any:
+        own = fault if fault is not None and fault.worker == next(numbers) else None
+        executors._serve = partial(_work, own, pids)
+        worker = hire(*arguments)
+        if own is not None and own.moment == "any":
+            timer = Timer(own.at, worker.process.kill)
+            timer.daemon = True
+            timer.start()
+        return worker
+
+    executors._hire = hire_armed
+
+
+def _work(fault: Fault | None, pids: Path, *arguments: Any) -> None:
+    """The life of a worker."""
+    from collapsebench import executors
+
+    with pids.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if fault is not None and fault.moment != "any":
+        _arm(fault.moment, int(fault.at))
+    executors._serve(*arguments)
 
 
 class Ended(NamedTuple):
@@ -122,22 +191,43 @@ class Command:
     def __post_init__(self) -> None:
         self.log = self.store.with_suffix(f".{os.urandom(4).hex()}.log")
 
-    def start(self, fault: tuple[str, int] | None = None) -> Any:
+    def start(self, fault: Fault | None = None) -> Any:
         arguments = ["run", *self.arguments, "--store", str(self.store)]
-        process = _CONTEXT.Process(target=_serve, args=(arguments, self.log, fault))
+        forkserver.ensure_running()
+        server = forkserver._forkserver._forkserver_address
+        process = _CONTEXT.Process(target=_serve, args=(arguments, self.log, fault, server))
         process.start()
         return process
 
-    def run(self, *, fault: tuple[str, int] | None = None, delay: float | None = None) -> Ended:
-        """Let it run to its end, or kill it after a delay."""
-        begun = time.perf_counter()
+    def run(self, fault: Fault | None = None) -> Ended:
+        """Let it run to its end, whatever that is; its workers must end with it."""
+        begun, delay = time.perf_counter(), None
+        if fault is not None and fault.moment == "any" and fault.worker is None:
+            fault, delay = None, fault.at
         process = self.start(fault)
         process.join(delay)
         if delay is not None:
             process.kill()
         process.join()
-        said = self.log.read_text() if self.log.exists() else ""
-        return Ended(process.exitcode, said, time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        self._see_workers_off()
+        return Ended(process.exitcode, self.log.read_text() if self.log.exists() else "", seconds)
+
+    def _see_workers_off(self) -> None:
+        """Wait until no worker is left. Fails after a minute."""
+        pids, patience = self.log.with_suffix(".workers"), time.monotonic() + 60
+        left = [int(line) for line in pids.read_text().splitlines()] if pids.exists() else []
+        while left := [pid for pid in left if _alive(pid)]:
+            assert time.monotonic() < patience, "a worker outlived its command"
+            time.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def comparable(record: RunRecord) -> dict[str, Any]:
@@ -160,7 +250,8 @@ def results(store: Path) -> dict[str, dict[str, Any]]:
         records = list(opened.find())
     for record in records:
         assert record.outcome.settled or not (record.points or record.values)
-        assert record.outcome in {Outcome.FINISHED, Outcome.STARTED, Outcome.INTERRUPTED}, record.message
+        expected = {Outcome.FINISHED, Outcome.STARTED, Outcome.INTERRUPTED}
+        assert record.outcome in expected or record.message == LOST, record.message
     return {record.run_id: comparable(record) for record in records if record.outcome.settled}
 
 
@@ -172,45 +263,55 @@ def connection_has_tables(store: Path) -> bool:
 
 @dataclass
 class Killer:
-    """Kills the command of one grid, again and again, at moments drawn from a seed."""
+    """Kills the command of one grid, or one of its workers, again and again, at moments drawn from a seed."""
 
-    arguments: tuple[str, ...]
+    grid: Grid
     folder: Path
     seed: int
     killed: Counter[str] = field(default_factory=Counter)
-    """How many processes died, by moment."""
+    """How many processes died, by moment; `command` for a command with workers, at any moment."""
     grids: int = 0
     """How many grids were finished in spite of it."""
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311 - no secret
-        self._whole = Command(self.arguments, self.folder / "whole.sqlite").run()
-        assert self._whole.code == 0, self._whole.said
-        self.wanted = results(self.folder / "whole.sqlite")
+        serial, store = Command(self.grid.arguments, self.folder / "serial.sqlite"), self.folder / "whole.sqlite"
+        self._whole = Command(self._arguments, store).run()
+        assert self._whole.code == serial.run().code == 0, self._whole.said
+        self.wanted = results(serial.store)
+        assert results(store) == self.wanted
+
+    @property
+    def _arguments(self) -> tuple[str, ...]:
+        return (*self.grid.arguments, "--workers", str(self.grid.workers), "--threads", "1")
 
     def kill(self, number: int) -> None:
-        """Until so many processes are dead, each grid until it is finished."""
-        while self.killed.total() < number:
+        """Until so many processes are dead, one at least at every moment, and each grid is finished."""
+        moments = {*MOMENTS, "any"} | ({"command"} if self.grid.workers > 1 else set())
+        while self.killed.total() < number or moments > (+self.killed).keys():
             store = self.folder / f"{self.grids}.sqlite"
-            self._grid(store)
+            self._finish(store)
             self.grids += 1
-            finished = Command(self.arguments, store).run()
+            finished = Command(self._arguments, store).run()
             assert " 0 to run" in finished.said
             assert [path.name for path in store.with_name(f"{store.name}.checkpoints").iterdir()] == ["claims"]
 
-    def _grid(self, store: Path) -> None:
+    def _finish(self, store: Path) -> None:
         found: dict[str, Any] = {}
-        command = Command(self.arguments, store)
         while found != self.wanted:
-            moment = self._chance.choice([*MOMENTS, "any", "any"])
-            ended = self._once(command, moment)
-            assert ended.code in {0, -signal.SIGKILL}, ended.said
+            fault = self._fault()
+            ended = Command(self._arguments, store).run(fault)
+            lost = ended.said.count(LOST)
+            assert (ended.code, lost) in {(0, 0), (-signal.SIGKILL, 0), (1, 1)}, ended.said
             assert "warning" not in ended.said
-            self.killed[moment] += ended.code != 0
+            self.killed["command" if self.grid.workers > 1 and not lost else fault.moment] += ended.code != 0
             before, found = found, results(store)
             assert before.items() <= found.items() <= self.wanted.items(), "what is stored is right, and stays"
+            assert len(found) == len(self.wanted) - lost or ended.code < 0, "a worker loses its run, and no other"
 
-    def _once(self, command: Command, moment: str) -> Ended:
-        if moment == "any":
-            return command.run(delay=self._chance.uniform(0.05, self._whole.seconds))
-        return command.run(fault=(moment, self._chance.randrange(MOMENTS[moment])))
+    def _fault(self) -> Fault:
+        moment = self._chance.choice([*MOMENTS, *["any"] * 2 * self.grid.workers])
+        worker = self._chance.randrange(self.grid.workers) if self.grid.workers > 1 else None
+        if moment != "any":
+            return Fault(moment, self._chance.randrange(MOMENTS[moment] // self.grid.workers), worker)
+        return Fault("any", self._chance.uniform(0.05, self._whole.seconds), self._chance.choice([worker, None]))

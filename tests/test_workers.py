@@ -41,6 +41,11 @@ def outcomes(store: Path) -> list[str]:
         return sorted(summary.outcome.value for summary in opened.summaries())
 
 
+def failed(store: Path) -> list[str]:
+    with Store.open(store) as opened:
+        return [summary.run_id for summary in opened.summaries() if summary.outcome is Outcome.FAILED]
+
+
 def wait_for_training(process: subprocess.Popen[str]) -> None:
     """Until both workers are at their steps."""
     seen = set()
@@ -61,20 +66,18 @@ def wait_until_gone(group: int) -> None:
     raise AssertionError("an orphan process is left")
 
 
-def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_its_run(command, tmp_path):
-    answer = command("run", *THREE, "--method", "die", "--workers", 2, "--store", "workers.sqlite", "-v")
-    assert answer.code == 1
-    (line,) = answer.err.splitlines()
-    assert re.fullmatch(r"failed  \w+  die seed 1: its worker process ended with signal SIGKILL", line)
-    assert answer.out.count("finished  ") == 3
-    assert "  skip seed 1: step 3, " in answer.out
-    assert command("run", *THREE, "--store", "serial.sqlite").code == 0
-    with Store.open(tmp_path / "workers.sqlite") as store:
-        found = {record.run_id: record for record in store.find()}
-    assert sorted(record.outcome for record in found.values()) == [Outcome.FAILED, *[Outcome.FINISHED] * 3]
-    assert killing.results(tmp_path / "serial.sqlite") == {
-        run_id: killing.comparable(record) for run_id, record in found.items() if record.outcome.settled
-    }
+def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_its_run(tmp_path):
+    workers, serial = tmp_path / "workers.sqlite", tmp_path / "serial.sqlite"
+    ended = killing.Command((*THREE, "--method", "die", "--workers", "2", "-v"), workers).run()
+    assert ended.code == 1
+    assert re.findall(r"^failed .*", ended.said, re.MULTILINE) == [
+        f"failed  {run_id}  die seed 1: {killing.LOST}" for run_id in failed(workers)
+    ]
+    assert ended.said.count("finished  ") == 3
+    assert "  skip seed 1: step 3, " in ended.said
+    assert killing.Command(THREE, serial).run().code == 0
+    assert outcomes(workers) == ["failed", *["finished"] * 3]
+    assert killing.results(serial) == killing.results(workers)
 
 
 def test_ctrl_c_stops_all_workers_and_leaves_a_clean_store(tmp_path):
@@ -115,7 +118,7 @@ def test_two_commands_on_one_store_compute_every_run_once(tmp_path, start):
 
 def test_a_run_whose_process_died_is_picked_up_by_the_other_command(tmp_path):
     store = tmp_path / "store.sqlite"
-    dead = killing.Command(killing.TEXT, store).run(fault=("checkpoint", 3))
+    dead = killing.Command(killing.TEXT, store).run(killing.Fault("checkpoint", 3))
     assert dead.code == -signal.SIGKILL
     assert outcomes(store) == ["started"]
     other = killing.Command(killing.TEXT, store).run()
