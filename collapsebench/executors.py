@@ -20,7 +20,7 @@ from collapsebench import catalog, planning
 from collapsebench.components import Component, Executor
 from collapsebench.errors import CollapsebenchError
 from collapsebench.hookspecs import hookimpl
-from collapsebench.planning import Plan, Request
+from collapsebench.planning import Data, Plan, Request
 from collapsebench.runner import Observer, Runner, Step
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ PRELOADED = ("collapsebench.store", "collapsebench.training", "torch._dynamo")
 
 @dataclass(frozen=True)
 class Work:
-    """What it takes to run the specs of one request, in this process or in another: it can be pickled."""
+    """What it takes to run the specs of some requests, in this process or in another: it can be pickled."""
 
-    request: Request
+    requests: tuple[Request, ...]
     plugins: tuple[Path, ...]
     folder: Path
     """Where the data are."""
@@ -56,9 +56,14 @@ class Work:
         return catalog.load(self.plugins)
 
     @cached_property
+    def data(self) -> Data:
+        """The data of the specs."""
+        return Data(self.catalog, self.folder)
+
+    @cached_property
     def plan(self) -> Plan:
-        """The specs of the request, and their data."""
-        return planning.plan(self.request, self.catalog, self.folder)
+        """The specs of the requests."""
+        return planning.plan(self.requests, self.catalog, self.data)
 
     @contextmanager
     def open(self, observer: Observer) -> Iterator[Runner]:
@@ -68,10 +73,10 @@ class Work:
 
         checkpoints = Checkpoints(connection.companion(connection.store_url(self.store)), self.keep_checkpoints)
         with Store.open(self.store) as store:
-            yield Runner(self.catalog, self.plan.splits, store, checkpoints, observer, self.device)
+            yield Runner(self.catalog, self.data, store, checkpoints, observer, self.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in {"catalog", "plan"}}
+        return {name: value for name, value in vars(self).items() if name not in {"catalog", "data", "plan"}}
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from collapsebench.errors import UsageError, unknown
 from collapsebench.examples import DataSpec, Splits
 from collapsebench.metrics import default_metrics
 from collapsebench.registry import dataset_facts
-from collapsebench.spec import BASELINE, Choice, Contender, Protocol, RunSpec, Setting, Track
+from collapsebench.spec import BASELINE, Choice, Contender, Protocol, RunSpec, Setting, Track, identity
 from collapsebench.syntax import Value, parse_setting
 
 
@@ -31,25 +31,67 @@ class Request:
     seeds: tuple[int, ...] = (1,)
     settings: tuple[str, ...] = ()
     baseline: bool = True
+    name: str = ""
+    """What its runs are called among those of other requests."""
+
+
+class Data:
+    """The splits of datasets, each loaded once."""
+
+    def __init__(self, catalog: Catalog, folder: Path) -> None:
+        self._catalog, self._folder = catalog, folder
+        self._loaded: dict[str, Splits] = {}
+
+    def of(self, dataset: Choice) -> Splits:
+        """The splits of a resolved dataset. Raises DataError."""
+        key = identity(dataset)
+        if key not in self._loaded:
+            self._loaded[key] = self._catalog.create(Dataset, dataset).load(self._folder)
+        return self._loaded[key]
 
 
 class Plan(NamedTuple):
-    """The runs of a request, seed by seed so that what is finished is paired, and the data that they share."""
+    """Runs, seed by seed so that what is finished is paired, and the data of each."""
 
     specs: tuple[RunSpec, ...]
-    splits: Splits
+    data: Data
+    names: dict[str, str]
+    """Of protocols, by their ids, where requests have names."""
 
 
-def plan(request: Request, catalog: Catalog, folder: Path) -> Plan:
-    """Resolve a request. Raises UsageError or DataError in one line; nothing is started."""
+def plan(requests: Iterable[Request], catalog: Catalog, data: Data) -> Plan:
+    """Resolve requests. Raises UsageError or DataError in one line; nothing is started.
+
+    What several requests ask for is one run. Runs are in the order of their seeds, then of the requests.
+    """
+    specs: dict[str, RunSpec] = {}
+    names: dict[str, str] = {}
+    for request in requests:
+        for spec in _specs(request, catalog, data):
+            specs.setdefault(spec.run_id, spec)
+            if request.name:
+                names.setdefault(spec.protocol.protocol_id, request.name)
+    seeds = list(dict.fromkeys(spec.seed for spec in specs.values()))
+    return Plan(tuple(sorted(specs.values(), key=lambda spec: seeds.index(spec.seed))), data, names)
+
+
+def _specs(request: Request, catalog: Catalog, data: Data) -> Iterator[RunSpec]:
+    """The runs of one request, seed by seed."""
     seeds = _distinct("seed", request.seeds)
     contenders = _contenders(request, catalog)
+    protocol = _protocol(request, catalog, data)
+    for seed in seeds:
+        for contender in contenders:
+            yield RunSpec(contender=contender, protocol=protocol, seed=seed)
+
+
+def _protocol(request: Request, catalog: Catalog, data: Data) -> Protocol:
     track, overrides = _track(request, catalog)
-    component, dataset = catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))
-    splits = component.load(folder)
+    dataset = catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1]
+    splits = data.of(dataset)
     setting = _resolved(track.setting, splits.spec, catalog)
     check_affordable(track.budget, setting.batch_size, len(splits.train))
-    protocol = Protocol(
+    return Protocol(
         dataset=dataset,
         splits=splits.hashes(),
         track=request.track,
@@ -57,8 +99,6 @@ def plan(request: Request, catalog: Catalog, folder: Path) -> Plan:
         budget=track.budget,
         overrides=overrides,
     )
-    specs = (RunSpec(contender=contender, protocol=protocol, seed=seed) for seed in seeds for contender in contenders)
-    return Plan(tuple(specs), splits)
 
 
 def _distinct(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:

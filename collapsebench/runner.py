@@ -24,8 +24,8 @@ from collapsebench.spec import RunSpec
 if TYPE_CHECKING:
     from collapsebench.budget import Meter
     from collapsebench.checkpoint import Checkpoint, Checkpoints
-    from collapsebench.examples import Splits
     from collapsebench.metrics.evaluation import EvaluatedSplit
+    from collapsebench.planning import Data
     from collapsebench.record import Point
     from collapsebench.training import Job, TrainingState
     from collapsebench.vae import Terms
@@ -92,7 +92,7 @@ class Runner:
     """What the runs of one grid share."""
 
     catalog: Catalog
-    splits: Splits
+    data: Data
     store: Store
     checkpoints: Checkpoints
     observer: Observer
@@ -208,6 +208,7 @@ class Runner:
         from collapsebench.vae import Architecture, assemble
 
         setting, create = spec.protocol.setting, self.catalog.create
+        splits = self.data.of(spec.protocol.dataset)
         methods = tuple(self.catalog.methods_of(spec.contender))
         hooks = compose(methods)
         inference = inference_of(hooks, Amortized())
@@ -219,8 +220,8 @@ class Runner:
             initialization=create(Initialization, setting.initialization),
         )
         device = torch.device(self.device)
-        vae = assemble(architecture, self.splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
-        return Job(vae, methods, hooks, inference, self.splits, setting, spec.protocol.budget, spec.seed, device)
+        vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
+        return Job(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
 
     def _values(self, spec: RunSpec, job: Job) -> tuple[Value, ...]:
         """Every metric of the protocol on the test split."""
@@ -231,7 +232,7 @@ class Runner:
         test = EvaluatedSplit(
             vae=job.vae,
             inference=job.inference,
-            split=self.splits.test,
+            split=job.splits.test,
             noise=run_noise(spec.seed, Purpose.EVALUATION, "test"),
             batch_size=setting.batch_size,
             device=job.device,

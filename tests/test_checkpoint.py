@@ -186,7 +186,7 @@ class Bench:
         self.monkeypatch.setattr(Checkpoint, "save", stopping)
         with Store.open(self.folder / f"{store}.sqlite") as opened:
             checkpoints = Checkpoints(self.folder / f"{store}.checkpoints")
-            runner = Runner(components, plan.splits, opened, checkpoints, observer or Silent())
+            runner = Runner(components, plan.data, opened, checkpoints, observer or Silent())
             try:
                 return runner.run(plan.specs[0])
             finally:

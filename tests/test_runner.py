@@ -58,7 +58,7 @@ def run(store, tmp_path):
     def runs(*methods, observer=None, **given):
         components = toys.load()
         plan = toys.planned(*methods, components=components, **({"baseline": False} | given))
-        runner = Runner(components, plan.splits, store, Checkpoints(tmp_path), observer or Silent())
+        runner = Runner(components, plan.data, store, Checkpoints(tmp_path), observer or Silent())
         return list(map(runner.run, runner.missing(plan.specs)))
 
     return runs
@@ -76,6 +76,7 @@ def test_a_run_leaves_a_trajectory_and_every_metric(run, store):
     assert sum(point.selected for point in record.points) == 1
     best = min(record.points, key=lambda point: float(point.values["neg_elbo"]))
     assert best.selected
+    assert set(best.values) == {"neg_elbo", "kl", "loss", "mi_lower", "mi_upper", "active_units"}
     assert record.counters["examples"] == 48
     assert record.counters["epochs"] == 2
     assert record.counters["decoder_evaluations"] == 48

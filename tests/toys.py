@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from collapsebench import catalog
-from collapsebench.planning import Plan, Request, plan
+from collapsebench.planning import Data, Plan, Request, plan
 
 PLUGIN = Path(__file__).with_name("toy_plugin.py")
 
@@ -17,4 +17,5 @@ def load():
 def planned(*methods: str, components=None, **given) -> Plan:
     """The plan of these contenders on the toy dataset."""
     request = Request(methods=methods, **({"dataset": "toy"} | given))
-    return plan(request, load() if components is None else components, Path("nowhere"))
+    catalogue = load() if components is None else components
+    return plan([request], catalogue, Data(catalogue, Path("nowhere")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,14 @@ SHOWN = ("neg_elbo", "iw_nll", "kl", "active_units")
 class Screen:
     """Where the lines of all runs go: live ones to a terminal, others to standard output, errors to standard error."""
 
-    def __init__(self, *, live: Progress | None, quiet: bool, verbose: bool) -> None:
-        self.live, self.quiet, self.verbose = live, quiet, verbose
+    def __init__(self, *, live: Progress | None, quiet: bool, verbose: bool, names: Mapping[str, str]) -> None:
+        self.live, self.quiet, self.verbose, self._names = live, quiet, verbose, names
+
+    def label(self, record: RunRecord) -> str:
+        """A run in words; with the name of its protocol where that has one."""
+        run = f"{record.contender} seed {record.spec.seed}"
+        name = self._names.get(record.protocol_id)
+        return run if name is None else f"{name} · {run}"
 
     def planned(self, total: int, missing: int) -> None:
         """The plan is known."""
@@ -54,13 +60,13 @@ class Lines:
 
     def started(self, record: RunRecord) -> None:
         """See runner.Observer."""
-        self._label, self._bound = f"{record.contender} seed {record.spec.seed}", "…"
+        self._label, self._bound = self._screen.label(record), "…"
         if self._live is not None:
             self._task = self._live.add_task(self._label, total=1.0, status="")
 
     def skipped(self, record: RunRecord, reason: str) -> None:
         """See runner.Observer."""
-        self._screen.say(f"skipped  {record.run_id}  {record.contender} seed {record.spec.seed}: {reason}")
+        self._screen.say(f"skipped  {record.run_id}  {self._screen.label(record)}: {reason}")
 
     def warned(self, message: str) -> None:
         """See runner.Observer."""
@@ -100,7 +106,7 @@ class Lines:
         seconds = record.counters.get("seconds")
         clock = [] if seconds is None else [f"{seconds:.1f} s"]
         details = ", ".join([*numbers, *clock]) or record.message
-        line = f"{record.outcome.value}  {record.run_id}  {record.contender} seed {record.spec.seed}: {details}"
+        line = f"{record.outcome.value}  {record.run_id}  {self._screen.label(record)}: {details}"
         if record.outcome == "failed":
             click.echo(" ".join(line.split("\n")), err=True)
         else:
@@ -112,10 +118,13 @@ class Lines:
 
 
 @contextmanager
-def progress(*, quiet: bool, verbose: bool) -> Iterator[Screen]:
-    """The screen of one command: live lines only on a terminal, nothing but errors if quiet."""
+def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterator[Screen]:
+    """The screen of one command: live lines only on a terminal, nothing but errors if quiet.
+
+    `names` are of protocols, by their ids, where runs of several are shown.
+    """
     if quiet or not sys.stderr.isatty():
-        yield Screen(live=None, quiet=quiet, verbose=verbose)
+        yield Screen(live=None, quiet=quiet, verbose=verbose, names=names)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -124,4 +133,4 @@ def progress(*, quiet: bool, verbose: bool) -> Iterator[Screen]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
-        yield Screen(live=live, quiet=quiet, verbose=verbose)
+        yield Screen(live=live, quiet=quiet, verbose=verbose, names=names)

@@ -1,0 +1,161 @@
+"""Suites: the tables and figures of a paper as grids of runs, declared in TOML. Read and resolved here; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveFloat, field_validator, model_validator
+
+from collapsebench.errors import UsageError, unknown
+from collapsebench.planning import Request
+from collapsebench.registry import read_facts, registry_folder
+from collapsebench.spec import Budget, Frozen
+from collapsebench.syntax import parse_setting
+
+SHARED = ("dataset", "track", "budget", "settings", "contenders")
+"""What the cells of a grid may have in common: it then stands once, beside them."""
+
+Settings = tuple[str, ...]
+"""Overrides of a track as `--set` takes them, `decoder.layers=3`; of two with one key the later counts."""
+
+
+def merged(*settings: Iterable[str]) -> Settings:
+    """Settings with those of later groups in place of earlier ones. Raises UsageError if one does not parse."""
+    return tuple({parse_setting(text)[0]: text for group in settings for text in group}.values())
+
+
+class Cell(Frozen):
+    """Runs that share a protocol: one setting of a table, and the contenders that are compared in it."""
+
+    name: str
+    dataset: str
+    track: str
+    contenders: Annotated[dict[str, str], Field(min_length=1)]
+    """From the name of a model in the published table to the contender that is run for it."""
+    settings: Settings = ()
+    budget: str | None = None
+    """Instead of the track's."""
+    published: dict[str, str | int] = Field(default_factory=dict)
+    """What the published rows of this cell have in common, beside dataset and table."""
+
+    @field_validator("settings")
+    @classmethod
+    def _one_a_key(cls, settings: Settings) -> Settings:
+        return merged(settings)
+
+    @field_validator("budget")
+    @classmethod
+    def _readable(cls, budget: str | None) -> str | None:
+        return None if budget is None else str(Budget.parse(budget))
+
+    def varied(self, variant: Variant) -> Cell:
+        """The cell with a variant's settings and contenders in place of its own."""
+        replaced = {model: variant.contenders.get(model, written) for model, written in self.contenders.items()}
+        return self.model_copy(update={"settings": merged(self.settings, variant.settings), "contenders": replaced})
+
+    def request(self, seeds: tuple[int, ...]) -> Request:
+        """What `collapsebench run` would be asked for."""
+        return Request(
+            methods=tuple(self.contenders.values()),
+            dataset=self.dataset,
+            track=self.track,
+            budget=self.budget,
+            seeds=seeds,
+            settings=self.settings,
+            baseline=False,
+            name=self.name,
+        )
+
+
+class Scale(Frozen):
+    """One size of a suite: its cells, and what they cost."""
+
+    description: str
+    hours: PositiveFloat
+    """About how long three seeds take on two cores, one run on each."""
+    departs: str = ""
+    """In what its runs differ from the published setting, so that they are no reproduction; empty if in nothing."""
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, value: Any) -> Any:
+        """In TOML what all cells share stands once, beside them."""
+        if not isinstance(value, dict) or not isinstance(value.get("cells"), list):
+            return value
+        shared = {key: value[key] for key in SHARED if key in value}
+        cells = [_joined(shared, cell) if isinstance(cell, dict) else cell for cell in value["cells"]]
+        return {key: content for key, content in value.items() if key not in SHARED} | {"cells": cells}
+
+    @field_validator("cells")
+    @classmethod
+    def _distinct(cls, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        names = [cell.name for cell in cells]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two cells are called '{twice}'")
+        return cells
+
+
+def _joined(shared: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
+    settings = [*shared.get("settings", ()), *cell.get("settings", ())]
+    return {**shared, **cell, "settings": settings}
+
+
+class Variant(Frozen):
+    """Another reading of the paper, asked for by name: it replaces settings and contenders of every cell."""
+
+    description: str
+    settings: Settings = ()
+    contenders: dict[str, str] = Field(default_factory=dict)
+    """From the name of a model in the published table to the contender that is run for it instead."""
+
+
+class Suite(Frozen):
+    """A table or figure of a paper as runs."""
+
+    name: str
+    title: str
+    source: str
+    """Paper and place."""
+    follows: str
+    """What is followed where paper and released program differ, and where neither says anything."""
+    published: str = ""
+    """The table of published rows that measured ones are set beside; empty if the paper prints no numbers."""
+    scales: Annotated[dict[str, Scale], Field(min_length=1)]
+    variants: dict[str, Variant] = Field(default_factory=dict)
+
+    def scale(self, name: str) -> Scale:
+        """One of its scales. Raises UsageError with those there are."""
+        if name not in self.scales:
+            raise UsageError(f"suite '{self.name}': {unknown('scale', name, self.scales)}")
+        return self.scales[name]
+
+    def cells(self, scale: str, variants: Iterable[str] = ()) -> tuple[Cell, ...]:
+        """The cells of a scale as these variants have them, the later ones on top. Raises UsageError."""
+        cells = self.scale(scale).cells
+        for name in variants:
+            if name not in self.variants:
+                raise UsageError(f"suite '{self.name}': {unknown('variant', name, self.variants)}")
+            cells = tuple(cell.varied(self.variants[name]) for cell in cells)
+        return cells
+
+
+def suite_names() -> list[str]:
+    """The suites of the registry, as `paper/table`."""
+    folder = registry_folder() / "suites"
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.toml"))
+
+
+def suite(name: str) -> Suite:
+    """A suite of the registry by name, or one in a file of the user's (`mine.toml`).
+
+    Raises UsageError for an unknown name and for a file that is not what a suite should be.
+    """
+    if name.endswith(".toml"):
+        return read_facts(Path(name), Suite, "suite")
+    if name not in suite_names():
+        raise UsageError(unknown("suite", name, suite_names()))
+    return read_facts(registry_folder() / "suites" / f"{name}.toml", Suite, "suite", name=name)
