@@ -33,6 +33,7 @@ ROOMS = (
     "budget",
     "checkpoint",
     "training",
+    "codes",
     "planning",
     "suites",
     "runner",
