@@ -49,6 +49,7 @@ class Work:
     store: str
     device: str = "cpu"
     keep_checkpoints: bool = False
+    keep_codes: bool = False
 
     @cached_property
     def catalog(self) -> catalog.Catalog:
@@ -71,9 +72,11 @@ class Work:
         from collapsebench.checkpoint import Checkpoints
         from collapsebench.store import Store, connection
 
-        checkpoints = Checkpoints(connection.companion(connection.store_url(self.store)), self.keep_checkpoints)
+        url = connection.store_url(self.store)
+        checkpoints = Checkpoints(connection.companion(url, "checkpoints"), self.keep_checkpoints)
+        codes = connection.companion(url, "codes") if self.keep_codes else None
         with Store.open(self.store) as store:
-            yield Runner(self.catalog, self.data, store, checkpoints, observer, self.device)
+            yield Runner(self.catalog, self.data, store, checkpoints, observer, self.device, codes)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in {"catalog", "data", "plan"}}

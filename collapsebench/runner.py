@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from collapsebench.catalog import Catalog, compose, inference_of
+from collapsebench.codes import ARTIFACT, Codes
 from collapsebench.components import Decoder, Encoder, Initialization, Metric, Posterior
 from collapsebench.errors import CollapsebenchError, DivergedError
 from collapsebench.inference import Amortized
@@ -86,6 +87,9 @@ class Store(Protocol):
     def get(self, run_id: str) -> RunRecord:
         """One stored record."""
 
+    def attach(self, run_id: str, name: str, path: Path) -> object:
+        """Note a file of a run."""
+
 
 @dataclass(frozen=True)
 class Runner:
@@ -97,6 +101,8 @@ class Runner:
     checkpoints: Checkpoints
     observer: Observer
     device: str = "cpu"
+    codes: Path | None = None
+    """The folder that the codes of every run are written to, None if they are not wanted."""
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """The specs whose result is not stored yet; of the others no checkpoint is left behind."""
@@ -181,7 +187,10 @@ class Runner:
             return Result(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
         points = state.trajectory.select(job.vae)
         self.observer.testing()
-        return Result(Outcome.FINISHED, "", parameters, points, self._values(spec, job))
+        test = self._test(spec, job)
+        values = self._values(spec, test)
+        self._keep_codes(spec, test)
+        return Result(Outcome.FINISHED, "", parameters, points, values)
 
     def _resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[Job, TrainingState]:
         """The model and its state, from the checkpoint or new."""
@@ -223,22 +232,36 @@ class Runner:
         vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
         return Job(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
 
-    def _values(self, spec: RunSpec, job: Job) -> tuple[Value, ...]:
-        """Every metric of the protocol on the test split."""
+    def _test(self, spec: RunSpec, job: Job) -> EvaluatedSplit:
+        """The test split, to be evaluated."""
         from collapsebench.metrics.evaluation import EvaluatedSplit
         from collapsebench.seeding import Purpose, run_noise
 
-        setting = spec.protocol.setting
-        test = EvaluatedSplit(
+        return EvaluatedSplit(
             vae=job.vae,
             inference=job.inference,
             split=job.splits.test,
             noise=run_noise(spec.seed, Purpose.EVALUATION, "test"),
-            batch_size=setting.batch_size,
+            batch_size=job.setting.batch_size,
             device=job.device,
         )
-        metrics = (self.catalog.create(Metric, choice) for choice in setting.evaluation.metrics)
+
+    def _values(self, spec: RunSpec, test: EvaluatedSplit) -> tuple[Value, ...]:
+        """Every metric of the protocol."""
+        metrics = (self.catalog.create(Metric, choice) for choice in spec.protocol.setting.evaluation.metrics)
         return tuple(value for metric in metrics for value in _measured(metric, test))
+
+    def _keep_codes(self, spec: RunSpec, test: EvaluatedSplit) -> None:
+        """Write the codes and note their file, before the run is settled; a disk that refuses costs a warning."""
+        if self.codes is None:
+            return
+        path = self.codes.resolve() / f"{spec.run_id}.npz"
+        try:
+            Codes.of(test).write(path)
+        except OSError as error:
+            self.observer.warned(f"cannot write the codes '{path}': {error.strerror}")
+        else:
+            self.store.attach(spec.run_id, ARTIFACT, path)
 
 
 class _Pulse:

@@ -113,6 +113,13 @@ class Variant(Frozen):
     """From the name of a model in the published table to the contender that is run for it instead."""
 
 
+class Reference(Frozen):
+    """A table in `registry/published/`."""
+
+    publication: str
+    table: str
+
+
 class Suite(Frozen):
     """A table or figure of a paper as runs."""
 
@@ -122,8 +129,10 @@ class Suite(Frozen):
     """Paper and place."""
     follows: str
     """What is followed where paper and released program differ, and where neither says anything."""
-    published: str = ""
-    """The table of published rows that measured ones are set beside; empty if the paper prints no numbers."""
+    published: Reference | None = None
+    """The rows that measured ones are set beside; None if the paper prints no numbers."""
+    keep_codes: bool = False
+    """Whether it is drawn from the posterior means of the test split, so that runs must keep them."""
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
 

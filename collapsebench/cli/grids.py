@@ -34,6 +34,11 @@ OPTIONS = (
         help="Threads of torch in each run.  [default: cores / workers]",
     ),
     click.option("--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of every run that is finished."),
+    click.option(
+        "--keep-codes",
+        is_flag=True,
+        help="Write posterior means, log-variances and labels of the test split to FILE.codes beside the store.",
+    ),
     click.option("--dry-run", is_flag=True, help="Print the plan and what is already stored; start nothing."),
     options.as_json,
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
@@ -78,6 +83,7 @@ def _work(requests: Iterable[Request], given: Mapping[str, Any]) -> Work:
         store=given["store"],
         device=given["device"],
         keep_checkpoints=given["keep_checkpoints"],
+        keep_codes=given["keep_codes"],
     )
 
 

@@ -98,7 +98,9 @@ def run(name: str, scale: str, variants: tuple[str, ...], seeds: int, **given: A
 
     What was interrupted goes on from its last checkpoint. All seeds of all cells are one grid, seed by seed.
     """
-    cells = suites.suite(name).cells(scale, variants)
+    suite = suites.suite(name)
+    cells = suite.cells(scale, variants)
+    given["keep_codes"] |= suite.keep_codes
     asked = "".join(f" --variant {each}" for each in variants)
     then = f"collapsebench leaderboard --suite {name} --scale {scale}{asked}"
     work_through([cell.request(tuple(range(1, seeds + 1))) for cell in cells], given, then=then)

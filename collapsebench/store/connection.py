@@ -79,16 +79,16 @@ def create_folder(url: URL) -> None:
         raise StoreError(f"cannot create the folder of the store '{path}': {error.strerror}") from error
 
 
-def companion(url: URL) -> Path:
-    """The folder, on this machine, of what belongs to the runs of a store while they are not settled.
+def companion(url: URL, what: str) -> Path:
+    """The folder, on this machine, of files that belong to the runs of a store: `checkpoints`, `codes`.
 
     `FILE.checkpoints` beside an SQLite file; in the user's cache folder for other databases.
     """
     path = _file(url)
     if path is not None:
-        return path.with_name(f"{path.name}.checkpoints")
+        return path.with_name(f"{path.name}.{what}")
     name = sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
-    return user_cache_path("collapsebench") / "checkpoints" / name
+    return user_cache_path("collapsebench") / what / name
 
 
 def shown(url: URL) -> str:

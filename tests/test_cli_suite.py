@@ -1,0 +1,134 @@
+"""`collapsebench suite`: grids of a paper, run like any other grid."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import toys
+from test_suites import TOY
+
+from collapsebench.codes import Codes
+from collapsebench.store import Store
+
+RUN = ("suite", "run", "noise.toml", "--scale", "toy", "--plugin", toys.PLUGIN)
+
+
+@pytest.fixture
+def noise(tmp_path):
+    """A suite of the user's in the working folder: three runs a seed, seconds."""
+    (tmp_path / "noise.toml").write_text(TOY)
+    return tmp_path
+
+
+def stored(folder):
+    with Store.open(folder / "results" / "collapsebench.sqlite") as store:
+        return {record.run_id: record for record in store.find()}
+
+
+def test_a_suite_is_one_grid_and_the_same_command_fills_only_gaps(command, noise):
+    first = command(*RUN, "--seeds", 1)
+    assert first.code == 0, first.err
+    assert "3 runs, 0 already stored, 3 to run" in first.out
+    assert "one · vae seed 1: " in first.out
+    assert "wide · skip seed 1: " in first.out
+    assert first.out.endswith("next: collapsebench leaderboard --suite noise.toml --scale toy\n")
+    again = command(*RUN, "--seeds", 2)
+    assert "6 runs, 3 already stored, 3 to run" in again.out
+    records = stored(noise).values()
+    assert {record.spec.protocol.setting.decoder.params["layers"] for record in records} == {1, 3}
+    assert {str(record.spec.protocol.budget) for record in records} == {"6steps", "5steps"}
+
+
+def test_the_runs_of_a_cell_are_those_of_its_run_command(command, noise):
+    shown = command("suite", "show", "noise.toml")
+    line = next(line for line in shown.out.splitlines() if line.startswith("  one: collapsebench "))
+    words = line.partition("collapsebench ")[2].split()
+    assert command(*words, "--plugin", toys.PLUGIN, "-q").code == 0
+    assert "3 runs, 2 already stored, 1 to run" in command(*RUN, "--seeds", 1).out
+
+
+def test_a_dry_run_shows_every_cell_with_its_protocol(command, noise):
+    plan = command(*RUN, "--seeds", 1, "--dry-run")
+    assert "one · toy · quick[decoder.hidden=5,decoder.layers=1] · 6steps · protocol " in plan.out
+    assert "wide · toy · quick[decoder.hidden=5,decoder.layers=3] · 5steps · protocol " in plan.out
+    assert plan.out.count("to run") == 3
+    cells = json.loads(command(*RUN, "--seeds", 1, "--dry-run", "--json").out)
+    assert [(cell["name"], len(cell["runs"])) for cell in cells] == [("one", 2), ("wide", 1)]
+    assert not (noise / "results").exists()
+
+
+def test_a_variant_is_another_protocol(command, noise):
+    plain = json.loads(command(*RUN, "--dry-run", "--json").out)
+    deep = json.loads(command(*RUN, "--dry-run", "--json", "--variant", "deep").out)
+    assert [cell["protocol"]["setting"]["decoder"]["params"]["layers"] for cell in deep] == [2, 2]
+    assert plain[0]["protocol_id"] != deep[0]["protocol_id"]
+    annealed = json.loads(command(*RUN, "--dry-run", "--json", "--variant", "annealed").out)
+    assert [run["contender"] for run in annealed[0]["runs"][:2]] == ["kl-annealing", "skip"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_codes_are_kept_and_noted(command, noise, workers):
+    done = command(*RUN, "--seeds", 1, "--keep-codes", "--workers", workers, "--threads", 1)
+    assert done.code == 0, done.err
+    with Store.open(noise / "results" / "collapsebench.sqlite") as store:
+        kept = {run.run_id: store.artifacts(run.run_id) for run in store.summaries()}
+    folder = noise / "results" / "collapsebench.sqlite.codes"
+    for run_id, artifacts in kept.items():
+        assert [(artifact.name, artifact.location) for artifact in artifacts] == [
+            ("codes", str(folder / f"{run_id}.npz"))
+        ]
+        codes = Codes.read(folder / f"{run_id}.npz")
+        assert codes.mean.shape == codes.logvar.shape == (8, 2)
+        assert codes.labels is None
+        by_hand = 0.5 * (codes.mean**2 + np.exp(codes.logvar) - codes.logvar - 1).sum(1).mean()
+        values = {value.column: float(value.estimate) for value in stored(noise)[run_id].values}
+        assert by_hand == pytest.approx(values["kl"], rel=1e-5)
+
+
+def test_a_suite_that_is_drawn_from_codes_keeps_them(command, noise):
+    (noise / "noise.toml").write_text(f"keep_codes = true\n{TOY}")
+    assert command(*RUN, "--seeds", 1, "-q").code == 0
+    assert len(list((noise / "results" / "collapsebench.sqlite.codes").glob("*.npz"))) == 3
+
+
+def test_codes_that_cannot_be_written_cost_a_warning(command, noise):
+    (noise / "results").mkdir()
+    (noise / "results" / "collapsebench.sqlite.codes").write_text("in the way")
+    done = command(*RUN, "--seeds", 1, "--keep-codes")
+    assert done.code == 0
+    assert "warning: cannot write the codes" in done.err
+    assert done.out.count("finished  ") == 3
+
+
+def test_list_and_show(command):
+    listed = command("suite", "list").out
+    assert "dieng-2019/table-3" in listed
+    names = [suite["name"] for suite in json.loads(command("suite", "list", "--json").out)]
+    assert names == sorted(names)
+    shown = command("suite", "show", "dieng-2019/table-3", "--scale", "small", "--variant", "released-width")
+    assert "hidden=1024" in shown.out
+    assert "scale paper" not in shown.out
+    facts = json.loads(command("suite", "show", "dieng-2019/table-3", "--json").out)
+    assert set(facts["scales"]) == {"paper", "small"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("run", "table-3"), "unknown suite 'table-3'"),
+        (("show", "dieng-2019/table-3", "--scale", "tiny"), "unknown scale 'tiny'"),
+        (("show", "dieng-2019/table-3", "--variant", "wide"), "unknown variant 'wide'"),
+        (("run", "dieng-2019/table-3", "--device", "gpu"), "unknown device 'gpu'"),
+        (("run", "nowhere.toml"), "cannot read the suite file 'nowhere.toml'"),
+        (("play", "dieng-2019/table-3"), "No such command 'play'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_two(command, arguments, expected):
+    answer = command("suite", *arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("error: ")
+    assert answer.err.count("\n") == 1
+    assert expected in answer.err
