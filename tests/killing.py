@@ -60,7 +60,6 @@ _CONTEXT.set_forkserver_preload(
         "collapsebench.training",
         "collapsebench_sa_vae",
         "collapsebench_skip",
-        "sklearn.datasets",
         "toys",
     ]
 )

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -171,9 +172,9 @@ def _binarized(pictures: Pictures, seed: int, split: int) -> BinaryImages:
 
 def digits(threshold: int, seed: int, validation: int, test: int) -> Splits:
     """The 8x8 digits of scikit-learn: ink where the count (0…16) reaches the threshold, in an order drawn once."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pictures = Pictures((bunch.images >= threshold).astype(np.uint8), bunch.target.astype(np.int64))
+    # Read, not imported: the import of scikit-learn takes longer than a start of the command without it.
+    file = metadata.distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    table = np.loadtxt(str(file), dtype=np.int64, delimiter=",")
+    pictures = Pictures((table[:, :-1] >= threshold).astype(np.uint8).reshape(-1, 8, 8), table[:, -1])
     rest, last = hold_out(shuffled(pictures, seed), test)
     return binary(*hold_out(rest, validation), last)
