@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,8 +37,8 @@ class Cell(Frozen):
     settings: Settings = ()
     budget: str | None = None
     """Instead of the track's."""
-    published: dict[str, str | int] = Field(default_factory=dict)
-    """What the published rows of this cell have in common, beside dataset and table."""
+    published: dict[str, str | int] | None = None
+    """Settings by which the table's rows of this cell are found; None if the paper has no number for it."""
 
     @field_validator("settings")
     @classmethod
@@ -142,9 +142,16 @@ class Suite(Frozen):
             raise UsageError(f"suite '{self.name}': {unknown('scale', name, self.scales)}")
         return self.scales[name]
 
-    def cells(self, scale: str, variants: Iterable[str] = ()) -> tuple[Cell, ...]:
-        """The cells of a scale as these variants have them, the later ones on top. Raises UsageError."""
+    def cells(self, scale: str, variants: Iterable[str] = (), only: Collection[str] = ()) -> tuple[Cell, ...]:
+        """The cells of a scale, or some of them by name, as these variants have them, the later ones on top.
+
+        Raises UsageError for a name that does not exist.
+        """
         cells = self.scale(scale).cells
+        for name in only:
+            if name not in [cell.name for cell in cells]:
+                raise UsageError(f"suite '{self.name}': {unknown('cell', name, [cell.name for cell in cells])}")
+        cells = tuple(cell for cell in cells if not only or cell.name in only)
         for name in variants:
             if name not in self.variants:
                 raise UsageError(f"suite '{self.name}': {unknown('variant', name, self.variants)}")

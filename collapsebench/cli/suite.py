@@ -91,15 +91,18 @@ def _command(cell: Cell) -> str:
 @click.argument("name")
 @click.option("--scale", default=SCALE, show_default=True, help="One of the suite's scales.")
 @variant
+@click.option(
+    "--cell", "only", multiple=True, metavar="NAME", help="Only this cell (see `suite show`). May be repeated."
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Run seeds 1…N.")
 @grid_options
-def run(name: str, scale: str, variants: tuple[str, ...], seeds: int, **given: Any) -> None:
+def run(name: str, scale: str, variants: tuple[str, ...], only: tuple[str, ...], seeds: int, **given: Any) -> None:
     """Run what is missing of a suite: NAME as in dieng-2019/table-3, or a TOML file of the same form.
 
     What was interrupted goes on from its last checkpoint. All seeds of all cells are one grid, seed by seed.
     """
     suite = suites.suite(name)
-    cells = suite.cells(scale, variants)
+    cells = suite.cells(scale, variants, only)
     given["keep_codes"] |= suite.keep_codes
     asked = "".join(f" --variant {each}" for each in variants)
     then = f"collapsebench leaderboard --suite {name} --scale {scale}{asked}"

@@ -1,0 +1,185 @@
+"""Suites: declared grids, complete and valid, and what a cell asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from collapsebench import catalog, suites
+from collapsebench.errors import UsageError
+from collapsebench.planning import Request
+from collapsebench.published import publication
+from collapsebench.registry import dataset_facts
+
+ALL = [(name, scale) for name in suites.suite_names() for scale in suites.suite(name).scales]
+TABLES = [f"dieng-2019/{name}" for name in ("table-1", "table-2", "table-3", "table-4", "probe")]
+CELLS = [(name, scale, cell) for name, scale in ALL for cell in suites.suite(name).scales[scale].cells]
+
+TOY = """
+title = "Noise"
+source = "nowhere"
+follows = "nobody"
+
+[variants.deep]
+description = "two layers"
+settings = ["decoder.layers=2"]
+
+[variants.annealed]
+description = "with KL annealing"
+contenders = { VAE = "kl-annealing" }
+
+[scales.toy]
+description = "seconds"
+hours = 0.01
+dataset = "toy"
+track = "quick"
+settings = ["decoder.hidden=5", "decoder.layers=3"]
+contenders = { VAE = "vae", SKIP-VAE = "skip" }
+cells = [
+    { name = "one", settings = ["decoder.layers=1"] },
+    { name = "wide", budget = "5steps", contenders = { SKIP-VAE = "skip" } },
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def components():
+    return catalog.load()
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A suite in a file of the user's."""
+    path = tmp_path / "toy.toml"
+    path.write_text(TOY)
+    return suites.suite(str(path))
+
+
+def test_the_suites_of_the_paper_are_there_at_both_scales():
+    assert [name for name in suites.suite_names() if name.startswith("dieng-2019/")] == [
+        "dieng-2019/figure-1-right",
+        "dieng-2019/figure-2",
+        "dieng-2019/probe",
+        "dieng-2019/table-1",
+        "dieng-2019/table-2",
+        "dieng-2019/table-3",
+        "dieng-2019/table-4",
+    ]
+    assert {scale for _, scale in ALL} == {"paper", "small"}
+    assert len(ALL) == 2 * len(suites.suite_names())
+
+
+@pytest.mark.parametrize(("name", "scale"), ALL)
+def test_every_cell_names_what_there_is(name, scale, components):
+    suite = suites.suite(name)
+    for variants in ((), *((each,) for each in suite.variants)):
+        for cell in suite.cells(scale, variants):
+            assert cell.track in dataset_facts(cell.dataset).tracks
+            for contender in cell.contenders.values():
+                components.contender(contender)
+
+
+@pytest.mark.parametrize(("name", "scale", "cell"), CELLS, ids=lambda value: getattr(value, "name", value))
+def test_every_contender_of_a_published_table_has_its_row(name, scale, cell):
+    table = suites.suite(name).published
+    if table is None or cell.published is None:
+        assert cell.published is None
+        return
+    rows = publication(table.publication).table(table.table)
+    for model in cell.contenders:
+        fitting = [row for row in rows if row.label == model and cell.published.items() <= row.setting.items()]
+        unprinted = scale == "small" and model == "VAE without annealing"
+        assert len(fitting) == (0 if unprinted else 1), (cell.name, model)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_paper_scale_is_the_whole_published_table(name):
+    suite = suites.suite(name)
+    rows = publication(suite.published.publication).table(suite.published.table)
+    asked = [(model, cell.published or {}) for cell in suite.scale("paper").cells for model in cell.contenders]
+    for row in rows:
+        assert any(row.label == model and where.items() <= row.setting.items() for model, where in asked), row
+    assert suite.scale("paper").departs == ""
+    assert suite.scale("small").departs
+
+
+def test_a_cell_has_what_stands_beside_it_and_its_own(toy):
+    one, wide = toy.cells("toy")
+    assert one.settings == ("decoder.hidden=5", "decoder.layers=1")
+    assert one.contenders == {"VAE": "vae", "SKIP-VAE": "skip"}
+    assert wide.contenders == {"SKIP-VAE": "skip"}
+    assert wide.request((1, 2)) == Request(
+        methods=("skip",),
+        dataset="toy",
+        budget="5steps",
+        seeds=(1, 2),
+        settings=("decoder.hidden=5", "decoder.layers=3"),
+        baseline=False,
+        name="wide",
+    )
+
+
+def test_variants_replace_settings_and_contenders_the_later_on_top(toy):
+    one, wide = toy.cells("toy", ("deep", "annealed"))
+    assert one.settings == ("decoder.hidden=5", "decoder.layers=2")
+    assert one.contenders == {"VAE": "kl-annealing", "SKIP-VAE": "skip"}
+    assert wide.contenders == {"SKIP-VAE": "skip"}
+    assert toy.cells("toy", ()) == toy.scale("toy").cells
+
+
+def test_a_suite_survives_its_own_json(toy):
+    assert suites.Suite.model_validate_json(toy.model_dump_json()) == toy
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        (lambda toy: suites.suite("dieng-2019/table-33"), "unknown suite .* Did you mean 'dieng-2019/table-3'"),
+        (lambda toy: suites.suite("none.toml"), "cannot read the suite file 'none.toml'"),
+        (lambda toy: toy.scale("toi"), "suite 'toy': unknown scale 'toi'. Did you mean 'toy'"),
+        (lambda toy: toy.cells("toy", ["deeep"]), "suite 'toy': unknown variant 'deeep'. Did you mean 'deep'"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_known_ones(toy, asked, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        asked(toy)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('track = "quick"', "", "cells.0.track: Field required"),
+        ('dataset = "toy"', 'datasets = "toy"', "Field required|datasets"),
+        ('"wide"', '"one"', "two cells are called 'one'"),
+        ('"5steps"', '"many"', "cannot read budget 'many'"),
+        ('"decoder.layers=1"', '"decoder.layers"', "cannot read 'decoder.layers': expected '='"),
+        ("hours = 0.01", "hours = 0", "hours: Input should be greater than 0, got 0"),
+        ('{ SKIP-VAE = "skip" } },', "{} },", "contenders: Dictionary should have at least 1 item"),
+        ("[scales.toy]", "[scale.toy]", "scales: Field required"),
+    ],
+)
+def test_a_bad_suite_file_is_one_line(tmp_path, old, new, complaint):
+    path = tmp_path / "bad.toml"
+    assert old in TOY
+    path.write_text(TOY.replace(old, new))
+    with pytest.raises(UsageError, match=complaint) as caught:
+        suites.suite(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_figures_share_the_runs_of_tables():
+    """A figure is drawn from runs that a table has made, if its cells ask for the same."""
+
+    def asked(name, scale):
+        cells = suites.suite(f"dieng-2019/{name}").scales[scale].cells
+        return {(cell.dataset, cell.track, cell.budget, frozenset(cell.settings)) for cell in cells}
+
+    for scale in ("paper", "small"):
+        assert asked("figure-1-right", scale) <= asked("table-2", scale)
+    assert asked("figure-2", "small") <= asked("table-1", "small")
+    assert asked("probe", "small") <= asked("table-1", "small") | asked("table-3", "small")
+
+
+def test_some_cells_by_name(toy):
+    assert [cell.name for cell in toy.cells("toy", only=["wide"])] == ["wide"]
+    with pytest.raises(UsageError, match=r"suite 'toy': unknown cell 'wild'. Did you mean 'wide'"):
+        toy.cells("toy", only=["wide", "wild"])
