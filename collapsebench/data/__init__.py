@@ -299,9 +299,9 @@ class SyntheticText(Generated):
 
         def compute() -> cache.Arrays:
             model = synthetic.language_model(self.vocabulary, self.a, self.b, self.seed)
-            return synthetic.exact_entropy(model, self._samples()[-1])._asdict()
+            return synthetic.exact_entropy(model, self._samples()[-1].words)._asdict()
 
-        key = {"version": self.version, "params": self.model_dump(mode="json")}
+        key = {"version": self.version, "params": self.model_dump(mode="json"), "tolerance": synthetic.TOLERANCE}
         arrays = cache.cached(f"{self.name}-truth", key, compute)
         return {
             "entropy": Estimate(arrays["entropy"].item(), arrays["entropy_error"].item()),

@@ -20,9 +20,13 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from collapsebench import catalog
+from collapsebench.components import Decoder
 from collapsebench.distributions import DiagonalGaussian, StandardNormal
 from collapsebench.errors import CollapsebenchError, UsageError
-from collapsebench.vae import VAE
+from collapsebench.examples import DataSpec
+from collapsebench.networks import GaussianPosterior, LibraryDefault
+from collapsebench.vae import VAE, Architecture, Networks, assemble
 
 Floats: TypeAlias = NDArray[np.float64]
 LOG_2PI = math.log(2 * math.pi)
@@ -59,6 +63,22 @@ class Lookup(nn.Module):
         """(B, ...) -> q(z|x) over (B, D); the first example for those that are none of them."""
         found = (x.flatten(1)[:, None] == self.examples).all(-1)
         return DiagonalGaussian.of(self.parameters_of[:, found.float().argmax(1)])
+
+
+def untrained(decoder: Decoder, data: DataSpec, latent_dim: int, factor: float, seed: int) -> VAE:
+    """A model without encoder. Its parameters are the library's first values times a factor, so that it can use z."""
+    architecture = Architecture(latent_dim, None, GaussianPosterior(), decoder, LibraryDefault())
+    vae = assemble(architecture, data, catalog.compose(()), seed)
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.mul_(factor)
+    return vae
+
+
+def with_posterior(vae: VAE, x: Tensor, posterior: DiagonalGaussian) -> VAE:
+    """The same prior and decoder with these posteriors, rounded to float32, for the examples x."""
+    lookup = Lookup(x, posterior.mean.float(), posterior.logvar.float())
+    return VAE(Networks(nn.Identity(), lookup, vae.decoder), vae.prior)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +204,7 @@ class Table:
         return mixture
 
 
-def tabulate(vae: VAE, x: Tensor, tolerance: float = 1e-8) -> Table:
+def tabulate(vae: VAE, x: Tensor, tolerance: float = 1e-7) -> Table:
     """The table of a model with the prior N(0, I) and its encoder's posterior, in float64, for the examples x.
 
     The step is halved until neither log p(x) nor the reconstruction of any example changes by the tolerance. Raises
