@@ -22,6 +22,7 @@ from collapsebench.metrics import METRICS, collapsebench_components, default_met
 from collapsebench.metrics.active_units import CURVE, ActiveUnits
 from collapsebench.metrics.collapse import CURVE as COLLAPSE_CURVE
 from collapsebench.metrics.collapse import Collapse
+from collapsebench.metrics.dialects import Dialects
 from collapsebench.metrics.evaluation import EvaluatedSplit, evaluating
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
@@ -45,6 +46,7 @@ ALL = [
     ActiveUnits(),
     Collapse(),
     LatentUse(),
+    Dialects(),
 ]
 
 
@@ -492,7 +494,7 @@ def test_the_built_in_metrics_are_registered():
 
 def test_default_metrics_have_perplexity_for_text_alone():
     text = default_metrics(TextSpec(100))
-    without = ("neg-elbo", "iw-nll", "kl", "mutual-information", "active-units", "collapse", "latent-use")
+    without = ("neg-elbo", "iw-nll", "kl", "mutual-information", "active-units", "collapse", "latent-use", "dialects")
     assert text == (*without[:2], "perplexity", *without[2:])
     assert default_metrics(ImageSpec((1, 28, 28))) == default_metrics(VectorSpec(5)) == without
 

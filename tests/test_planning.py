@@ -7,6 +7,8 @@ import pytest
 import toys
 
 from collapsebench.errors import UsageError
+from collapsebench.examples import TextSpec
+from collapsebench.metrics import default_metrics
 from collapsebench.spec import RunSpec
 
 
@@ -41,7 +43,7 @@ def test_everything_is_resolved():
 def test_a_track_without_metrics_gets_the_default_set():
     protocol = toys.planned(settings=("evaluation.metrics=none",)).specs[0].protocol
     names = [metric.name for metric in protocol.setting.evaluation.metrics]
-    assert names == ["neg-elbo", "iw-nll", "perplexity", "kl", "mutual-information", "active-units", "latent-use"]
+    assert names == list(default_metrics(TextSpec(2)))
 
 
 def test_overrides_change_the_protocol_and_show_in_the_label():

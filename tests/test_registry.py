@@ -59,7 +59,7 @@ def test_every_track_is_complete_and_free_of_methods(name, track):
     for choice in setting.evaluation.metrics:
         components.make("metric", choice.name, choice.params)
     assert ("perplexity" in metrics) == (dataset_facts(name).card.kind == "text")
-    assert {"neg-elbo", "iw-nll", "kl", "mutual-information", "active-units", "latent-use"} <= set(metrics)
+    assert {"neg-elbo", "iw-nll", "kl", "mutual-information", "active-units", "latent-use", "dialects"} <= set(metrics)
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

@@ -8,6 +8,7 @@ from collapsebench.examples import TextSpec
 from collapsebench.hookspecs import hookimpl
 from collapsebench.metrics.active_units import ActiveUnits
 from collapsebench.metrics.collapse import Collapse
+from collapsebench.metrics.dialects import Dialects
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
 from collapsebench.metrics.latent_use import LatentUse
@@ -28,6 +29,7 @@ METRICS: tuple[type[Metric], ...] = (
     ActiveUnits,
     Collapse,
     LatentUse,
+    Dialects,
 )
 """The metrics of this package, in the order of a board's columns."""
 

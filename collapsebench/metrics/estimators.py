@@ -6,6 +6,7 @@ Symbols: N examples of a split, D latent units, K importance samples, S samples 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -179,10 +180,16 @@ def mutual_information_bracket(
     may lose the leave-one-out bound of narrow ones (float32: log-variance below about -8).
     """
     z, posterior = z.double(), DiagonalGaussian.of(posterior.parameters.double())
+    return bracket(z, posterior, prior, aggregate_density(z, posterior, block, dtype))
+
+
+def bracket(
+    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, prior: PriorDistribution, density: AggregateDensity
+) -> Bracket:
+    """The bounds of mutual_information_bracket, from the densities at z."""
     with torch.no_grad():
         kl = float(prior.kl(posterior).sum(-1).mean())
         log_p = prior.log_prob(z[None])[0]
-        density = aggregate_density(z, posterior, block, dtype)
     aggregate, others = density.aggregate - log_p, density.others - log_p
     error = spread_error(aggregate)
     leave_one_out = Estimate(kl - float(others.mean()), spread_error(others))
@@ -193,6 +200,29 @@ def mutual_information_bracket(
         aggregate_kl=Estimate(float(aggregate.mean()), error),
         examples=len(z),
     )
+
+
+def grouped_aggregate(
+    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, groups: Iterable[Tensor]
+) -> Float[Tensor, " N"]:
+    r"""\(\log \frac1{|G|} \sum_{k \in G} q_k(z_i)\), G the group of example i, itself in it.
+
+    Each of the `groups` is the positions of the examples that share a mixture; together they are all examples.
+    """
+    log_q = z.new_full((len(z),), math.nan)
+    for rows in groups:
+        log_q[rows] = aggregate_density(z[rows], posterior[rows]).aggregate
+    return log_q
+
+
+def entropy_information(posterior: DiagonalGaussian, log_q: Float[Tensor, " N"]) -> Estimate:
+    r"""\(\frac1N \sum_i \big[E_{q_i} \log q_i(z) - \log \bar q(z_i)\big]\), with the analytic entropy and no prior.
+
+    `log_q` is \(\log \bar q(z_i)\). The mutual information as He et al. 2019 and Li et al. 2019 compute it: by its
+    Monte Carlo error it may be negative, or above the logarithm of the size of the mixture.
+    """
+    information = -0.5 * (LOG_2PI + 1 + posterior.logvar).sum(-1) - log_q
+    return Estimate(float(information.mean()), spread_error(information))
 
 
 def mean_variance(mean: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:

@@ -16,7 +16,14 @@ from collapsebench.components import Inference
 from collapsebench.distributions import DiagonalGaussian
 from collapsebench.errors import PluginError
 from collapsebench.examples import Split
-from collapsebench.metrics.estimators import BLOCK, ImportanceBound, curve_sizes, importance_bound
+from collapsebench.metrics.estimators import (
+    BLOCK,
+    AggregateDensity,
+    ImportanceBound,
+    aggregate_density,
+    curve_sizes,
+    importance_bound,
+)
 from collapsebench.seeding import Noise
 from collapsebench.vae import VAE
 
@@ -106,6 +113,11 @@ class EvaluatedSplit:
     def z(self) -> Float[Tensor, "N D"]:
         """One sample of z for each example: draw number 0."""
         return self.sample(0)
+
+    @cached_property
+    def density(self) -> AggregateDensity:
+        """Log densities of the posteriors and of their mixtures at `z`."""
+        return aggregate_density(self.z, self.posterior)
 
     @cached_property
     def reconstruction(self) -> Float[Tensor, " N"]:
