@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.leaderboard.scoring import Sample, labelled
 from collapsebench.leaderboard.trajectories import QUANTITIES, curve, value_at
-from collapsebench.record import Outcome, RunRecord
+from collapsebench.record import Observation, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,15 +31,15 @@ class Line(NamedTuple):
     seeds: tuple[int, ...]
 
 
-def lines(records: Iterable[RunRecord], counter: str, quantity: str) -> list[Line]:
+def lines(observations: Iterable[Observation], counter: str, quantity: str) -> list[Line]:
     """The finished runs of one protocol by contender, the baseline first; runs without this counter are left out.
 
     Seeds whose evaluations stand at different places are interpolated linearly; the line covers where all of them are.
     """
-    finished = [run for run in records if run.outcome is Outcome.FINISHED]
+    finished = [run for run in observations if run.outcome is Outcome.FINISHED]
     found = []
     for label, runs in labelled(finished).items():
-        curves = {run.spec.seed: curve(run.points, counter, quantity) for run in runs}
+        curves = {run.seed: curve(run.points, counter, quantity) for run in runs}
         counted = {seed: values for seed, values in curves.items() if values}
         if counted:
             found.append(_line(label, counted))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import strategies as st
 
 from collapsebench.components import Direction, Estimate
-from collapsebench.record import Number, Outcome, Point, RunRecord, Value
+from collapsebench.leaderboard import Board, score
+from collapsebench.record import Number, Observation, Outcome, Point, RunRecord, Value
 from collapsebench.spec import BASELINE, Choice, Contender, MethodChoice, Protocol, RunSpec
 from collapsebench.syntax import parse_composition
 
@@ -82,6 +84,10 @@ def record(label: str = "skip", seed: int = 1, *, columns=None, outcome=Outcome.
 
 def started(label: str = "skip", seed: int = 1, **protocol) -> RunRecord:
     return RunRecord.started(spec(label, seed, **protocol), START, ENVIRONMENT)
+
+
+def score_records(records: Iterable[RunRecord]) -> Board:
+    return score(map(Observation.of, records))
 
 
 names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)

@@ -12,10 +12,10 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import ENVIRONMENT, record, values
+from records import ENVIRONMENT, record, score_records, values
 
 from collapsebench.components import Direction, Estimate
-from collapsebench.leaderboard import FORMATS, render, score
+from collapsebench.leaderboard import FORMATS, render
 from collapsebench.leaderboard.layout import BLANK, lay_out, title
 from collapsebench.record import Outcome
 
@@ -33,7 +33,7 @@ def board(**fields):
         record(NASTY, 1, columns={"neg_elbo": 0.0, "kl": 0.0}),
         record(NASTY, 2, outcome=Outcome.DIVERGED, message="loss is <nan>\n| at 50 % of step_4"),
     ]
-    return score(made)
+    return score_records(made)
 
 
 def cells(page) -> list[list[list[str]]]:
@@ -63,7 +63,7 @@ def test_layout():
 
 
 def test_a_column_that_does_not_apply_is_empty_and_not_blank():
-    page = lay_out(score([record("vae", columns={"kl": 1.0}), record("no-latent", columns={"neg_elbo": 1.0})]))
+    page = lay_out(score_records([record("vae", columns={"kl": 1.0}), record("no-latent", columns={"neg_elbo": 1.0})]))
     assert [[cell.text for cell in row] for row in page.tables[0].rows] == [
         ["vae", "1", "1", ""],
         ["no-latent", "1", "", "1"],
@@ -84,14 +84,14 @@ def test_title_and_notes():
 
 
 def test_without_baseline_there_are_no_differences():
-    page = lay_out(score([record("skip"), record("a")]))
+    page = lay_out(score_records([record("skip"), record("a")]))
     assert [table.caption.partition(":")[0] for table in page.tables] == ["Results", "Costs"]
     assert "Δ parameters" not in page.tables[1].headers
 
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_formats_keep_boards_apart(format_):
-    other = score([record("vae", protocol={"dataset": "ptb"}), record("zzz", protocol={"dataset": "ptb"})])
+    other = score_records([record("vae", protocol={"dataset": "ptb"}), record("zzz", protocol={"dataset": "ptb"})])
     text = render([board(), other], format_)
     one, two = render([board()], format_), render([other], format_)
     assert text.count("zzz") == two.count("zzz") > 0
@@ -100,7 +100,7 @@ def test_formats_keep_boards_apart(format_):
 
 
 def test_table_in_a_pipe_is_plain_and_never_cut():
-    wide = score([record("vae"), record("skip[" + ",".join(f"k{i}={i}" for i in range(60)) + "]")])
+    wide = score_records([record("vae"), record("skip[" + ",".join(f"k{i}={i}" for i in range(60)) + "]")])
     text = render([wide, board()], "table")
     assert "\x1b" not in text
     assert "…" not in text
@@ -239,7 +239,7 @@ def test_latex():
 @given(st.text(st.characters(max_codepoint=126, exclude_categories=["Cc"]), max_size=12))
 def test_latex_of_any_title_is_balanced(name):
     shown = [value.model_copy(update={"title": name, "unit": name}) for value in values(kl=1.0)]
-    check_latex(render([score([record("vae", values=tuple(shown))])], "latex"))
+    check_latex(render([score_records([record("vae", values=tuple(shown))])], "latex"))
 
 
 def test_csv_parses_back_exactly():
@@ -284,7 +284,7 @@ def test_json_parses_back_exactly():
 
 
 def test_title_names_the_overrides():
-    made = score([record(protocol={"overrides": {"decoder.layers": 3}}), record("vae")])
+    made = score_records([record(protocol={"overrides": {"decoder.layers": 3}}), record("vae")])
     assert "quick ·" in title(made), "the shorter of two spellings of one protocol"
-    only = score([record(protocol={"overrides": {"decoder.layers": 3}})])
+    only = score_records([record(protocol={"overrides": {"decoder.layers": 3}})])
     assert "digits · quick[decoder.layers=3] · 350steps" in title(only)

@@ -7,14 +7,14 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import record
+from records import record, score_records
 
 from collapsebench.budget import COUNTERS, Meter
 from collapsebench.errors import UsageError
 from collapsebench.leaderboard import Cut, render, score
 from collapsebench.leaderboard.layout import lay_out
 from collapsebench.leaderboard.trajectories import curve, value_at
-from collapsebench.record import Number, Outcome, Point
+from collapsebench.record import Evaluated, Number, Observation, Outcome, Point
 from collapsebench.spec import Budget
 from collapsebench.store import Store
 
@@ -35,7 +35,7 @@ def points(*bounds, flops=True):
 
 def board(text, *records):
     cut = Cut.parse(text)
-    return score(cut.through(records))
+    return score(cut.through(map(Observation.of, records)))
 
 
 def means(scored, key):
@@ -95,7 +95,7 @@ def test_unfinished_runs_have_no_mean():
 def test_interpolation_is_that_of_numpy(bounds, amount):
     import numpy as np
 
-    values = curve(points(*bounds), "steps", "neg_elbo")
+    values = curve(map(Evaluated.of, points(*bounds)), "steps", "neg_elbo")
     xs, ys = zip(*values, strict=True)
     found = value_at(values, amount)
     if xs[0] <= amount <= xs[-1]:
@@ -163,6 +163,6 @@ def test_the_command_labels_the_numbers(command, tmp_path):
 )
 def test_flops_are_readable(flops, text):
     run = record("vae", points=(Point(counters={"flops": float(flops)}, values={}),))
-    costs = lay_out(score([run])).tables[-1]
+    costs = lay_out(score_records([run])).tables[-1]
     assert costs.rows[0][costs.headers.index("flops")].text == text
-    assert text in render([score([run])], "table")
+    assert text in render([score_records([run])], "table")

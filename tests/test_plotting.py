@@ -6,8 +6,9 @@ import pytest
 from records import record
 from scipy import stats
 
-from collapsebench.plotting import draw, lines
-from collapsebench.record import Number, Outcome, Point
+from collapsebench import plotting
+from collapsebench.plotting import draw
+from collapsebench.record import Number, Observation, Outcome, Point
 
 
 def points(values, step=10.0, **more):
@@ -15,6 +16,10 @@ def points(values, step=10.0, **more):
         Point(counters={"steps": step * n, **more}, values={"neg_elbo": Number.of(value), "kl": Number.of(0.5)})
         for n, value in enumerate(values, 1)
     )
+
+
+def lines(records, counter, quantity):
+    return plotting.lines(map(Observation.of, records), counter, quantity)
 
 
 def test_a_line_is_the_mean_over_seeds_with_its_interval():

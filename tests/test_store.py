@@ -8,11 +8,12 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from records import START, point, record, records, spec, started, values
 
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.record import Kind, Number, Outcome
-from collapsebench.store import Store
+from collapsebench.record import Evaluated, Kind, Number, Observation, Outcome
+from collapsebench.store import Store, observations
 from collapsebench.store import store as store_module
 from collapsebench.store.interchange import write_line
 from collapsebench.store.mapping import to_json
@@ -172,15 +173,30 @@ def test_find_gives_what_was_stored(filled):
     assert record("skip+sa-vae", 2) in list(filled.find())
 
 
-def test_boards_read_only_the_last_point_and_board_values(filled):
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(made=st.lists(records(), max_size=2, unique_by=lambda made: made.run_id))
+def test_observations_are_those_of_the_records(store, made):
+    store.delete(summary.run_id for summary in store.summaries())
+    store.add(made)
+    expected = {each.run_id: Observation.of(each) for each in made}
+    assert by_id(store.observations(trajectories=True)) == by_id(expected.values())
+    last = (each._replace(points=each.points[-1:]) for each in expected.values())
+    assert by_id(store.observations()) == by_id(last)
+
+
+def by_id(observations) -> dict:
+    """As NaN differs from itself, numbers are compared as text, which has every digit."""
+    return {each.run_id: (each.protocol, repr(each._replace(protocol=None))) for each in observations}
+
+
+def test_observations_read_only_the_last_point_and_board_values(filled):
     curve = values(kl=1.0)[0].model_copy(update={"column": "kl[3]", "board": False})
     full = record(seed=9, values=(curve, *record().values), points=(point(1), point(2), point(3)))
     filled.finish(full)
-    (short,) = (found for found in filled.find(full=False) if found.run_id == full.run_id)
-    assert short.values == record().values
-    assert short.points == (point(3),)
+    (short,) = (found for found in filled.observations() if found.run_id == full.run_id)
+    assert [reading.shown.column for reading in short.readings] == ["neg_elbo", "kl"]
+    assert short.points == (Evaluated.of(point(3)),)
     assert short.counters == full.counters
-    assert all(len(found.points) <= 1 for found in filled.find(full=False))
 
 
 def test_pages_are_disjoint_and_complete(filled):
@@ -201,6 +217,9 @@ def test_streams_of_many_parts_are_complete(filled, monkeypatch):
     whole = list(filled.find())
     monkeypatch.setattr(store_module, "CHUNK", 10)
     assert list(filled.find()) == whole
+    observed = by_id(filled.observations())
+    monkeypatch.setattr(observations, "CHUNK", 3)
+    assert by_id(filled.observations()) == observed
 
 
 def test_delete_takes_everything_of_a_run(filled, tmp_path):

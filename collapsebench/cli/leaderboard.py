@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -13,9 +14,11 @@ import click
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import StoreError
-from collapsebench.leaderboard import FORMATS, Cut, order, render, score, select
+from collapsebench.leaderboard import FORMATS, Cut, order, pieces, score, select
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from collapsebench.leaderboard import Board
     from collapsebench.store import Filters, Store
 
@@ -48,32 +51,44 @@ def command(output: Path | None, store: str, **given: Any) -> None:
     """
     cut = None if given["at"] is None else Cut.parse(given["at"])
     boards = _boards(store, cut, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
-    if cut is not None and not any(column.metric for board in boards for column in board.columns):
-        raise StoreError(f"no finished run was evaluated both before and after {cut}")
     if given["sort"] is not None:
         boards = order(boards, given["sort"])
     if given["columns"] is not None:
         boards = select(boards, [key.strip() for key in given["columns"].split(",")])
     width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else None
-    text = render(boards, given["format_"], width=width)
+    begun = chain([next(boards)], boards)  # what is wrong with the options shows before anything is written
     with destination(output) as stream:
-        stream.write(text)
+        stream.writelines(pieces(begun, given["format_"], width=width))
 
 
-def _boards(url: str, cut: Cut | None, **chosen: Unpack[Filters]) -> list[Board]:
-    """Whole boards: a protocol is shown with all its runs if any of them is meant."""
+def _boards(url: str, cut: Cut | None, **chosen: Unpack[Filters]) -> Iterator[Board]:
+    """Whole boards, one in memory at a time: a protocol is shown with all its runs if any of them is meant."""
     from collapsebench.store import Store
 
     with Store.open(url, create=False) as store:
         protocols = store.protocols(**chosen)
         if not protocols:
             raise _no_runs(store, chosen)
-        return [_board(store, protocol.protocol_id, cut) for protocol in protocols]
+        boards = (_board(store, protocol.protocol_id, cut) for protocol in protocols)
+        yield from boards if cut is None else _evaluated(boards, cut)
 
 
 def _board(store: Store, protocol: str, cut: Cut | None) -> Board:
-    records = store.find(protocol=protocol, full=cut is not None)
-    return score(records) if cut is None else replace(score(cut.through(records)), at=str(cut))
+    runs = store.observations(protocol=protocol, trajectories=cut is not None)
+    return score(runs) if cut is None else replace(score(cut.through(runs)), at=str(cut))
+
+
+def _evaluated(boards: Iterator[Board], cut: Cut) -> Iterator[Board]:
+    """The boards, held back until one has numbers. Raises StoreError if none has."""
+    empty: list[Board] = []
+    for board in boards:
+        if any(column.metric for column in board.columns):
+            yield from (*empty, board)
+            break
+        empty.append(board)
+    else:
+        raise StoreError(f"no finished run was evaluated both before and after {cut}")
+    yield from boards
 
 
 def _no_runs(store: Store, chosen: Filters) -> StoreError:

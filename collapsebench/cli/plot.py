@@ -17,7 +17,7 @@ from collapsebench.leaderboard.trajectories import QUANTITIES, check_counter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collapsebench.record import RunRecord
+    from collapsebench.record import Observation
     from collapsebench.store import ProtocolSummary, Store
 
 FORMATS = ("png", "svg", "pdf")
@@ -50,7 +50,7 @@ def command(x: str, y: str, output: Path, store: str, **chosen: Any) -> None:
         raise UsageError(f"cannot write '{output}': its ending must be one of {', '.join(FORMATS)}")
     with Store.open(store, create=False) as opened:
         protocol = _protocol(opened, chosen)
-        runs = list(opened.find(protocol=protocol.protocol_id))
+        runs = list(opened.observations(protocol=protocol.protocol_id, trajectories=True))
     drawn = lines(runs, x, y)
     if not drawn:
         raise StoreError(f"no run of protocol {protocol.protocol_id} has finished and has counted {x}")
@@ -63,8 +63,8 @@ def command(x: str, y: str, output: Path, store: str, **chosen: Any) -> None:
     click.echo(f"wrote {output}: {y} over {x} of {len(runs) - left_out} runs{note}")
 
 
-def _title(runs: Sequence[RunRecord]) -> str:
-    protocol = min((run.spec.protocol for run in runs), key=lambda p: (len(p.track_label), p.track_label))
+def _title(runs: Sequence[Observation]) -> str:
+    protocol = min(runs, key=lambda run: (len(run.track), run.track)).protocol
     return f"{protocol.dataset.name} · {protocol.track_label} · {protocol.budget} · protocol {runs[0].protocol_id}"
 
 

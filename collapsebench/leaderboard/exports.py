@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from collapsebench.leaderboard.layout import command
@@ -14,8 +14,12 @@ from collapsebench.leaderboard.scoring import Board, Row, Sample
 from collapsebench.record import Number
 
 
-def to_csv(boards: Sequence[Board]) -> str:
-    """One line for each contender and column; the value of seed s is in the column `seed s`."""
+def to_csv(boards: Iterable[Board]) -> Iterator[str]:
+    """One line for each contender and column; the value of seed s is in the column `seed s`.
+
+    All boards are in memory, as the header names the seeds of all.
+    """
+    boards = list(boards)
     seeds = sorted({seed for board in boards for row in board.rows for seed in row.seeds})
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -36,7 +40,7 @@ def to_csv(boards: Sequence[Board]) -> str:
                     + ["; ".join(f"seed {problem.seed} {problem.outcome}" for problem in row.problems)]
                     + [repr(values[seed]) if seed in values else "" for seed in seeds]
                 )
-    return out.getvalue()
+    yield out.getvalue()
 
 
 def _statistics(sample: Sample | None) -> list[str]:
@@ -46,10 +50,13 @@ def _statistics(sample: Sample | None) -> list[str]:
     return [str(len(sample.seeds)), repr(sample.mean), half_width]
 
 
-def to_json(boards: Sequence[Board]) -> str:
+def to_json(boards: Iterable[Board]) -> Iterator[str]:
     """Numbers that are not finite are the texts `nan`, `+inf` and `-inf`; what is blank in a table is null."""
-    content = [_board(board) for board in boards]
-    return json.dumps({"boards": content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    yield '{\n  "boards": ['
+    for number, board in enumerate(boards):
+        text = json.dumps(_board(board), indent=2, ensure_ascii=False, allow_nan=False)
+        yield ("," if number else "") + f"\n{text}".replace("\n", "\n    ")
+    yield "\n  ]\n}\n"
 
 
 def _head(board: Board) -> dict[str, str]:

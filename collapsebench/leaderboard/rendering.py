@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from collapsebench.leaderboard.exports import to_csv, to_json
@@ -48,27 +48,40 @@ th, td { padding: .2rem .7rem; border-bottom: 1px solid #ccc; white-space: nowra
 """.strip()
 
 
-def render(boards: Sequence[Board], format_: str, *, width: int | None = None) -> str:
+def render(boards: Iterable[Board], format_: str, *, width: int | None = None) -> str:
     """The boards in one of FORMATS; with the `width` of a terminal, tables are split to fit it and use its bold."""
+    return "".join(pieces(boards, format_, width=width))
+
+
+def pieces(boards: Iterable[Board], format_: str, *, width: int | None = None) -> Iterator[str]:
+    """What `render` returns, as the boards come: all formats but CSV need one board at a time."""
     if format_ == "table" and width is not None:
         return _terminal(boards, width)
     return FORMATS[format_](boards)
 
 
-def _terminal(boards: Sequence[Board], width: int | None = None) -> str:
+def _apart(pages: Iterable[str]) -> Iterator[str]:
+    """The pages with an empty line between them."""
+    for number, page in enumerate(pages):
+        yield f"\n{page}" if number else page
+
+
+def _terminal(boards: Iterable[Board], width: int | None = None) -> Iterator[str]:
+    return _apart(_terminal_page(page, width) for page in map(lay_out, boards))
+
+
+def _terminal_page(page: Page, width: int | None) -> str:
     from rich.console import Console
 
     out, styled = io.StringIO(), width is not None
     console = Console(file=out, width=WIDE, force_terminal=styled, color_system="standard" if styled else None)
-    for page in map(lay_out, boards):
-        console.print(page.title, style="bold", highlight=False, markup=False)
-        for table in page.tables:
-            console.print(table.caption, highlight=False, markup=False)
-            for part in _split(table, width or WIDE):
-                console.print(_rich_table(part, styled=styled))
-        for note in (*page.notes, f"Made by: {page.command}"):
-            console.print(note, highlight=False, markup=False)
-        console.print()
+    console.print(page.title, style="bold", highlight=False, markup=False)
+    for table in page.tables:
+        console.print(table.caption, highlight=False, markup=False)
+        for part in _split(table, width or WIDE):
+            console.print(_rich_table(part, styled=styled))
+    for note in (*page.notes, f"Made by: {page.command}"):
+        console.print(note, highlight=False, markup=False)
     lines = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
     return re.sub(r"\n{3,}", "\n\n", lines).rstrip("\n") + "\n"
 
@@ -109,34 +122,38 @@ def _starred(cell: Cell, row: Sequence[Cell]) -> str:
     return f"{cell.text} {'*' if cell.bold else ' '}" if cell is not row[0] else cell.text
 
 
-def _markdown(boards: Sequence[Board]) -> str:
+def _markdown(boards: Iterable[Board]) -> Iterator[str]:
+    return _apart(map(_markdown_page, map(lay_out, boards)))
+
+
+def _markdown_page(page: Page) -> str:
     def escape(text: str) -> str:
         return MARKDOWN.sub(r"\\\g<0>", text)
 
-    parts = []
-    for page in map(lay_out, boards):
-        parts.append(f"## {escape(page.title)}")
-        for table in page.tables:
-            parts += [f"**{escape(table.caption)}**", _tabulated(table, "pipe", escape, "**{}**")]
-        parts += ["\n".join(f"- {escape(note)}" for note in page.notes), f"Made by:\n\n    {page.command}"]
+    parts = [f"## {escape(page.title)}"]
+    for table in page.tables:
+        parts += [f"**{escape(table.caption)}**", _tabulated(table, "pipe", escape, "**{}**")]
+    parts += ["\n".join(f"- {escape(note)}" for note in page.notes), f"Made by:\n\n    {page.command}"]
     return "\n\n".join(parts) + "\n"
 
 
-def _html(boards: Sequence[Board]) -> str:
-    pages = [lay_out(board) for board in boards]
-    parts = []
-    for page in pages:
-        parts.append(f"<h2>{html.escape(page.title)}</h2>")
-        for table in page.tables:
-            grid = _tabulated(table, "unsafehtml", html.escape, "<b>{}</b>")
-            parts.append(grid.replace("<table>", f"<table>\n<caption>{html.escape(table.caption)}</caption>", 1))
-        parts += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in page.notes), "</ul>"]
-        parts.append(f"<p>Made by:</p>\n<pre>{html.escape(page.command)}</pre>")
-    body = "\n".join(parts)
-    return (
+def _html(boards: Iterable[Board]) -> Iterator[str]:
+    yield (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>collapsebench leaderboard</title>\n'
-        f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>collapsebench leaderboard</h1>\n{body}\n</body>\n</html>\n"
+        f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>collapsebench leaderboard</h1>\n"
     )
+    yield from map(_html_page, map(lay_out, boards))
+    yield "</body>\n</html>\n"
+
+
+def _html_page(page: Page) -> str:
+    parts = [f"<h2>{html.escape(page.title)}</h2>"]
+    for table in page.tables:
+        grid = _tabulated(table, "unsafehtml", html.escape, "<b>{}</b>")
+        parts.append(grid.replace("<table>", f"<table>\n<caption>{html.escape(table.caption)}</caption>", 1))
+    parts += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in page.notes), "</ul>"]
+    parts.append(f"<p>Made by:</p>\n<pre>{html.escape(page.command)}</pre>\n")
+    return "\n".join(parts)
 
 
 def _tabulated(table: Table, format_: str, escape: Callable[[str], str], bold: str) -> str:
@@ -147,12 +164,14 @@ def _tabulated(table: Table, format_: str, escape: Callable[[str], str], bold: s
     return tabulate(rows, [*map(escape, table.headers)], format_, disable_numparse=True, colalign=align)
 
 
-def _latex(boards: Sequence[Board]) -> str:
-    parts = ["% needs \\usepackage{booktabs}"]
-    for page in map(lay_out, boards):
-        parts += [_latex_table(page, table) for table in page.tables]
-        parts.append("\n".join(f"% {note}" for note in (*page.notes, f"Made by: {page.command}")))
-    return "\n\n".join(parts) + "\n"
+def _latex(boards: Iterable[Board]) -> Iterator[str]:
+    yield "% needs \\usepackage{booktabs}\n\n"
+    yield from _apart(map(_latex_page, map(lay_out, boards)))
+
+
+def _latex_page(page: Page) -> str:
+    notes = "\n".join(f"% {note}" for note in (*page.notes, f"Made by: {page.command}"))
+    return "\n\n".join([*(_latex_table(page, table) for table in page.tables), notes]) + "\n"
 
 
 def _latex_table(page: Page, table: Table) -> str:
@@ -181,7 +200,7 @@ def _latex_cell(cell: Cell) -> str:
     return rf"\textbf{{{text}}}" if cell.bold else text
 
 
-FORMATS: Mapping[str, Callable[[Sequence[Board]], str]] = {
+FORMATS: Mapping[str, Callable[[Iterable[Board]], Iterator[str]]] = {
     "table": _terminal,
     "markdown": _markdown,
     "latex": _latex,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from collapsebench.components import Direction
 from collapsebench.errors import UsageError, unknown
-from collapsebench.record import Outcome, RunRecord
-from collapsebench.spec import BASELINE, Protocol, identity
+from collapsebench.record import Observation, Outcome
+from collapsebench.spec import BASELINE, Protocol
 
 CONFIDENCE = 0.95
 MISSING = "missing"
@@ -154,25 +154,25 @@ class Board:
         return {label for label, mean in finite.items() if mean == top}
 
 
-def score(records: Iterable[RunRecord]) -> Board:
+def score(observations: Iterable[Observation]) -> Board:
     """The board of some runs of one protocol, whatever order they come in. Raises ValueError if there are several."""
-    by_label = labelled(records)
+    by_label = labelled(observations)
     runs = [run for own in by_label.values() for run in own]
     protocols = {run.protocol_id for run in runs}
     if len(protocols) != 1:
         raise ValueError(f"a board needs runs of exactly one protocol, got {sorted(protocols)}")
     columns = _columns(runs)
     samples = {label: _samples(own, columns) for label, own in by_label.items()}
-    settled = {run.spec.seed for run in runs if run.outcome.settled}
+    settled = {run.seed for run in runs if run.outcome.settled}
     baseline = samples.get(BASELINE, {})
     rows = (
         _row(label, own, samples[label], {} if label == BASELINE else baseline, settled)
         for label, own in by_label.items()
     )
-    environments = Counter(json.dumps(run.environment, sort_keys=True) for run in runs)
+    environments = Counter(run.environment for run in runs)
     return Board(
         protocol_id=runs[0].protocol_id,
-        protocol=min((run.spec.protocol for run in runs), key=lambda p: (len(p.track_label), p.track_label)),
+        protocol=min(runs, key=lambda run: (len(run.track), run.track)).protocol,
         columns=tuple(columns.values()),
         rows=tuple(rows),
         outcomes=Counter(run.outcome for run in runs),
@@ -180,32 +180,39 @@ def score(records: Iterable[RunRecord]) -> Board:
     )
 
 
-def select(boards: Sequence[Board], keys: Sequence[str]) -> list[Board]:
+def select(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
     """The boards with those of the named columns that they have, in the order named.
 
     Raises UsageError for a column that no board has.
     """
-    _check(boards, keys)
-    return [
-        replace(board, columns=tuple(c for key in dict.fromkeys(keys) for c in board.columns if c.key == key))
-        for board in boards
-    ]
+    for board in _having(boards, keys):
+        columns = (column for key in dict.fromkeys(keys) for column in board.columns if column.key == key)
+        yield replace(board, columns=tuple(columns))
 
 
-def order(boards: Sequence[Board], key: str) -> list[Board]:
+def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
     """The boards with their rows by one column, the best first, below the baseline.
 
     Rows without the number come last. Raises UsageError for a column that no board has.
     """
-    _check(boards, [key])
-    return [_ordered(board, key) for board in boards]
+    for board in _having(boards, [key]):
+        yield _ordered(board, key)
 
 
-def _check(boards: Sequence[Board], keys: Sequence[str]) -> None:
-    known = {column.key for board in boards for column in board.columns}
+def _having(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
+    """The boards, held back until each column was seen in one of them. Raises UsageError for one that none has."""
+    coming, held, known = iter(boards), deque[Board](), set[str]()
+    for board in coming:
+        held.append(board)
+        known.update(column.key for column in board.columns)
+        if known.issuperset(keys):
+            break
     for key in keys:
         if key not in known:
             raise UsageError(unknown("column", key, known))
+    while held:
+        yield held.popleft()
+    yield from coming
 
 
 def _ordered(board: Board, key: str) -> Board:
@@ -219,68 +226,66 @@ def _ordered(board: Board, key: str) -> Board:
     return replace(board, rows=tuple(sorted(board.rows, key=place)))
 
 
-def labelled(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+def labelled(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
     """Runs by contender, the baseline first. Equal labels of different versions or defaults are different ones."""
-    runs = sorted(records, key=lambda run: (run.contender != BASELINE, run.contender, run.spec.seed, run.run_id))
-    by_contender: dict[tuple[str, str], list[RunRecord]] = {}
+    runs = sorted(observations, key=lambda run: (run.contender != BASELINE, run.contender, run.seed, run.run_id))
+    by_contender: dict[tuple[str, str], list[Observation]] = {}
     for run in runs:
-        by_contender.setdefault((run.contender, identity(run.spec.contender)), []).append(run)
+        by_contender.setdefault((run.contender, run.contender_id), []).append(run)
     labels = Counter(label for label, _ in by_contender)
     return {
         label if labels[label] == 1 else f"{label} #{digest[:6]}": own for (label, digest), own in by_contender.items()
     }
 
 
-def _numbers(run: RunRecord) -> Iterator[tuple[tuple[str, str], float, float | None]]:
+def _numbers(run: Observation) -> Iterator[tuple[tuple[str, str], float, float | None]]:
     """What a run adds to the samples: metric (none for costs) and name, value, standard error."""
-    for value in run.values:
-        if value.board:
-            error = value.standard_error
-            yield (value.metric, value.column), float(value.estimate), None if error is None else float(error)
+    for shown, value, error in run.readings:
+        yield shown[:2], value, error
     yield ("", PARAMETERS), float(run.parameters), None
     for name, count in run.counters.items():
         yield ("", name), count, None
 
 
-def _columns(runs: Sequence[RunRecord]) -> dict[tuple[str, str], Column]:
+def _columns(runs: Sequence[Observation]) -> dict[tuple[str, str], Column]:
     """By metric and name, metrics before costs. A name that several have is written `metric.name`."""
-    shown = {(value.metric, value.column): value for run in runs for value in run.values if value.board}
+    shown = {reading.shown[:2]: reading.shown for run in runs for reading in run.readings}
     costs = dict.fromkeys(("", name) for run in runs for name in (PARAMETERS, *run.counters))
     names = Counter(name for _, name in (*shown, *costs))
     metrics = {
         (metric, name): Column(
             key=name if names[name] == 1 else f"{metric}.{name}",
             metric=metric,
-            title=value.title or name,
-            unit=value.unit,
-            direction=value.direction,
+            title=last.title or name,
+            unit=last.unit,
+            direction=last.direction,
         )
-        for (metric, name), value in shown.items()
+        for (metric, name), last in shown.items()
     }
     return metrics | {cost: Column(cost[1], "", cost[1].replace("_", " "), "", Direction.NONE) for cost in costs}
 
 
-def _samples(runs: Iterable[RunRecord], columns: Mapping[tuple[str, str], Column]) -> dict[str, Sample]:
+def _samples(runs: Iterable[Observation], columns: Mapping[tuple[str, str], Column]) -> dict[str, Sample]:
     values: dict[str, dict[int, float]] = {}
     errors: dict[str, dict[int, float]] = {}
     for run in runs:
         if run.outcome is Outcome.FINISHED:
             for name, value, error in _numbers(run):
                 key = columns[name].key
-                values.setdefault(key, {})[run.spec.seed] = value
+                values.setdefault(key, {})[run.seed] = value
                 if error is not None:
-                    errors.setdefault(key, {})[run.spec.seed] = error
+                    errors.setdefault(key, {})[run.seed] = error
     return {key: Sample(seeds, errors.get(key, {})) for key, seeds in values.items()}
 
 
 def _row(
     label: str,
-    runs: Sequence[RunRecord],
+    runs: Sequence[Observation],
     samples: Mapping[str, Sample],
     baseline: Mapping[str, Sample],
     seeds: set[int],
 ) -> Row:
-    own = {run.spec.seed: run for run in runs}
+    own = {run.seed: run for run in runs}
     wanted = sorted(seeds | own.keys())
     differences = {key: sample.minus(baseline[key]) for key, sample in samples.items() if key in baseline}
     return Row(
@@ -294,9 +299,9 @@ def _row(
     )
 
 
-def _finished(run: RunRecord | None) -> bool:
+def _finished(run: Observation | None) -> bool:
     return run is not None and run.outcome is Outcome.FINISHED
 
 
-def _problem(seed: int, run: RunRecord | None) -> Problem:
+def _problem(seed: int, run: Observation | None) -> Problem:
     return Problem(seed, MISSING) if run is None else Problem(seed, run.outcome.value, run.run_id, run.message)

@@ -14,10 +14,10 @@ from operator import itemgetter
 from typing import NamedTuple, Self
 
 from collapsebench.budget import COUNTERS
-from collapsebench.components import Direction, Estimate
+from collapsebench.components import Direction
 from collapsebench.errors import UsageError, unknown
 from collapsebench.metrics import TRACKED
-from collapsebench.record import Point, RunRecord, Value
+from collapsebench.record import Evaluated, Observation, Reading, Shown
 
 Curve = Sequence[tuple[float, float]]
 """Pairs of a counter and a value, by the counter."""
@@ -52,10 +52,10 @@ def check_counter(name: str) -> None:
         raise UsageError(unknown("counter", name, COUNTERS))
 
 
-def curve(points: Iterable[Point], counter: str, quantity: str) -> Curve:
+def curve(points: Iterable[Evaluated], counter: str, quantity: str) -> Curve:
     """One value over one counter, at those points that have both."""
     return [
-        (point.counters[counter], float(point.values[quantity]))
+        (point.counters[counter], point.values[quantity])
         for point in points
         if counter in point.counters and quantity in point.values
     ]
@@ -98,22 +98,22 @@ class Cut:
     def __str__(self) -> str:
         return f"{self.counter}={self.amount:.12g}"
 
-    def through(self, records: Iterable[RunRecord]) -> Iterator[RunRecord]:
+    def through(self, observations: Iterable[Observation]) -> Iterator[Observation]:
         """The runs as they were there: validation values in place of the test split's, and the counters."""
-        for record in records:
-            yield record.model_copy(update={"values": tuple(self._values(record)), "points": self._point(record)})
+        for run in observations:
+            yield run._replace(readings=tuple(self._readings(run)), points=self._point(run))
 
-    def _values(self, record: RunRecord) -> Iterator[Value]:
+    def _readings(self, run: Observation) -> Iterator[Reading]:
         for name, quantity in VALIDATED.items():
-            value = value_at(curve(record.points, self.counter, name), self.amount)
+            value = value_at(curve(run.points, self.counter, name), self.amount)
             if value is not None:
-                yield Value.of("validation", name, Estimate(value), board=True, **quantity._asdict())
+                yield Reading(Shown("validation", name, *quantity), value)
 
-    def _point(self, record: RunRecord) -> tuple[Point, ...]:
-        counted = [point.counters for point in record.points if self.counter in point.counters]
+    def _point(self, run: Observation) -> tuple[Evaluated, ...]:
+        counted = [point.counters for point in run.points if self.counter in point.counters]
         found = {
             name: value_at([(counts[self.counter], counts[name]) for counts in counted], self.amount)
             for name in (counted[0] if counted else ())
         }
         counters = {name: value for name, value in found.items() if value is not None}
-        return (Point(counters=counters, values={}),) if counters else ()
+        return (Evaluated(counters, {}),) if counters else ()

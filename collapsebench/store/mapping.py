@@ -55,22 +55,11 @@ def to_rows(record: RunRecord) -> Rows:
 
 
 def to_record(row: Run) -> RunRecord:
-    """The record of a row, with those points and values that were loaded with it.
-
-    Raises StoreError if another version of collapsebench wrote the spec in a form that this one does not know.
-    """
-    try:
-        spec = RunSpec.model_validate(row.spec)
-    except ValidationError as error:
-        writer = row.environment.get("collapsebench", "of an unknown version")
-        raise StoreError(
-            f"run {row.run_id} was stored by collapsebench {writer} with a spec that this version cannot read "
-            f"({error.errors()[0]['msg']}); `collapsebench runs delete {row.run_id}` removes it"
-        ) from None
+    """The record of a row. Raises StoreError if this version cannot read its spec."""
     return RunRecord(
         run_id=row.run_id,
         protocol_id=row.protocol_id,
-        spec=with_labels(spec, row.contender, row.track),
+        spec=read_spec(row),
         contender=row.contender,
         track=row.track,
         outcome=row.outcome,
@@ -83,6 +72,22 @@ def to_record(row: Run) -> RunRecord:
         points=tuple(_point(point) for point in row.points),
         values=tuple(_value(value) for value in row.values),
     )
+
+
+def read_spec(row: Run) -> RunSpec:
+    """The spec of a row, with its labels.
+
+    Raises StoreError if another version of collapsebench wrote it in a form that this one does not know.
+    """
+    try:
+        spec = RunSpec.model_validate(row.spec)
+    except ValidationError as error:
+        writer = row.environment.get("collapsebench", "of an unknown version")
+        raise StoreError(
+            f"run {row.run_id} was stored by collapsebench {writer} with a spec that this version cannot read "
+            f"({error.errors()[0]['msg']}); `collapsebench runs delete {row.run_id}` removes it"
+        ) from None
+    return with_labels(spec, row.contender, row.track)
 
 
 def with_labels(spec: RunSpec, contender: str, track: str) -> RunSpec:

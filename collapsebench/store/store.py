@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple, Self, TypedDict, Unpack
 
 from sqlalchemy import ColumnElement, Engine, Select, delete, func, insert, or_, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.record import Outcome, RunRecord
+from collapsebench.record import Observation, Outcome, RunRecord
 from collapsebench.store import connection, schema
 from collapsebench.store.mapping import to_json, to_record, to_rows
 from collapsebench.store.models import ArtifactRow, PointRow, Run, ValueRow
+from collapsebench.store.observations import Reader
 from collapsebench.syntax import parse_composition, print_composition
 
 ID_LENGTH = 16
@@ -167,15 +168,20 @@ class Store:
         with self._read() as session:
             return to_record(session.scalars(_loaded().where(Run.run_id == full)).one())
 
-    def find(self, *, full: bool = True, **filters: Unpack[Filters]) -> Iterator[RunRecord]:
-        """The records in the order of their start, a few in memory at a time.
-
-        `full=False` leaves out what leaderboards do not show: all points but the last, all values without `board`.
-        """
-        query = _loaded(full=full).where(*_conditions(filters)).order_by(Run.started_at, Run.run_id)
+    def find(self, **filters: Unpack[Filters]) -> Iterator[RunRecord]:
+        """The records in the order of their start, a few in memory at a time."""
+        query = _loaded().where(*_conditions(filters)).order_by(Run.started_at, Run.run_id)
         with self._read() as session:
             for rows in session.scalars(query.execution_options(yield_per=CHUNK // 5)).partitions():
                 yield from map(to_record, rows)
+
+    def observations(self, *, trajectories: bool = False, **filters: Unpack[Filters]) -> Iterator[Observation]:
+        """What boards and curves read of the runs, in no order: the last point, or with `trajectories` all of them.
+
+        Raises StoreError if this version cannot read the spec of a contender or protocol.
+        """
+        with self._read() as session:
+            yield from Reader(session).read(_conditions(filters), trajectories=trajectories)
 
     def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
         """One line a run, the newest first."""
@@ -245,14 +251,8 @@ def _settled(run_id: str, outcome: Outcome) -> StoreError:
     )
 
 
-def _loaded(*, full: bool = True) -> Select[Run]:
-    if full:
-        return select(Run).options(selectinload(Run.points), selectinload(Run.values))
-    later = aliased(PointRow)
-    last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
-    return select(Run).options(
-        selectinload(Run.points.and_(PointRow.number == last)), selectinload(Run.values.and_(ValueRow.board))
-    )
+def _loaded() -> Select[Run]:
+    return select(Run).options(selectinload(Run.points), selectinload(Run.values))
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
