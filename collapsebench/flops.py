@@ -1,4 +1,4 @@
-"""FLOPs of training steps: what torch computes, counted on first sight of a batch's shape and looked up afterwards.
+"""FLOPs of training steps: what torch computes, counted for the first batch shapes, from which that of others follows.
 
 Products of matrices and convolutions count, whoever calls for them: (m, k) by (k, n) is 2mkn FLOPs, as a multiplication
 and its addition are two. Elementwise work, reductions and products of a matrix and a vector are left out.
@@ -6,10 +6,12 @@ and its addition are two. Elementwise work, reductions and products of a matrix 
 
 from __future__ import annotations
 
-from collections import ChainMap
+from collections import ChainMap, Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from math import prod
+from fractions import Fraction
+from itertools import product
+from math import gcd, prod
 from typing import Any, TypeAlias
 
 import torch
@@ -22,6 +24,14 @@ from collapsebench.networks.autograd import asked_for
 Shape: TypeAlias = tuple[int, ...]
 Passes: TypeAlias = tuple[int, ...]
 """How often the networks were passed, forward and backward, per example."""
+Spent: TypeAlias = tuple[int, ...]
+"""The passes of one step, and last its FLOPs."""
+
+PROOFS = 2
+"""How many counted shapes with a new size have to agree with what was foretold."""
+
+REACH = 2
+"""How many times smaller or larger than those counted a size may be for its cost to follow."""
 
 
 class FlopCounter(TorchDispatchMode):
@@ -65,52 +75,165 @@ def lstm_backward(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) 
     return inputs + states
 
 
+def matrix_product(left: Tensor, right: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
+    """(…, m, k) by (…, k, n). Torch's own formula gives the same, through functions for trees of any kind."""
+    del right
+    return 2 * out_val.numel() * left.shape[-1]
+
+
+def added_product(bias: Tensor, left: Tensor, right: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
+    """The same, added to something."""
+    del bias
+    return matrix_product(left, right, out_val=out_val)
+
+
+aten = torch.ops.aten
 FORMULAS: Mapping[Any, Callable[..., int]] = ChainMap(
-    {torch.ops.aten.mkldnn_rnn_layer: lstm, torch.ops.aten.mkldnn_rnn_layer_backward: lstm_backward}, flop_registry
+    {
+        aten.mkldnn_rnn_layer: lstm,
+        aten.mkldnn_rnn_layer_backward: lstm_backward,
+        aten.mm: matrix_product,
+        aten.bmm: matrix_product,
+        aten.addmm: added_product,
+        aten.baddbmm: added_product,
+    },
+    flop_registry,
 )
-"""Torch's formulas, and those for what torch's do not see."""
+"""Torch's formulas, those for what torch's do not see, and faster ones for what there is most of."""
+
+
+class Law:
+    """What shapes spend, as a polynomial in their sizes with no size to a higher power than one, in exact integers.
+
+    It follows from shapes that were counted, as far as these determine it, and has to prove itself. Of a size that
+    differs between them it must have agreed with `PROOFS` counted shapes in which the size was new. So a cost that is
+    quadratic in a size, as of products between examples or between tokens, is found out and not foretold.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, list[int]]] = []  # in echelon form, each with the column of its first entry
+        self._sizes: list[set[int]] = []
+        self._proofs: Counter[int] = Counter()
+
+    def add(self, shape: Shape, spent: Spent) -> bool:
+        """Learn from a shape that was counted for the first time; False if the law does not hold."""
+        foretold = self._solve(shape)
+        self._sizes = self._sizes or [set() for _ in shape]
+        if foretold is None:
+            row = self._eliminated([*_monomials(shape), *spent, 0])
+            common = gcd(*row)
+            self._rows.append((next(i for i, entry in enumerate(row) if entry), [entry // common for entry in row]))
+        else:
+            self._proofs.update(i for i, size in enumerate(shape) if size not in self._sizes[i])
+        for sizes, size in zip(self._sizes, shape, strict=True):
+            sizes.add(size)
+        return foretold in {None, spent}
+
+    def foretell(self, shape: Shape) -> Spent | None:
+        """What a shape spends, None if that does not follow."""
+        trusted = all(map(self._reaches, range(len(self._sizes)), shape))
+        amounts = self._solve(shape) if trusted else None
+        if amounts is None or any(amount.denominator != 1 for amount in amounts):
+            return None
+        return tuple(map(int, amounts))
+
+    def _reaches(self, dimension: int, size: int) -> bool:
+        """Whether a size is the only one so far, or a proven one and not far from those counted."""
+        counted = self._sizes[dimension]
+        near = min(counted) <= REACH * size and size <= REACH * max(counted)
+        return counted == {size} or (self._proofs[dimension] >= PROOFS and near)
+
+    def _solve(self, shape: Shape) -> tuple[Fraction, ...] | None:
+        if not self._rows:
+            return None
+        columns = _monomials(shape)
+        *row, scale = self._eliminated([*columns, *[0] * (len(self._rows[0][1]) - len(columns) - 1), 1])
+        if any(row[: len(columns)]):
+            return None
+        return tuple(Fraction(-entry, scale) for entry in row[len(columns) :])
+
+    def _eliminated(self, row: list[int]) -> list[int]:
+        """The row minus multiples of the known ones, scaled as a whole to stay in whole numbers."""
+        for column, known in self._rows:
+            if row[column]:
+                row = [known[column] * a - row[column] * b for a, b in zip(row, known, strict=True)]
+        return row
+
+
+def _monomials(shape: Shape) -> list[int]:
+    """1, T, B and BT for (B, T)."""
+    return [prod(factors) for factors in product(*((1, size) for size in shape))]
 
 
 class StepCosts:
     """What the steps of one run cost, by the shape of their batch.
 
-    A shape's first step is counted as it runs, with the passes of the networks that it makes. If a later step of that
-    shape makes other passes, then the method's work depends on more than shapes: all further steps of the run are
-    counted as they run, and the one that gave it away is charged in proportion to its passes.
+    A shape's first step is counted as it runs, with the passes of the networks that it makes, unless both follow from
+    the shapes that were counted: from those with as many examples, or from all. One counted shape that does not agree,
+    and every further one is counted. If a later step of a shape makes other passes, then the method's work depends on
+    more than shapes: all further steps of the run are counted as they run, and the one that gave it away is charged in
+    proportion to its passes.
     """
 
     def __init__(self) -> None:
-        self._known: dict[Shape, tuple[Passes, int]] = {}
-        self._varies = False
+        self._counted: dict[Shape, Spent] = {}
+        self._foretold: dict[Shape, Spent | None] = {}
+        self._laws: defaultdict[tuple[int, ...], Law] = defaultdict(Law)
+        self._lawful, self._varies = True, False
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
-        return {"known": self._known, "varies": self._varies}
+        """What a checkpoint keeps of it: what was counted, from which the rest follows."""
+        return {"counted": self._counted, "varies": self._varies}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self._known, self._varies = state["known"], state["varies"]
+        """Go on, as a new object, from what `state` gave."""
+        for shape, spent in state["counted"].items():
+            self._learn(shape, spent)
+        self._varies = state["varies"]
 
     def of(self, shape: Shape) -> int | None:
         """The FLOPs of one step on a batch of this shape, None if they are not known before it is done."""
-        return None if self._varies or shape not in self._known else self._known[shape][1]
+        spent = self._expected(shape)
+        return None if spent is None else spent[-1]
 
     @contextmanager
     def charging(self, shape: Shape, passes: Callable[[], Passes], charge: Callable[[int], None]) -> Iterator[None]:
         """Charge the step that is made inside; `passes` are those of the run so far."""
-        before = passes()
-        if self.of(shape) is None:
+        before, expected = passes(), self._expected(shape)
+        if expected is None:
             with FlopCounter() as counter:
                 yield
-            self._known[shape] = _difference(passes(), before), counter.flops
+            self._learn(shape, (*_difference(passes(), before), counter.flops))
             charge(counter.flops)
         else:
             yield
-            charge(self._look_up(shape, _difference(passes(), before)))
+            charge(self._price(expected, _difference(passes(), before)))
 
-    def _look_up(self, shape: Shape, made: Passes) -> int:
-        usual, flops = self._known[shape]
-        if made == usual:
+    def _expected(self, shape: Shape) -> Spent | None:
+        if self._varies:
+            return None
+        if shape in self._counted:
+            return self._counted[shape]
+        if shape not in self._foretold:
+            candidates = (law.foretell(shape) for law in self._laws_of(shape) if self._lawful)
+            self._foretold[shape] = next((spent for spent in candidates if spent is not None), None)
+        return self._foretold[shape]
+
+    def _learn(self, shape: Shape, spent: Spent) -> None:
+        if self._varies:
+            return
+        self._counted[shape] = spent
+        self._foretold.clear()
+        for law in self._laws_of(shape):
+            self._lawful &= law.add(shape, spent)
+
+    def _laws_of(self, shape: Shape) -> tuple[Law, Law]:
+        """Of the shapes with as many examples, and of all with as many dimensions."""
+        return self._laws[len(shape), shape[0]], self._laws[(len(shape),)]
+
+    def _price(self, expected: Spent, made: Passes) -> int:
+        *usual, flops = expected
+        if list(made) == usual:
             return flops
         self._varies = True
         return round(flops * sum(made) / max(1, sum(usual)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
+from itertools import product
+from math import prod
 from typing import NamedTuple
 
 import pytest
@@ -15,7 +17,7 @@ from torch.autograd import grad
 from collapsebench import catalog
 from collapsebench.budget import Meter
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.flops import FlopCounter
+from collapsebench.flops import FlopCounter, StepCosts
 from collapsebench.inference import Amortized
 from collapsebench.networks import (
     GaussianPosterior,
@@ -321,6 +323,97 @@ def test_every_shape_is_counted_once(monkeypatch):
     full, shorter = (charged(vae, batch, [0, 0], meter) for batch in (x, x[:, :-2]))
     assert full[0] == full[1] > shorter[0] == shorter[1] > 0
     assert len(counters) == 2
+
+
+def shuffled(seed, sizes, lengths):
+    """Batches as a text run meets them: many are full, the last one of each length is smaller."""
+    shapes = [*product([max(sizes)] * 2, lengths), *product(sizes, lengths)]
+    order = torch.randperm(len(shapes), generator=torch.Generator().manual_seed(seed))
+    return [shapes[at] for at in order.tolist()]
+
+
+def charges(costs, shapes, price, passes=lambda shape: (shape[0], shape[0], shape[0])):
+    """What is charged for steps that cost `price`, and the shapes that were counted."""
+    counted, charged, made = [], [], [0, 0, 0]
+    for shape in shapes:
+        known = costs.of(shape) is not None
+        counted += [] if known else [shape]
+        with costs.charging(shape, lambda: tuple(made), charged.append):
+            made[:] = [a + b for a, b in zip(made, passes(shape), strict=True)]
+            if not known:
+                torch.zeros(1, price(shape)) @ torch.zeros(price(shape), 1)  # 2 price FLOPs
+    return charged, counted
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("coefficients", [(0, 0, 0, 3), (0, 0, 7, 3), (5, 0, 0, 3), (5, 2, 7, 3)])
+def test_the_costs_of_most_shapes_follow_from_few(seed, coefficients):
+    """Whatever is constant, by token, by example, or by both."""
+    a, b, c, d = coefficients
+    shapes = shuffled(seed, (1, 4, 9, 17, 20, 32), range(5, 30))
+    charged, counted = charges(StepCosts(), shapes, lambda shape: a + b * shape[1] + c * shape[0] + d * prod(shape))
+    assert charged == [2 * (a + b * length + c * size + d * size * length) for size, length in shapes]
+    assert len(counted) <= 20 < len(set(shapes))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "price",
+    [
+        lambda size, length: size * (size + length),
+        lambda size, length: size * length * length,
+    ],
+    ids=["between examples", "between tokens"],
+)
+def test_what_the_costs_do_not_follow_from_is_counted(seed, price):
+    shapes = shuffled(seed, (1, 4, 9, 17, 20, 32), range(5, 30))
+    charged, _ = charges(StepCosts(), shapes, lambda shape: price(*shape))
+    assert charged == [2 * price(*shape) for shape in shapes]
+
+
+def test_one_shape_that_does_not_agree_and_every_further_one_is_counted():
+    """Two examples cost what follows; three cost more than that, and from then on nothing follows."""
+    costs, lengths = StepCosts(), range(10, 18)
+    shapes = [*product([8], lengths), (2, 10), (2, 11), (3, 10), *product([8, 2, 3], range(18, 21))]
+    charged, counted = charges(costs, shapes, lambda shape: prod(shape) + (shape[0] == 3))
+    assert charged == [2 * prod(shape) + 2 * (shape[0] == 3) for shape in shapes]
+    assert counted == [*product([8], lengths[:4]), *shapes[8:]]
+
+
+def test_a_size_far_beyond_those_counted_is_counted():
+    costs = StepCosts()
+    charges(costs, [(8, length) for length in (10, 11, 12, 12)], prod)
+    assert costs.of((8, 13)) is None  # that (8, 12) agreed might be chance
+    charges(costs, [(8, 13)], prod)
+    assert [costs.of((8, length)) for length in (5, 9, 26)] == [80, 144, 416]
+    assert [costs.of(shape) for shape in ((8, 4), (8, 27), (7, 10), (8,), (8, 10, 1))] == [None] * 5
+
+
+def test_other_passes_than_those_that_follow_give_a_method_away():
+    """The step is charged in proportion, all that come later are counted."""
+    costs = StepCosts()
+    charges(costs, [(8, length) for length in (10, 11, 12, 13)], prod)
+    charged, counted = charges(costs, [(8, 20), (8, 10)], prod, lambda shape: (3 * shape[0], shape[0], 2 * shape[0]))
+    assert charged == [2 * 2 * 160, 2 * 80]
+    assert counted == [(8, 10)]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(("name", "skip"), [("lstm", False), ("lstm-2", True)])
+def test_costs_that_follow_are_those_that_would_be_counted(name, strategy, skip, monkeypatch):
+    """Of every shape, a single example and a single token included."""
+    method = strategies(costs([]), costs([]))[strategy][0]
+    vae = model(name, *[method] * (strategy != "amortized"), *[Skip()] * skip)
+    meter, counters = Meter(Budget.parse("9steps"), B), []
+    monkeypatch.setattr("collapsebench.flops.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1])
+    shapes = [*product([2], range(2, 6)), (1, 3), (3, 2), (4, 4), (5, 3), (3, 5), (1, 2), (4, 7)]
+    with meter.watching(vae):
+        for shape in shapes:
+            x, before = torch.full(shape, 5), meter.counters()["flops"]
+            with FlopCounter() as counter, meter.running(CPU), meter.working(x.shape):
+                method.gradients(vae, x, Objective(SeededNoise(0)))
+            assert meter.counters()["flops"] - before == counter.flops
+    assert len(counters) == len(shapes) - 3
 
 
 def test_a_step_that_raises_is_not_looked_up_later():
