@@ -187,7 +187,7 @@ class Runner:
             return Result(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
         points = state.trajectory.select(job.vae)
         self.observer.testing()
-        test = self._test(spec, job)
+        test = self._test(spec, job, points)
         values = self._values(spec, test)
         self._keep_codes(spec, test)
         return Result(Outcome.FINISHED, "", parameters, points, values)
@@ -232,10 +232,10 @@ class Runner:
         vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
         return Job(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
 
-    def _test(self, spec: RunSpec, job: Job) -> EvaluatedSplit:
+    def _test(self, spec: RunSpec, job: Job, points: tuple[Point, ...]) -> EvaluatedSplit:
         """The test split, to be evaluated."""
-        from collapsebench.metrics.evaluation import EvaluatedSplit
-        from collapsebench.seeding import Purpose, run_noise
+        from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
+        from collapsebench.seeding import Purpose, derive, run_noise
 
         return EvaluatedSplit(
             vae=job.vae,
@@ -244,6 +244,13 @@ class Runner:
             noise=run_noise(spec.seed, Purpose.EVALUATION, "test"),
             batch_size=job.setting.batch_size,
             device=job.device,
+            origin=Origin(
+                train=job.splits.train,
+                seed=derive(spec.seed, Purpose.EVALUATION, "train"),
+                assemble=lambda: self._job(spec).vae,
+                points=points,
+                unit=job.budget.unit,
+            ),
         )
 
     def _values(self, spec: RunSpec, test: EvaluatedSplit) -> tuple[Value, ...]:

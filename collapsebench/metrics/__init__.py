@@ -12,9 +12,12 @@ from collapsebench.metrics.dialects import Dialects
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
 from collapsebench.metrics.latent_use import LatentUse
+from collapsebench.metrics.mlp_probe import MLPProbe
 from collapsebench.metrics.mutual_information import MutualInformation
 from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.metrics.perplexity import Perplexity
+from collapsebench.metrics.probe import Probe
+from collapsebench.metrics.time_to_collapse import TimeToCollapse
 
 if TYPE_CHECKING:
     from collapsebench.components import Component, Metric
@@ -28,19 +31,26 @@ METRICS: tuple[type[Metric], ...] = (
     MutualInformation,
     ActiveUnits,
     Collapse,
+    TimeToCollapse,
     LatentUse,
+    Probe,
+    MLPProbe,
     Dialects,
 )
 """The metrics of this package, in the order of a board's columns."""
 
+
+COSTLY: frozenset[type[Metric]] = frozenset({MLPProbe})
+"""What a track has to ask for."""
 
 TRACKED: tuple[Metric, ...] = (MutualInformation(), ActiveUnits())
 """What trajectories follow on the validation split, beside the bound, the KL and the training loss."""
 
 
 def default_metrics(data: DataSpec) -> tuple[str, ...]:
-    """The names of the metrics that a track gets unless it says otherwise; perplexity is for text alone."""
-    return tuple(metric.name for metric in METRICS if metric is not Perplexity or isinstance(data, TextSpec))
+    """The names of the metrics of a track that does not say: the cheap ones; perplexity for text alone."""
+    without = COSTLY if isinstance(data, TextSpec) else {*COSTLY, Perplexity}
+    return tuple(metric.name for metric in METRICS if metric not in without)
 
 
 @hookimpl

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from collapsebench.components import Inference
 from collapsebench.distributions import DiagonalGaussian
 from collapsebench.errors import PluginError
-from collapsebench.examples import Split
+from collapsebench.examples import Batch, Split
+from collapsebench.inference import Amortized
 from collapsebench.metrics.estimators import (
     BLOCK,
     AggregateDensity,
@@ -24,12 +25,38 @@ from collapsebench.metrics.estimators import (
     curve_sizes,
     importance_bound,
 )
+from collapsebench.record import Point
 from collapsebench.seeding import Noise
+from collapsebench.spec import Unit
 from collapsebench.vae import VAE
 
 ROWS = 256
 """Rows (samples times examples) that a call of the decoder gets at most, unless a batch alone has more: enough for
 large matrix products, and few enough for the activations of an image decoder."""
+
+
+class Origin(NamedTuple):
+    """Where a contender comes from: for metrics that learn from its training data, or compare with no training."""
+
+    train: Split
+    """What it was trained on."""
+    seed: int
+    """Of the order in which `training_codes` goes through it."""
+    assemble: Callable[[], VAE]
+    """Builds its model as it was before the first step."""
+    points: tuple[Point, ...] = ()
+    """Its trajectory on the validation split."""
+    unit: Unit = Unit.STEPS
+    """What its budget is counted in."""
+
+
+class Labelled(NamedTuple):
+    """Examples as a classifier sees them."""
+
+    mean: Float[Tensor, "N D"]
+    """The mean of q(z|x)."""
+    labels: Int[Tensor, " N"]
+    """Their classes."""
 
 
 class EvaluatedBatch(NamedTuple):
@@ -73,6 +100,8 @@ class EvaluatedSplit:
     batch_size: int
     """Examples in a batch."""
     device: torch.device
+    origin: Origin | None = None
+    """Metrics that need it are left out where it is not known."""
     _bounds: dict[int, ImportanceBound] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -100,7 +129,7 @@ class EvaluatedSplit:
         Raises PluginError if the inference returns another shape.
         """
         with torch.enable_grad(), evaluating(self.vae):
-            parameters = self._join(self._infer)
+            parameters = self._join(lambda batch: self._infer(batch, self.noise))
         return DiagonalGaussian.of(parameters.movedim(1, 0))
 
     @cached_property
@@ -136,8 +165,7 @@ class EvaluatedSplit:
 
     def batches(self) -> Iterator[EvaluatedBatch]:
         """Go through the split in its fixed order."""
-        for number, batch in enumerate(self.split.batches(self.batch_size)):
-            yield EvaluatedBatch(number, torch.tensor(batch.x, device=self.device), torch.tensor(batch.index))
+        return self._moved(self.split.batches(self.batch_size))
 
     def sample(self, number: int) -> Float[Tensor, "N D"]:
         """Draw `number` of z for every example."""
@@ -161,8 +189,37 @@ class EvaluatedSplit:
             self._bounds[samples] = ImportanceBound(curve_sizes(samples), log_p, ess)
         return self._bounds[samples]
 
-    def _infer(self, batch: EvaluatedBatch) -> Float[Tensor, "B 2 D"]:
-        found = self.inference.posterior(self.vae, batch.x, self.noise.child("inference", batch.number)).detach()
+    def codes(self) -> Labelled | None:
+        """The codes of the split; None without labels."""
+        labels = self.split.labels
+        return None if labels is None else Labelled(self.posterior.mean, torch.tensor(labels))
+
+    def training_codes(self, examples: int) -> Labelled | None:
+        """The codes of at most so many training examples, drawn with the seed of the origin; None without labels.
+
+        Where the training data are binarized anew in every pass, they are in this one.
+        """
+        if self.origin is None or self.origin.train.labels is None:
+            return None
+        batches = _holding(examples, self.origin.train.batches(self.batch_size, self.origin.seed))
+        noise = self.noise.child("train")
+        with torch.enable_grad(), evaluating(self.vae):
+            found = [(self._infer(batch, noise)[:, 0].cpu(), batch.rows) for batch in self._moved(batches)]
+        mean, rows = (torch.cat(parts)[:examples] for parts in zip(*found, strict=True))
+        return Labelled(mean.double(), torch.tensor(self.origin.train.labels)[rows])
+
+    def untrained(self) -> EvaluatedSplit | None:
+        """The same examples under the encoder as it was before the first step; None without an origin."""
+        if self.origin is None:
+            return None
+        return replace(self, vae=self.origin.assemble(), inference=Amortized())
+
+    def _moved(self, batches: Iterable[Batch]) -> Iterator[EvaluatedBatch]:
+        for number, batch in enumerate(batches):
+            yield EvaluatedBatch(number, torch.tensor(batch.x, device=self.device), torch.tensor(batch.index))
+
+    def _infer(self, batch: EvaluatedBatch, noise: Noise) -> Float[Tensor, "B 2 D"]:
+        found = self.inference.posterior(self.vae, batch.x, noise.child("inference", batch.number)).detach()
         if found.mean.shape != (len(batch.rows), self.latent_dim):
             raise PluginError(
                 f"inference '{self.inference.name}' must return a posterior ({len(batch.rows)}, {self.latent_dim}), "
@@ -197,3 +254,12 @@ class EvaluatedSplit:
         """compute(batch), (B, …), for every batch: (N, …) in the order of the split, float64 on the CPU."""
         values, rows = zip(*((compute(batch), batch.rows) for batch in self.batches()), strict=True)
         return torch.cat(values).to("cpu").double()[torch.cat(rows).argsort()]
+
+
+def _holding(examples: int, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The first batches, until they hold so many examples."""
+    for batch in batches:
+        yield batch
+        examples -= len(batch)
+        if examples <= 0:
+            return

@@ -1,0 +1,51 @@
+"""What a multilayer perceptron finds in the codes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from collapsebench.components import Column, Direction, Estimate, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collapsebench.metrics.evaluation import EvaluatedSplit
+
+
+class MLPProbe(Metric):
+    r"""The accuracy of an MLP from posterior means to labels that the contender never saw (Dieng et al. 2019).
+
+    Formula: \(\frac{100}N\,\#\{i : \arg\max_c f_c(\mu_i) = y_i\}\), \(\mu_i = E_q[z|x_i]\), f an MLP of two hidden
+    layers of 1024 ReLUs with dropout 0.5, fitted to the training split. `mlp_probe_untrained` is the same with the
+    encoder before its first step.
+    Unit: percent of the examples. Direction: higher; none for the untrained encoder, which is what to compare with.
+    Estimator: cross-entropy, Adam with learning rate 0.001 and batches of 100; weights, order and dropout are drawn
+    from the run's seed. Codes enter as they are, not standardized. The standard error is binomial,
+    \(100\sqrt{p(1-p)/N}\), over the test examples. Left out without labels, and without latent units.
+    Trap: it says less about the codes than the linear probe, as it learns what the encoder did not. Costly: minutes for
+    the 50,000 codes of MNIST.
+    """
+
+    name: ClassVar[str] = "mlp-probe"
+    citation: ClassVar[str] = (
+        "Dieng, Kim, Rush, Blei, Avoiding Latent Variable Collapse with Generative Skip Models, AISTATS 2019"
+    )
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("mlp_probe", "%", Direction.HIGHER, "MLP probe"),
+        Column("mlp_probe_untrained", "%", Direction.NONE, "MLP probe untrained"),
+    )
+
+    examples: PositiveInt = Field(50_000, description="training examples that the classifier sees at most")
+    epochs: PositiveInt = Field(10, description="passes over them")
+
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+        """Both columns."""
+        from collapsebench.metrics.classification import mlp, probed
+
+        if split.origin is None:
+            return {}
+        classify = partial(mlp, epochs=self.epochs, seed=split.origin.seed)
+        return probed(split, self.examples, [column.name for column in self.columns], classify)
