@@ -72,6 +72,8 @@ class PublishedRow(NamedTuple):
     """By column of this project, or by the paper's own name where it means something else; absent if not printed."""
     estimators: dict[str, str]
     """By the same names: how the paper measured it, where that is known."""
+    parameters: dict[str, dict[str, float]]
+    """By the same names: what this project's metric must be given to measure the same."""
     examples: int | None
     """Examples of the test split."""
     mixture: int | None
@@ -89,6 +91,8 @@ class PublishedColumn(Frozen):
     factor: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     """Times the printed number is the number in this project: -1 for an ELBO."""
     estimator: str = ""
+    parameters: dict[str, float] = Field(default_factory=dict)
+    """Those of this project's metric with which it is the same estimator."""
 
 
 class PublishedTable(Frozen):
@@ -171,6 +175,7 @@ class Publication(Frozen):
             setting=table.setting | {name: _plain(printed[name]) for name in SETTING if name in printed},
             values={name: _value(printed[name], self.columns[name].factor) for name in self.columns if name in printed},
             estimators={name: text for name, text in estimators.items() if name in printed and text},
+            parameters={name: self.columns[name].parameters for name in self.columns if name in printed},
             examples=table.examples,
             mixture=table.mixture,
             tokens=table.tokens,
