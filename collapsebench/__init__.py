@@ -1,23 +1,28 @@
 """The benchmark harness for methods against posterior collapse in variational autoencoders.
 
-A plugin needs only these names; importing them loads no torch.
+A plugin needs only these names; importing them loads no torch. They are imported when they are asked for, so that a
+command that needs none of them, as `--help`, does not wait for pydantic.
 """
 
-from collapsebench.components import (
-    Component,
-    Dataset,
-    Decoder,
-    Encoder,
-    Inference,
-    Initialization,
-    Method,
-    Metric,
-    Posterior,
-    Prior,
-    Site,
-    SiteKind,
-)
-from collapsebench.hookspecs import Progress, hookimpl
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collapsebench.components import (
+        Component,
+        Dataset,
+        Decoder,
+        Encoder,
+        Inference,
+        Initialization,
+        Method,
+        Metric,
+        Posterior,
+        Prior,
+        Site,
+        SiteKind,
+    )
+    from collapsebench.hookspecs import Progress, hookimpl
 
 __all__ = [
     "Component",
@@ -35,3 +40,10 @@ __all__ = [
     "SiteKind",
     "hookimpl",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'collapsebench' has no attribute '{name}'")
+    module = "hookspecs" if name in {"Progress", "hookimpl"} else "components"
+    return getattr(import_module(f"collapsebench.{module}"), name)
