@@ -22,8 +22,17 @@ SHOWN = ("neg_elbo", "iw_nll", "kl", "active_units")
 class Screen:
     """Where the lines of all runs go: live ones to a terminal, others to standard output, errors to standard error."""
 
-    def __init__(self, *, live: Progress | None, quiet: bool, verbose: bool, names: Mapping[str, str]) -> None:
-        self.live, self.quiet, self.verbose, self._names = live, quiet, verbose, names
+    def __init__(
+        self,
+        *,
+        live: Progress | None,
+        quiet: bool,
+        verbose: bool,
+        names: Mapping[str, str],
+        shared: bool = False,
+    ) -> None:
+        """`shared`: whether standard output is the terminal of the live lines."""
+        self.live, self.quiet, self.verbose, self._names, self._shared = live, quiet, verbose, names, shared
 
     def label(self, record: RunRecord) -> str:
         """A run in words; with the name of its protocol where that has one."""
@@ -36,13 +45,20 @@ class Screen:
         self.say(f"{total} runs, {total - missing} already stored, {missing} to run")
 
     def say(self, line: str, *, warning: bool = False) -> None:
-        """Print a line, above the live ones if there are some."""
-        if self.quiet:
-            return
-        if self.live is not None:
+        """Print a line, unless quiet."""
+        if not self.quiet:
+            self._print(line, err=warning)
+
+    def fail(self, line: str) -> None:
+        """Print what went wrong, even if quiet."""
+        self._print(line, err=True)
+
+    def _print(self, line: str, *, err: bool) -> None:
+        """Above the live lines where it goes to their terminal, as they are drawn over what is written beside them."""
+        if self.live is not None and (err or self._shared):
             self.live.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
-            click.echo(line, err=warning)
+            click.echo(line, err=err)
 
     def lines(self) -> Lines:
         """An observer for runs that follow one another."""
@@ -108,7 +124,7 @@ class Lines:
         details = ", ".join([*numbers, *clock]) or record.message
         line = f"{record.outcome.value}  {record.run_id}  {self._screen.label(record)}: {details}"
         if record.outcome == "failed":
-            click.echo(" ".join(line.split("\n")), err=True)
+            self._screen.fail(" ".join(line.split("\n")))
         else:
             self._screen.say(line)
 
@@ -127,10 +143,12 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
         yield Screen(live=None, quiet=quiet, verbose=verbose, names=names)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a contender's brackets are no markup
         BarColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("{task.fields[status]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
-        yield Screen(live=live, quiet=quiet, verbose=verbose, names=names)
+    shared = sys.stdout.isatty()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, refresh_per_second=4, transient=True, redirect_stdout=shared) as live:
+        yield Screen(live=live, shared=shared, quiet=quiet, verbose=verbose, names=names)
