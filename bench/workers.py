@@ -17,10 +17,21 @@ from collapsebench.record import Outcome
 from collapsebench.store import Store
 
 GRIDS = {
-    "mlp": ("--dataset", "digits", "--method", "skip", "--seeds", "4"),
-    "text": ("--dataset", "synthetic-text", "--track", "demo", "--method", "skip", "--seeds", "4"),
+    "mlp": ("--dataset", "digits", "--budget", "15epochs", "--method", "skip", "--seeds", "4"),
+    "text": (
+        "--dataset",
+        "synthetic-text",
+        "--track",
+        "demo",
+        "--budget",
+        "100steps",
+        "--method",
+        "skip",
+        "--seeds",
+        "4",
+    ),
 }
-"""Eight runs each, of some seconds: the arguments of `run`."""
+"""Eight runs each, of three to four seconds: the arguments of `run`."""
 ONE, TWO = ("--workers", "1", "--threads", "2"), ("--workers", "2", "--threads", "1")
 MUST = 1.6
 """How much less time two workers should take."""
