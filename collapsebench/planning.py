@@ -13,7 +13,7 @@ from collapsebench.budget import check_affordable
 from collapsebench.catalog import Catalog, describe
 from collapsebench.components import Dataset, Decoder, Encoder, Initialization, Metric, Posterior
 from collapsebench.errors import UsageError, unknown
-from collapsebench.examples import DataSpec, Splits
+from collapsebench.examples import Splits
 from collapsebench.metrics import default_metrics
 from collapsebench.registry import dataset_facts
 from collapsebench.spec import BASELINE, Choice, Contender, Protocol, RunSpec, Setting, Track, identity
@@ -89,7 +89,7 @@ def _protocol(request: Request, catalog: Catalog, data: Data) -> Protocol:
     track, overrides = _track(request, catalog)
     dataset = catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1]
     splits = data.of(dataset)
-    setting = _resolved(track.setting, splits.spec, catalog)
+    setting = _resolved(track.setting, default_metrics(splits.spec), catalog)
     check_affordable(track.budget, setting.batch_size, len(splits.train))
     return Protocol(
         dataset=dataset,
@@ -99,6 +99,20 @@ def _protocol(request: Request, catalog: Catalog, data: Data) -> Protocol:
         budget=track.budget,
         overrides=overrides,
     )
+
+
+def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
+    """Whether a request asks for runs of this protocol; what data it ran on is not looked at. Raises UsageError."""
+    track, _ = _track(request, catalog)
+    metrics = (metric.name for metric in protocol.setting.evaluation.metrics)
+    asked = Protocol(
+        dataset=catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1],
+        splits=protocol.splits,
+        track=request.track,
+        setting=_resolved(track.setting, metrics, catalog),
+        budget=track.budget,
+    )
+    return asked.protocol_id == protocol.protocol_id
 
 
 def _distinct(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -169,9 +183,9 @@ def _with(table: Mapping[str, Any], path: list[str], value: Value) -> dict[str, 
     return {**table, head: _with(inner, rest, value)}
 
 
-def _resolved(setting: Setting, data: DataSpec, catalog: Catalog) -> Setting:
+def _resolved(setting: Setting, default: Iterable[str], catalog: Catalog) -> Setting:
     """The setting with every component's version and defaults filled in; the default metrics if it names none."""
-    chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in default_metrics(data))
+    chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in default)
     metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in chosen)
     return setting.model_copy(
         update={

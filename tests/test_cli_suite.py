@@ -10,6 +10,7 @@ import toys
 from test_suites import TOY
 
 from collapsebench.codes import Codes
+from collapsebench.leaderboard import FORMATS
 from collapsebench.store import Store
 
 RUN = ("suite", "run", "noise.toml", "--scale", "toy", "--plugin", toys.PLUGIN)
@@ -132,3 +133,89 @@ def test_wrong_usage_is_one_line_and_exit_code_two(command, arguments, expected)
     assert answer.err.startswith("error: ")
     assert answer.err.count("\n") == 1
     assert expected in answer.err
+
+
+TINY = """
+title = "Small perceptrons"
+source = "Dieng et al. 2019, Table 3"
+follows = "nobody"
+published = { publication = "dieng-2019", table = "Table 3" }
+
+[variants.wide]
+description = "7 units"
+settings = ["decoder.hidden=7"]
+
+[scales.small]
+description = "seconds"
+hours = 0.01
+departs = "four steps"
+dataset = "digits"
+track = "quick"
+budget = "4steps"
+settings = [
+    "encoder.hidden=6",
+    "decoder.hidden=6",
+    "latent_dim=2",
+    "batch_size=200",
+    "evaluation.every=2steps",
+    "evaluation.metrics.iw-nll.samples=2",
+]
+contenders = { VAE = "vae", SKIP-VAE = "skip" }
+cells = [
+    { name = "2 layers", settings = ["decoder.layers=2"], published = { "decoder.layers" = 2 } },
+    { name = "4 layers", settings = ["decoder.layers=4"], published = { "decoder.layers" = 4 } },
+]
+"""
+BESIDE = ("leaderboard", "--suite", "tiny.toml")
+
+
+@pytest.fixture
+def tiny(tmp_path, command):
+    """A suite of the user's about a published table; one of its two cells has run."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    assert command("suite", "run", "tiny.toml", "--seeds", 1, "--cell", "2 layers", "-q").code == 0
+    return tmp_path
+
+
+def test_a_suite_beside_its_published_table(command, tiny):
+    shown = command(*BESIDE)
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith("tiny · small · Dieng et al. 2019, Table 3\n")
+    facts = json.loads(command(*BESIDE, "--format", "json").out)["comparison"]
+    bounds = {(fact["cell"], fact["model"]): fact for fact in facts if fact["column"] == "neg_elbo"}
+    assert bounds["4 layers", "VAE"]["mean"] is None
+    assert bounds["4 layers", "VAE"]["published"] == 97.09
+    measured = bounds["2 layers", "VAE"]
+    run = next(record for record in stored(tiny).values() if record.contender == "vae")
+    by_hand = {value.column: float(value.estimate) for value in run.values}["neg_elbo"]
+    assert measured["mean"] == by_hand
+    assert measured["difference"] == by_hand - 94.88
+    assert measured["protocol_id"] == run.protocol_id
+    assert "another setting: four steps; another dataset: digits, published on mnist" in measured["reasons"]
+
+
+def test_a_comparison_in_every_format_and_into_a_file(command, tiny):
+    for format_ in FORMATS:
+        assert command(*BESIDE, "--format", format_, "--output", "page", "--columns", "kl").code == 0
+        text = (tiny / "page").read_text()
+        assert "24.23" in text
+        assert "94.88" not in text
+
+
+def test_a_suite_without_a_published_table_is_shown_as_boards(command, noise):
+    command(*RUN, "--seeds", 1, "-q")
+    shown = command("leaderboard", "--suite", "noise.toml", "--scale", "toy", "--plugin", toys.PLUGIN)
+    assert shown.out.count("protocol ") == 2
+
+
+def test_a_comparison_that_cannot_be_made_is_one_line(command, tiny):
+    for arguments, code, expected in (
+        (("--columns", "kl,kk"), 2, "unknown column 'kk'"),
+        (("--scale", "paper"), 2, "unknown scale 'paper'"),
+        (("--dataset", "digits", "--sort", "kl"), 2, "--suite does not go with --dataset, --sort"),
+        (("--variant", "wide"), 1, "nothing of the suite has run; to run it: collapsebench suite run tiny.toml"),
+    ):
+        answer = command(*BESIDE, *arguments)
+        assert (answer.code, answer.out) == (code, "")
+        assert answer.err.count("\n") == 1
+        assert expected in answer.err

@@ -13,7 +13,7 @@ import click
 
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
-from collapsebench.errors import StoreError
+from collapsebench.errors import StoreError, UsageError
 from collapsebench.leaderboard import FORMATS, Cut, order, pieces, score, select
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     help="Validation numbers where the runs had spent so much, as in flops=1e13 or seconds=60.",
 )
 @click.option("--columns", default=None, metavar="A,B,…", help="Only these columns, in this order.  [default: all]")
+@click.option("--suite", default=None, metavar="NAME", help="A suite beside the published numbers of its paper.")
+@options.scale
+@options.variant
+@options.plugin
 @options.output
 @options.store
 def command(output: Path | None, store: str, **given: Any) -> None:
@@ -48,17 +52,38 @@ def command(output: Path | None, store: str, **given: Any) -> None:
 
     Results are means over seeds with 95 % intervals, and paired differences to the baseline 'vae'. Formats csv and
     json hold every seed's value in full precision.
+
+    With --suite: what is stored of a suite (with --scale, --variant, --plugin) beside what its paper printed, the
+    differences, and which of the numbers are comparable at all.
     """
+    columns = [] if given["columns"] is None else [key.strip() for key in given["columns"].split(",")]
+    width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else None
+    text = (_suite if given["suite"] is not None else _protocols)(store, columns, width, given)
+    with destination(output) as stream:
+        stream.writelines(text)
+
+
+def _suite(url: str, columns: list[str], width: int | None, given: dict[str, Any]) -> Iterator[str]:
+    from collapsebench.cli.comparison import Asked, suite_pieces
+    from collapsebench.store import Store
+
+    others = [f"--{name}" for name in ("dataset", "track", "protocol", "sort", "at") if given[name] is not None]
+    if others:
+        raise UsageError(f"--suite does not go with {', '.join(others)}")
+    asked = Asked(given["suite"], given["scale"], given["variants"], given["plugins"])
+    with Store.open(url, create=False) as store:
+        return suite_pieces(asked, store, columns, given["format_"], width=width)
+
+
+def _protocols(url: str, columns: list[str], width: int | None, given: dict[str, Any]) -> Iterator[str]:
     cut = None if given["at"] is None else Cut.parse(given["at"])
-    boards = _boards(store, cut, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
+    boards = _boards(url, cut, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
     if given["sort"] is not None:
         boards = order(boards, given["sort"])
-    if given["columns"] is not None:
-        boards = select(boards, [key.strip() for key in given["columns"].split(",")])
-    width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else None
+    if columns:
+        boards = select(boards, columns)
     begun = chain([next(boards)], boards)  # what is wrong with the options shows before anything is written
-    with destination(output) as stream:
-        stream.writelines(pieces(begun, given["format_"], width=width))
+    return pieces(begun, given["format_"], width=width)
 
 
 def _boards(url: str, cut: Cut | None, **chosen: Unpack[Filters]) -> Iterator[Board]:

@@ -33,3 +33,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 output = click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write to a file instead."
 )
+scale = click.option("--scale", default="small", show_default=True, help="A scale of the suite: small, paper.")
+variant = click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="NAME",
+    help="Another reading of the paper by the suite (see `suite show`). May be repeated.",
+)

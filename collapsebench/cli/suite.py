@@ -13,17 +13,6 @@ from collapsebench.cli import options
 from collapsebench.cli.grids import grid_options, work_through
 from collapsebench.suites import Cell, Suite
 
-SCALE = "small"
-"""The scale that is meant if none is named."""
-
-variant = click.option(
-    "--variant",
-    "variants",
-    multiple=True,
-    metavar="NAME",
-    help="Another reading of the paper (see `suite show`). May be repeated.",
-)
-
 
 @click.group("suite")
 def command() -> None:
@@ -51,7 +40,7 @@ def _scales(suite: Suite) -> str:
 @command.command("show")
 @click.argument("name")
 @click.option("--scale", default=None, help="Only this scale.")
-@variant
+@options.variant
 @options.as_json
 def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bool) -> None:
     """Show one suite: what it follows, its variants, and the runs of each scale."""
@@ -89,8 +78,8 @@ def _command(cell: Cell) -> str:
 
 @command.command("run")
 @click.argument("name")
-@click.option("--scale", default=SCALE, show_default=True, help="One of the suite's scales.")
-@variant
+@options.scale
+@options.variant
 @click.option(
     "--cell", "only", multiple=True, metavar="NAME", help="Only this cell (see `suite show`). May be repeated."
 )

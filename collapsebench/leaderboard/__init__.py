@@ -1,7 +1,7 @@
 """Leaderboards: scoring, pure functions over what is read of runs, and rendering. One board a protocol, never mixed."""
 
-from collapsebench.leaderboard.rendering import FORMATS, pieces, render
+from collapsebench.leaderboard.rendering import EXPORTS, FORMATS, pieces, render, written
 from collapsebench.leaderboard.scoring import Board, order, score, select
 from collapsebench.leaderboard.trajectories import Cut
 
-__all__ = ["FORMATS", "Board", "Cut", "order", "pieces", "render", "score", "select"]
+__all__ = ["EXPORTS", "FORMATS", "Board", "Cut", "order", "pieces", "render", "score", "select", "written"]

@@ -141,7 +141,7 @@ def _results(board: Board, columns: Sequence[Column]) -> Table:
         )
         for row in board.rows
     ]
-    return Table("Results", ("contender", "n", *map(_header, columns)), tuple(rows))
+    return Table("Results", ("contender", "n", *map(header, columns)), tuple(rows))
 
 
 def _differences(board: Board, columns: Sequence[Column]) -> Table:
@@ -150,7 +150,7 @@ def _differences(board: Board, columns: Sequence[Column]) -> Table:
         for row in board.rows
         if row.label != BASELINE
     ]
-    headers = ("contender", "pairs", *(f"Δ {_header(column)}" for column in columns))
+    headers = ("contender", "pairs", *(f"Δ {header(column)}" for column in columns))
     return Table(f"Paired difference to {BASELINE}", headers, tuple(rows))
 
 
@@ -173,7 +173,8 @@ def _costs(board: Board, columns: Sequence[Column]) -> Table:
     return Table(caption, tuple(headers), tuple(rows))
 
 
-def _header(column: Column) -> str:
+def header(column: Column) -> str:
+    """Title, unit and direction of a column."""
     unit = f" [{column.unit}]" if column.unit else ""
     return f"{column.title}{unit}{ARROWS[column.direction]}"
 

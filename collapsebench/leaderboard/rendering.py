@@ -55,9 +55,14 @@ def render(boards: Iterable[Board], format_: str, *, width: int | None = None) -
 
 def pieces(boards: Iterable[Board], format_: str, *, width: int | None = None) -> Iterator[str]:
     """What `render` returns, as the boards come: all formats but CSV need one board at a time."""
-    if format_ == "table" and width is not None:
-        return _terminal(boards, width)
-    return FORMATS[format_](boards)
+    if format_ in EXPORTS:
+        return EXPORTS[format_](boards)
+    return written(map(lay_out, boards), format_, width=width)
+
+
+def written(pages: Iterable[Page], format_: str, *, width: int | None = None) -> Iterator[str]:
+    """Pages in one of PAGED, as they come."""
+    return _terminal(pages, width) if format_ == "table" else PAGED[format_](pages)
 
 
 def _apart(pages: Iterable[str]) -> Iterator[str]:
@@ -66,8 +71,8 @@ def _apart(pages: Iterable[str]) -> Iterator[str]:
         yield f"\n{page}" if number else page
 
 
-def _terminal(boards: Iterable[Board], width: int | None = None) -> Iterator[str]:
-    return _apart(_terminal_page(page, width) for page in map(lay_out, boards))
+def _terminal(pages: Iterable[Page], width: int | None = None) -> Iterator[str]:
+    return _apart(_terminal_page(page, width) for page in pages)
 
 
 def _terminal_page(page: Page, width: int | None) -> str:
@@ -122,8 +127,8 @@ def _starred(cell: Cell, row: Sequence[Cell]) -> str:
     return f"{cell.text} {'*' if cell.bold else ' '}" if cell is not row[0] else cell.text
 
 
-def _markdown(boards: Iterable[Board]) -> Iterator[str]:
-    return _apart(map(_markdown_page, map(lay_out, boards)))
+def _markdown(pages: Iterable[Page]) -> Iterator[str]:
+    return _apart(map(_markdown_page, pages))
 
 
 def _markdown_page(page: Page) -> str:
@@ -137,12 +142,12 @@ def _markdown_page(page: Page) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _html(boards: Iterable[Board]) -> Iterator[str]:
+def _html(pages: Iterable[Page]) -> Iterator[str]:
     yield (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>collapsebench leaderboard</title>\n'
         f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>collapsebench leaderboard</h1>\n"
     )
-    yield from map(_html_page, map(lay_out, boards))
+    yield from map(_html_page, pages)
     yield "</body>\n</html>\n"
 
 
@@ -164,9 +169,9 @@ def _tabulated(table: Table, format_: str, escape: Callable[[str], str], bold: s
     return tabulate(rows, [*map(escape, table.headers)], format_, disable_numparse=True, colalign=align)
 
 
-def _latex(boards: Iterable[Board]) -> Iterator[str]:
+def _latex(pages: Iterable[Page]) -> Iterator[str]:
     yield "% needs \\usepackage{booktabs}\n\n"
-    yield from _apart(map(_latex_page, map(lay_out, boards)))
+    yield from _apart(map(_latex_page, pages))
 
 
 def _latex_page(page: Page) -> str:
@@ -200,12 +205,16 @@ def _latex_cell(cell: Cell) -> str:
     return rf"\textbf{{{text}}}" if cell.bold else text
 
 
-FORMATS: Mapping[str, Callable[[Iterable[Board]], Iterator[str]]] = {
+PAGED: Mapping[str, Callable[[Iterable[Page]], Iterator[str]]] = {
     "table": _terminal,
     "markdown": _markdown,
     "latex": _latex,
-    "csv": to_csv,
-    "json": to_json,
     "html": _html,
 }
-"""The formats by name; each takes any number of boards."""
+"""The formats for people."""
+
+EXPORTS: Mapping[str, Callable[[Iterable[Board]], Iterator[str]]] = {"csv": to_csv, "json": to_json}
+"""The formats for programs."""
+
+FORMATS = (*PAGED, *EXPORTS)
+"""All of them, by name."""

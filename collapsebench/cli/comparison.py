@@ -1,0 +1,108 @@
+"""`collapsebench leaderboard --suite`: what is stored of a suite beside what its paper printed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from collapsebench import catalog, suites
+from collapsebench.components import Dataset
+from collapsebench.errors import StoreError, UsageError, unknown
+from collapsebench.leaderboard import EXPORTS, pieces, score, written
+from collapsebench.leaderboard.comparison import (
+    Measured,
+    Pair,
+    compare,
+    comparison_csv,
+    comparison_json,
+    comparison_page,
+)
+from collapsebench.planning import asks_for
+from collapsebench.published import publication
+from collapsebench.registry import SplitFacts, facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from collapsebench.catalog import Catalog
+    from collapsebench.published import PublishedRow
+    from collapsebench.store import Store
+    from collapsebench.suites import Cell, Suite
+
+
+class Asked(NamedTuple):
+    """A suite as a user names it."""
+
+    suite: str
+    scale: str
+    variants: tuple[str, ...]
+    plugins: tuple[Path, ...]
+
+
+def suite_pieces(
+    asked: Asked, store: Store, columns: Collection[str], format_: str, *, width: int | None
+) -> Iterator[str]:
+    """The comparison in one of FORMATS; the boards alone of a suite whose paper prints no numbers.
+
+    Raises UsageError for a name that does not exist, and StoreError if nothing of the suite has run.
+    """
+    suite = suites.suite(asked.suite)
+    cells = suite.cells(asked.scale, asked.variants)
+    components = catalog.load(asked.plugins)
+    measured = [_measured(cell, store, components) for cell in cells]
+    if all(cell.board is None for cell in measured):
+        raise StoreError(f"nothing of the suite has run; to run it: {_command(asked)}")
+    if suite.published is None:
+        boards = {cell.board.protocol_id: cell.board for cell in measured if cell.board is not None}
+        return pieces(boards.values(), format_, width=width)
+    published = publication(suite.published.publication).table(suite.published.table)
+    pairs = _of(columns, compare(suite.scale(asked.scale), measured, published))
+    return _formatted(asked, suite, pairs, published, format_, width)
+
+
+def _measured(cell: Cell, store: Store, components: Catalog) -> Measured:
+    """The cell with the board of its protocol, if there are runs of it."""
+    dataset = components.entry("dataset", cell.dataset).component
+    test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
+    labels = {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
+    request = cell.request(())
+    for protocol in store.protocols(dataset=cell.dataset, track=cell.track):
+        stored = next(store.observations(protocol=protocol.protocol_id)).protocol
+        if asks_for(request, stored, components):
+            board = score(store.observations(protocol=protocol.protocol_id))
+            return Measured(cell, labels, test.examples, board)
+    return Measured(cell, labels, test.examples, None)
+
+
+def _of(columns: Collection[str], pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs of these columns, of all if none is named. Raises UsageError for one that is not there."""
+    known = dict.fromkeys(pair.column.key for pair in pairs)
+    for column in columns:
+        if column not in known:
+            raise UsageError(unknown("column", column, known))
+    return [pair for key in columns or known for pair in pairs if pair.column.key == key]
+
+
+def _formatted(
+    asked: Asked,
+    suite: Suite,
+    pairs: Sequence[Pair],
+    published: Sequence[PublishedRow],
+    format_: str,
+    width: int | None,
+) -> Iterator[str]:
+    if format_ in EXPORTS:
+        export = {"csv": comparison_csv, "json": comparison_json}[format_]
+        return iter([export(suite.name, asked.scale, pairs)])
+    scale = suite.scale(asked.scale)
+    notes = [f"This suite follows: {suite.follows}", f"Scale {asked.scale}: {scale.description}."]
+    notes += [f"Variant {name}: {suite.variants[name].description}." for name in asked.variants]
+    notes += [f"Comparable, says the table: {text}" for text in dict.fromkeys(row.comparable for row in published)]
+    title = " · ".join([suite.name, asked.scale, *asked.variants, suite.source])
+    return written([comparison_page(title, pairs, notes, _command(asked))], format_, width=width)
+
+
+def _command(asked: Asked) -> str:
+    variants = "".join(f" --variant {name}" for name in asked.variants)
+    return f"collapsebench suite run {asked.suite} --scale {asked.scale}{variants}"

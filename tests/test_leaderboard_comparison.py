@@ -1,0 +1,152 @@
+"""Measured beside published: differences, and what can be compared with what."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+import records
+
+from collapsebench.leaderboard import written
+from collapsebench.leaderboard.comparison import (
+    Measured,
+    compare,
+    comparison_csv,
+    comparison_json,
+    comparison_page,
+)
+from collapsebench.published import publication
+from collapsebench.suites import Cell, Scale
+
+TABLE = publication("dieng-2019").table("Table 3")
+"""Two, three and four layers: VAE 94.88, 95.38, 97.09, Skip-VAE 94.80, 94.17, 93.79."""
+LABELS = {"VAE": "vae", "SKIP-VAE": "skip"}
+
+
+def cell(layers=2, contenders=None, dataset="mnist"):
+    return Cell(
+        name=f"{layers} layers",
+        dataset=dataset,
+        track="quick",
+        contenders=LABELS if contenders is None else contenders,
+        published={"decoder.layers": layers},
+    )
+
+
+def board(threshold=0.01, **columns):
+    """Two seeds of both models, with Skip-VAE two below the VAE."""
+    setting = records.SETTING | {
+        "evaluation": {"every": "10steps", "metrics": {"active-units": {"threshold": threshold}, "kl": {}}}
+    }
+    runs = [
+        records.record(label, seed, columns={key: value + seed - low for key, value in columns.items()})
+        for label, low in (("vae", 0), ("skip", 2))
+        for seed in (1, 2)
+    ]
+    runs = [
+        records.record(run.contender, run.spec.seed, values=run.values, protocol={"setting": setting}) for run in runs
+    ]
+    return records.score_records(runs)
+
+
+def pairs(*cells, departs="", examples=10_000, of=None):
+    scale = Scale(description="", hours=1, departs=departs, cells=tuple(each for each, _ in cells))
+    measured = [Measured(each, each.contenders, examples, found) for each, found in cells]
+    found = compare(scale, measured, TABLE)
+    return [pair for pair in found if of is None or pair.column.key == of]
+
+
+def test_measured_minus_published():
+    vae, skip, gain = pairs((cell(4), board(neg_elbo=95.0)), of="neg_elbo")
+    assert (vae.measured.mean, vae.published.value) == (96.5, 97.09)
+    assert vae.difference == pytest.approx(-0.59)
+    assert skip.difference == pytest.approx(94.5 - 93.79)
+    assert (gain.model, gain.against) == ("SKIP-VAE", "VAE")
+    assert gain.measured.mean == -2.0
+    assert gain.measured.half_width == 0.0
+    assert gain.published.value == pytest.approx(93.79 - 97.09)
+    assert gain.published.rounding == pytest.approx(0.01)
+    assert vae.comparable
+    assert skip.comparable
+    assert gain.comparable
+
+
+def test_what_has_not_run_is_there_as_published():
+    ran, _, _, missing, _, gain = pairs((cell(2), board(neg_elbo=95.0)), (cell(3), None), of="neg_elbo")
+    assert ran.measured is not None
+    assert (missing.measured, missing.published.value) == (None, 95.38)
+    assert (missing.difference, missing.comparable) == (None, None)
+    assert gain.measured is None
+    assert gain.published.value == pytest.approx(94.17 - 95.38)
+
+
+def test_a_model_that_the_paper_does_not_have_is_there_as_measured():
+    own = cell(2, {"plain": "vae", "SKIP-VAE": "skip"})
+    plain, skip = pairs((own, board(neg_elbo=95.0)), of="neg_elbo")
+    assert (plain.measured.mean, plain.published, plain.comparable) == (96.5, None, None)
+    assert skip.published.value == 94.80
+
+
+def test_a_departure_from_the_setting_spoils_every_comparison():
+    found = pairs((cell(), board(neg_elbo=95.0, kl=24.0)), departs="ten steps")
+    judged = [pair for pair in found if pair.difference is not None]
+    assert len(judged) == 6
+    assert {pair.comparable for pair in judged} == {False}
+    assert {pair.reasons for pair in judged} == {("another setting: ten steps",)}
+
+
+def test_another_dataset_spoils_every_comparison():
+    vae, *_ = pairs((cell(dataset="mnist-static"), board(neg_elbo=95.0)), of="neg_elbo")
+    assert vae.reasons == ("another dataset: mnist-static, published on mnist",)
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.02])
+def test_active_units_need_the_published_threshold(threshold, monkeypatch):
+    units = {**records.COLUMNS, "active_units": ("active-units", *records.COLUMNS["active_units"][1:])}
+    monkeypatch.setattr(records, "COLUMNS", units)
+    vae, *_ = pairs((cell(), board(threshold, active_units=17.0)), of="active_units")
+    assert vae.comparable == (threshold == 0.01)
+    assert threshold == 0.01 or vae.reasons == ("another estimator: threshold 0.02, published with 0.01",)
+
+
+def test_information_at_its_limit_or_of_another_n_is_not_comparable(monkeypatch):
+    monkeypatch.setitem(records.COLUMNS, "mi_lower", ("mutual-information", "nats", "MI ≥", "none"))
+    vae, *_ = pairs((cell(), board(mi_lower=9.0)), of="mi_lower")
+    assert vae.reasons == ("at its limit: an estimate of MI with N 10,000 cannot pass ln N = 9.21",)
+    table = publication("dieng-2019").table("Table 1")
+    own = Cell(name="20", dataset="mnist", track="paper", contenders=LABELS, published={"latent_dim": 20})
+    scale = Scale(description="", hours=1, cells=(own,))
+    for examples, fits in ((10_000, True), (397, False), (None, False)):
+        found = compare(scale, [Measured(own, LABELS, examples, board(mi_lower=6.0))], table)
+        verdicts = {pair.comparable for pair in found if pair.difference is not None}
+        assert verdicts == {fits}
+
+
+def test_the_page_has_a_table_for_every_printed_column_and_numbers_the_reasons():
+    found = pairs((cell(), board(neg_elbo=95.0, kl=24.0)), (cell(3), None), departs="ten steps")
+    page = comparison_page("title", found, ["a note"], "a command")
+    captions = [table.caption.split()[0] for table in page.tables]
+    assert captions == ["−ELBO", "KL", "mi_lower", "active_units"]
+    rows = [[text.text for text in row] for row in page.tables[0].rows]
+    assert rows[0] == ["2 layers · VAE", "2", "96.5 ± 6.4", "94.88", "+1.62", "no (1)"]
+    assert rows[2] == ["2 layers · SKIP-VAE − VAE", "2", "−2 ± 0", "−0.08", "−1.92", "no (1)"]
+    assert rows[3] == ["3 layers · VAE", "", "—", "95.38", "", ""]
+    assert page.notes[1:] == ("(1) another setting: ten steps.", "a note")
+    for format_ in ("table", "markdown", "latex", "html"):
+        text = "".join(written([page], format_))
+        assert "94.88" in text
+        assert "ten steps" in text
+
+
+def test_exports_hold_every_pair_in_full_precision():
+    found = pairs((cell(), board(neg_elbo=95.1)), (cell(3), None), departs="ten steps")
+    lines = list(csv.DictReader(io.StringIO(comparison_csv("a", "small", found))))
+    facts = json.loads(comparison_json("a", "small", found))["comparison"]
+    assert len(lines) == len(facts) == len(found)
+    for line, fact, pair in zip(lines, facts, found, strict=True):
+        assert fact["difference"] == pair.difference
+        assert line["difference"] == ("" if pair.difference is None else repr(pair.difference))
+        assert fact["comparable"] is (None if pair.difference is None else False)
+        assert list(line) == list(fact)
