@@ -9,6 +9,7 @@ from collapsebench.hookspecs import hookimpl
 from collapsebench.metrics.active_units import ActiveUnits
 from collapsebench.metrics.collapse import Collapse
 from collapsebench.metrics.dialects import Dialects
+from collapsebench.metrics.gap import Gap
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
 from collapsebench.metrics.latent_use import LatentUse
@@ -33,6 +34,7 @@ METRICS: tuple[type[Metric], ...] = (
     Collapse,
     TimeToCollapse,
     LatentUse,
+    Gap,
     Probe,
     MLPProbe,
     Dialects,
@@ -40,7 +42,7 @@ METRICS: tuple[type[Metric], ...] = (
 """The metrics of this package, in the order of a board's columns."""
 
 
-COSTLY: frozenset[type[Metric]] = frozenset({MLPProbe})
+COSTLY: frozenset[type[Metric]] = frozenset({Gap, MLPProbe})
 """What a track has to ask for."""
 
 TRACKED: tuple[Metric, ...] = (MutualInformation(), ActiveUnits())

@@ -208,6 +208,10 @@ class EvaluatedSplit:
         mean, rows = (torch.cat(parts)[:examples] for parts in zip(*found, strict=True))
         return Labelled(mean.double(), torch.tensor(self.origin.train.labels)[rows])
 
+    def under(self, inference: Inference) -> EvaluatedSplit:
+        """The same examples and noise under another strategy: draws differ by the posterior alone."""
+        return replace(self, inference=inference)
+
     def untrained(self) -> EvaluatedSplit | None:
         """The same examples under the encoder as it was before the first step; None without an origin."""
         if self.origin is None:

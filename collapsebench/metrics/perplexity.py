@@ -21,7 +21,7 @@ class Perplexity(Metric):
     EOS counted and BOS not.
     Unit: none. Direction: lower.
     Estimator: over the whole corpus, from the samples of `iw-nll`: the same number of samples costs nothing more. The
-    standard error is that of the mean NLL, by the delta method.
+    standard error is that of the mean NLL, by the delta method. The entry `tokens` is the mean of \(T_i\).
     Trap: not the mean of per-sentence perplexities; never comparable across vocabularies or tokenizers; a bound, so
     beside a language model's exact perplexity it is at a disadvantage.
     """
@@ -32,10 +32,13 @@ class Perplexity(Metric):
     samples: PositiveInt = Field(500, description="importance samples K per example; take those of iw-nll")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """The one column; nothing for data that are not text."""
+        """The one column, and the tokens; nothing for data that are not text."""
         if not split.is_text:
             return {}
         bound = split.importance_bound(self.samples)
         tokens = float(split.predictions.sum())
         value = float((bound.nll.sum() / tokens).exp())
-        return {"perplexity": Estimate(value, value * bound.error() * len(split) / tokens)}
+        return {
+            "perplexity": Estimate(value, value * bound.error() * len(split) / tokens),
+            "tokens": Estimate(tokens / len(split)),
+        }
