@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PositiveInt
 
-from collapsebench import catalog, planning
 from collapsebench.components import Component, Executor
 from collapsebench.errors import CollapsebenchError
 from collapsebench.hookspecs import hookimpl
-from collapsebench.planning import Data, Plan, Request
-from collapsebench.runner import Observer, Runner, Step
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
     from types import FrameType
 
+    from collapsebench.catalog import Catalog
+    from collapsebench.planning import Data, Plan, Request
     from collapsebench.record import Point, RunRecord
+    from collapsebench.runner import Observer, Runner, Step
     from collapsebench.spec import RunSpec
 
 PATIENCE = 30.0
@@ -52,24 +52,31 @@ class Work:
     keep_codes: bool = False
 
     @cached_property
-    def catalog(self) -> catalog.Catalog:
+    def catalog(self) -> Catalog:
         """Every component."""
-        return catalog.load(self.plugins)
+        from collapsebench.catalog import load
+
+        return load(self.plugins)
 
     @cached_property
     def data(self) -> Data:
         """The data of the specs."""
+        from collapsebench.planning import Data
+
         return Data(self.catalog, self.folder)
 
     @cached_property
     def plan(self) -> Plan:
         """The specs of the requests."""
-        return planning.plan(self.requests, self.catalog, self.data)
+        from collapsebench.planning import plan
+
+        return plan(self.requests, self.catalog, self.data)
 
     @contextmanager
     def open(self, observer: Observer) -> Iterator[Runner]:
         """The runner of this process."""
         from collapsebench.checkpoint import Checkpoints
+        from collapsebench.runner import Runner
         from collapsebench.store import Store, connection
 
         url = connection.store_url(self.store)
