@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
@@ -199,10 +199,13 @@ class Observation(NamedTuple):
     """The trajectory, or its last point alone."""
     readings: tuple[Reading, ...]
     """What boards show of the metrics."""
+    entries: Mapping[str, Estimate]
+    """What they do not show, as far as it was asked for, by column."""
 
     @classmethod
-    def of(cls, record: RunRecord) -> Self:
-        """What is read of a record, with its trajectory."""
+    def of(cls, record: RunRecord, entries: Collection[str] = ()) -> Self:
+        """What is read of a record, with its trajectory, and the named entries that boards do not show."""
+        further = (Reading.of(value) for value in record.values if not value.board and value.column in entries)
         return cls(
             run_id=record.run_id,
             protocol_id=record.protocol_id,
@@ -217,6 +220,7 @@ class Observation(NamedTuple):
             environment=json.dumps(record.environment, sort_keys=True),
             points=tuple(map(Evaluated.of, record.points)),
             readings=tuple(Reading.of(value) for value in record.values if value.board),
+            entries={reading.shown.column: Estimate(*reading[1:]) for reading in further},
         )
 
     @property

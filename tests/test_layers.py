@@ -21,6 +21,7 @@ ROOMS = (
     "record",
     "registry",
     "published",
+    "checks",
     "catalog",
     "distributions",
     "data",

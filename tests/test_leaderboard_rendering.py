@@ -288,3 +288,19 @@ def test_title_names_the_overrides():
     assert "quick ·" in title(made), "the shorter of two spellings of one protocol"
     only = score_records([record(protocol={"overrides": {"decoder.layers": 3}})])
     assert "digits · quick[decoder.layers=3] · 350steps" in title(only)
+
+
+def test_numbers_that_cannot_be_are_marked_and_listed():
+    wrong = {"neg_elbo": Estimate(31.0, 0.01), "iw_nll": Estimate(32.0, 0.02)}
+    good = {"neg_elbo": 31.0, "iw_nll": 30.5}
+    made = score_records([record("vae", columns=good), record("skip", columns=wrong)])
+    results = lay_out(made).tables[0]
+    column = results.headers.index("IW-NLL [nats] ↓")
+    assert [row[column].text for row in results.rows] == ["30.50", "32.000 !"]
+    notes = lay_out(made).notes
+    place = notes.index("! marks numbers that cannot be, whatever the model; these 1:")
+    run_id = made.rows[1].runs[1]
+    assert notes[place + 1] == f"skip, seed 1, run {run_id}: iw_nll 32 is above neg_elbo 31"
+    vae, skip = json.loads(render([made], "json"))["boards"][0]["rows"]
+    assert vae["impossible"] == {}
+    assert skip["impossible"] == {"1": ["iw_nll 32 is above neg_elbo 31"]}

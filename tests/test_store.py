@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from records import START, point, record, records, spec, started, values
 
+from collapsebench.components import Estimate
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.record import Evaluated, Kind, Number, Observation, Outcome
 from collapsebench.store import Store, observations
@@ -197,6 +198,16 @@ def test_observations_read_only_the_last_point_and_board_values(filled):
     assert [reading.shown.column for reading in short.readings] == ["neg_elbo", "kl"]
     assert short.points == (Evaluated.of(point(3)),)
     assert short.counters == full.counters
+
+
+def test_entries_are_read_where_they_are_asked_for(filled):
+    hidden = [values(kl=n)[0].model_copy(update={"column": f"kl[{n}]", "board": False}) for n in range(3)]
+    full = record(seed=9, values=(*hidden, *record().values))
+    filled.finish(full)
+    (found,) = (each for each in filled.observations(entries=("kl[1]", "kl[2]")) if each.run_id == full.run_id)
+    assert found.entries == {"kl[1]": Estimate(1.0), "kl[2]": Estimate(2.0)}
+    assert found == Observation.of(full, ("kl[1]", "kl[2]"))._replace(points=found.points)
+    assert all(not each.entries for each in filled.observations())
 
 
 def test_pages_are_disjoint_and_complete(filled):

@@ -96,6 +96,7 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
             for column in board.columns
         },
         "problems": [problem._asdict() for problem in row.problems],
+        "impossible": {str(seed): [violation.text for violation in found] for seed, found in row.violations.items()},
     }
 
 

@@ -20,6 +20,8 @@ LEGEND = (
     "Mean over seeds ± half-width of its 95 % Student-t interval; one seed has no interval. "
     "The best mean of a column is bold (in plain text: *)."
 )
+IMPOSSIBLE = "!"
+"""The mark of numbers that cannot be."""
 MANY = 1e9
 """Counts from here on, of FLOPs, are written as powers of ten."""
 NEGLIGIBLE = 1e-12
@@ -137,7 +139,7 @@ def _results(board: Board, columns: Sequence[Column]) -> Table:
         (
             Cell(row.label),
             Cell(_count(row)),
-            *(Cell(_score(row, column.key), row.label in best[column.key]) for column in columns),
+            *(Cell(_score(row, column), row.label in best[column.key]) for column in columns),
         )
         for row in board.rows
     ]
@@ -188,11 +190,12 @@ def _pairs(row: Row) -> str:
     return str(max((len(sample.seeds) for sample in row.differences.values()), default=0))
 
 
-def _score(row: Row, key: str) -> str:
-    sample = row.sample(key)
+def _score(row: Row, column: Column) -> str:
+    mark = f" {IMPOSSIBLE}" if row.impossible(column) else ""
+    sample = row.sample(column.key)
     if sample is None:
-        return BLANK if row.applies(key) else ""
-    return with_interval(sample)
+        return f"{BLANK}{mark}" if row.applies(column.key) else ""
+    return f"{with_interval(sample)}{mark}"
 
 
 def _difference(board: Board, row: Row, key: str) -> str:
@@ -233,6 +236,12 @@ def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
     if problems:
         yield f"{BLANK} where a run is missing or did not finish; these {len(problems)}:"
         yield from (f"{row.label}, seed {problem.seed}: {_problem(problem)}" for row, problem in problems)
+    impossible = [
+        (row, seed, found) for row in board.rows for seed, several in row.violations.items() for found in several
+    ]
+    if impossible:
+        yield f"{IMPOSSIBLE} marks numbers that cannot be, whatever the model; these {len(impossible)}:"
+        yield from (f"{row.label}, seed {seed}, run {row.runs[seed]}: {found.text}" for row, seed, found in impossible)
     yield f"Runs: {_outcomes(board.outcomes)}."
     total = sum(board.outcomes.values())
     yield from (f"Machine ({count} of {total}): {_machine(environment)}." for environment, count in board.environments)

@@ -11,11 +11,12 @@ import json
 import math
 import statistics
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from collapsebench.checks import Violation, checker
 from collapsebench.components import Direction
 from collapsebench.errors import UsageError, unknown
 from collapsebench.record import Observation, Outcome
@@ -102,6 +103,8 @@ class Row:
     seeds: tuple[int, ...]
     """Those it should have: its own, and those of the other contenders."""
     problems: tuple[Problem, ...]
+    violations: Mapping[int, tuple[Violation, ...]]
+    """What cannot be in its runs, by seed."""
 
     @property
     def unfinished(self) -> bool:
@@ -112,6 +115,11 @@ class Row:
         """The sample of a column if every seed has it."""
         sample = self.samples.get(key)
         return sample if sample is not None and len(sample.seeds) == len(self.seeds) else None
+
+    def impossible(self, column: Column) -> bool:
+        """Whether a number behind a cell cannot be."""
+        name = column.key.removeprefix(f"{column.metric}.")
+        return any(violation.column == name for found in self.violations.values() for violation in found)
 
     def applies(self, key: str) -> bool:
         """Whether the column means something for this contender, as far as its runs can tell."""
@@ -164,9 +172,9 @@ def score(observations: Iterable[Observation]) -> Board:
     columns = _columns(runs)
     samples = {label: _samples(own, columns) for label, own in by_label.items()}
     settled = {run.seed for run in runs if run.outcome.settled}
-    baseline = samples.get(BASELINE, {})
+    baseline, check = samples.get(BASELINE, {}), checker(runs[0].protocol)
     rows = (
-        _row(label, own, samples[label], {} if label == BASELINE else baseline, settled)
+        _row(label, own, samples[label], {} if label == BASELINE else baseline, settled, check)
         for label, own in by_label.items()
     )
     environments = Counter(run.environment for run in runs)
@@ -284,6 +292,7 @@ def _row(
     samples: Mapping[str, Sample],
     baseline: Mapping[str, Sample],
     seeds: set[int],
+    check: Callable[[Observation], tuple[Violation, ...]],
 ) -> Row:
     own = {run.seed: run for run in runs}
     wanted = sorted(seeds | own.keys())
@@ -296,6 +305,7 @@ def _row(
         differences={key: sample for key, sample in differences.items() if sample.seeds},
         seeds=tuple(wanted),
         problems=tuple(_problem(seed, own.get(seed)) for seed in wanted if not _finished(own.get(seed))),
+        violations={seed: found for seed, run in sorted(own.items()) if _finished(run) and (found := check(run))},
     )
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, String, Text, cast, func, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
-from collapsebench.components import Direction
+from collapsebench.components import Direction, Estimate
 from collapsebench.record import Evaluated, Observation, Reading, Shown
 from collapsebench.spec import Protocol, identity
 from collapsebench.store.mapping import read_spec
@@ -35,8 +36,9 @@ RUN = (
     Run.parameters,
     cast(Run.environment, Text).label("environment"),
 )
-READING = (
+VALUE = (
     ValueRow.run_id,
+    ValueRow.board,
     ValueRow.metric,
     ValueRow.column,
     ValueRow.title,
@@ -50,11 +52,20 @@ READING = (
 """Kinds and directions as text: a million of them are too many to look up."""
 
 
-class Reader:
-    """Observations of one session; what runs share is read once."""
+@dataclass(frozen=True)
+class Values:
+    """The numbers of one run: those of boards, and the others by column."""
 
-    def __init__(self, session: Session) -> None:
+    readings: list[Reading] = field(default_factory=list)
+    entries: dict[str, Estimate] = field(default_factory=dict)
+
+
+class Reader:
+    """Observations of one session, with the named entries that boards do not show; what runs share is read once."""
+
+    def __init__(self, session: Session, entries: Collection[str]) -> None:
         self._session = session
+        self._wanted = ValueRow.board | ValueRow.column.in_(entries) if entries else ValueRow.board
         self._protocols: dict[tuple[str, str], Protocol] = {}
         self._contenders: dict[tuple[str, str], str] = {}
         self._environments: dict[str, str] = {}
@@ -65,11 +76,11 @@ class Reader:
         found = self._session.execute(select(*RUN).where(*conditions).execution_options(yield_per=CHUNK))
         for runs in found.partitions():
             ids = [run.run_id for run in runs]
-            points, readings = self._points(ids, trajectories=trajectories), self._readings(ids)
+            points, values = self._points(ids, trajectories=trajectories), self._values(ids)
             for run in runs:
-                yield self._observation(run, tuple(points[run.run_id]), tuple(readings[run.run_id]))
+                yield self._observation(run, tuple(points[run.run_id]), values[run.run_id])
 
-    def _observation(self, run: Row[Any], points: tuple[Evaluated, ...], readings: tuple[Reading, ...]) -> Observation:
+    def _observation(self, run: Row[Any], points: tuple[Evaluated, ...], values: Values) -> Observation:
         shared = run.protocol_id, run.track
         methods = run.contender, run.methods
         if shared not in self._protocols or methods not in self._contenders:
@@ -91,7 +102,8 @@ class Reader:
             parameters=run.parameters,
             environment=self._environments[run.environment],
             points=points,
-            readings=readings,
+            readings=tuple(values.readings),
+            entries=values.entries,
         )
 
     def _points(self, ids: Sequence[str], *, trajectories: bool) -> dict[str, list[Evaluated]]:
@@ -107,15 +119,18 @@ class Reader:
             found[run_id].append(Evaluated(counts, numbers))
         return found
 
-    def _readings(self, ids: Sequence[str]) -> dict[str, list[Reading]]:
-        query = select(*READING).where(ValueRow.run_id.in_(ids), ValueRow.board)
-        found = defaultdict(list)
-        for run_id, *head, kind, value, error_kind, error in self._session.execute(
+    def _values(self, ids: Sequence[str]) -> dict[str, Values]:
+        query = select(*VALUE).where(ValueRow.run_id.in_(ids), self._wanted)
+        found: dict[str, Values] = defaultdict(Values)
+        for run_id, board, *head, kind, value, error_kind, error in self._session.execute(
             query.order_by(ValueRow.run_id, ValueRow.position)
         ):
-            shown = self._shown.get(key := tuple(head)) or self._new(key)
-            uncertainty = None if error_kind is None else _number(error_kind, error)
-            found[run_id].append(Reading(shown, _number(kind, value), uncertainty))
+            estimate = Estimate(_number(kind, value), None if error_kind is None else _number(error_kind, error))
+            if board:
+                shown = self._shown.get(key := tuple(head)) or self._new(key)
+                found[run_id].readings.append(Reading(shown, *estimate))
+            else:
+                found[run_id].entries[head[1]] = estimate
         return found
 
     def _new(self, key: tuple[str, ...]) -> Shown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import file_digest
@@ -175,18 +175,21 @@ class Store:
             for rows in session.scalars(query.execution_options(yield_per=CHUNK // 5)).partitions():
                 yield from map(to_record, rows)
 
-    def observations(self, *, trajectories: bool = False, **filters: Unpack[Filters]) -> Iterator[Observation]:
+    def observations(
+        self, *, trajectories: bool = False, entries: Collection[str] = (), **filters: Unpack[Filters]
+    ) -> Iterator[Observation]:
         """What boards and curves read of the runs, in no order: the last point, or with `trajectories` all of them.
 
-        Raises StoreError if this version cannot read the spec of a contender or protocol.
+        Of the numbers that boards do not show, those of the columns `entries` are read. Raises StoreError if this
+        version cannot read the spec of a contender or protocol.
         """
         with self._read() as session:
-            yield from Reader(session).read(_conditions(filters), trajectories=trajectories)
+            yield from Reader(session, entries).read(_conditions(filters), trajectories=trajectories)
 
     def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
         """One line a run, the newest first."""
         columns = [getattr(Run, field) for field in RunSummary._fields]
-        query = select(*columns).where(*_conditions(filters)).order_by(Run.started_at.desc(), Run.run_id)
+        query = select(*columns).where(*_conditions(filters)).order_by(Run.started_at.desc(), Run.run_id.desc())
         with self._read() as session:
             return [RunSummary(*row) for row in session.execute(query.limit(limit).offset(offset))]
 

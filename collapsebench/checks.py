@@ -1,0 +1,277 @@
+"""What numbers cannot be: rules that hold for every latent-variable model, checked on runs and on published rows.
+
+A rule compares numbers within their uncertainty: the rounding of a printed number, five standard errors of an estimated
+one. What breaks it all the same is wrong, whatever the model is: a program, a formula, or a digit. Names and numbers
+alone; no torch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
+
+from collapsebench.published import PublishedRow
+from collapsebench.record import Observation
+from collapsebench.spec import Protocol
+
+STANDARD_ERRORS = 5
+"""By how many a run may miss a rule by chance: once in some million numbers."""
+
+FLOAT = 1e-6
+"""The relative error that sums of floats may have."""
+
+
+class Kind(Enum):
+    """Columns that a rule is about, whatever else they are called."""
+
+    INFORMATION = re.compile(r"mi|mi_lower|[\w-]+\.mi")
+    """Estimates of mutual information from below."""
+    UNITS = re.compile(r"active_units(\[.*\])?|[\w-]+\.au")
+    """Counts of latent units."""
+    RATE_OF_UNIT = re.compile(r"kl\[\d+\]")
+
+
+@lru_cache(4096)
+def kind(column: str) -> Kind | None:
+    """What a column is by its name; None if no rule is about all of its kind."""
+    return next((found for found in Kind if found.value.fullmatch(column)), None)
+
+
+BATCHES = {"he2019.mi": 50}
+"""Columns whose mixture is a batch, and its largest size."""
+
+
+class Quantity(NamedTuple):
+    """A number, and how far the true one may be."""
+
+    value: float
+    rounding: float = 0.0
+    chance: float = 0.0
+    """What its estimator may be off; nothing to sums of numbers that come from the same draws."""
+    bound: bool = False
+    """Whether it is an upper bound, so that the true number may be anything below."""
+
+    @property
+    def least(self) -> float:
+        """The smallest it may be."""
+        return -math.inf if self.bound else self.value - self.rounding - self.chance
+
+    @property
+    def most(self) -> float:
+        """The largest it may be."""
+        return self.value + self.rounding + self.chance
+
+    def __str__(self) -> str:
+        return f"{self.value:.6g}"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What is known of one model on one test split."""
+
+    values: Mapping[str, Quantity]
+    """By column."""
+    units: int | None = None
+    """Latent units D."""
+    samples: int | None = None
+    """Importance samples K."""
+    tokens: Quantity | None = None
+    """Tokens of an example on average, EOS counted and BOS not."""
+    mixtures: Mapping[str, int] = field(default_factory=dict)
+    """By column that estimates mutual information: the posteriors in its mixture, or more."""
+
+    def of(self, wanted: Kind) -> list[tuple[str, Quantity]]:
+        """The columns of a kind, and their numbers."""
+        return [(column, value) for column, value in self.values.items() if kind(column) is wanted]
+
+
+class Violation(NamedTuple):
+    """A number that cannot be."""
+
+    column: str
+    """Where it stands."""
+    text: str
+    """What it is, and what it cannot be, in one line."""
+
+
+def violations(scores: Scores) -> tuple[Violation, ...]:
+    """Every rule that the numbers break. NaN breaks none."""
+    return tuple(violation for rule in RULES for violation in rule(scores))
+
+
+def _rate(scores: Scores) -> Iterator[Violation]:
+    """KL >= 0, for every unit."""
+    columns = [("kl", scores.values["kl"])] if "kl" in scores.values else []
+    for column, kl in (*columns, *scores.of(Kind.RATE_OF_UNIT)):
+        if kl.most < -FLOAT:
+            yield Violation(column, f"{column} {kl} is below 0")
+
+
+def _sum_of_rates(scores: Scores) -> Iterator[Violation]:
+    """sum_j KL_j = KL."""
+    kl, units = scores.values.get("kl"), [unit for _, unit in scores.of(Kind.RATE_OF_UNIT)]
+    if kl is None or not units:
+        return
+    total = Quantity(math.fsum(unit.value for unit in units), math.fsum(unit.rounding for unit in units))
+    if _differ(kl, total):
+        yield Violation("kl", f"kl {kl} is not the sum {total} of its {len(units)} units")
+
+
+def _information(scores: Scores) -> Iterator[Violation]:
+    """A lower bound on I(x; z) is at most KL and at most log N."""
+    for column, information in scores.of(Kind.INFORMATION):
+        dialect, dot, _ = column.rpartition(".")
+        kl, size = scores.values.get(f"{dialect}{dot}kl", scores.values.get("kl")), scores.mixtures.get(column)
+        if kl is not None and information.least > kl.most + FLOAT:
+            yield Violation(column, f"{column} {information} is above kl {kl}")
+        if size is not None and information.least > math.log(size) + FLOAT:
+            yield Violation(column, f"{column} {information} is above log {size:,} = {math.log(size):.6g}")
+
+
+def _bracket(scores: Scores) -> Iterator[Violation]:
+    """The lower bound on I(x; z) is at most the upper."""
+    yield from _at_most(scores, "mi_lower", "mi_upper")
+
+
+def _importance(scores: Scores) -> Iterator[Violation]:
+    """IW-NLL <= -ELBO."""
+    yield from _at_most(scores, "iw_nll", "neg_elbo")
+
+
+def _bound(scores: Scores) -> Iterator[Violation]:
+    """-ELBO = reconstruction + KL."""
+    bound, reconstruction, kl = map(scores.values.get, ("neg_elbo", "reconstruction", "kl"))
+    if bound is None or reconstruction is None or kl is None:
+        return
+    total = Quantity(reconstruction.value + kl.value, reconstruction.rounding + kl.rounding)
+    if _differ(bound, total):
+        yield Violation("neg_elbo", f"neg_elbo {bound} is not reconstruction {reconstruction} + kl {kl}")
+
+
+def _units(scores: Scores) -> Iterator[Violation]:
+    """0 <= AU <= D."""
+    for column, units in scores.of(Kind.UNITS):
+        if scores.units is not None and units.least > scores.units:
+            yield Violation(column, f"{column} {units} is above the {scores.units} latent units")
+        if units.most < 0:
+            yield Violation(column, f"{column} {units} is below 0")
+
+
+def _effective_samples(scores: Scores) -> Iterator[Violation]:
+    """1 <= ESS <= K."""
+    ess = scores.values.get("ess")
+    if ess is None or scores.samples is None:
+        return
+    if ess.most < 1 - FLOAT or ess.least > scores.samples * (1 + FLOAT):
+        yield Violation("ess", f"ess {ess} is not between 1 and {scores.samples} samples")
+
+
+def _perplexity(scores: Scores) -> Iterator[Violation]:
+    """log PPL times the tokens of an example is its IW-NLL, and so at most -ELBO."""
+    nll = _of_perplexity(scores, "perplexity")
+    if nll is None:
+        return
+    text = f"perplexity {scores.values['perplexity']} ({nll} nats for {scores.tokens} tokens)"
+    likelihood, bound = scores.values.get("iw_nll"), scores.values.get("neg_elbo")
+    if likelihood is not None and _differ(nll, likelihood):
+        yield Violation("perplexity", f"{text} is not iw_nll {likelihood}")
+    if bound is not None and nll.least > bound.most * (1 + FLOAT):
+        yield Violation("perplexity", f"{text} is above neg_elbo {bound}")
+
+
+def _perplexity_of_bound(scores: Scores) -> Iterator[Violation]:
+    """The same of -ELBO."""
+    nll, bound = _of_perplexity(scores, "perplexity_bound"), scores.values.get("neg_elbo")
+    if nll is not None and bound is not None and _differ(nll, bound):
+        text = f"perplexity_bound {scores.values['perplexity_bound']} ({nll} nats for {scores.tokens} tokens)"
+        yield Violation("perplexity_bound", f"{text} is not neg_elbo {bound}")
+
+
+RULES: tuple[Callable[[Scores], Iterable[Violation]], ...] = (
+    _rate,
+    _sum_of_rates,
+    _information,
+    _bracket,
+    _importance,
+    _bound,
+    _units,
+    _effective_samples,
+    _perplexity,
+    _perplexity_of_bound,
+)
+
+
+def _at_most(scores: Scores, lower: str, upper: str) -> Iterator[Violation]:
+    below, above = scores.values.get(lower), scores.values.get(upper)
+    if below is not None and above is not None and below.least > above.most + FLOAT * abs(above.value):
+        yield Violation(lower, f"{lower} {below} is above {upper} {above}")
+
+
+def _differ(one: Quantity, other: Quantity) -> bool:
+    """Whether two numbers that should be one are apart by more than their rounding; bounds say nothing."""
+    tolerance = one.rounding + other.rounding + FLOAT * max(1, abs(one.value))
+    return not one.bound and not other.bound and abs(one.value - other.value) > tolerance
+
+
+def _of_perplexity(scores: Scores, column: str) -> Quantity | None:
+    """log PPL times tokens, nats per example."""
+    perplexity, tokens = scores.values.get(column), scores.tokens
+    if perplexity is None or perplexity.value <= 0 or tokens is None:
+        return None
+    log = math.log(perplexity.value)
+    relative = tokens.value / perplexity.value
+    rounding = perplexity.rounding * relative + tokens.rounding * abs(log)
+    return Quantity(log * tokens.value, rounding, perplexity.chance * relative, perplexity.bound)
+
+
+# ---------------------------------------------------------------------------------------------- what is checked
+
+EXAMPLES, TOKENS = "mi_examples", "tokens"
+ENTRIES = (EXAMPLES, TOKENS)
+"""What the rules read of a run beside the columns of boards."""
+
+WHOLE = ("mi_lower", "dieng2019.mi", "skip-vae-released.mi", "li2019.mi")
+"""Columns whose mixture is the whole split."""
+
+
+def published_scores(row: PublishedRow) -> Scores:
+    """A published row: numbers are within half a unit of their last digit."""
+    units, size = row.setting.get("latent_dim"), row.mixture or row.examples
+    return Scores(
+        values={name: Quantity(value.value, value.rounding, bound=value.bound) for name, value in row.values.items()},
+        units=None if units is None else int(units),
+        tokens=None if row.tokens is None else Quantity(row.tokens, 0.5e-3),
+        mixtures={} if size is None else {name: size for name in row.values if kind(name) is Kind.INFORMATION},
+    )
+
+
+def checker(protocol: Protocol) -> Callable[[Observation], tuple[Violation, ...]]:
+    """What finds the violations of a run of this protocol."""
+    samples = {metric.name: metric.params.get("samples") for metric in protocol.setting.evaluation.metrics}
+    units, importance = protocol.setting.latent_dim, samples.get("iw-nll")
+    same_samples = samples.get("perplexity") == importance
+
+    def check(run: Observation) -> tuple[Violation, ...]:
+        values = estimated(run)
+        examples, tokens = values.get(EXAMPLES), values.get(TOKENS) if same_samples else None
+        mixtures = BATCHES if examples is None else BATCHES | dict.fromkeys(WHOLE, int(examples.value))
+        return violations(Scores(values, units, importance, tokens, mixtures))
+
+    return check
+
+
+def estimated(run: Observation) -> dict[str, Quantity]:
+    """The numbers of a run: within five standard errors, and exact for the split where they have none."""
+    values = {shown.column: _estimated(value, error) for shown, value, error in run.readings}
+    return values | {name: _estimated(*estimate) for name, estimate in run.entries.items()}
+
+
+def _estimated(value: float, standard_error: float | None) -> Quantity:
+    if standard_error is None:
+        return Quantity(value)
+    return Quantity(value, chance=math.inf if math.isnan(standard_error) else STANDARD_ERRORS * standard_error)
