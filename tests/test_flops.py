@@ -107,14 +107,14 @@ def lstm_decoder(d, *, skip, layers):
 
 
 def pixelcnn_decoder(d, *, skip):
-    area, taller, kernel = SIDE**2, (SIDE + 1) * SIDE, 3  # the vertical stack computes a last row that it drops
+    area, kernel = SIDE**2, 3
     a_map = linear(B, d, area, "z")
     first = "hidden" if d else "data"
     products = [a_map] if d else []
     width = 1 + bool(d)
     for index in range(2):
         reads = first if index == 0 else "hidden"
-        products += [conv(width, 2 * M, 2 * kernel, taller, reads), conv(width, 2 * M, 2, area, reads)]
+        products += [conv(width, 2 * M, 2 * kernel, area, reads), conv(width, 2 * M, 2, area, reads)]
         products += [conv(2 * M, 2 * M, 1, area), conv(M, M, 1, area)]
         products += [conv(width, M, 1, area)] if index else []
         products += [a_map] * (2 if index == 0 else 1) * skip

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
 
 from collapsebench.components import Site, SiteKind
 from collapsebench.networks.connections import ConcatenateMap
-from collapsebench.networks.convolution import convolution
+from collapsebench.networks.convolution import above, before, maps_first, maps_last, moved
+from collapsebench.networks.gate import gate
 from collapsebench.networks.likelihoods import bernoulli
 from collapsebench.networks.sites import LatentSite
 
@@ -21,26 +20,20 @@ if TYPE_CHECKING:
     from collapsebench.seeding import Noise
 
 
-def gate(x: Float[Tensor, "N H W C2"]) -> Float[Tensor, "N H W C"]:
-    """tanh(a) sigmoid(b) for the halves a, b of the feature maps."""
-    a, b = x.chunk(2, -1)
-    return a.tanh() * b.sigmoid()
-
-
 class GatedLayer(nn.Module):
     """One layer of the vertical stack (it sees the rows above a pixel) and of the horizontal one (the pixels before).
 
-    Kernels are cut, not masked: with padding p = k // 2 the vertical one is (p + 1) x k and its output is moved one
-    row down, the horizontal one is 1 x (p + 1). The first layer moves the horizontal output one column right, so that
-    no pixel sees itself; what moves in is zero. Later layers add a 1x1 map of their horizontal input.
+    Kernels are cut, not masked: with p = k // 2 the vertical one is (p + 1) x k, and ends in the row above a pixel; the
+    horizontal one is 1 x (p + 1), and ends in the pixel. The first layer moves the horizontal output one column right,
+    so that no pixel sees itself; what moves in is zero. Later layers add a 1x1 map of their horizontal input.
     Feature maps come last, so that all but the vertical convolution are products with tall matrices.
     """
 
     def __init__(self, width: int, maps: int, kernel_size: int, *, first: bool) -> None:
         super().__init__()
-        self.padding = kernel_size // 2
-        self.vertical = nn.Conv2d(width, 2 * maps, (self.padding + 1, kernel_size))
-        self.horizontal = nn.Conv2d(width, 2 * maps, (1, self.padding + 1))
+        reach = kernel_size // 2 + 1
+        self.vertical = nn.Conv2d(width, 2 * maps, (reach, kernel_size))
+        self.horizontal = nn.Conv2d(width, 2 * maps, (1, reach))
         self.link = nn.Conv2d(2 * maps, 2 * maps, 1)
         self.output = nn.Conv2d(maps, maps, 1)
         self.residual = None if first else nn.Conv2d(width, maps, 1)
@@ -49,39 +42,29 @@ class GatedLayer(nn.Module):
         self, v: Float[Tensor, "N H W C"], h: Float[Tensor, "N H W C"]
     ) -> tuple[Float[Tensor, "N H W K"], Float[Tensor, "N H W K"]]:
         """Both stacks: (N, H, W, width) -> (N, H, W, maps)."""
-        p, height, breadth = self.padding, *v.shape[1:3]
-        kernel = self.vertical
-        reached = maps_last(convolution(maps_first(v), kernel.weight, cast("Tensor", kernel.bias), (p, p)))
-        above = pad(reached[:, : height - 1], (0, 0, 0, 0, 1, 0))
-        before = [moved(h, min(shift, breadth)) for shift in range(p, -1, -1)]
-        row = self.horizontal.weight[:, :, 0].transpose(1, 2).flatten(1)  # (2K, (p + 1) width), as `before`
+        reached = above(v, self.vertical.weight, bias_of(self.vertical))
+        left, link = (h, columns_of(self.horizontal)), (reached, columns_of(self.link))
         if self.residual is None:
-            left = moved(linear(torch.cat(before, -1), row, self.horizontal.bias), 1)
-            return gate(above), pointwise(self.output, gate(left + pointwise(self.link, above)))
-        joint = torch.cat((row, self.link.weight.flatten(1)), 1)
-        bias = cast("Tensor", self.horizontal.bias) + cast("Tensor", self.link.bias)
-        here = linear(torch.cat((*before, above), -1), joint, bias)
-        return gate(above), pointwise(self.output, gate(here)) + pointwise(self.residual, h)
+            here = moved(before(left, bias=bias_of(self.horizontal)), 1) + before(link, bias=bias_of(self.link))
+            return gate(reached), pointwise(self.output, gate(here))
+        here = before(left, link, bias=bias_of(self.horizontal) + bias_of(self.link))
+        output, residual = (gate(here), columns_of(self.output)), (h, columns_of(self.residual))
+        return gate(reached), before(output, residual, bias=bias_of(self.output) + bias_of(self.residual))
 
 
 def pointwise(layer: nn.Conv2d, x: Float[Tensor, "N H W C"]) -> Float[Tensor, "N H W K"]:
     """A convolution with a 1x1 kernel."""
-    return linear(x, layer.weight.flatten(1), layer.bias)
+    return before((x, columns_of(layer)), bias=bias_of(layer))
 
 
-def moved(x: Float[Tensor, "N H W C"], columns: int) -> Float[Tensor, "N H W C"]:
-    """So many columns to the right; zeros move in."""
-    return pad(x, (0, 0, columns, -columns)) if columns else x
+def columns_of(layer: nn.Conv2d) -> Float[Tensor, "K C k"]:
+    """The kernel of a convolution over columns alone."""
+    return layer.weight[:, :, 0]
 
 
-def maps_first(x: Float[Tensor, "N H W C"]) -> Float[Tensor, "N C H W"]:
-    """The same memory, as the library's convolutions and the latent sites see it."""
-    return x.permute(0, 3, 1, 2)
-
-
-def maps_last(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N H W C"]:
-    """The way back."""
-    return x.permute(0, 2, 3, 1)
+def bias_of(layer: nn.Conv2d) -> Float[Tensor, " K"]:
+    """The bias, which every layer here has."""
+    return cast("Tensor", layer.bias)
 
 
 class Decoder(nn.Module):

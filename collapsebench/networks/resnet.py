@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -43,6 +44,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """(B, C, H, W) -> (B, F), feature map by feature map."""
+        x = x.clone(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)
         return x.flatten(1)
