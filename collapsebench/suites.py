@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 
 from collapsebench.errors import UsageError, unknown
 from collapsebench.planning import Request
@@ -17,13 +17,25 @@ from collapsebench.syntax import parse_setting
 SHARED = ("dataset", "track", "budget", "settings", "contenders")
 """What the cells of a grid may have in common: it then stands once, beside them."""
 
-Settings = tuple[str, ...]
+
+def merged(settings: Iterable[str], others: Iterable[str] = ()) -> tuple[str, ...]:
+    """Settings with others in place of those of the same keys. Raises UsageError if one does not parse."""
+    return tuple({parse_setting(text)[0]: text for text in (*settings, *others)}.values())
+
+
+Settings: TypeAlias = Annotated[tuple[str, ...], AfterValidator(merged)]
 """Overrides of a track as `--set` takes them, `decoder.layers=3`; of two with one key the later counts."""
+BudgetText: TypeAlias = Annotated[str, AfterValidator(lambda text: str(Budget.parse(text)))]
 
 
-def merged(*settings: Iterable[str]) -> Settings:
-    """Settings with those of later groups in place of earlier ones. Raises UsageError if one does not parse."""
-    return tuple({parse_setting(text)[0]: text for group in settings for text in group}.values())
+class Variant(Frozen):
+    """Another reading of the paper, asked for by name: it replaces budget, settings and contenders of every cell."""
+
+    description: str
+    budget: BudgetText | None = None
+    settings: Settings = ()
+    contenders: dict[str, str] = Field(default_factory=dict)
+    """From the name of a model in the published table to the contender that is run for it instead."""
 
 
 class Cell(Frozen):
@@ -35,25 +47,17 @@ class Cell(Frozen):
     contenders: Annotated[dict[str, str], Field(min_length=1)]
     """From the name of a model in the published table to the contender that is run for it."""
     settings: Settings = ()
-    budget: str | None = None
+    budget: BudgetText | None = None
     """Instead of the track's."""
     published: dict[str, str | int] | None = None
     """Settings by which the table's rows of this cell are found; None if the paper has no number for it."""
 
-    @field_validator("settings")
-    @classmethod
-    def _one_a_key(cls, settings: Settings) -> Settings:
-        return merged(settings)
-
-    @field_validator("budget")
-    @classmethod
-    def _readable(cls, budget: str | None) -> str | None:
-        return None if budget is None else str(Budget.parse(budget))
-
     def varied(self, variant: Variant) -> Cell:
-        """The cell with a variant's settings and contenders in place of its own."""
+        """The cell with what a variant says in place of its own."""
         replaced = {model: variant.contenders.get(model, written) for model, written in self.contenders.items()}
-        return self.model_copy(update={"settings": merged(self.settings, variant.settings), "contenders": replaced})
+        settings = merged(self.settings, variant.settings)
+        budget = variant.budget or self.budget
+        return self.model_copy(update={"budget": budget, "settings": settings, "contenders": replaced})
 
     def request(self, seeds: tuple[int, ...]) -> Request:
         """What `collapsebench run` would be asked for."""
@@ -78,6 +82,8 @@ class Scale(Frozen):
     departs: str = ""
     """In what its runs differ from the published setting, so that they are no reproduction; empty if in nothing."""
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    variants: dict[str, Variant] = Field(default_factory=dict)
+    """Beside those of the suite."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,15 +108,6 @@ class Scale(Frozen):
 def _joined(shared: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     settings = [*shared.get("settings", ()), *cell.get("settings", ())]
     return {**shared, **cell, "settings": settings}
-
-
-class Variant(Frozen):
-    """Another reading of the paper, asked for by name: it replaces settings and contenders of every cell."""
-
-    description: str
-    settings: Settings = ()
-    contenders: dict[str, str] = Field(default_factory=dict)
-    """From the name of a model in the published table to the contender that is run for it instead."""
 
 
 class Reference(Frozen):
@@ -152,11 +149,16 @@ class Suite(Frozen):
             if name not in [cell.name for cell in cells]:
                 raise UsageError(f"suite '{self.name}': {unknown('cell', name, [cell.name for cell in cells])}")
         cells = tuple(cell for cell in cells if not only or cell.name in only)
+        known = self.known_variants(scale)
         for name in variants:
-            if name not in self.variants:
-                raise UsageError(f"suite '{self.name}': {unknown('variant', name, self.variants)}")
-            cells = tuple(cell.varied(self.variants[name]) for cell in cells)
+            if name not in known:
+                raise UsageError(f"suite '{self.name}': {unknown('variant', name, known)}")
+            cells = tuple(cell.varied(known[name]) for cell in cells)
         return cells
+
+    def known_variants(self, scale: str) -> dict[str, Variant]:
+        """The variants that a scale can be asked for: those of the suite, and its own."""
+        return self.variants | self.scale(scale).variants
 
 
 def suite_names() -> list[str]:

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import toys
@@ -9,6 +11,7 @@ import toys
 from collapsebench.errors import UsageError
 from collapsebench.examples import TextSpec
 from collapsebench.metrics import default_metrics
+from collapsebench.planning import Data, Request, asks_for, plan
 from collapsebench.spec import RunSpec
 
 
@@ -59,6 +62,31 @@ def test_an_override_that_changes_nothing_is_the_same_protocol():
     same = toys.planned(settings=("decoder.hidden=4", "optimizer.learning_rate=0.01")).specs[0].protocol
     assert same.protocol_id == plain.protocol_id
     assert same.track_label == "quick"
+
+
+def test_several_requests_are_one_plan_seed_by_seed():
+    one = Request(methods=("skip",), dataset="toy", seeds=(1, 2), name="one")
+    two = Request(methods=("skip",), dataset="toy", seeds=(1, 2), settings=("decoder.layers=2",), baseline=False)
+    components = toys.load()
+    data = Data(components, Path("nowhere"))
+    both = plan([one, two, one], components, data)
+    layers = [(spec.seed, spec.contender.label, spec.protocol.setting.decoder.params["layers"]) for spec in both.specs]
+    assert layers == [(seed, *rest) for seed in (1, 2) for rest in (("vae", 1), ("skip", 1), ("skip", 2))]
+    assert both.names == {both.specs[0].protocol.protocol_id: "one"}
+    assert data.of(both.specs[0].protocol.dataset) is data.of(both.specs[-1].protocol.dataset)
+
+
+def test_a_request_asks_for_its_protocol_on_whatever_data():
+    request = Request(methods=(), dataset="toy", settings=("decoder.layers=2",))
+    components = toys.load()
+    resolved = plan([request], components, Data(components, Path("nowhere")))
+    planned = resolved.specs[0].protocol
+    elsewhere = planned.model_copy(update={"splits": dict.fromkeys(planned.splits, "other data")})
+    assert elsewhere.protocol_id != planned.protocol_id
+    assert asks_for(request, planned, components)
+    assert asks_for(request, elsewhere, components)
+    for other in (replace(request, settings=()), replace(request, budget="4steps")):
+        assert not asks_for(other, planned, components)
 
 
 def test_a_stored_spec_is_the_planned_one():

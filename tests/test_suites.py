@@ -38,6 +38,10 @@ cells = [
     { name = "one", settings = ["decoder.layers=1"] },
     { name = "wide", budget = "5steps", contenders = { SKIP-VAE = "skip" } },
 ]
+
+[scales.toy.variants.short]
+description = "four steps"
+budget = "4 steps"
 """
 
 
@@ -71,7 +75,7 @@ def test_the_suites_of_the_paper_are_there_at_both_scales():
 @pytest.mark.parametrize(("name", "scale"), ALL)
 def test_every_cell_names_what_there_is(name, scale, components):
     suite = suites.suite(name)
-    for variants in ((), *((each,) for each in suite.variants)):
+    for variants in ((), *((each,) for each in suite.known_variants(scale))):
         for cell in suite.cells(scale, variants):
             assert cell.track in dataset_facts(cell.dataset).tracks
             for contender in cell.contenders.values():
@@ -123,6 +127,7 @@ def test_variants_replace_settings_and_contenders_the_later_on_top(toy):
     assert one.settings == ("decoder.hidden=5", "decoder.layers=2")
     assert one.contenders == {"VAE": "kl-annealing", "SKIP-VAE": "skip"}
     assert wide.contenders == {"SKIP-VAE": "skip"}
+    assert [cell.budget for cell in toy.cells("toy", ["short", "deep"])] == ["4steps", "4steps"]
     assert toy.cells("toy", ()) == toy.scale("toy").cells
 
 
@@ -152,9 +157,10 @@ def test_unknown_names_are_answered_with_the_known_ones(toy, asked, complaint):
         ('"wide"', '"one"', "two cells are called 'one'"),
         ('"5steps"', '"many"', "cannot read budget 'many'"),
         ('"decoder.layers=1"', '"decoder.layers"', "cannot read 'decoder.layers': expected '='"),
+        ('"4 steps"', '"4"', "cannot read budget '4'"),
         ("hours = 0.01", "hours = 0", "hours: Input should be greater than 0, got 0"),
         ('{ SKIP-VAE = "skip" } },', "{} },", "contenders: Dictionary should have at least 1 item"),
-        ("[scales.toy]", "[scale.toy]", "scales: Field required"),
+        ("[scales.toy", "[scale.toy", "scales: Field required"),
     ],
 )
 def test_a_bad_suite_file_is_one_line(tmp_path, old, new, complaint):

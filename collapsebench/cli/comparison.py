@@ -97,7 +97,7 @@ def _formatted(
         return iter([export(suite.name, asked.scale, pairs)])
     scale = suite.scale(asked.scale)
     notes = [f"This suite follows: {suite.follows}", f"Scale {asked.scale}: {scale.description}."]
-    notes += [f"Variant {name}: {suite.variants[name].description}." for name in asked.variants]
+    notes += [f"Variant {name}: {suite.known_variants(asked.scale)[name].description}." for name in asked.variants]
     notes += [f"Comparable, says the table: {text}" for text in dict.fromkeys(row.comparable for row in published)]
     title = " · ".join([suite.name, asked.scale, *asked.variants, suite.source])
     return written([comparison_page(title, pairs, notes, _command(asked))], format_, width=width)

@@ -45,7 +45,7 @@ def _scales(suite: Suite) -> str:
 def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bool) -> None:
     """Show one suite: what it follows, its variants, and the runs of each scale."""
     suite = suites.suite(name)
-    scales = list(suite.scales) if scale is None else [scale]
+    scales = _meant(suite, variants) if scale is None else [scale]
     cells = {each: suite.cells(each, variants) for each in scales}
     if as_json:
         shown = {each: suite.scales[each].model_copy(update={"cells": cells[each]}) for each in scales}
@@ -58,11 +58,19 @@ def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bo
         click.echo("\n".join(_scale(suite, each, cells[each])))
 
 
+def _meant(suite: Suite, variants: tuple[str, ...]) -> list[str]:
+    """The scales that have all of these variants; all of them if none has, as that is an error to be told."""
+    having = [name for name in suite.scales if set(variants) <= set(suite.known_variants(name))]
+    return having or list(suite.scales)
+
+
 def _scale(suite: Suite, name: str, cells: tuple[Cell, ...]) -> Iterator[str]:
     scale = suite.scales[name]
     yield f"\nscale {name}, about {scale.hours:g} hours for three seeds on two cores: {scale.description}"
     if scale.departs:
         yield f"departs from the published setting: {scale.departs}"
+    for variant, meant in scale.variants.items():
+        yield f"variant {variant}: {meant.description}"
     for cell in cells:
         yield f"  {cell.name}: {_command(cell)}"
 
