@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import html
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import repeat
 
 from collapsebench.leaderboard.exports import to_csv, to_json
 from collapsebench.leaderboard.layout import Cell, Page, Table, lay_out
 from collapsebench.leaderboard.scoring import Board
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 LATEX = str.maketrans(
     {
@@ -38,8 +34,8 @@ LATEX = str.maketrans(
 MARKDOWN = re.compile(r"[\\`*|<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 WIDE = 10_000
 """More than any table needs: nothing is cut or wrapped."""
-PADDING = 3
-"""What lies between two columns."""
+MARGIN, GAP = "  ", "   "
+"""What lies before the first column, and between two."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
@@ -76,25 +72,21 @@ def _terminal(pages: Iterable[Page], width: int | None = None) -> Iterator[str]:
 
 
 def _terminal_page(page: Page, width: int | None) -> str:
-    from rich.console import Console
-
-    out, styled = io.StringIO(), width is not None
-    console = Console(file=out, width=WIDE, force_terminal=styled, color_system="standard" if styled else None)
-    console.print(page.title, style="bold", highlight=False, markup=False)
+    styled = width is not None
+    lines = [_bold(page.title) if styled else page.title]
     for table in page.tables:
-        console.print(table.caption, highlight=False, markup=False)
+        lines.append(table.caption)
         for part in _split(table, width or WIDE):
-            console.print(_rich_table(part, styled=styled))
-    for note in (*page.notes, f"Made by: {page.command}"):
-        console.print(note, highlight=False, markup=False)
-    lines = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
-    return re.sub(r"\n{3,}", "\n\n", lines).rstrip("\n") + "\n"
+            lines += ["", *_grid(part, styled=styled)]
+        lines.append("")
+    lines += [*page.notes, f"Made by: {page.command}"]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def _split(table: Table, width: int) -> Iterator[Table]:
     """The table in parts that fit, each with the first column."""
     grid = [table.headers, *([cell.text for cell in row] for row in table.rows)]
-    first, *others = (max(map(len, column)) + PADDING for column in zip(*grid, strict=True))
+    first, *others = (max(map(len, column)) + len(GAP) for column in zip(*grid, strict=True))
     start, used = 1, first
     for index, needed in enumerate(others, start=1):
         if used + needed > width and index > start:
@@ -109,22 +101,34 @@ def _part(table: Table, start: int, stop: int) -> Table:
     return Table(table.caption, (table.headers[0], *table.headers[start:stop]), rows)
 
 
-def _rich_table(table: Table, *, styled: bool) -> RenderableType:
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
+def _grid(table: Table, *, styled: bool) -> Iterator[str]:
+    """The lines of a table: text to the left, numbers to the right, the best in bold or with a star."""
+    from rich.cells import cell_len
 
-    shown = RichTable(box=box.SIMPLE_HEAD)
-    for index, header in enumerate(table.headers):
-        shown.add_column(Text(header), justify="right" if index else "left", no_wrap=True)
-    for row in table.rows:
-        texts = (cell.text if styled else _starred(cell, row) for cell in row)
-        shown.add_row(*(Text(text, "bold" if cell.bold else "") for text, cell in zip(texts, row, strict=True)))
-    return shown
+    starred = {place for row in table.rows for place, cell in enumerate(row) if cell.bold and not styled}
+    rows = [[_starred(cell) if place in starred else cell.text for place, cell in enumerate(r)] for r in table.rows]
+    widths = [max(map(cell_len, column)) for column in zip(table.headers, *rows, strict=True)]
+
+    def line(texts: Iterable[str], strong: Iterable[bool]) -> str:
+        cells: list[str] = []
+        for text, width, bold in zip(texts, widths, strong, strict=False):
+            space = " " * (width - cell_len(text))
+            shown = _bold(text) if bold and styled else text
+            cells.append(space + shown if cells else shown + space)
+        return MARGIN + GAP.join(cells)
+
+    yield line(table.headers, repeat(True))
+    yield " " + "─" * (sum(widths) + len(GAP) * len(widths) - 1)
+    for row, texts in zip(table.rows, rows, strict=True):
+        yield line(texts, (cell.bold for cell in row))
 
 
-def _starred(cell: Cell, row: Sequence[Cell]) -> str:
-    return f"{cell.text} {'*' if cell.bold else ' '}" if cell is not row[0] else cell.text
+def _starred(cell: Cell) -> str:
+    return f"{cell.text} {'*' if cell.bold else ' '}"
+
+
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m" if text else text
 
 
 def _markdown(pages: Iterable[Page]) -> Iterator[str]:

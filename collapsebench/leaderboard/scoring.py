@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from collapsebench.checks import Violation, checker
 from collapsebench.components import Direction
 from collapsebench.errors import UsageError, unknown
+from collapsebench.leaderboard import moments
 from collapsebench.record import Observation, Outcome
 from collapsebench.spec import BASELINE, Protocol
 
@@ -49,7 +49,7 @@ class Sample:
     @cached_property
     def mean(self) -> float:
         """The mean over seeds, correctly rounded; NaN and infinities as arithmetic has them."""
-        return statistics.mean(self.seeds.values())
+        return moments.mean(self.seeds.values())
 
     @cached_property
     def half_width(self) -> float | None:
@@ -62,7 +62,7 @@ class Sample:
         from scipy.special import stdtrit
 
         quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-        return quantile * statistics.stdev(values) / math.sqrt(len(values))
+        return quantile * moments.deviation(values) / math.sqrt(len(values))
 
     @property
     def uncertainty(self) -> float | None:
@@ -72,7 +72,8 @@ class Sample:
     def minus(self, other: Sample) -> Sample:
         """The differences over the seeds of both."""
         shared = [seed for seed in self.seeds if seed in other.seeds]
-        errors = {seed: math.hypot(self.errors.get(seed, 0), other.errors.get(seed, 0)) for seed in shared}
+        known = [seed for seed in shared if seed in self.errors or seed in other.errors]
+        errors = {seed: math.hypot(self.errors.get(seed, 0), other.errors.get(seed, 0)) for seed in known}
         return Sample(
             {seed: self.seeds[seed] - other.seeds[seed] for seed in shared},
             {seed: error for seed, error in errors.items() if error},
