@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 import toys
 
@@ -31,6 +32,8 @@ def test_the_plugin_of_the_readme_runs_alone_and_composed(command, tmp_path):
 def test_every_command_shown_takes_the_options_shown(line):
     name, *arguments = shlex.split(line)[1:]
     known = cli.get_command(None, name)
+    if isinstance(known, click.Group):
+        known = known.get_command(None, arguments[0])
     options = {option for parameter in known.params for option in parameter.opts}
     assert {argument for argument in arguments if argument.startswith("--")} <= options
 
