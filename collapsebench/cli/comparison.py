@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench import catalog, suites
+from collapsebench.checks import ENTRIES
 from collapsebench.components import Dataset
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.leaderboard import EXPORTS, pieces, score, written
@@ -70,7 +71,7 @@ def _measured(cell: Cell, store: Store, components: Catalog) -> Measured:
     for protocol in store.protocols(dataset=cell.dataset, track=cell.track):
         stored = next(store.observations(protocol=protocol.protocol_id)).protocol
         if asks_for(request, stored, components):
-            board = score(store.observations(protocol=protocol.protocol_id))
+            board = score(store.observations(protocol=protocol.protocol_id, entries=ENTRIES))
             return Measured(cell, labels, test.examples, board)
     return Measured(cell, labels, test.examples, None)
 

@@ -7,19 +7,21 @@ import sys
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import click
 
+from collapsebench.checks import ENTRIES
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.leaderboard import FORMATS, Cut, order, pieces, score, select
+from collapsebench.leaderboard import DIALECTS, FORMATS, Cut, in_dialect, order, pieces, score, select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from collapsebench.leaderboard import Board
+    from collapsebench.metrics.dialects import Dialect
     from collapsebench.store import Filters, Store
 
 
@@ -40,6 +42,11 @@ if TYPE_CHECKING:
     metavar="COUNTER=AMOUNT",
     help="Validation numbers where the runs had spent so much, as in flops=1e13 or seconds=60.",
 )
+@click.option(
+    "--dialect",
+    type=click.Choice(list(DIALECTS)),
+    help="KL, MI and AU as this paper or program would have scored them.",
+)
 @click.option("--columns", default=None, metavar="A,B,…", help="Only these columns, in this order.  [default: all]")
 @click.option("--suite", default=None, metavar="NAME", help="A suite beside the published numbers of its paper.")
 @options.scale
@@ -52,6 +59,9 @@ def command(output: Path | None, store: str, **given: Any) -> None:
 
     Results are means over seeds with 95 % intervals, and paired differences to the baseline 'vae'. Formats csv and
     json hold every seed's value in full precision.
+
+    With --dialect: the same runs as Dieng et al., their released program, He et al. or Li et al. would have scored
+    them, to be read beside their tables.
 
     With --suite: what is stored of a suite (with --scale, --variant, --plugin) beside what its paper printed, the
     differences, and which of the numbers are comparable at all.
@@ -67,17 +77,15 @@ def _suite(url: str, columns: list[str], width: int | None, given: dict[str, Any
     from collapsebench.cli.comparison import Asked, suite_pieces
     from collapsebench.store import Store
 
-    others = [f"--{name}" for name in ("dataset", "track", "protocol", "sort", "at") if given[name] is not None]
-    if others:
-        raise UsageError(f"--suite does not go with {', '.join(others)}")
+    _alone("suite", ("dataset", "track", "protocol", "sort", "at", "dialect"), given)
     asked = Asked(given["suite"], given["scale"], given["variants"], given["plugins"])
     with Store.open(url, create=False) as store:
         return suite_pieces(asked, store, columns, given["format_"], width=width)
 
 
 def _protocols(url: str, columns: list[str], width: int | None, given: dict[str, Any]) -> Iterator[str]:
-    cut = None if given["at"] is None else Cut.parse(given["at"])
-    boards = _boards(url, cut, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
+    view = _view(given)
+    boards = _boards(url, view, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
     if given["sort"] is not None:
         boards = order(boards, given["sort"])
     if columns:
@@ -86,7 +94,38 @@ def _protocols(url: str, columns: list[str], width: int | None, given: dict[str,
     return pieces(begun, given["format_"], width=width)
 
 
-def _boards(url: str, cut: Cut | None, **chosen: Unpack[Filters]) -> Iterator[Board]:
+def _alone(option: str, others: Iterable[str], given: dict[str, Any]) -> None:
+    """Raise UsageError if an option is given together with those that mean nothing beside it."""
+    found = [f"--{other}" for other in others if given[other] is not None]
+    if found:
+        raise UsageError(f"--{option} does not go with {', '.join(found)}")
+
+
+class View(NamedTuple):
+    """What a board shows in place of the metrics' columns."""
+
+    cut: Cut | None = None
+    dialect: Dialect | None = None
+
+    @property
+    def absent(self) -> str:
+        """What to say if no run has it."""
+        if self.dialect is None:
+            return f"no finished run was evaluated both before and after {self.cut}"
+        return (
+            f"no finished run was scored in the dialect {self.dialect.name}: that is done at the end of a run, by the "
+            "metric 'dialects' of its track"
+        )
+
+
+def _view(given: dict[str, Any]) -> View:
+    if given["dialect"] is not None:
+        _alone("dialect", ("at",), given)
+        return View(dialect=DIALECTS[given["dialect"]])
+    return View() if given["at"] is None else View(cut=Cut.parse(given["at"]))
+
+
+def _boards(url: str, view: View, **chosen: Unpack[Filters]) -> Iterator[Board]:
     """Whole boards, one in memory at a time: a protocol is shown with all its runs if any of them is meant."""
     from collapsebench.store import Store
 
@@ -94,16 +133,22 @@ def _boards(url: str, cut: Cut | None, **chosen: Unpack[Filters]) -> Iterator[Bo
         protocols = store.protocols(**chosen)
         if not protocols:
             raise _no_runs(store, chosen)
-        boards = (_board(store, protocol.protocol_id, cut) for protocol in protocols)
-        yield from boards if cut is None else _evaluated(boards, cut)
+        boards = (_board(store, protocol.protocol_id, view) for protocol in protocols)
+        yield from boards if view == View() else _evaluated(boards, view)
 
 
-def _board(store: Store, protocol: str, cut: Cut | None) -> Board:
-    runs = store.observations(protocol=protocol, trajectories=cut is not None)
-    return score(runs) if cut is None else replace(score(cut.through(runs)), at=str(cut))
+def _board(store: Store, protocol: str, view: View) -> Board:
+    if view.cut is not None:
+        runs = store.observations(protocol=protocol, trajectories=True)
+        return replace(score(view.cut.through(runs)), at=str(view.cut))
+    if view.dialect is not None:
+        entries = (*ENTRIES, *(column.name for column in view.dialect.columns))
+        runs = store.observations(protocol=protocol, entries=entries)
+        return replace(score(in_dialect(runs, view.dialect)), dialect=view.dialect)
+    return score(store.observations(protocol=protocol, entries=ENTRIES))
 
 
-def _evaluated(boards: Iterator[Board], cut: Cut) -> Iterator[Board]:
+def _evaluated(boards: Iterator[Board], view: View) -> Iterator[Board]:
     """The boards, held back until one has numbers. Raises StoreError if none has."""
     empty: list[Board] = []
     for board in boards:
@@ -112,7 +157,7 @@ def _evaluated(boards: Iterator[Board], cut: Cut) -> Iterator[Board]:
             break
         empty.append(board)
     else:
-        raise StoreError(f"no finished run was evaluated both before and after {cut}")
+        raise StoreError(view.absent)
     yield from boards
 
 

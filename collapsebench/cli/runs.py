@@ -13,10 +13,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from collapsebench.checks import Violation, checker
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import CollapsebenchError
-from collapsebench.record import Number, Outcome, RunRecord, Value
+from collapsebench.record import Number, Observation, Outcome, RunRecord, Value
 
 if TYPE_CHECKING:
     from collapsebench.store import Artifact, RunSummary
@@ -82,6 +83,7 @@ def show(store: str, run_id: str, as_json: bool) -> None:
         artifacts = opened.artifacts(record.run_id)
     if as_json:
         content = to_json(record) | {"artifacts": [artifact._asdict() for artifact in artifacts]}
+        content |= {"impossible": [violation.text for violation in _impossible(record)]}
         click.echo(json.dumps(content, indent=2))
     else:
         click.echo("\n\n".join(_sections(record, artifacts)))
@@ -196,6 +198,8 @@ def _sections(record: RunRecord, artifacts: list[Artifact]) -> Iterator[str]:
         yield _table(("counter", "at the end"), ((name, _number(count)) for name, count in record.counters.items()))
     if record.values:
         yield _table(("metric", "column", "value", "standard error", "unit"), map(_value, record.values))
+    if impossible := _impossible(record):
+        yield "\n".join(("What cannot be, whatever the model:", *(violation.text for violation in impossible)))
     if record.points:
         yield _trajectory(record)
     if artifacts:
@@ -211,6 +215,12 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
     if record.message:
         yield "message", record.message
     yield from record.environment.items()
+
+
+def _impossible(record: RunRecord) -> tuple[Violation, ...]:
+    """What cannot be in any of its numbers, those of boards and the others."""
+    run = Observation.of(record, {value.column for value in record.values})
+    return checker(run.protocol)(run)
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

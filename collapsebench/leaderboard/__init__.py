@@ -1,7 +1,21 @@
 """Leaderboards: scoring, pure functions over what is read of runs, and rendering. One board a protocol, never mixed."""
 
+from collapsebench.leaderboard.dialects import DIALECTS, in_dialect
 from collapsebench.leaderboard.rendering import EXPORTS, FORMATS, pieces, render, written
 from collapsebench.leaderboard.scoring import Board, order, score, select
 from collapsebench.leaderboard.trajectories import Cut
 
-__all__ = ["EXPORTS", "FORMATS", "Board", "Cut", "order", "pieces", "render", "score", "select", "written"]
+__all__ = [
+    "DIALECTS",
+    "EXPORTS",
+    "FORMATS",
+    "Board",
+    "Cut",
+    "in_dialect",
+    "order",
+    "pieces",
+    "render",
+    "score",
+    "select",
+    "written",
+]

@@ -68,6 +68,7 @@ def _head(board: Board) -> dict[str, str]:
         "budget": str(protocol.budget),
         "version": protocol.version,
         "at": board.at,
+        "dialect": board.dialect.name if board.dialect else "",
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from collapsebench.components import Direction
 from collapsebench.leaderboard.scoring import PARAMETERS, Board, Column, Problem, Row, Sample
+from collapsebench.metrics.dialects import Dialect
 from collapsebench.record import Outcome
 from collapsebench.spec import BASELINE
 from collapsebench.syntax import print_value
@@ -75,6 +76,7 @@ def title(board: Board) -> str:
         f"{protocol.dataset.name} · {protocol.track_label} · {protocol.budget} · protocol {board.protocol_id} "
         f"(version {protocol.version}) · collapsebench {', '.join(versions)}"
         f"{f' · validation split at {board.at}' if board.at else ''}"
+        f"{f' · as {board.dialect.name} scores' if board.dialect else ''}"
     )
 
 
@@ -227,6 +229,8 @@ def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
             f"Numbers of the validation split where {board.at}, interpolated linearly between the evaluations around "
             "it; blank for runs that did not get there."
         )
+    if board.dialect:
+        yield f"Dialect {board.dialect.name}, {board.dialect.source}. {_estimators(board.dialect)}."
     shown = [
         f"{column.title} = {column.key} ({column.unit or 'no unit'}{BETTER[column.direction]})" for column in metrics
     ]
@@ -247,6 +251,11 @@ def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
     yield from (f"Machine ({count} of {total}): {_machine(environment)}." for environment, count in board.environments)
     if len(board.environments) > 1:
         yield "Seconds of runs on different machines, or with different versions, do not compare."
+
+
+def _estimators(dialect: Dialect) -> str:
+    texts = dialect.estimators.values()
+    return "; ".join(f"{column.title}: {text}" for column, text in zip(dialect.columns, texts, strict=True))
 
 
 def _problem(problem: Problem) -> str:

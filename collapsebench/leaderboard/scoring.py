@@ -19,6 +19,7 @@ from collapsebench.checks import Violation, checker
 from collapsebench.components import Direction
 from collapsebench.errors import UsageError, unknown
 from collapsebench.leaderboard import moments
+from collapsebench.metrics.dialects import Dialect
 from collapsebench.record import Observation, Outcome
 from collapsebench.spec import BASELINE, Protocol
 
@@ -141,6 +142,8 @@ class Board:
     """Where how many of the runs ran."""
     at: str = ""
     """Where the runs were cut off, as in `flops=1e+13`, if they were; the numbers are then of the validation split."""
+    dialect: Dialect | None = None
+    """How the runs were scored, if not by the metrics' own columns."""
 
     @property
     def baseline(self) -> Row | None:
