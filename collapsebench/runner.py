@@ -113,6 +113,10 @@ class Runner:
             self.checkpoints.settle(run_id)
         return [spec for spec in wanted if spec.run_id not in settled]
 
+    def lacks_codes(self, spec: RunSpec) -> bool:
+        """Whether codes are wanted and those of this run are not there."""
+        return self.codes is not None and not (self.codes / f"{spec.run_id}.npz").is_file()
+
     def run(self, spec: RunSpec) -> RunRecord:
         """Run one spec and store it, from its checkpoint if it has one.
 

@@ -94,6 +94,17 @@ def test_a_suite_that_is_drawn_from_codes_keeps_them(command, noise):
     assert len(list((noise / "results" / "collapsebench.sqlite.codes").glob("*.npz"))) == 3
 
 
+def test_stored_runs_without_codes_are_said(command, noise):
+    command(*RUN, "--seeds", 1, "-q")
+    again = command(*RUN, "--seeds", 1, "--keep-codes")
+    assert "warning: 3 stored runs have kept no codes; to run them again: collapsebench runs delete " in again.err
+    delete = again.err.strip().partition("collapsebench ")[2].split()
+    assert command(*delete, "--yes").code == 0
+    done = command(*RUN, "--seeds", 1, "--keep-codes")
+    assert "3 to run" in done.out
+    assert done.err == ""
+
+
 def test_codes_that_cannot_be_written_cost_a_warning(command, noise):
     (noise / "results").mkdir()
     (noise / "results" / "collapsebench.sqlite.codes").write_text("in the way")

@@ -105,7 +105,14 @@ def _run(work: Work, given: Mapping[str, Any]) -> list[RunRecord]:
     with progress(quiet=given["quiet"], verbose=given["verbose"], names=work.plan.names) as screen:
         with work.open(screen.lines()) as runner:
             missing = runner.missing(specs)
+            uncoded = [spec.run_id for spec in specs if spec not in missing and runner.lacks_codes(spec)]
         screen.planned(total=len(specs), missing=len(missing))
+        if uncoded:
+            screen.say(
+                f"warning: {len(uncoded)} stored runs have kept no codes; to run them again: "
+                f"collapsebench runs delete {' '.join(uncoded)}",
+                warning=True,
+            )
         return list(executor.submit(work, missing, screen.lines)) if missing else []
 
 
