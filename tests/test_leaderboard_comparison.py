@@ -124,6 +124,18 @@ def test_information_at_its_limit_or_of_another_n_is_not_comparable(monkeypatch)
         assert verdicts == {fits}
 
 
+def test_what_cannot_be_as_printed_is_not_comparable():
+    """16.58 nats of information at a KL of 5.86, by 10,000 examples."""
+    table = publication("della-2022").table("Tables 1 and 8")
+    snli = Cell(name="SNLI", dataset="snli", track="quick", contenders={"DELLA": "vae"}, published={"dataset": "snli"})
+    scale = Scale(description="", hours=1, cells=(snli,))
+    found = {
+        pair.column.key: pair.reasons for pair in compare(scale, [Measured(snli, {"DELLA": "vae"}, 1, None)], table)
+    }
+    assert found["mi"] == ("impossible as printed: mi 16.58 is above kl 5.86; mi 16.58 is above log 10,000 = 9.21034",)
+    assert found["kl"] == ()
+
+
 def test_the_page_has_a_table_for_every_printed_column_and_numbers_the_reasons():
     found = pairs((cell(), board(neg_elbo=95.0, kl=24.0)), (cell(3), None), departs="ten steps")
     page = comparison_page("title", found, ["a note"], "a command")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from collapsebench.checks import published_scores, violations
 from collapsebench.components import Direction
 from collapsebench.leaderboard.layout import BLANK, Page, Table, header, with_interval
 from collapsebench.leaderboard.layout import Cell as Text
@@ -125,8 +126,17 @@ def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> Publi
 
 
 def reasons(scale: Scale, cell: Measured, column: Column, row: PublishedRow) -> tuple[str, ...]:
-    """In what setting, dataset or estimator of a column are not those of the published row, as far as that is known."""
-    found = (_setting(scale), _dataset(cell, row), _estimator(cell, column, row), _information(cell, column, row))
+    """In what setting, dataset or estimator of a column are not those of the published row, as far as that is known.
+
+    And that its number cannot be.
+    """
+    found = (
+        _setting(scale),
+        _dataset(cell, row),
+        _estimator(cell, column, row),
+        _information(cell, column, row),
+        _impossible(column, row),
+    )
     return tuple(reason for reason in found if reason)
 
 
@@ -161,6 +171,11 @@ def _information(cell: Measured, column: Column, row: PublishedRow) -> str:
     if row.mixture != cell.examples:
         return f"MI with another N: {cell.examples or 'unknown'}, published with {row.mixture}"
     return ""
+
+
+def _impossible(column: Column, row: PublishedRow) -> str:
+    found = [violation.text for violation in violations(published_scores(row)) if violation.column == column.key]
+    return f"impossible as printed: {'; '.join(found)}" if found else ""
 
 
 def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], command: str) -> Page:
