@@ -137,7 +137,7 @@ class SVI(Method, Inference):
             case Clip.NONE:
                 return gradient
             case Clip.PER_EXAMPLE:
-                norm = gradient.shape[1] * gradient.movedim(1, 0).flatten(1).norm(dim=1)
+                norm: Tensor = gradient.shape[1] * gradient.movedim(1, 0).flatten(1).norm(dim=1)
                 return gradient * (self.clip_norm / norm.clamp(min=self.clip_norm))[:, None]
             case Clip.AS_RELEASED:
                 return gradient * self._factor(gradient.flatten(1).norm(dim=1))[:, None, None]
