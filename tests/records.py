@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import strategies as st
 
 from collapsebench.components import Direction, Estimate
-from collapsebench.leaderboard import Board, score
+from collapsebench.leaderboard import ENTRIES, Board, score
 from collapsebench.record import Number, Observation, Outcome, Point, RunRecord, Value
 from collapsebench.spec import BASELINE, Choice, Contender, MethodChoice, Protocol, RunSpec
 from collapsebench.syntax import parse_composition
@@ -87,7 +87,7 @@ def started(label: str = "skip", seed: int = 1, **protocol) -> RunRecord:
 
 
 def score_records(records: Iterable[RunRecord]) -> Board:
-    return score(map(Observation.of, records))
+    return score(Observation.of(record, ENTRIES) for record in records)
 
 
 names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)

@@ -17,7 +17,7 @@ from records import ENVIRONMENT, record, score_records, values
 from collapsebench.components import Direction, Estimate
 from collapsebench.leaderboard import FORMATS, render
 from collapsebench.leaderboard.layout import BLANK, lay_out, title
-from collapsebench.record import Outcome
+from collapsebench.record import Outcome, Value
 
 NASTY = r'a[x="<b> |&%$#_{}~^\\*`"]'
 """A label with every character that means something in one of the formats."""
@@ -304,3 +304,20 @@ def test_numbers_that_cannot_be_are_marked_and_listed():
     vae, skip = json.loads(render([made], "json"))["boards"][0]["rows"]
     assert vae["impossible"] == {}
     assert skip["impossible"] == {"1": ["iw_nll 32 is above neg_elbo 31"]}
+
+
+def test_a_lower_bound_that_can_get_no_higher_is_marked():
+    def informed(label, seed, lower, *, saturated):
+        bound = Value.of("mutual-information", "mi_lower", Estimate(lower, 0.01), title="MI ≥", unit="nats", board=True)
+        entry = Value.of("mutual-information", "mi_saturated", Estimate(float(saturated)))
+        return record(label, seed).model_copy(update={"values": (*values(kl=99.0), bound, entry)})
+
+    runs = [informed("vae", seed, 2.0, saturated=False) for seed in (1, 2)]
+    runs += [informed("skip", seed, 9.2 * seed / 2, saturated=seed == 2) for seed in (1, 2)]
+    made = score_records(runs)
+    results = lay_out(made).tables[0]
+    marked = [[cell.text.endswith("†") for cell in row] for row in results.rows]
+    assert marked == [[False] * 4, [False, False, False, True]]
+    assert "† marks lower bounds on the mutual information within 0.1 nats of log N" in render([made], "table")
+    assert [row["saturated"] for row in json.loads(render([made], "json"))["boards"][0]["rows"]] == [[], [2]]
+    assert "†" not in render([score_records(runs[:2])], "table")

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tiny
+import torch
 
+from collapsebench.data.splits import BinaryImages, TextSplit
+from collapsebench.inference import Amortized
 from collapsebench.metrics import METRICS
+from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
+from collapsebench.record import Number, Point
+from collapsebench.seeding import SeededNoise
 
 PAGE = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## `([^`]+)`\n(.*?)(?=^## |\Z)", PAGE, flags=re.DOTALL | re.MULTILINE))
@@ -38,3 +47,25 @@ def test_sections_and_docstrings_state_estimator_and_trap(metric):
         assert word in section
     for word in ("Formula:", "Unit:", "Direction:", "Estimator:", "Trap:"):
         assert word in metric.__doc__
+
+
+def entries(metric):
+    """What a metric gives beside its columns on text and on labelled images, up to a dot or bracket."""
+    text = TextSplit(np.array([2, 4, 5, 3, 2, 6, 3], np.int32), np.array([4, 3], np.int32))
+    images = BinaryImages(np.eye(9, dtype=np.uint8).repeat(4, 0).reshape(-1, 3, 3), np.arange(36) % 2)
+    found = set()
+    for family, data in (("lstm", text), ("mlp", images)):
+        model = partial(tiny.vae, family)
+        point = Point(counters={"steps": 1.0}, values={"kl": Number.of(0.0), "active_units": Number.of(0.0)})
+        origin = Origin(data, 1, lambda model=model: model().float(), (point,))
+        split = EvaluatedSplit(model().float(), Amortized(), data, SeededNoise(1), 6, torch.device("cpu"), origin)
+        found |= {re.split(r"[.\[]", name)[0] for name in metric.evaluate(split)}
+    return found - {column.name for column in metric.columns}
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_entry_is_named_in_the_section_and_in_the_docstring(metric):
+    few = {name: 2 for name in ("samples", "steps", "epochs", "draws") if name in metric.model_fields}
+    for name in entries(metric(**few)):
+        for text in (SECTIONS[metric.name], metric.__doc__):
+            assert re.search(rf"`{re.escape(name)}[.\[`]", text), name

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench import catalog, suites
-from collapsebench.checks import ENTRIES
 from collapsebench.components import Dataset
 from collapsebench.errors import StoreError, UsageError, unknown
-from collapsebench.leaderboard import EXPORTS, pieces, score, written
+from collapsebench.leaderboard import ENTRIES, EXPORTS, pieces, score, written
 from collapsebench.leaderboard.comparison import (
     Measured,
     Pair,

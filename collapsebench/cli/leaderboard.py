@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import click
 
-from collapsebench.checks import ENTRIES
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.leaderboard import DIALECTS, FORMATS, Cut, in_dialect, order, pieces, score, select
+from collapsebench.leaderboard import DIALECTS, ENTRIES, FORMATS, Cut, in_dialect, order, pieces, score, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

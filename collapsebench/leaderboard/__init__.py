@@ -2,11 +2,12 @@
 
 from collapsebench.leaderboard.dialects import DIALECTS, in_dialect
 from collapsebench.leaderboard.rendering import EXPORTS, FORMATS, pieces, render, written
-from collapsebench.leaderboard.scoring import Board, order, score, select
+from collapsebench.leaderboard.scoring import ENTRIES, Board, order, score, select
 from collapsebench.leaderboard.trajectories import Cut
 
 __all__ = [
     "DIALECTS",
+    "ENTRIES",
     "EXPORTS",
     "FORMATS",
     "Board",

@@ -97,6 +97,7 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
             for column in board.columns
         },
         "problems": [problem._asdict() for problem in row.problems],
+        "saturated": list(row.saturated),
         "impossible": {str(seed): [violation.text for violation in found] for seed, found in row.violations.items()},
     }
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from collapsebench.components import Direction
 from collapsebench.leaderboard.scoring import PARAMETERS, Board, Column, Problem, Row, Sample
 from collapsebench.metrics.dialects import Dialect
+from collapsebench.metrics.mutual_information import SATURATION
 from collapsebench.record import Outcome
 from collapsebench.spec import BASELINE
 from collapsebench.syntax import print_value
@@ -23,6 +24,8 @@ LEGEND = (
 )
 IMPOSSIBLE = "!"
 """The mark of numbers that cannot be."""
+SATURATED = "†"
+"""The mark of numbers that their estimator cannot get above."""
 MANY = 1e9
 """Counts from here on, of FLOPs, are written as powers of ten."""
 NEGLIGIBLE = 1e-12
@@ -193,7 +196,7 @@ def _pairs(row: Row) -> str:
 
 
 def _score(row: Row, column: Column) -> str:
-    mark = f" {IMPOSSIBLE}" if row.impossible(column) else ""
+    mark = f"{f' {SATURATED}' if row.saturates(column) else ''}{f' {IMPOSSIBLE}' if row.impossible(column) else ''}"
     sample = row.sample(column.key)
     if sample is None:
         return f"{BLANK}{mark}" if row.applies(column.key) else ""
@@ -240,6 +243,11 @@ def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
     if problems:
         yield f"{BLANK} where a run is missing or did not finish; these {len(problems)}:"
         yield from (f"{row.label}, seed {problem.seed}: {_problem(problem)}" for row, problem in problems)
+    if any(row.saturates(column) for row in board.rows for column in metrics):
+        yield (
+            f"{SATURATED} marks lower bounds on the mutual information within {SATURATION} nats of log N, N the test "
+            "examples: the estimator gets no higher, and the truth may be anything above."
+        )
     impossible = [
         (row, seed, found) for row in board.rows for seed, several in row.violations.items() for found in several
     ]

@@ -29,6 +29,7 @@ LATEX = str.maketrans(
         "≤": r"$\leq$",
         "·": r"$\cdot$",
         "—": "---",
+        "†": r"$\dagger$",
     }
 )
 MARKDOWN = re.compile(r"[\\`*|<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from collapsebench import checks
 from collapsebench.checks import Violation, checker
 from collapsebench.components import Direction
 from collapsebench.errors import UsageError, unknown
@@ -24,6 +25,10 @@ from collapsebench.record import Observation, Outcome
 from collapsebench.spec import BASELINE, Protocol
 
 CONFIDENCE = 0.95
+LOWER_BOUND, SATURATED = "mi_lower", "mi_saturated"
+"""The lower bound on the mutual information, and the entry that says whether it is as good as log N."""
+ENTRIES = (*checks.ENTRIES, SATURATED)
+"""What boards read of a run beside its columns."""
 MISSING = "missing"
 PARAMETERS = "parameters"
 
@@ -107,6 +112,8 @@ class Row:
     problems: tuple[Problem, ...]
     violations: Mapping[int, tuple[Violation, ...]]
     """What cannot be in its runs, by seed."""
+    saturated: tuple[int, ...]
+    """The seeds whose lower bound on the mutual information is so near to log N that it says no more than that."""
 
     @property
     def unfinished(self) -> bool:
@@ -122,6 +129,10 @@ class Row:
         """Whether a number behind a cell cannot be."""
         name = column.key.removeprefix(f"{column.metric}.")
         return any(violation.column == name for found in self.violations.values() for violation in found)
+
+    def saturates(self, column: Column) -> bool:
+        """Whether a number behind a cell is as large as it can get, whatever the truth is."""
+        return column.key.removeprefix(f"{column.metric}.") == LOWER_BOUND and len(self.saturated) > 0
 
     def applies(self, key: str) -> bool:
         """Whether the column means something for this contender, as far as its runs can tell."""
@@ -310,11 +321,16 @@ def _row(
         seeds=tuple(wanted),
         problems=tuple(_problem(seed, own.get(seed)) for seed in wanted if not _finished(own.get(seed))),
         violations={seed: found for seed, run in sorted(own.items()) if _finished(run) and (found := check(run))},
+        saturated=tuple(seed for seed, run in sorted(own.items()) if _finished(run) and _saturated(run)),
     )
 
 
 def _finished(run: Observation | None) -> bool:
     return run is not None and run.outcome is Outcome.FINISHED
+
+
+def _saturated(run: Observation) -> bool:
+    return SATURATED in run.entries and run.entries[SATURATED].value == 1
 
 
 def _problem(seed: int, run: Observation | None) -> Problem:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from collapsebench.components import Estimate
 from collapsebench.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
+from collapsebench.metrics.mutual_information import SATURATION
 
 BLOCK = 2**19
 """Entries of the largest tensor that is built at a time: 4 MiB in float64, which stays in cache."""
@@ -24,9 +25,6 @@ SINGLE_FROM = 4096
 
 ROUNDING = 1e-3
 """The worst rounding error of a log-density, in nats, with which it may. That of a mean is about a hundredth of it."""
-
-SATURATION = 0.1
-"""How near to log N, in nats, a lower bound on the mutual information says no more than log N."""
 
 
 def spread_error(values: Float[Tensor, " N"]) -> float:

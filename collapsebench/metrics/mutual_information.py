@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from collapsebench.metrics.evaluation import EvaluatedSplit
 
+SATURATION = 0.1
+"""How near to log N, in nats, the lower bound says no more than log N."""
+
 
 class MutualInformation(Metric):
     r"""I_q(x; z) under the data and the posterior, as a bracket.
