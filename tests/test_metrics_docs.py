@@ -68,4 +68,4 @@ def test_every_entry_is_named_in_the_section_and_in_the_docstring(metric):
     few = {name: 2 for name in ("samples", "steps", "epochs", "draws") if name in metric.model_fields}
     for name in entries(metric(**few)):
         for text in (SECTIONS[metric.name], metric.__doc__):
-            assert re.search(rf"`{re.escape(name)}[.\[`]", text), name
+            assert re.search(rf"\b{re.escape(name)}\b", text), name
