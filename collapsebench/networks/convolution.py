@@ -154,7 +154,7 @@ class _ByRow(Function):
     def forward(ctx: Any, way: int, columns: int, g: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(g, x)
         ctx.way = way
-        taps = [g.flatten(0, -2).T @ moved(x, way * shift).flatten(0, -2) for shift in _shifts(columns, x.shape[2])]
+        taps = [_weights(g, x, way * shift) for shift in _shifts(columns, x.shape[2])]
         return pad(torch.stack(taps, -1), (columns - len(taps), 0))
 
     @staticmethod
@@ -163,6 +163,12 @@ class _ByRow(Function):
         by_g, by_x = asked_for(ctx)
         of_g = _row(ctx.way, None, x, u) if by_g else None
         return None, None, of_g, _row(-ctx.way, None, g, u.transpose(0, 1)) if by_x else None
+
+
+def _weights(g: Tensor, x: Tensor, shift: int) -> Tensor:
+    """Products of g with moved maps x, or of maps with g moved back, whichever is less to move."""
+    g, x = (moved(g, -shift), x) if g.shape[-1] < x.shape[-1] else (g, moved(x, shift))
+    return g.flatten(0, -2).T @ x.flatten(0, -2)
 
 
 def _shifts(columns: int, breadth: int) -> range:
