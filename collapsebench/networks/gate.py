@@ -16,7 +16,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 ROWS = 4096
-"""Rows, of some tens of numbers each, that are worked on at a time; of two threads each has half of them in its cache."""
+"""Rows, of some tens of numbers each, that are worked on at a time: two threads have half of them each."""
 
 
 def gate(x: Float[Tensor, "*shape C2"]) -> Float[Tensor, "*shape C"]:
