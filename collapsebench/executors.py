@@ -286,9 +286,9 @@ def _serve(pipe: Connection, work: Work, threads: int) -> None:
 
     keep_mapped()
     relay = _Relay(pipe)
-    signal.signal(signal.SIGTERM, relay.stop)
-    Thread(target=_follow_parent, daemon=True).start()
     try:
+        signal.signal(signal.SIGTERM, relay.stop)
+        Thread(target=_follow_parent, daemon=True).start()
         with work.open(relay) as runner, torch_threads(threads):
             while (spec := pipe.recv()) is not None:
                 relay.tell("returned", runner.run(spec))

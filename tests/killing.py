@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -65,8 +66,15 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def _die(*_: object, **__: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+DEATH = "killed by the test"
+"""What the log says where a process is about to die."""
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        print(DEATH, file=sys.stderr)
+        os.kill(pid, signal.SIGKILL)
 
 
 def _dying(function: Callable[..., Any], number: int, *, after: bool) -> Callable[..., Any]:
@@ -76,10 +84,10 @@ def _dying(function: Callable[..., Any], number: int, *, after: bool) -> Callabl
     def call(*arguments: Any, **given: Any) -> Any:
         last = next(calls) == 0
         if last and not after:
-            _die()
+            _kill(os.getpid())
         result = function(*arguments, **given)
         if last:
-            _die()
+            _kill(os.getpid())
         return result
 
     return call
@@ -129,7 +137,7 @@ def _serve(arguments: list[str], log: Path, fault: Fault | None, server: str) ->
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = log.open("a", buffering=1)
     _share(server)
-    _arm_workers(fault, log.with_suffix(".workers"))
+    _arm_workers(fault, log)
     if fault is not None and fault.worker is None:
         _arm(fault.moment, int(fault.at))
     cli.main(arguments)
@@ -141,18 +149,18 @@ def _share(server: str) -> None:
     forkserver._forkserver.ensure_running = lambda: None
 
 
-def _arm_workers(fault: Fault | None, pids: Path) -> None:
-    """Let each worker write down its process id, and one of them die of the fault."""
+def _arm_workers(fault: Fault | None, log: Path) -> None:
+    """Let each worker write down its process id and its errors, and one of them die of the fault."""
     from collapsebench import executors
 
     hire, numbers = executors._hire, count()
 
     def hire_armed(*arguments: Any) -> Any:
         own = fault if fault is not None and fault.worker == next(numbers) else None
-        executors._serve = partial(_work, own, pids)
+        executors._serve = partial(_work, own, log)
         worker = hire(*arguments)
         if own is not None and own.moment == "any":
-            timer = Timer(own.at, worker.process.kill)
+            timer = Timer(own.at, _kill, [worker.process.pid])
             timer.daemon = True
             timer.start()
         return worker
@@ -160,11 +168,12 @@ def _arm_workers(fault: Fault | None, pids: Path) -> None:
     executors._hire = hire_armed
 
 
-def _work(fault: Fault | None, pids: Path, *arguments: Any) -> None:
+def _work(fault: Fault | None, log: Path, *arguments: Any) -> None:
     """The life of a worker."""
     from collapsebench import executors
 
-    with pids.open("a") as file:
+    sys.stdout = sys.stderr = log.open("a", buffering=1)
+    with log.with_suffix(".workers").open("a") as file:
         file.write(f"{os.getpid()}\n")
     if fault is not None and fault.moment != "any":
         _arm(fault.moment, int(fault.at))
@@ -287,7 +296,7 @@ class Killer:
     def kill(self, number: int) -> None:
         """Until so many processes are dead, one at least at every moment, and each grid is finished."""
         moments = {*MOMENTS, "any"} | ({"command"} if self.grid.workers > 1 else set())
-        while self.killed.total() < number or moments > (+self.killed).keys():
+        while self.killed.total() < number or not moments <= (+self.killed).keys():
             store = self.folder / f"{self.grids}.sqlite"
             self._finish(store)
             self.grids += 1
@@ -298,19 +307,20 @@ class Killer:
     def _finish(self, store: Path) -> None:
         found: dict[str, Any] = {}
         while found != self.wanted:
-            fault = self._fault()
+            fault = self._fault(len(self.wanted) - len(found))
             ended = Command(self._arguments, store).run(fault)
-            lost = ended.said.count(LOST)
-            assert (ended.code, lost) in {(0, 0), (-signal.SIGKILL, 0), (1, 1)}, ended.said
-            assert "warning" not in ended.said
-            self.killed["command" if self.grid.workers > 1 and not lost else fault.moment] += ended.code != 0
+            lost, workers = ended.said.count(LOST), 0 if fault.worker is None else ended.said.count(DEATH)
+            assert ended.code in {0, -signal.SIGKILL} if fault.worker is None else ended.code == lost <= workers
+            assert not re.search("warning|Traceback", ended.said), ended.said
+            died = workers or ended.code < 0
+            self.killed["command" if fault.worker is None and self.grid.workers > 1 else fault.moment] += bool(died)
             before, found = found, results(store)
             assert before.items() <= found.items() <= self.wanted.items(), "what is stored is right, and stays"
             assert len(found) == len(self.wanted) - lost or ended.code < 0, "a worker loses its run, and no other"
 
-    def _fault(self) -> Fault:
+    def _fault(self, left: int) -> Fault:
         moment = self._chance.choice([*MOMENTS, *["any"] * 2 * self.grid.workers])
-        worker = self._chance.randrange(self.grid.workers) if self.grid.workers > 1 else None
+        worker = self._chance.randrange(min(self.grid.workers, left)) if self.grid.workers > 1 else None
         if moment != "any":
             return Fault(moment, self._chance.randrange(MOMENTS[moment] // self.grid.workers), worker)
         return Fault("any", self._chance.uniform(0.05, self._whole.seconds), self._chance.choice([worker, None]))
