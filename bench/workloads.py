@@ -107,8 +107,8 @@ def _job(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[s
     )
 
 
-def _step(job: training.Job, contexts: ExitStack) -> Call:
-    """One step of the training loop, on its clock and counted by its meter."""
+def stepping(job: training.Job, contexts: ExitStack) -> Call:
+    """A call that does one step of the training loop, on its clock and counted by its meter."""
     meter = Meter(job.budget, len(job.splits.train))
     optimizer = training.make_optimizer(job.setting.optimizer, job.vae)
     batch = next(job.splits.train.batches(job.setting.batch_size))
@@ -137,9 +137,11 @@ def text_job(contender: str, size: Text) -> training.Job:
     return _job(contender, TextSpec(size.vocabulary), x, setting)
 
 
-def image_job(contender: str, latent: int, encoder: dict[str, Any], decoder: dict[str, Any]) -> training.Job:
-    """An image contender: 50 binary images, Adam."""
-    x = (np.random.default_rng(0).random((50, 1, 28, 28)) < 0.3).astype(np.float32)
+def image_job(
+    contender: str, latent: int, encoder: dict[str, Any], decoder: dict[str, Any], batch: int = 50
+) -> training.Job:
+    """An image contender: a batch of binary images, Adam."""
+    x = (np.random.default_rng(0).random((batch, 1, 28, 28)) < 0.3).astype(np.float32)
     setting = {
         "latent_dim": latent,
         "encoder": encoder,
@@ -152,15 +154,15 @@ def image_job(contender: str, latent: int, encoder: dict[str, Any], decoder: dic
 
 
 def _text(contender: str, size: Text) -> Callable[[ExitStack], Call]:
-    return lambda contexts: _step(text_job(contender, size), contexts)
+    return lambda contexts: stepping(text_job(contender, size), contexts)
 
 
 def _perceptron(contexts: ExitStack) -> Call:
-    return _step(image_job("vae", 50, {"name": "mlp"}, {"name": "mlp"}), contexts)
+    return stepping(image_job("vae", 50, {"name": "mlp"}, {"name": "mlp"}), contexts)
 
 
 def _pixelcnn(contender: str) -> Callable[[ExitStack], Call]:
-    return lambda contexts: _step(image_job(contender, 32, {"name": "resnet"}, {"name": "pixelcnn"}), contexts)
+    return lambda contexts: stepping(image_job(contender, 32, {"name": "resnet"}, {"name": "pixelcnn"}), contexts)
 
 
 def _importance(contexts: ExitStack) -> Call:
