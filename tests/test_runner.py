@@ -9,6 +9,7 @@ import torch
 import toys
 
 from collapsebench.checkpoint import Checkpoints
+from collapsebench.metrics.probe import Probe
 from collapsebench.record import Outcome
 from collapsebench.runner import Runner
 from collapsebench.store import Store
@@ -86,6 +87,31 @@ def test_a_run_leaves_a_trajectory_and_every_metric(run, store):
     assert record.parameters > 0
     assert observer.events == ["started", "evaluated", "evaluated", "testing", "finished"]
     assert store.get(record.run_id) == record
+
+
+def test_metrics_are_added_by_a_setting_and_know_where_the_model_comes_from(run):
+    settings = ("evaluation.metrics.time-to-collapse.epsilon=1e9", "evaluation.metrics.gap.steps=2")
+    (record,) = run("skip", settings=settings)
+    found = values(record)
+    assert found["time-to-collapse", "time_to_collapse"] == 3, "the first evaluation, in steps"
+    assert found["gap", "neg_elbo_own"] == found["gap", "neg_elbo_encoder"]
+    assert found["gap", "iw_nll_refined"] < found["gap", "neg_elbo_encoder"]
+    assert {"neg-elbo", "iw-nll", "kl", "active-units"} < {metric for metric, _ in found}
+
+
+def test_the_model_of_a_probes_control_is_the_one_before_the_first_step(run, monkeypatch):
+    seen = []
+
+    def kept(metric, split):
+        weights = (model.state_dict() for model in (split.origin.assemble(), split.origin.assemble(), split.vae))
+        seen.extend(torch.cat([tensor.flatten() for tensor in state.values()]) for state in weights)
+        return {}
+
+    monkeypatch.setattr(Probe, "evaluate", kept)
+    run("skip", settings=("evaluation.metrics.probe.examples=5",))
+    first, again, trained = seen
+    assert torch.equal(first, again)
+    assert not torch.equal(first, trained)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_does_not(run, store):
