@@ -50,9 +50,9 @@ def suite_pieces(
     suite = suites.suite(asked.suite)
     cells = suite.cells(asked.scale, asked.variants)
     components = catalog.load(asked.plugins)
-    measured = [_measured(cell, store, components) for cell in cells]
+    measured = [measured_cell(cell, store, components) for cell in cells]
     if all(cell.board is None for cell in measured):
-        raise StoreError(f"nothing of the suite has run; to run it: {_command(asked)}")
+        raise StoreError(f"nothing of the suite has run; to run it: {command_of(asked)}")
     if suite.published is None:
         boards = {cell.board.protocol_id: cell.board for cell in measured if cell.board is not None}
         return pieces(boards.values(), format_, width=width)
@@ -61,18 +61,28 @@ def suite_pieces(
     return _formatted(asked, suite, pairs, published, format_, width)
 
 
-def _measured(cell: Cell, store: Store, components: Catalog) -> Measured:
+def measured_cell(cell: Cell, store: Store, components: Catalog) -> Measured:
     """The cell with the board of its protocol, if there are runs of it."""
     dataset = components.entry("dataset", cell.dataset).component
     test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
-    labels = {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
+    protocol = stored_protocol(cell, store, components)
+    board = None if protocol is None else score(store.observations(protocol=protocol, entries=ENTRIES))
+    return Measured(cell, labels(cell, components), test.examples, board)
+
+
+def stored_protocol(cell: Cell, store: Store, components: Catalog) -> str | None:
+    """The id of a cell's protocol, if there are runs of it."""
     request = cell.request(())
     for protocol in store.protocols(dataset=cell.dataset, track=cell.track):
         stored = next(store.observations(protocol=protocol.protocol_id)).protocol
         if asks_for(request, stored, components):
-            board = score(store.observations(protocol=protocol.protocol_id, entries=ENTRIES))
-            return Measured(cell, labels, test.examples, board)
-    return Measured(cell, labels, test.examples, None)
+            return protocol.protocol_id
+    return None
+
+
+def labels(cell: Cell, components: Catalog) -> dict[str, str]:
+    """From the names of a cell's models in the published table to the labels of their rows."""
+    return {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
 
 
 def _of(columns: Collection[str], pairs: Sequence[Pair]) -> list[Pair]:
@@ -100,9 +110,10 @@ def _formatted(
     notes += [f"Variant {name}: {suite.known_variants(asked.scale)[name].description}." for name in asked.variants]
     notes += [f"Comparable, says the table: {text}" for text in dict.fromkeys(row.comparable for row in published)]
     title = " · ".join([suite.name, asked.scale, *asked.variants, suite.source])
-    return written([comparison_page(title, pairs, notes, _command(asked))], format_, width=width)
+    return written([comparison_page(title, pairs, notes, command_of(asked))], format_, width=width)
 
 
-def _command(asked: Asked) -> str:
+def command_of(asked: Asked) -> str:
+    """What runs it."""
     variants = "".join(f" --variant {name}" for name in asked.variants)
     return f"collapsebench suite run {asked.suite} --scale {asked.scale}{variants}"
