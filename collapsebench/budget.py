@@ -13,6 +13,7 @@ from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     import torch
     from torch import Tensor, nn
@@ -116,11 +117,9 @@ class Meter:
             _synchronize(device)
             self._seconds, self._started = self.seconds, None
 
-    @contextmanager
-    def working(self, shape: Shape) -> Iterator[None]:
+    def working(self, shape: Shape) -> AbstractContextManager[None]:
         """Count the FLOPs of one step on a batch of this shape."""
-        with self._costs.charging(shape, self._passes, lambda flops: self._count("flops", flops)):
-            yield
+        return self._costs.charging(shape, self._passes, lambda flops: self._count("flops", flops))
 
     @contextmanager
     def watching(self, vae: VAE) -> Iterator[None]:

@@ -244,7 +244,8 @@ def _spend(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> 
 
 def step(job: Job, meter: Meter, optimizer: torch.optim.Optimizer, batch: Batch) -> Terms:
     """One optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
-    job.vae.train()
+    if not job.vae.training:  # going through all modules takes as long as a small product
+        job.vae.train()
     noise = run_noise(job.seed, Purpose.TRAINING, meter.steps)
     objective = objective_at(job.hooks, meter.progress(), noise)
     optimizer.zero_grad(set_to_none=True)

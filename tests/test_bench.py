@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).parents[1]
@@ -90,3 +91,12 @@ def test_command(tmp_path):
     assert row["workload"] == "mlp vae"
     assert 0 < row["fraction"] < 1
     assert "| mlp vae" in ran.stdout
+
+
+def test_the_loop_and_its_bare_steps_compute_the_same():
+    """Which the command checks itself, here for more than an epoch."""
+    from bench import loop
+
+    done = CliRunner().invoke(loop.main, ["--steps", "120"])
+    assert done.exit_code == 0, done.exception
+    assert done.output.startswith("linear-gaussian quick vae: bare ")

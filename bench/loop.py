@@ -1,0 +1,155 @@
+"""`python -m bench.loop`: the training loop of `collapsebench run` against its steps called bare.
+
+Two equal models take turns on the same batches: one in `training.train` with its meter, schedule,
+checkpoints and live progress, the other in the few lines of `Bare`. In the end their parameters are equal. Evaluations
+are no part of either. Medians are of single steps; sums hold what only some steps do, as counting FLOPs and drawing
+progress. Times are processor times of this process with one thread.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from collapsebench import catalog, training
+from collapsebench.budget import Meter
+from collapsebench.checkpoint import Checkpoints
+from collapsebench.cli.progress import Lines, Screen
+from collapsebench.data.files import data_folder
+from collapsebench.examples import Batch
+from collapsebench.hookspecs import Progress
+from collapsebench.memory import keep_mapped
+from collapsebench.planning import Data, Request, plan
+from collapsebench.record import Point, RunRecord
+from collapsebench.runner import Runner, _Pulse, environment
+from collapsebench.seeding import Purpose, derive, run_noise
+from collapsebench.spec import RunSpec
+from collapsebench.store import Store
+from collapsebench.vae import Terms, objective_at
+
+WARM_UP = 10
+"""Steps that are left out."""
+
+clock = time.process_time
+
+
+class Bare:
+    """The steps of a run and nothing else."""
+
+    def __init__(self, job: training.Job) -> None:
+        self._job, self._step = job, 0
+        self._optimizer = training.make_optimizer(job.setting.optimizer, job.vae)
+        self._batches = self._endless()
+
+    def __call__(self) -> None:
+        """Make the next step."""
+        job = self._job
+        progress = Progress(min(1.0, self._step / job.budget.amount), self._step)
+        objective = objective_at(job.hooks, progress, run_noise(job.seed, Purpose.TRAINING, self._step))
+        x = torch.from_numpy(next(self._batches).x)
+        self._optimizer.zero_grad(set_to_none=True)
+        job.inference.gradients(job.vae, x, objective)
+        torch.nn.utils.clip_grad_norm_(job.vae.parameters(), job.setting.optimizer.clip)
+        self._optimizer.step()
+        self._step += 1
+
+    def _endless(self) -> Iterator[Batch]:
+        epoch = 0
+        while True:
+            seed = derive(self._job.seed, Purpose.DATA, epoch)
+            yield from self._job.splits.train.batches(self._job.setting.batch_size, seed)
+            epoch += 1
+
+
+@dataclass
+class Turns:
+    """A watcher that times the loop's steps, and after every other one two bare steps.
+
+    So each is the first on every second batch: what touches a batch first waits for memory.
+    """
+
+    pulse: _Pulse
+    bare: Bare
+    loop_seconds: list[float] = field(default_factory=list)
+    bare_seconds: list[float] = field(default_factory=list)
+    since: float = 0.0
+
+    def stepped(self, meter: Meter, terms: Terms) -> None:
+        """See training.Watcher."""
+        self.pulse.stepped(meter, terms)
+        self.loop_seconds.append(clock() - self.since)
+        for _ in range(2 * (meter.steps % 2)):
+            start = clock()
+            self.bare()
+            self.bare_seconds.append(clock() - start)
+        self.since = clock()
+
+    def evaluated(self, point: Point) -> None:
+        """See training.Watcher."""
+
+
+def compare(runner: Runner, spec: RunSpec, lines: Lines, folder: Path) -> str:
+    """Run both, and say what the loop adds in the median and in the sum."""
+    job, twin = runner._job(spec), runner._job(spec)  # noqa: SLF001 - as the runner builds it, without its store
+    state = training.TrainingState.start(job)
+    keeper = Checkpoints(folder).of(spec.run_id, {}, click.echo)
+    lines.started(RunRecord.started(spec, datetime.now(UTC), environment("cpu")))
+    turns = Turns(_Pulse(lines), Bare(twin), since=clock())
+    training.train(job, state, turns, keeper)
+    if not all(map(torch.equal, job.vae.parameters(), twin.vae.parameters())):
+        raise AssertionError("loop and bare steps do not compute the same")
+    loop, bare = turns.loop_seconds[WARM_UP:], turns.bare_seconds[WARM_UP:]
+    median = statistics.median(loop) / statistics.median(bare) - 1
+    return (
+        f"bare {1e3 * statistics.median(bare):.3f} ms a step; the loop adds {median:.1%} in the median, "
+        f"{sum(loop) / sum(bare) - 1:.1%} in the sum of {len(loop)} steps"
+    )
+
+
+@click.command(help=__doc__)
+@click.option("--dataset", default="linear-gaussian", show_default=True, help="The default has the smallest model.")
+@click.option("--track", default="quick", show_default=True)
+@click.option("--method", default="vae", show_default=True, help="The contender.")
+@click.option("--steps", default=1000, show_default=True, help="An even number.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="The folder of original data files.")
+def main(dataset: str, track: str, method: str, steps: int, data_dir: Path | None) -> None:
+    """Print one line."""
+    keep_mapped()
+    torch.set_num_threads(1)
+    components = catalog.load()
+    data = Data(components, data_folder(data_dir))
+    rare = f"evaluation.every={steps + 1}steps"
+    request = Request((method,), dataset, track, budget=f"{steps}steps", settings=(rare,), baseline=False)
+    (spec,) = plan([request], components, data).specs
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(),
+    )
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with (
+        TemporaryDirectory() as folder,
+        Store.open(Path(folder) / "runs.sqlite") as store,
+        Bars(*columns, console=terminal, refresh_per_second=4, transient=True) as live,
+    ):
+        lines = Lines(Screen(live=live, quiet=False, verbose=False, names={}))
+        runner = Runner(components, data, store, Checkpoints(Path(folder)), lines)
+        result = compare(runner, spec, lines, Path(folder))
+    click.echo(f"{dataset} {track} {method}: {result}")
+
+
+if __name__ == "__main__":
+    main()

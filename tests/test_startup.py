@@ -1,0 +1,43 @@
+"""What a command imports before it does anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from collapsebench.cli import main
+try:
+    main({arguments!r})
+except SystemExit as stopped:
+    assert not stopped.code, stopped.code
+print("imported", *sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def imported(*arguments):
+    program = PROGRAM.format(arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stderr.rsplit("imported", 1)[1].split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], {"torch", "numpy", "pydantic", "sqlalchemy", "rich"}),
+        (["methods"], {"torch", "numpy", "sqlalchemy", "rich", "collapsebench.runner"}),
+    ],
+    ids=["--help", "methods"],
+)
+def test_what_is_not_needed_is_not_imported(arguments, heavy):
+    assert not heavy & imported(*arguments)
+
+
+def test_a_board_of_stored_runs_needs_no_torch(command, tmp_path):
+    """And no Alembic, as the store is of the newest schema."""
+    store = str(tmp_path / "runs.sqlite")
+    assert command("run", "--dataset", "linear-gaussian", "--budget", "1steps", "--store", store).code == 0
+    assert not {"torch", "alembic"} & imported("leaderboard", "--store", store)
