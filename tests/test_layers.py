@@ -30,6 +30,7 @@ ROOMS = (
     "inference",
     "metrics",
     "exact",
+    "selfcheck",
     "flops",
     "budget",
     "checkpoint",

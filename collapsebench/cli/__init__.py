@@ -19,6 +19,7 @@ COMMANDS = {
     "data": ("collapsebench.cli.data", "List, show, fetch and verify datasets."),
     "methods": ("collapsebench.cli.methods", "List the methods, or show one with its hyperparameters."),
     "plugins": ("collapsebench.cli.plugins", "Show every component: plugin, version, hooks, file."),
+    "selfcheck": ("collapsebench.cli.selfcheck", "Check the metrics against exact values."),
 }
 """Each module has a click command of the command's name, called `command`."""
 

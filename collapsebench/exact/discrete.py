@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TypeAlias
 
@@ -102,7 +103,7 @@ class Table:
         log_p: Floats = -0.5 * (LOG_2PI + self.z**2).sum(-1)
         return log_p
 
-    @property
+    @cached_property
     def log_q(self) -> Floats:
         """log q(z|x), (X, G)."""
         units = zip(self.z.T, self.mean.T, self.logvar.T, strict=True)
@@ -115,7 +116,7 @@ class Table:
         means: Floats = (np.exp(self.log_q) * values).sum(1) * self.volume
         return means
 
-    @property
+    @cached_property
     def log_evidence(self) -> Floats:
         """log p(x) = log ∫ p(z) p(x|z) dz, (X,)."""
         log_p: Floats = np.logaddexp.reduce(self.log_likelihood + self.log_prior, axis=1) + math.log(self.volume)
@@ -156,6 +157,12 @@ class Table:
         variance: Floats = ratios.sum(1) * self.volume - 1
         return variance
 
+    @property
+    def unit_kl(self) -> Floats:
+        r"""\(KL(q_j \| p_j)\) of every unit, in closed form, (X, D)."""
+        kl: Floats = 0.5 * (self.mean**2 + np.exp(self.logvar) - self.logvar - 1)
+        return kl
+
     def mutual_information(self, counts: ArrayLike) -> float:
         r"""\(I(i; z)\) of a split: \(\sum_i \frac{n_i}N E_{q_i}[\log q_i - \log \sum_k \frac{n_k}N q_k]\).
 
@@ -175,8 +182,17 @@ class Table:
         The mean of the leave-one-out bound over the draws of z, for this split.
         """
         n = np.asarray(counts, np.float64)
-        others = np.stack([self._mixture((n - own) / (n.sum() - 1)) for own in np.eye(len(n))])
-        return float(n / n.sum() @ self.under_q(self.log_q - others))
+        used = n > 0
+        n, log_q = n[used], self.log_q[used]
+        with np.errstate(divide="ignore"):  # the only one of its kind leaves none
+            others = log_q + np.log((n - 1) / (n.sum() - 1))[:, None]
+        weighted = log_q + np.log(n / (n.sum() - 1))[:, None]
+        # what comes before each, and what comes after: no difference, which would cancel
+        np.logaddexp(others[1:], np.logaddexp.accumulate(weighted[:-1]), out=others[1:])
+        np.logaddexp(others[:-1], np.logaddexp.accumulate(weighted[:0:-1])[::-1], out=others[:-1])
+        ratios = np.zeros_like(self.log_q)
+        ratios[used] = log_q - others
+        return float(np.asarray(counts) / n.sum() @ self.under_q(ratios))
 
     def mean_variance(self, counts: ArrayLike) -> Floats:
         """The unbiased variance of the posterior mean over a split, of every unit, (D,)."""

@@ -191,6 +191,12 @@ class LinearVAE:
         mean: Floats = np.asarray(x, np.float64) @ self.encoder.T + self.encoder_bias
         return mean
 
+    def example_kl(self, x: ArrayLike) -> Floats:
+        r"""\(KL(q_j \| p_j) = \tfrac12 (m_j^2 + v_j - \ln v_j - 1)\) of every example and unit, (N, P) -> (N, D)."""
+        v = self.posterior_variance
+        kl: Floats = 0.5 * (self.posterior_mean(x) ** 2 + v - np.log(v) - 1)
+        return kl
+
     def kl(self, moments: Moments) -> Floats:
         r"""\(E_x KL(q_j \| p_j) = \tfrac12 (E m_j^2 + v_j - \ln v_j - 1)\) of every unit, (D,)."""
         squares = (

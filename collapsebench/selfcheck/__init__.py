@@ -1,0 +1,1 @@
+"""The metrics against the exact tier, on the user's own machine: `collapsebench selfcheck`."""
