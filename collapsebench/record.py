@@ -196,7 +196,7 @@ class Observation(NamedTuple):
     environment: str
     """As JSON with sorted keys."""
     points: tuple[Evaluated, ...]
-    """The trajectory, or its last point alone."""
+    """The trajectory, or the counters of its last point alone."""
     readings: tuple[Reading, ...]
     """What boards show of the metrics."""
     entries: Mapping[str, Estimate]

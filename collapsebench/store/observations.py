@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, String, Text, cast, func, select, type_coerce
+from sqlalchemy import ColumnElement, String, Text, cast, func, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
 from collapsebench.components import Direction, Estimate
@@ -52,93 +51,110 @@ VALUE = (
 """Kinds and directions as text: a million of them are too many to look up."""
 
 
-@dataclass(frozen=True)
-class Values:
-    """The numbers of one run: those of boards, and the others by column."""
+class _Columns(dict[tuple[str, str, str, str, str], Shown]):
+    """What tables say about a column, once for all runs."""
 
-    readings: list[Reading] = field(default_factory=list)
-    entries: dict[str, Estimate] = field(default_factory=dict)
+    def __missing__(self, key: tuple[str, str, str, str, str]) -> Shown:
+        metric, column, title, unit, direction = key
+        self[key] = shown = Shown(metric, column, title, unit, Direction(direction))
+        return shown
 
 
 class Reader:
     """Observations of one session, with the named entries that boards do not show; what runs share is read once."""
 
     def __init__(self, session: Session, entries: Collection[str]) -> None:
-        self._session = session
+        self._session, self._connection = session, session.connection()
         self._wanted = ValueRow.board | ValueRow.column.in_(entries) if entries else ValueRow.board
         self._protocols: dict[tuple[str, str], Protocol] = {}
-        self._contenders: dict[tuple[str, str], str] = {}
+        self._contenders: dict[str, str] = {}
         self._environments: dict[str, str] = {}
-        self._shown: dict[tuple[str, ...], Shown] = {}
+        self._columns = _Columns()
 
     def read(self, conditions: Sequence[ColumnElement[bool]], *, trajectories: bool) -> Iterator[Observation]:
         """The runs that meet the conditions, some hundred in memory at a time. Raises StoreError."""
-        found = self._session.execute(select(*RUN).where(*conditions).execution_options(yield_per=CHUNK))
+        found = self._connection.execute(select(*RUN).where(*conditions).execution_options(yield_per=CHUNK))
         for runs in found.partitions():
             ids = [run.run_id for run in runs]
-            points, values = self._points(ids, trajectories=trajectories), self._values(ids)
+            points = self._trajectories(ids) if trajectories else self._ends(ids)
+            readings, entries = self._values(ids)
             for run in runs:
-                yield self._observation(run, tuple(points[run.run_id]), values[run.run_id])
+                run_id = run.run_id
+                yield self._observation(run, tuple(points[run_id]), tuple(readings[run_id]), entries[run_id])
 
-    def _observation(self, run: Row[Any], points: tuple[Evaluated, ...], values: Values) -> Observation:
-        shared = run.protocol_id, run.track
-        methods = run.contender, run.methods
-        if shared not in self._protocols or methods not in self._contenders:
-            spec = read_spec(self._session.get_one(Run, run.run_id))
-            self._protocols.setdefault(shared, spec.protocol)
-            self._contenders[methods] = identity(spec.contender)
-        if run.environment not in self._environments:
-            self._environments[run.environment] = json.dumps(json.loads(run.environment), sort_keys=True)
+    def _observation(
+        self,
+        run: Sequence[Any],
+        points: tuple[Evaluated, ...],
+        readings: tuple[Reading, ...],
+        entries: Mapping[str, Estimate],
+    ) -> Observation:
+        run_id, protocol_id, track, contender, methods, seed, outcome, message, parameters, environment = run
+        if (protocol_id, track) not in self._protocols:
+            self._protocols[protocol_id, track] = read_spec(self._session.get_one(Run, run_id)).protocol
+        if methods not in self._contenders:
+            self._contenders[methods] = identity(read_spec(self._session.get_one(Run, run_id)).contender)
+        if environment not in self._environments:
+            self._environments[environment] = json.dumps(json.loads(environment), sort_keys=True)
         return Observation(
-            run_id=run.run_id,
-            protocol_id=run.protocol_id,
-            protocol=self._protocols[shared],
-            track=run.track,
-            contender=run.contender,
+            run_id=run_id,
+            protocol_id=protocol_id,
+            protocol=self._protocols[protocol_id, track],
+            track=track,
+            contender=contender,
             contender_id=self._contenders[methods],
-            seed=run.seed,
-            outcome=run.outcome,
-            message=run.message,
-            parameters=run.parameters,
-            environment=self._environments[run.environment],
+            seed=seed,
+            outcome=outcome,
+            message=message,
+            parameters=parameters,
+            environment=self._environments[environment],
             points=points,
-            readings=tuple(values.readings),
-            entries=values.entries,
+            readings=readings,
+            entries=entries,
         )
 
-    def _points(self, ids: Sequence[str], *, trajectories: bool) -> dict[str, list[Evaluated]]:
+    def _trajectories(self, ids: Sequence[str]) -> Mapping[str, Sequence[Evaluated]]:
         query = select(PointRow.run_id, PointRow.counters, PointRow.values).where(PointRow.run_id.in_(ids))
-        if not trajectories:
-            later = aliased(PointRow)
-            last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
-            query = query.where(PointRow.number == last)
         found = defaultdict(list)
-        for run_id, counters, values in self._session.execute(query.order_by(PointRow.run_id, PointRow.number)):
-            counts = {name: float(count) for name, count in counters.items()}
-            numbers = {name: _number(number["kind"], number["value"]) for name, number in values.items()}
-            found[run_id].append(Evaluated(counts, numbers))
+        for run_id, counters, values in self._connection.execute(query.order_by(PointRow.run_id, PointRow.number)):
+            numbers = {name: _number(number) for name, number in values.items()}
+            found[run_id].append(Evaluated(_counts(counters), numbers))
         return found
 
-    def _values(self, ids: Sequence[str]) -> dict[str, Values]:
-        query = select(*VALUE).where(ValueRow.run_id.in_(ids), self._wanted)
-        found: dict[str, Values] = defaultdict(Values)
-        for run_id, board, *head, kind, value, error_kind, error in self._session.execute(
-            query.order_by(ValueRow.run_id, ValueRow.position)
-        ):
-            estimate = Estimate(_number(kind, value), None if error_kind is None else _number(error_kind, error))
+    def _ends(self, ids: Sequence[str]) -> Mapping[str, Sequence[Evaluated]]:
+        """The last points, without their values, which boards do not show."""
+        later = aliased(PointRow)
+        last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
+        query = select(PointRow.run_id, PointRow.counters).where(PointRow.run_id.in_(ids), PointRow.number == last)
+        found = {run_id: [Evaluated(_counts(counters), {})] for run_id, counters in self._connection.execute(query)}
+        return defaultdict(list, found)
+
+    def _values(
+        self, ids: Sequence[str]
+    ) -> tuple[Mapping[str, Sequence[Reading]], Mapping[str, Mapping[str, Estimate]]]:
+        """What boards show of the runs, and their entries."""
+        query = (
+            select(*VALUE).where(ValueRow.run_id.in_(ids), self._wanted).order_by(ValueRow.run_id, ValueRow.position)
+        )
+        readings: dict[str, list[Reading]] = defaultdict(list)
+        entries: dict[str, dict[str, Estimate]] = defaultdict(dict)
+        rows = self._connection.execute(query)
+        for run_id, board, metric, column, title, unit, direction, kind, value, error_kind, error in rows:
+            number = float(kind) if value is None else value
+            uncertainty = float(error_kind) if error is None and error_kind is not None else error
             if board:
-                shown = self._shown.get(key := tuple(head)) or self._new(key)
-                found[run_id].readings.append(Reading(shown, *estimate))
+                shown = self._columns[metric, column, title, unit, direction]
+                readings[run_id].append(Reading(shown, number, uncertainty))
             else:
-                found[run_id].entries[head[1]] = estimate
-        return found
-
-    def _new(self, key: tuple[str, ...]) -> Shown:
-        metric, column, title, unit, direction = key
-        self._shown[key] = Shown(metric, column, title, unit, Direction(direction))
-        return self._shown[key]
+                entries[run_id][column] = Estimate(number, uncertainty)
+        return readings, entries
 
 
-def _number(kind: str, value: float | None) -> float:
-    """The float of a stored number; kinds that have no value read as what they are."""
+def _counts(counters: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(count) for name, count in counters.items()}
+
+
+def _number(stored: Mapping[str, Any]) -> float:
+    """The float of a number in JSON; kinds that have no value read as what they are."""
+    kind, value = stored["kind"], stored["value"]
     return float(kind if value is None else value)

@@ -178,7 +178,7 @@ class Store:
     def observations(
         self, *, trajectories: bool = False, entries: Collection[str] = (), **filters: Unpack[Filters]
     ) -> Iterator[Observation]:
-        """What boards and curves read of the runs, in no order: the last point, or with `trajectories` all of them.
+        """What boards and curves read of the runs, in no order: the last counters, or with `trajectories` all points.
 
         Of the numbers that boards do not show, those of the columns `entries` are read. Raises StoreError if this
         version cannot read the spec of a contender or protocol.
