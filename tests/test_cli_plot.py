@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from records import record
 
@@ -38,7 +40,7 @@ def test_every_format_is_written(plot, tmp_path, format_):
 def test_protocols_are_not_mixed(plot, tmp_path):
     answer = plot("--dataset", "ptb")
     assert answer.code == 2
-    assert "curves of different protocols do not compare; choose one with --protocol: " in answer.err
+    assert "runs of different protocols do not compare; choose one with --protocol: " in answer.err
     listed = answer.err.partition("--protocol: ")[2]
     assert "(quick, 1 runs)" in listed
     assert "(x, 1 runs)" in listed
@@ -60,7 +62,11 @@ def test_protocols_are_not_mixed(plot, tmp_path):
         (("--dataset", "digits", "--x", "flops"), 1, "no run of protocol"),
         (("--dataset", "omniglot"), 1, "has finished and has counted steps"),
         (("--dataset", "digit"), 1, "no such runs of 'digit'"),
-        ((), 2, "Missing option '--dataset'"),
+        ((), 2, "nothing to draw: give --dataset, --protocol or --suite"),
+        (("trajectories", "--dataset", "digits", "--cell", "a"), 2, "--cell is of a suite: give --suite"),
+        (("trajectories", "--suite", "a.toml", "--track", "quick"), 2, "--suite does not go with --track"),
+        (("--dataset", "digits", "--contender", "skp"), 2, "unknown contender 'skp'. Did you mean 'skip'?"),
+        (("figure", "--dataset", "digits"), 2, "No such command 'figure'"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(plot, tmp_path, arguments, code, message):
@@ -69,3 +75,24 @@ def test_what_cannot_be_drawn_is_one_line(plot, tmp_path, arguments, code, messa
     assert message in answer.err
     assert len(answer.err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("runs.sqlite")] == []
+
+
+def test_without_a_name_the_figure_is_trajectories(plot, tmp_path):
+    named = plot("trajectories", "--dataset", "digits", "--output", "named.svg")
+    short = plot("--dataset", "digits", "--output", "short.svg")
+    assert short.out == named.out.replace("named", "short")
+    assert (tmp_path / "short.svg").read_bytes() == (tmp_path / "named.svg").read_bytes()
+
+
+def test_some_contenders(plot):
+    assert "of 2 runs\n" in plot("--dataset", "digits", "--contender", "vae").out
+
+
+def test_without_matplotlib_the_error_says_what_to_install(plot, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    answer = plot("--dataset", "digits")
+    assert (answer.code, answer.err) == (2, "error: figures need matplotlib: pip install matplotlib\n")
+
+
+def test_help_names_the_figures(command):
+    assert "trajectories" in command("plot", "--help").out

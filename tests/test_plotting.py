@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from records import record
 from scipy import stats
 
-from collapsebench import plotting
-from collapsebench.plotting import draw
+from collapsebench.plotting import canvas, trajectories
+from collapsebench.plotting.canvas import COLOURS, MARKERS, looks, panels, written
+from collapsebench.plotting.trajectories import draw
 from collapsebench.record import Number, Observation, Outcome, Point
 
 
@@ -19,7 +22,7 @@ def points(values, step=10.0, **more):
 
 
 def lines(records, counter, quantity):
-    return plotting.lines(map(Observation.of, records), counter, quantity)
+    return trajectories.lines(map(Observation.of, records), counter, quantity)
 
 
 def test_a_line_is_the_mean_over_seeds_with_its_interval():
@@ -64,17 +67,21 @@ def test_runs_without_the_counter_are_left_out():
 
 def test_the_figure_shows_the_lines_with_units_and_legend():
     runs = [record(label, seed, points=points([9.0, 7.0 + seed])) for label in ("vae", "skip") for seed in (1, 2)]
-    drawn = lines(runs, "steps", "neg_elbo")
-    (axes,) = draw(drawn, "steps", "neg_elbo", "digits · quick").axes
+    drawn = {quantity: lines(runs, "steps", quantity) for quantity in ("neg_elbo", "kl")}
+    figure = draw(drawn, "steps", "digits · quick")
+    assert figure.get_suptitle() == "digits · quick"
+    axes, other = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("steps", "valid −ELBO [nats]")
-    assert axes.get_title() == "digits · quick"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["vae (n = 2)", "skip (n = 2)"]
-    for line, shown in zip(drawn, axes.get_lines(), strict=True):
+    assert other.get_ylabel() == "valid KL [nats]"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["vae (n = 2)", "skip (n = 2)"]
+    for line, shown, same in zip(drawn["neg_elbo"], axes.get_lines(), other.get_lines(), strict=True):
         assert shown.get_xdata().tolist() == list(line.x)
         assert shown.get_ydata().tolist() == list(line.mean)
+        assert shown.get_color() == same.get_color()
     assert len(axes.collections) == 2
     low, high = axes.get_ylim()
-    assert 8.5 - drawn[0].half_width[1] < low < 8.5  # the interval of two seeds does not set the scale
+    assert 8.5 - drawn["neg_elbo"][0].half_width[1] < low < 8.5  # the interval of two seeds does not set the scale
     assert 9 < high < 10
 
 
@@ -83,12 +90,39 @@ def test_the_figure_shows_the_lines_with_units_and_legend():
 )
 def test_units_of_counters(counter, label):
     runs = [record("vae", points=points([9.0], **{counter: 2.0}))]
-    (axes,) = draw(lines(runs, counter, "kl"), counter, "kl", "").axes
+    (axes,) = draw({"kl": lines(runs, counter, "kl")}, counter, "").axes
     assert axes.get_xlabel() == label
 
 
 def test_drawing_leaves_the_state_of_pyplot_alone():
-    import sys
-
-    draw(lines([record("vae", points=points([9.0]))], "steps", "kl"), "steps", "kl", "")
+    draw({"kl": lines([record("vae", points=points([9.0]))], "steps", "kl")}, "steps", "")
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_contenders_are_told_apart_by_colour_and_marker():
+    labels = [str(number) for number in range(len(COLOURS) * len(MARKERS))]
+    assert len(set(looks(labels).values())) == len(labels)
+    assert list(looks(["vae", "skip", "vae"])) == ["vae", "skip"]
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+def test_every_panel_has_the_same_size_and_the_legend_covers_none(number):
+    figure, axes = panels(number, "title")
+    for each in axes:
+        (line,) = each.plot([1, 2], [1, 2])
+    canvas.legend(figure, {f"contender {place}": line for place in range(5)})
+    written(figure, "png")
+    sizes = {(round(each.get_position().width, 3), round(each.get_position().height, 3)) for each in axes}
+    assert len(sizes) == 1
+    (legend,) = figure.legends
+    assert not any(legend.get_window_extent().overlaps(each.get_window_extent()) for each in axes)
+
+
+@pytest.mark.parametrize("format_", canvas.METADATA)
+def test_equal_figures_are_equal_bytes_on_any_day(format_, monkeypatch):
+    runs = [record("vae", points=points([9.0, 7.0]))]
+    files = []
+    for epoch in ("1", "1000000000"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+        files.append(written(draw({"kl": lines(runs, "steps", "kl")}, "steps", "t"), format_))
+    assert files[0] == files[1]

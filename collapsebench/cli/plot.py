@@ -1,79 +1,138 @@
-"""`collapsebench plot`: validation values over what the runs had spent."""
+"""`collapsebench plot`: figures of the stored runs, one sub-command a figure."""
 
 from __future__ import annotations
 
-import io
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from collapsebench.budget import COUNTERS
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
+from collapsebench.cli.selection import Asked, one_protocol
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.leaderboard.trajectories import QUANTITIES, check_counter
+from collapsebench.plotting.canvas import METADATA, check_matplotlib, written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from matplotlib.figure import Figure
 
-    from collapsebench.record import Observation
-    from collapsebench.store import ProtocolSummary, Store
-
-FORMATS = ("png", "svg", "pdf")
-
-
-@click.command("plot")
-@click.option("--dataset", "-d", required=True, help="The dataset.")
-@click.option("--track", default=None, help="Only this track; a bare name includes its overrides.")
-@click.option("--protocol", default=None, metavar="ID", help="The protocol, if there are several: its first digits.")
-@click.option("--x", default="steps", show_default=True, metavar="COUNTER", help=f"One of {', '.join(COUNTERS)}.")
-@click.option("--y", default="neg_elbo", show_default=True, metavar="VALUE", help=f"One of {', '.join(QUANTITIES)}.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("plot.png"),
-    show_default=True,
-    help=f"The file; its ending says how it is written: {', '.join(FORMATS)}.",
-)
-@options.store
-def command(x: str, y: str, output: Path, store: str, **chosen: Any) -> None:
-    """Draw the trajectories of one protocol: one line a contender, the mean over seeds with a 95 % band."""
-    from collapsebench.plotting import draw, lines
     from collapsebench.store import Store
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+TRAJECTORIES = "neg_elbo,kl,mi_lower,active_units"
+
+
+class Figures(click.Group):
+    """The group of figures; `plot --dataset NAME` without a figure's name draws the trajectories."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put in the name that is left out."""
+        named = not args or not args[0].startswith("-") or args[0] in ctx.help_option_names
+        return super().parse_args(ctx, args if named else ["trajectories", *args])
+
+
+@click.group("plot", cls=Figures)
+def command() -> None:
+    """Draw a figure of the stored runs to a PNG, SVG or PDF file. Without a figure's name: trajectories.
+
+    What is drawn is chosen as elsewhere, by --dataset, --track and --protocol, or is what a --suite declares.
+    """
+
+
+def chosen(function: Command) -> Command:
+    """The options of every figure, in the order of `--help`."""
+    for option in reversed(
+        [
+            click.option("--dataset", "-d", default=None, help="Only this dataset."),
+            click.option("--track", default=None, help="Only this track; a bare name includes its overrides."),
+            click.option("--protocol", default=None, metavar="ID", help="Only this protocol: its first digits."),
+            click.option("--suite", default=None, metavar="NAME", help="The runs of a suite (see `suite list`)."),
+            options.scale,
+            options.variant,
+            click.option("--cell", "cells", multiple=True, metavar="NAME", help="Only this cell of the suite."),
+            click.option(
+                "--contender",
+                "contenders",
+                multiple=True,
+                metavar="NAME",
+                help="Only this contender, as in skip+sa-vae[steps=20]. May be repeated.",
+            ),
+            options.plugin,
+            click.option(
+                "--output",
+                type=click.Path(path_type=Path, dir_okay=False),
+                default=Path("plot.png"),
+                show_default=True,
+                help=f"The file; its ending says how it is written: {', '.join(METADATA)}.",
+            ),
+            options.store,
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("trajectories")
+@click.option("--x", default="steps", show_default=True, metavar="COUNTER", help=f"One of {', '.join(COUNTERS)}.")
+@click.option(
+    "--y",
+    default=TRAJECTORIES,
+    show_default=True,
+    metavar="A,B,…",
+    help=f"A panel for each, of {', '.join(QUANTITIES)}; those that no run has are left out.",
+)
+@chosen
+def trajectories(x: str, y: str, output: Path, **given: Any) -> None:
+    """Values of the validation split over what the runs had spent, a line a contender."""
+    from collapsebench.plotting.trajectories import draw, lines
+
     check_counter(x)
-    if y not in QUANTITIES:
-        raise UsageError(unknown("value", y, QUANTITIES))
-    format_ = output.suffix.removeprefix(".").lower()
-    if format_ not in FORMATS:
-        raise UsageError(f"cannot write '{output}': its ending must be one of {', '.join(FORMATS)}")
-    with Store.open(store, create=False) as opened:
-        protocol = _protocol(opened, chosen)
-        runs = list(opened.observations(protocol=protocol.protocol_id, trajectories=True))
-    drawn = lines(runs, x, y)
+    quantities = _known("value", y, QUANTITIES)
+    with _drawing(output, given) as store:
+        selected = one_protocol(store, Asked.of(given), trajectories=True)
+    drawn = {quantity: found for quantity in quantities if (found := lines(selected.runs, x, quantity))}
     if not drawn:
-        raise StoreError(f"no run of protocol {protocol.protocol_id} has finished and has counted {x}")
-    picture = io.BytesIO()
-    draw(drawn, x, y, _title(runs)).savefig(picture, format=format_, dpi=150)
-    with destination(output) as stream:
-        stream.buffer.write(picture.getvalue())
-    left_out = len(runs) - sum(len(line.seeds) for line in drawn)
+        raise StoreError(f"no run of protocol {selected.protocol_id} has finished and has counted {x}")
+    number = max(sum(len(line.seeds) for line in found) for found in drawn.values())
+    left_out = len(selected.runs) - number
     note = f"; left out {left_out} that did not finish or did not count {x}" if left_out else ""
-    click.echo(f"wrote {output}: {y} over {x} of {len(runs) - left_out} runs{note}")
+    _write(draw(drawn, x, selected.title), output, f"{', '.join(drawn)} over {x} of {number} runs{note}")
 
 
-def _title(runs: Sequence[Observation]) -> str:
-    protocol = min(runs, key=lambda run: (len(run.track), run.track)).protocol
-    return f"{protocol.dataset.name} · {protocol.track_label} · {protocol.budget} · protocol {runs[0].protocol_id}"
+@contextmanager
+def _drawing(output: Path, given: Mapping[str, Any]) -> Iterator[Store]:
+    """The store, after a look at whether a figure can be drawn and written at all. Raises UsageError if not."""
+    check_matplotlib()
+    _format(output)
+    from collapsebench.store import Store
+
+    with Store.open(given["store"], create=False) as store:
+        yield store
 
 
-def _protocol(store: Store, chosen: dict[str, Any]) -> ProtocolSummary:
-    """The one protocol that is meant. Raises StoreError if there is none, UsageError if there are several."""
-    found = store.protocols(dataset=chosen["dataset"], track=chosen["track"], protocol=chosen["protocol"])
-    if not found:
-        raise StoreError(f"no such runs of '{chosen['dataset']}'; `collapsebench runs list` shows what there is")
-    if len(found) > 1:
-        listed = ", ".join(f"{protocol.protocol_id} ({protocol.track}, {protocol.runs} runs)" for protocol in found)
-        raise UsageError(f"curves of different protocols do not compare; choose one with --protocol: {listed}")
-    return found[0]
+def _format(output: Path) -> str:
+    format_ = output.suffix.removeprefix(".").lower()
+    if format_ not in METADATA:
+        raise UsageError(f"cannot write '{output}': its ending must be one of {', '.join(METADATA)}")
+    return format_
+
+
+def _write(figure: Figure, output: Path, what: str) -> None:
+    """Write the file and say what is in it."""
+    content = written(figure, _format(output))
+    with destination(output) as stream:
+        stream.buffer.write(content)
+    click.echo(f"wrote {output}: {what}")
+
+
+def _known(what: str, names: str, known: Collection[str]) -> list[str]:
+    """The names of a list `a,b`. Raises UsageError for one that is not known."""
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise UsageError(unknown(what, name, known))
+    return list(dict.fromkeys(wanted))

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.leaderboard.scoring import Sample, labelled
 from collapsebench.leaderboard.trajectories import QUANTITIES, curve, value_at
+from collapsebench.plotting.canvas import BAND, legend, looks, panels
 from collapsebench.record import Observation, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from collapsebench.leaderboard.trajectories import Curve
+    from collapsebench.plotting.canvas import Look
 
 UNITS = {"seconds": "s", "flops": "FLOP"}
 """Of the counters that are not numbers of what their name says."""
@@ -64,22 +68,27 @@ def _sample(curves: Mapping[int, Curve], x: float) -> Sample:
     return Sample({seed: value for seed, value in at.items() if value is not None}, {})
 
 
-def draw(drawn: Sequence[Line], counter: str, quantity: str, title: str) -> Figure:
-    """The lines with legend and units, drawn without pyplot, so that no state of it is touched."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    for line in drawn:
-        axes.plot(line.x, line.mean, marker=".", label=f"{line.label} (n = {len(line.seeds)})")
-    axes.set_ylim(axes.get_ylim())  # that of the means: two seeds have intervals that would hide them
-    for line, mean in zip(drawn, axes.get_lines(), strict=True):
-        low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
-        axes.fill_between(line.x, low, high, color=mean.get_color(), alpha=0.2, linewidth=0)
-    unit = UNITS.get(counter)
-    axes.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
-    axes.set_ylabel(f"{QUANTITIES[quantity].title} [{QUANTITIES[quantity].unit}]")
-    axes.set_title(title, fontsize="medium")
-    axes.grid(alpha=0.3)
-    axes.legend(title="mean over seeds, 95 % interval")
+def draw(drawn: Mapping[str, Sequence[Line]], counter: str, title: str) -> Figure:
+    """A panel for each quantity with its lines."""
+    figure, axes = panels(len(drawn), title, share=True)
+    look = looks([line.label for of_quantity in drawn.values() for line in of_quantity])
+    shown: dict[str, Artist] = {}
+    for panel, (quantity, of_quantity) in zip(axes, drawn.items(), strict=True):
+        means = {line.label: _mean(panel, line, look[line.label]) for line in of_quantity}
+        panel.set_ylim(panel.get_ylim())  # that of the means: two seeds have intervals that would hide them
+        for line in of_quantity:
+            low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
+            panel.fill_between(line.x, low, high, color=look[line.label].color, **BAND)
+            if len(line.x) == 1:  # a band without width is not seen
+                panel.vlines(line.x, low, high, color=look[line.label].color)
+            shown.setdefault(f"{line.label} (n = {len(line.seeds)})", means[line.label])
+        unit = UNITS.get(counter)
+        panel.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
+        panel.set_ylabel(f"{QUANTITIES[quantity].title} [{QUANTITIES[quantity].unit}]")
+    legend(figure, shown, "mean over seeds, 95 % interval")
     return figure
+
+
+def _mean(panel: Axes, line: Line, look: Look) -> Artist:
+    (artist,) = panel.plot(line.x, line.mean, color=look.color, marker=look.marker, markersize=3)
+    return artist

@@ -1,0 +1,1 @@
+"""Figures: what is drawn, pure functions over what is read of runs, and the drawing. One module a figure."""

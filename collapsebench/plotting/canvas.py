@@ -1,0 +1,97 @@
+"""What all figures share: panels, colours, legends that cover no data, and equal bytes for equal figures.
+
+Drawn without pyplot, so that no state of it is touched. A user's matplotlibrc is followed.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from collapsebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+METADATA: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""By format: the metadata that are not the writer's own choice. A date would make equal figures differ."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito, Color Universal Design, 2008; without the yellow, which white paper swallows."""
+MARKERS = "os^Dv<>P"
+"""One more than the colours, so that both together repeat after 56."""
+BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0}
+WIDTH, HEIGHT = 4.6, 3.4
+"""Of a panel, in inches."""
+
+
+class Look(NamedTuple):
+    """How one contender is drawn, in all panels of a figure."""
+
+    color: str
+    marker: str
+
+
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+    """One for each label, told apart by colour and by marker."""
+    return {
+        label: Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+        for place, label in enumerate(dict.fromkeys(labels))
+    }
+
+
+def check_matplotlib() -> None:
+    """Raise UsageError if figures cannot be drawn here."""
+    try:
+        import matplotlib  # noqa: F401, ICN001
+    except ImportError:
+        raise UsageError("figures need matplotlib: pip install matplotlib") from None
+
+
+def panels(
+    number: int, title: str, *, share: bool = False, width: float = WIDTH, height: float = HEIGHT
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels of one size under its title. `share`: they have one x axis."""
+    from matplotlib.figure import Figure
+
+    columns = number if number <= 3 else math.ceil(math.sqrt(number))
+    rows = math.ceil(number / columns)
+    figure = Figure(figsize=(max(columns * width, 6.4), rows * height + 0.9), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(number)]
+    for each in axes:
+        each.grid(alpha=0.3)
+        each.set_axisbelow(True)
+        if share:
+            each.sharex(axes[0])
+    figure.suptitle(_wrapped(title, figure, "medium"), fontsize="medium")
+    return figure, axes
+
+
+def caption(figure: Figure, text: str) -> None:
+    """A line below the panels that says how the figure was made."""
+    figure.supxlabel(_wrapped(text, figure, "small"), fontsize="small", color="0.3")
+
+
+def _wrapped(text: str, figure: Figure, size: str) -> str:
+    letters = {"medium": 12, "small": 14}[size]
+    return textwrap.fill(text, int(letters * figure.get_figwidth()), break_long_words=False)
+
+
+def legend(figure: Figure, shown: Mapping[str, Artist], title: str | None = None) -> None:
+    """Of the whole figure, below it."""
+    columns = max(1, min(len(shown), int(figure.get_figwidth() / 2)))
+    figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=columns, title=title)
+
+
+def written(figure: Figure, format_: str) -> bytes:
+    """The file of a figure, in a format of METADATA. Equal figures give equal bytes: no dates, no random ids."""
+    from matplotlib import rc_context
+
+    stream = io.BytesIO()
+    with rc_context({"svg.hashsalt": "collapsebench", "pdf.fonttype": 42}):
+        figure.savefig(stream, format=format_, dpi=150, metadata=METADATA[format_])
+    return stream.getvalue()
