@@ -34,7 +34,7 @@ def deviation(values: Collection[float]) -> float:
 
 def _integers(values: Collection[float]) -> tuple[list[int], int]:
     """The values times a power of two, and that power. Raises OverflowError or ValueError if those are no floats."""
-    smallest = min((abs(value) for value in values if value), default=1.0)
+    smallest = min(map(abs, filter(None, values)), default=1.0)
     digits = max(0, DIGITS - math.frexp(smallest)[1])
     return [int(math.ldexp(value, digits)) for value in values], 1 << digits
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from collapsebench import checks
 from collapsebench.checks import Violation, checker
-from collapsebench.components import Direction
+from collapsebench.components import Direction, Estimate
 from collapsebench.errors import UsageError, unknown
 from collapsebench.leaderboard import moments
 from collapsebench.metrics.dialects import Dialect
@@ -155,6 +155,8 @@ class Board:
     """Where the runs were cut off, as in `flops=1e+13`, if they were; the numbers are then of the validation split."""
     dialect: Dialect | None = None
     """How the runs were scored, if not by the metrics' own columns."""
+    reference: Mapping[str, Estimate] = field(default_factory=dict)
+    """What the best possible model scores on the test split, by column key, where it is known."""
 
     @property
     def baseline(self) -> Row | None:
@@ -289,16 +291,16 @@ def _columns(runs: Sequence[Observation]) -> dict[tuple[str, str], Column]:
 
 
 def _samples(runs: Iterable[Observation], columns: Mapping[tuple[str, str], Column]) -> dict[str, Sample]:
-    values: dict[str, dict[int, float]] = {}
-    errors: dict[str, dict[int, float]] = {}
+    values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    errors: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for run in runs:
         if run.outcome is Outcome.FINISHED:
+            seed = run.seed
             for name, value, error in _numbers(run):
-                key = columns[name].key
-                values.setdefault(key, {})[run.seed] = value
+                values[name][seed] = value
                 if error is not None:
-                    errors.setdefault(key, {})[run.seed] = error
-    return {key: Sample(seeds, errors.get(key, {})) for key, seeds in values.items()}
+                    errors[name][seed] = error
+    return {columns[name].key: Sample(seeds, errors.get(name, {})) for name, seeds in values.items()}
 
 
 def _row(

@@ -126,7 +126,8 @@ class Reader:
         later = aliased(PointRow)
         last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
         query = select(PointRow.run_id, PointRow.counters).where(PointRow.run_id.in_(ids), PointRow.number == last)
-        found = {run_id: [Evaluated(_counts(counters), {})] for run_id, counters in self._connection.execute(query)}
+        rows = self._connection.execute(query).all()
+        found = {run_id: [Evaluated(_counts(counters), {})] for run_id, counters in rows}
         return defaultdict(list, found)
 
     def _values(
@@ -138,7 +139,7 @@ class Reader:
         )
         readings: dict[str, list[Reading]] = defaultdict(list)
         entries: dict[str, dict[str, Estimate]] = defaultdict(dict)
-        rows = self._connection.execute(query)
+        rows = self._connection.execute(query).all()
         for run_id, board, metric, column, title, unit, direction, kind, value, error_kind, error in rows:
             number = float(kind) if value is None else value
             uncertainty = float(error_kind) if error is None and error_kind is not None else error
