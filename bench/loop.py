@@ -114,7 +114,8 @@ def compare(runner: Runner, spec: RunSpec, lines: Lines, folder: Path) -> str:
     median = statistics.median(loop) / statistics.median(bare) - 1
     return (
         f"bare {1e3 * statistics.median(bare):.3f} ms a step; the loop adds {median:.1%} in the median, "
-        f"{sum(loop) / sum(bare) - 1:.1%} in the sum of {len(loop)} steps"
+        f"{sum(loop) / sum(bare) - 1:.1%} in the sum of {len(loop)} steps; "
+        f"FLOPs were counted at {len(state.meter.state()['costs']['counted'])} steps"
     )
 
 
