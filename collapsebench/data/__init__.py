@@ -15,6 +15,7 @@ from collapsebench.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collapsebench.data.synthetic import Sample
     from collapsebench.examples import Splits
+    from collapsebench.spec import Setting
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -42,7 +43,20 @@ class Generated(Dataset):
 
     @abstractmethod
     def truth(self) -> Mapping[str, Estimate]:
-        """What no model can beat in expectation, in nats per example."""
+        """`entropy`, H(x), which no model beats in expectation, and `mutual-information`, I(x; z); nats per example."""
+
+    def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
+        """What the best model of a setting scores on the test split, by column of the metrics: the truth, by default.
+
+        Standard errors are those of an estimated truth; None where the number is that of the test split itself.
+        """
+        del setting
+        truth = self.truth()
+        return {
+            "iw_nll": truth["entropy"],
+            "mi_lower": truth["mutual-information"],
+            "mi_upper": truth["mutual-information"],
+        }
 
 
 class Text(FromFiles):
@@ -310,6 +324,14 @@ class SyntheticText(Generated):
             ),
         }
 
+    def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
+        """See Generated: the true model. `truth` averages its likelihood of the test documents, so that it is exact."""
+        from math import exp
+
+        best = super().best_possible(setting)
+        nll = best["iw_nll"].value
+        return {**best, "iw_nll": Estimate(nll), "perplexity": Estimate(exp(nll / (self.length + 1)))}
+
 
 class LinearGaussian(Generated):
     """Gaussian vectors with a chosen spectrum, on which the linear VAE has a closed form."""
@@ -354,6 +376,31 @@ class LinearGaussian(Generated):
         return {
             "entropy": Estimate(entropy(self.eigenvalues)),
             "mutual-information": Estimate(float(best.kl.sum())),
+        }
+
+    def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
+        """See Generated: probabilistic PCA with the decoder's variance, or with the best one if that is learned.
+
+        Its information is what that decoder has use for, which is less than the data's if its variance is larger.
+        """
+        from collapsebench.data.linear_gaussian import best_variance, draw, neg_log_likelihood, optimum
+
+        decoder = setting.decoder.params
+        learned, units = decoder.get("learn_variance"), setting.latent_dim
+        if setting.decoder.name != "linear" or (learned and units >= self.dimension):
+            return {}  # another decoder, or one whose likelihood has no maximum
+        variance = best_variance(self.eigenvalues, units) if learned else decoder["variance"]
+        best = optimum(self.eigenvalues, units, variance)
+        test = draw(self.eigenvalues, (self.train, self.valid, self.test), self.seed)[-1]
+        nll = Estimate(float(neg_log_likelihood(test.values, self.eigenvalues, units, variance).mean()))
+        information = Estimate(float(best.kl.sum()))
+        return {
+            "neg_elbo": nll,
+            "iw_nll": nll,
+            "kl": information,
+            "mi_lower": information,
+            "mi_upper": information,
+            "active_units": Estimate(float(best.active)),
         }
 
 

@@ -61,17 +61,37 @@ def optimum(eigenvalues: ArrayLike, latent_dim: int, variance: float) -> Optimum
     \(E \log p(x) = -\tfrac12 \sum_j [\ln 2\pi + \ln c_j + \lambda_j / c_j]\).
     """
     spectrum = np.sort(np.asarray(eigenvalues, np.float64))[::-1]
-    modelled = np.full_like(spectrum, variance)
-    modelled[:latent_dim] = np.maximum(spectrum[:latent_dim], variance)
+    modelled = _modelled(spectrum, latent_dim, variance)
     log_likelihood = -0.5 * float(np.sum(np.log(2 * np.pi * modelled) + spectrum / modelled))
     kl = np.zeros(latent_dim)
     kl[: len(spectrum)] = 0.5 * np.log(modelled[:latent_dim] / variance)
     return Optimum(kl, log_likelihood)
 
 
+def neg_log_likelihood(values: ArrayLike, eigenvalues: ArrayLike, latent_dim: int, variance: float) -> Floats:
+    r"""\(-\log p(x)\) of every example under the optimum for the whole distribution, (N, P) -> (N,) nats."""
+    scores = np.asarray(values, np.float64) @ basis(len(np.asarray(eigenvalues)))
+    largest = np.argsort(-np.asarray(eigenvalues, np.float64), kind="stable")
+    modelled = _modelled(np.asarray(eigenvalues, np.float64)[largest], latent_dim, variance)
+    nll: Floats = 0.5 * (np.log(2 * np.pi * modelled) + scores[:, largest] ** 2 / modelled).sum(1)
+    return nll
+
+
+def _modelled(spectrum: Floats, latent_dim: int, variance: float) -> Floats:
+    """The eigenvalues of the model's covariance, for those of the data in falling order."""
+    modelled = np.full_like(spectrum, variance)
+    modelled[:latent_dim] = np.maximum(spectrum[:latent_dim], variance)
+    return modelled
+
+
 def best_variance(eigenvalues: ArrayLike, latent_dim: int) -> float:
-    """The maximum likelihood decoder variance: the mean of the eigenvalues that no unit can take."""
+    """The maximum likelihood decoder variance: the mean of the eigenvalues that no unit can take.
+
+    Raises ValueError if there are units for all: the likelihood then has no maximum.
+    """
     spectrum = np.sort(np.asarray(eigenvalues, np.float64))[::-1]
+    if latent_dim >= len(spectrum):
+        raise ValueError(f"{latent_dim} units take all {len(spectrum)} eigenvalues: no variance is the best")
     return float(spectrum[latent_dim:].mean())
 
 

@@ -1,6 +1,7 @@
 """Leaderboards: scoring, pure functions over what is read of runs, and rendering. One board a protocol, never mixed."""
 
 from collapsebench.leaderboard.dialects import DIALECTS, in_dialect
+from collapsebench.leaderboard.reference import best_possible
 from collapsebench.leaderboard.rendering import EXPORTS, FORMATS, pieces, render, written
 from collapsebench.leaderboard.scoring import ENTRIES, Board, order, score, select
 from collapsebench.leaderboard.trajectories import Cut
@@ -12,6 +13,7 @@ __all__ = [
     "FORMATS",
     "Board",
     "Cut",
+    "best_possible",
     "in_dialect",
     "order",
     "pieces",

@@ -9,13 +9,14 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from collapsebench.leaderboard import reference
 from collapsebench.leaderboard.layout import command
 from collapsebench.leaderboard.scoring import Board, Row, Sample
 from collapsebench.record import Number
 
 
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
-    """One line for each contender and column; the value of seed s is in the column `seed s`.
+    """One line for each contender and column, the best possible after them; the value of seed s is in `seed s`.
 
     All boards are in memory, as the header names the seeds of all.
     """
@@ -39,6 +40,14 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
                     + [*_statistics(own), int(row.label in board.best(column)), *_statistics(difference)]
                     + ["; ".join(f"seed {problem.seed} {problem.outcome}" for problem in row.problems)]
                     + [repr(values[seed]) if seed in values else "" for seed in seeds]
+                )
+        for column in board.columns:
+            if column.key in board.reference:
+                best = board.reference[column.key]
+                writer.writerow(
+                    [head[field] for field in fields[:4]]
+                    + [reference.LABEL, column.key, column.metric, column.unit, column.direction.value]
+                    + ["", repr(best.value), *[""] * (6 + len(seeds))]
                 )
     yield out.getvalue()
 
@@ -76,6 +85,11 @@ def _board(board: Board) -> dict[str, Any]:
     return _head(board) | {
         "columns": [column._asdict() for column in board.columns],
         "rows": [_row(board, row) for row in board.rows],
+        "best_possible": {
+            column.key: board.reference[column.key]._asdict()
+            for column in board.columns
+            if column.key in board.reference
+        },
         "runs": {outcome.value: count for outcome, count in board.outcomes.items()},
         "environments": [{"environment": dict(where), "runs": count} for where, count in board.environments],
         "command": command(board),
@@ -96,6 +110,8 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
             }
             for column in board.columns
         },
+        "regret": _aggregate(reference.regret(board, row)),
+        "information_percent": _aggregate(reference.share(board, row)),
         "problems": [problem._asdict() for problem in row.problems],
         "saturated": list(row.saturated),
         "impossible": {str(seed): [violation.text for violation in found] for seed, found in row.violations.items()},

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from collapsebench.components import Direction
+from collapsebench.components import Direction, Estimate
+from collapsebench.leaderboard import reference
 from collapsebench.leaderboard.scoring import PARAMETERS, Board, Column, Problem, Row, Sample
 from collapsebench.metrics.dialects import Dialect
 from collapsebench.metrics.mutual_information import SATURATION
@@ -28,6 +29,8 @@ SATURATED = "†"
 """The mark of numbers that their estimator cannot get above."""
 MANY = 1e9
 """Counts from here on, of FLOPs, are written as powers of ten."""
+NORMAL = 1.96
+"""Standard errors that the 95 % interval of a normal distribution has to either side."""
 NEGLIGIBLE = 1e-12
 """Uncertainties below this share of a number say nothing about its digits."""
 
@@ -58,12 +61,12 @@ class Page(NamedTuple):
 
 
 def lay_out(board: Board) -> Page:
-    """The tables of a board: results, paired differences to the baseline, costs; and the notes below them."""
+    """The tables of a board: results, what they are from the best possible and the baseline, costs; and the notes."""
     metrics = [column for column in board.columns if column.metric]
     costs = [column for column in board.columns if not column.metric]
     tables = []
     if metrics:
-        tables.append(_results(board, metrics))
+        tables += [_results(board, metrics), *_distances(board, metrics)]
     if metrics and board.baseline is not None and len(board.rows) > 1:
         tables.append(_differences(board, metrics))
     if costs:
@@ -148,7 +151,41 @@ def _results(board: Board, columns: Sequence[Column]) -> Table:
         )
         for row in board.rows
     ]
+    if any(column.key in board.reference for column in columns):
+        known = (board.reference.get(column.key) for column in columns)
+        cells = (Cell("" if best is None else _best_possible(best)) for best in known)
+        rows.append((Cell(reference.LABEL), Cell(""), *cells))
     return Table("Results", ("contender", "n", *map(header, columns)), tuple(rows))
+
+
+def _distances(board: Board, columns: Iterable[Column]) -> Iterator[Table]:
+    """The regret and the share of the information, of those that are known of a column that is shown."""
+    keys = {column.key for column in columns}
+    shown = [
+        (header, [measure(board, row) for row in board.rows])
+        for key, header, measure in (
+            (reference.LIKELIHOOD, "regret of IW-NLL [nats] ↓", reference.regret),
+            (reference.INFORMATION, "MI ≥ of I(x; z) [%]", reference.share),
+        )
+        if key in keys
+    ]
+    shown = [(header, samples) for header, samples in shown if any(sample is not None for sample in samples)]
+    if shown:
+        cells = zip(*(samples for _, samples in shown), strict=True)
+        rows = (
+            (Cell(row.label), *(Cell(BLANK if sample is None else with_interval(sample)) for sample in samples))
+            for row, samples in zip(board.rows, cells, strict=True)
+        )
+        headers = ("contender", *(header for header, _ in shown))
+        yield Table(f"Against the {reference.LABEL}", headers, tuple(rows))
+
+
+def _best_possible(best: Estimate) -> str:
+    """The value, with its 95 % interval if it was estimated."""
+    if best.standard_error is None:
+        return rounded(best.value, None)
+    half_width = NORMAL * best.standard_error
+    return f"{rounded(best.value, half_width)} ± {rounded(half_width, half_width)}"
 
 
 def _differences(board: Board, columns: Sequence[Column]) -> Table:
@@ -239,6 +276,12 @@ def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
     ]
     if shown:
         yield f"Columns: {'; '.join(shown)}."
+    if any(column.key in board.reference for column in metrics):
+        yield (
+            f"The {reference.LABEL} is what the best model of this setting scores on the test examples, known because "
+            "they were generated; ± there is the Monte Carlo error of I(x; z). The regret is at least 0 in expectation "
+            "over examples; the share can pass 100 %, as z may hold more of x than made it."
+        )
     problems = [(row, problem) for row in board.rows for problem in row.problems]
     if problems:
         yield f"{BLANK} where a run is missing or did not finish; these {len(problems)}:"
