@@ -1,4 +1,4 @@
-"""What the README shows works."""
+"""What the README shows works, and the commands of docs/paper.md."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import toys
 
 from collapsebench.cli import COMMANDS, cli
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-SHOWN = re.findall(r"^(?:    |\$ )(collapsebench .*)$", README, re.MULTILINE)
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = README + (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"^(?:    |\$ )(collapsebench .*)$", PAGES, re.MULTILINE)
 
 
 def test_the_plugin_of_the_readme_runs_alone_and_composed(command, tmp_path):
