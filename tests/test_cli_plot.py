@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
-from records import record
+import toys
+from records import SETTING, record
 
+from collapsebench.codes import Codes
 from collapsebench.record import Outcome
 from collapsebench.store import Store
 
@@ -96,3 +99,130 @@ def test_without_matplotlib_the_error_says_what_to_install(plot, monkeypatch):
 
 def test_help_names_the_figures(command):
     assert "trajectories" in command("plot", "--help").out
+
+
+SUITE = """
+title = "KL over layers"
+source = "nowhere"
+follows = "nobody"
+published = { publication = "dieng-2019", table = "Table 3" }
+keep_codes = true
+
+[scales.small]
+description = "seconds"
+hours = 0.01
+departs = "three words"
+dataset = "toy"
+track = "quick"
+contenders = { VAE = "vae", SKIP-VAE = "skip" }
+cells = [
+    { name = "2 layers", settings = ["decoder.layers=2"], published = { "decoder.layers" = 2 } },
+    { name = "3 layers", settings = ["decoder.layers=3"], published = { "decoder.layers" = 3 } },
+    { name = "4 layers", settings = ["decoder.layers=4"], published = { "decoder.layers" = 4 } },
+]
+"""
+TOY = ("--plugin", toys.PLUGIN)
+
+
+@pytest.fixture
+def suite(command, tmp_path):
+    """Call the command on a suite of three cells of which two have run."""
+    (tmp_path / "layers.toml").write_text(SUITE)
+    cells = ("--cell", "2 layers", "--cell", "3 layers")
+    done = command("suite", "run", "layers.toml", *TOY, *cells, "--seeds", 2, "-q")
+    assert done.code == 0, done.err
+    return lambda figure, *arguments: command("plot", figure, "--suite", "layers.toml", *TOY, *arguments)
+
+
+def test_a_suite_over_depth_with_its_published_numbers(suite, tmp_path):
+    answer = suite("depth", "--columns", "kl,neg_elbo", "--output", "depth.svg")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == "wrote depth.svg: kl, neg_elbo over decoder.layers at 2, 3\n"
+    drawn = (tmp_path / "depth.svg").read_text()
+    assert "skip (n = 2)" in drawn
+    assert "skip, published" in drawn
+    assert "three words" in drawn
+
+
+def test_a_figure_of_one_protocol_is_of_one_cell(suite):
+    several = suite("trajectories")
+    assert several.code == 2
+    assert "this figure is of one protocol; choose one with --cell: '2 layers', '3 layers'" in several.err
+    assert "of 4 runs\n" in suite("trajectories", "--cell", "3 layers").out
+    missing = suite("trajectories", "--cell", "4 layers")
+    assert missing.code == 1
+    assert "nothing of the suite has run; to run it: collapsebench suite run layers.toml --scale small" in missing.err
+
+
+def test_a_dataset_over_depth(command, tmp_path):
+    path = tmp_path / "runs.sqlite"
+    with Store.open(path) as store:
+        for layers, budget in ((1, "350steps"), (3, "350steps"), (3, "9steps")):
+            setting = SETTING | {"decoder": {"name": "lstm", "layers": layers}}
+            runs = [record(label, protocol={"setting": setting, "budget": budget}) for label in ("vae", "skip")]
+            store.add(runs)
+    plot = ("plot", "depth", "--store", path, "--columns", "kl")
+    expected = "wrote plot.png: kl over decoder.layers at 1, 3\n"
+    assert command(*plot, "--dataset", "digits").out == expected  # the only ones that differ in nothing else
+    assert command(*plot, "--protocol", runs[0].protocol_id[:8]).out.endswith("decoder.layers at 3\n")
+    with Store.open(path) as store:
+        setting = SETTING | {"decoder": {"name": "lstm", "layers": 1}}
+        store.add([record("vae", protocol={"setting": setting, "budget": "9steps"})])
+    several = command(*plot, "--dataset", "digits")
+    assert several.code == 2
+    assert "these differ in more than decoder.layers: budget.amount; choose one with --protocol: " in several.err
+    none = command(*plot, "--dataset", "digits", "--over", "latent_dim")
+    assert none.code == 1
+    assert "no stored protocols of 'digits' differ in latent_dim alone; make some: collapsebench run" in none.err
+    assert "unknown column 'mi'" in command(*plot, "--protocol", runs[0].protocol_id, "--columns", "mi").err
+
+
+def test_codes_need_labels(suite):
+    """Documents of the toy dataset have none."""
+    answer = suite("codes", "--cell", "2 layers")
+    assert (answer.code, len(answer.err.splitlines())) == (1, 1)
+    assert "dataset 'toy' has no labels to colour codes by; take one that has" in answer.err
+
+
+@pytest.fixture
+def coded(plot, tmp_path):
+    """The command on the runs of `plot`, of which seed 2 has labelled codes."""
+    generator = np.random.default_rng(0)
+    with Store.open(tmp_path / "runs.sqlite") as store:
+        for label in ("vae", "skip"):
+            mean = generator.normal(size=(12, 2)).astype(np.float32)
+            Codes(mean, mean, np.arange(12) % 3).write(tmp_path / f"{label}.npz")
+            store.attach(record(label, 2).run_id, "codes", tmp_path / f"{label}.npz")
+    return lambda *arguments: plot("codes", "--dataset", "digits", *arguments)
+
+
+def test_codes_of_the_seed_that_all_have(coded, tmp_path):
+    answer = coded("--examples", "8", "--output", "codes.svg")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == "wrote codes.svg: codes of vae, skip, seed 2, 8 of 12 examples\n"
+    first = (tmp_path / "codes.svg").read_bytes()
+    coded("--examples", "8", "--seed", "2", "--output", "codes.svg")
+    assert (tmp_path / "codes.svg").read_bytes() == first
+
+
+def test_codes_that_are_not_there(coded, tmp_path):
+    absent = coded("--seed", "1")
+    assert absent.code == 1
+    assert "has no codes that runs of seed 1 have kept; to make them: collapsebench runs delete " in absent.err
+    assert all(record(label, 1).run_id in absent.err for label in ("vae", "skip"))
+    assert absent.err.endswith("run them again with --keep-codes\n")
+    (tmp_path / "skip.npz").unlink()
+    assert "cannot read the codes" in coded().err
+    assert coded("--contender", "vae", "--examples", "8").code == 0
+
+
+def test_spectrum_and_rate_distortion(suite):
+    shown = suite("spectrum", "--cell", "3 layers", "--output", "a.pdf")
+    assert (shown.err, shown.out) == ("", "wrote a.pdf: variances of the units of vae, skip\n")
+    shown = suite("rate-distortion", "--cell", "3 layers", "--output", "a.pdf")
+    assert (shown.err, shown.out) == ("", "wrote a.pdf: rate and distortion of vae, skip\n")
+
+
+def test_runs_without_the_numbers_of_a_figure(plot):
+    assert "has finished with variances of its units" in plot("spectrum", "--dataset", "digits").err
+    assert "has KL and reconstruction for all its seeds" in plot("rate-distortion", "--dataset", "digits").err

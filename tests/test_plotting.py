@@ -110,7 +110,7 @@ def test_every_panel_has_the_same_size_and_the_legend_covers_none(number):
     figure, axes = panels(number, "title")
     for each in axes:
         (line,) = each.plot([1, 2], [1, 2])
-    canvas.legend(figure, {f"contender {place}": line for place in range(5)})
+    canvas.legend(figure, {f"contender {place}": line for place in range(5)}, "how it was made")
     written(figure, "png")
     sizes = {(round(each.get_position().width, 3), round(each.get_position().height, 3)) for each in axes}
     assert len(sizes) == 1

@@ -12,10 +12,12 @@ import click
 from collapsebench.budget import COUNTERS
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
-from collapsebench.cli.selection import Asked, one_protocol
+from collapsebench.cli.selection import Asked, kept_codes, one_protocol
+from collapsebench.cli.sweeps import sweep
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.leaderboard.trajectories import QUANTITIES, check_counter
 from collapsebench.plotting.canvas import METADATA, check_matplotlib, written
+from collapsebench.plotting.depth import DEPTH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,6 +103,99 @@ def trajectories(x: str, y: str, output: Path, **given: Any) -> None:
     left_out = len(selected.runs) - number
     note = f"; left out {left_out} that did not finish or did not count {x}" if left_out else ""
     _write(draw(drawn, x, selected.title), output, f"{', '.join(drawn)} over {x} of {number} runs{note}")
+
+
+@command.command("depth")
+@click.option("--over", default=DEPTH, show_default=True, metavar="SETTING", help="As --set writes it.")
+@click.option(
+    "--columns", default="kl,mi_lower", show_default=True, metavar="A,B,…", help="A panel for each column of the board."
+)
+@chosen
+def depth(over: str, columns: str, output: Path, **given: Any) -> None:
+    """KL and MI over the layers of the decoder, or others over another setting (Dieng et al. 2019, Figure 1, right).
+
+    Drawn from protocols that differ in nothing but this setting. With a suite the numbers of its paper are hollow.
+    """
+    from collapsebench.plotting.depth import draw, series
+
+    asked = Asked.of(given)
+    with _drawing(output, given) as store:
+        swept = sweep(store, asked, over)
+    known = {column.key: column for board in swept.boards.values() for column in board.columns}
+    keys = _known("column", columns, known)
+    drawn = {known[key]: series(swept.boards, key, swept.printed) for key in keys}
+    if not any(drawn.values()):
+        raise StoreError("no contender has finished all its seeds: `collapsebench leaderboard` shows what there is")
+    figure = draw(drawn, over, swept.title, swept.note)
+    _write(figure, output, f"{', '.join(keys)} over {over} at {', '.join(f'{place:g}' for place in swept.boards)}")
+
+
+@command.command("codes")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=None,
+    help="The runs of this seed, and that of the embedding.  [default: the first of which all have codes]",
+)
+@click.option(
+    "--examples", type=click.IntRange(min=4), default=2000, show_default=True, help="At most so many, drawn at random."
+)
+@chosen
+def codes(seed: int | None, examples: int, output: Path, **given: Any) -> None:
+    """t-SNE of the posterior means of the test split, coloured by label (Dieng et al. 2019, Figure 2).
+
+    Of runs that were made with --keep-codes; a panel for each contender.
+    """
+    from collapsebench.plotting.codes import draw, embeddings, made
+
+    asked = Asked.of(given)
+    with _drawing(output, given) as store:
+        selected = one_protocol(store, asked)
+        number, kept = kept_codes(store, selected, seed)
+    total = len(next(iter(kept.values())).mean)
+    drawn = embeddings(kept, examples, number)
+    shown = min(examples, total)
+    figure = draw(drawn, selected.title, made(shown, total, number))
+    _write(figure, output, f"codes of {', '.join(drawn)}, seed {number}, {shown} of {total} examples")
+
+
+@command.command("rate-distortion")
+@chosen
+def rate_distortion(output: Path, **given: Any) -> None:
+    """The plane of rate (KL) and distortion (reconstruction): contenders of equal −ELBO are on one grey line."""
+    from collapsebench.leaderboard import ENTRIES, score
+    from collapsebench.plotting.rate_distortion import draw, places
+
+    asked = Asked.of(given)
+    with _drawing(output, given) as store:
+        selected = one_protocol(store, asked, entries=ENTRIES)
+    drawn = places(score(selected.runs))
+    if not drawn:
+        raise StoreError(
+            f"no contender of protocol {selected.protocol_id} has KL and reconstruction for all its seeds: "
+            "they are of the metrics 'kl' and 'neg-elbo', at the end of a run"
+        )
+    _write(draw(drawn, selected.title), output, f"rate and distortion of {', '.join(each.label for each in drawn)}")
+
+
+@command.command("spectrum")
+@chosen
+def spectrum(output: Path, **given: Any) -> None:
+    """The variance of each unit's posterior mean, in falling order: what a count of active units does not show."""
+    from collapsebench.plotting.spectrum import draw, entries, spectra, threshold
+
+    asked = Asked.of(given)
+    with _drawing(output, given) as store:
+        protocol = one_protocol(store, asked).runs[0].protocol
+        selected = one_protocol(store, asked, entries=entries(protocol))
+    drawn = spectra(selected.runs)
+    if not drawn:
+        raise StoreError(
+            f"no run of protocol {selected.protocol_id} has finished with variances of its units: they are of the "
+            "metric 'active-units'"
+        )
+    figure = draw(drawn, threshold(protocol), selected.title)
+    _write(figure, output, f"variances of the units of {', '.join(each.label for each in drawn)}")
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from collapsebench import catalog, suites
 from collapsebench.cli.comparison import Asked as AskedSuite
 from collapsebench.cli.comparison import command_of, labels, stored_protocol
-from collapsebench.errors import StoreError, UsageError, unknown
+from collapsebench.codes import ARTIFACT, Codes
+from collapsebench.errors import DataError, StoreError, UsageError, unknown
+from collapsebench.leaderboard.scoring import labelled
 from collapsebench.syntax import parse_composition, print_composition
 
 if TYPE_CHECKING:
@@ -65,11 +68,50 @@ def one_protocol(store: Store, asked: Asked, *, trajectories: bool = False, entr
 
     Raises StoreError if there are none, and UsageError if there are several protocols.
     """
-    protocol, wanted = _of_suite(store, asked, asked.suite) if asked.suite else (_of_store(store, asked), ())
-    found = list(store.observations(protocol=protocol, trajectories=trajectories, entries=entries))
-    found = [run for run in found if not wanted or run.contender in wanted]
-    runs = only(found, asked.contenders)
-    return Selected(protocol, _title(runs), runs)
+    if asked.suite is None:
+        protocol = stored_id(store, asked)
+        found = list(store.observations(protocol=protocol, trajectories=trajectories, entries=entries))
+        return Selected(protocol, _title(found), only(found, asked.contenders))
+    name, protocol, contenders = _of_suite(store, asked, asked.suite)
+    of_protocol = store.observations(protocol=protocol, trajectories=trajectories, entries=entries)
+    found = [run for run in of_protocol if run.contender in contenders]
+    title = " · ".join([asked.suite.suite, asked.suite.scale, *asked.suite.variants, name, f"protocol {protocol}"])
+    return Selected(protocol, title, only(found, asked.contenders))
+
+
+def kept_codes(store: Store, selected: Selected, seed: int | None) -> tuple[int, dict[str, Codes]]:
+    """The codes of one seed by contender, the baseline first; of the first seed that all have, if none is named.
+
+    Contenders without codes in any run, as those without a latent variable, are left out. Raises StoreError if no run
+    of the seed has codes, and DataError if the dataset has no labels or a file is gone.
+    """
+    found: dict[str, dict[int, Path]] = {}
+    for label, runs in labelled(selected.runs).items():
+        files = {run.seed: path for run in runs if (path := _codes_file(store, run.run_id)) is not None}
+        if files and (seed is None or seed in files):
+            found[label] = files
+    shared = set.intersection(*map(set, found.values())) if found else set[int]()
+    if not shared:
+        raise _no_codes(selected, seed)
+    number = min(shared) if seed is None else seed
+    codes = {label: Codes.read(files[number]) for label, files in found.items()}
+    if any(each.labels is None for each in codes.values()):
+        dataset = selected.runs[0].protocol.dataset.name
+        raise DataError(f"dataset '{dataset}' has no labels to colour codes by; take one that has, as mnist or digits")
+    return number, codes
+
+
+def _codes_file(store: Store, run_id: str) -> Path | None:
+    return next((Path(each.location) for each in store.artifacts(run_id) if each.name == ARTIFACT), None)
+
+
+def _no_codes(selected: Selected, seed: int | None) -> StoreError:
+    which = "all contenders have kept for one seed" if seed is None else f"runs of seed {seed} have kept"
+    runs = [run.run_id for run in selected.runs if run.outcome.settled and seed in {None, run.seed}]
+    return StoreError(
+        f"protocol {selected.protocol_id} has no codes that {which}; to make them: "
+        f"collapsebench runs delete {' '.join(runs)}, and run them again with --keep-codes"
+    )
 
 
 def only(runs: Sequence[Observation], contenders: Collection[str]) -> Sequence[Observation]:
@@ -103,17 +145,18 @@ def _stored(cell: Cell, store: Store, components: Catalog) -> StoredCell:
     return StoredCell(cell, stored_protocol(cell, store, components), labels(cell, components).values())
 
 
-def _of_suite(store: Store, asked: Asked, suite: AskedSuite) -> tuple[str, Collection[str]]:
-    """The protocol of the one cell that has run, and the contenders of that cell."""
+def _of_suite(store: Store, asked: Asked, suite: AskedSuite) -> tuple[str, str, Collection[str]]:
+    """The name of the one cell that has run, its protocol and its contenders."""
     found = [(cell.cell.name, cell.protocol_id, cell.labels) for cell in stored_cells(store, asked, suite)]
     ran = [(name, protocol, of_cell) for name, protocol, of_cell in found if protocol is not None]
     if len(ran) > 1:
         names = ", ".join(f"'{name}'" for name, _, _ in ran)
         raise UsageError(f"this figure is of one protocol; choose one with --cell: {names}")
-    return ran[0][1:]
+    return ran[0]
 
 
-def _of_store(store: Store, asked: Asked) -> str:
+def stored_id(store: Store, asked: Asked) -> str:
+    """The one protocol that is meant, without a suite. Raises StoreError or UsageError."""
     found = store.protocols(dataset=asked.dataset, track=asked.track, protocol=asked.protocol)
     if not found:
         wanted = asked.dataset or asked.protocol
@@ -126,7 +169,8 @@ def _of_store(store: Store, asked: Asked) -> str:
 
 def _title(runs: Sequence[Observation]) -> str:
     protocol = min(runs, key=lambda run: (len(run.track), run.track)).protocol
-    return f"{protocol.dataset.name} · {protocol.track_label} · {protocol.budget} · protocol {runs[0].protocol_id}"
+    track = protocol.track_label.replace(",", ", ")  # which can be long, and is broken into lines at spaces
+    return f"{protocol.dataset.name} · {track} · {protocol.budget} · protocol {runs[0].protocol_id}"
 
 
 def _refuse(option: str, others: Collection[str], given: Mapping[str, Any]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.leaderboard.scoring import Sample, labelled
 from collapsebench.leaderboard.trajectories import QUANTITIES, curve, value_at
-from collapsebench.plotting.canvas import BAND, legend, looks, panels
+from collapsebench.plotting.canvas import BAND, INTERVAL, legend, looks, panels, show_intervals
 from collapsebench.record import Observation, Outcome
 
 if TYPE_CHECKING:
@@ -75,20 +76,31 @@ def draw(drawn: Mapping[str, Sequence[Line]], counter: str, title: str) -> Figur
     shown: dict[str, Artist] = {}
     for panel, (quantity, of_quantity) in zip(axes, drawn.items(), strict=True):
         means = {line.label: _mean(panel, line, look[line.label]) for line in of_quantity}
-        panel.set_ylim(panel.get_ylim())  # that of the means: two seeds have intervals that would hide them
+        bounds = {line.label: _bounds(line) for line in of_quantity}
+        show_intervals(panel, *(chain.from_iterable(ends) for ends in zip(*bounds.values(), strict=True)))
         for line in of_quantity:
-            low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
-            panel.fill_between(line.x, low, high, color=look[line.label].color, **BAND)
-            if len(line.x) == 1:  # a band without width is not seen
-                panel.vlines(line.x, low, high, color=look[line.label].color)
+            _interval(panel, line, bounds[line.label], look[line.label])
             shown.setdefault(f"{line.label} (n = {len(line.seeds)})", means[line.label])
         unit = UNITS.get(counter)
         panel.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
         panel.set_ylabel(f"{QUANTITIES[quantity].title} [{QUANTITIES[quantity].unit}]")
-    legend(figure, shown, "mean over seeds, 95 % interval")
+    legend(figure, shown, INTERVAL)
     return figure
 
 
 def _mean(panel: Axes, line: Line, look: Look) -> Artist:
     (artist,) = panel.plot(line.x, line.mean, color=look.color, marker=look.marker, markersize=3)
     return artist
+
+
+def _bounds(line: Line) -> tuple[list[float], list[float]]:
+    """The lower and the upper ends of the intervals."""
+    low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
+    return low, high
+
+
+def _interval(panel: Axes, line: Line, bounds: tuple[list[float], list[float]], look: Look) -> None:
+    if len(line.x) == 1:  # a band without width is not seen
+        panel.vlines(line.x, *bounds, color=look.color)
+    else:
+        panel.fill_between(line.x, *bounds, color=look.color, **BAND)

@@ -1,0 +1,111 @@
+"""Numbers over one setting: which protocols belong together, and what is drawn of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from records import SETTING, record, score_records, spec
+
+from collapsebench.errors import UsageError
+from collapsebench.plotting.depth import Printed, differing, draw, families, series, settings
+from collapsebench.record import Outcome
+
+
+def protocol(layers=1, latent_dim=2, **more):
+    decoder = {"name": "lstm", "layers": layers}
+    return spec(setting={**SETTING, "decoder": decoder, "latent_dim": latent_dim}, **more).protocol
+
+
+def board(layers, values):
+    """The board of a protocol with one seed for each value of a contender's KL."""
+    setting = {**SETTING, "decoder": {"name": "lstm", "layers": layers}}
+    return score_records(
+        record(label, seed, columns={"kl": value}, protocol={"setting": setting})
+        for label, seeds in values.items()
+        for seed, value in enumerate(seeds, 1)
+    )
+
+
+def test_settings_are_named_as_set_writes_them():
+    found = settings(protocol(3))
+    assert found["decoder.layers"] == 3
+    assert found["decoder.name"] == "lstm"
+    assert found["optimizer.learning_rate"] == 1e-3
+    assert found["evaluation.metrics.iw-nll.samples"] == 5
+    assert (found["latent_dim"], found["track"]) == (2, "quick")
+
+
+@given(st.permutations([(layers, dim) for layers in (1, 3, 9) for dim in (2, 20)]))
+def test_a_family_differs_in_one_setting_whatever_the_order(places):
+    protocols = [protocol(layers, dim) for layers, dim in places]
+    for over, sizes in {"decoder.layers": [1, 3, 9], "latent_dim": [2, 20]}.items():
+        for family in (found := families(protocols, over)):
+            assert list(family) == sizes
+            assert differing(family.values(), over) == []
+            assert all(settings(member)[over] == place for place, member in family.items())
+        members = [member for family in found for member in family.values()]
+        assert sorted(member.protocol_id for member in members) == sorted(each.protocol_id for each in protocols)
+
+
+def test_what_differs_besides_is_named():
+    one, other = protocol(1), protocol(3, latent_dim=5, budget="10steps")
+    assert set(differing([one, other], "decoder.layers")) == {"latent_dim", "budget.amount"}
+    assert len(families([one, other], "decoder.layers")) == 2
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ("decoder.layer", "unknown setting 'decoder.layer'. Did you mean 'decoder.layers'?"),
+        ("decoder.name", "'decoder.name' is no number to draw over, got 'lstm'"),
+    ],
+)
+def test_what_cannot_be_drawn_over_is_one_line(over, message):
+    with pytest.raises(UsageError) as caught:
+        families([protocol()], over)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_samples_are_those_of_the_boards_with_the_printed_numbers():
+    boards = {1: board(1, {"skip": [3.0, 5.0], "vae": [1.0, 2.0]}), 4: board(4, {"vae": [0.5, 0.5]})}
+    printed = [Printed("skip", "kl", 1, 4.5), Printed("skip", "kl", 9, 4.0), Printed("skip", "mi_lower", 1, 7.0)]
+    vae, skip = series(boards, "kl", printed)
+    assert (vae.label, skip.label) == ("vae", "skip")
+    assert {place: sample.mean for place, sample in vae.measured.items()} == {1: 1.5, 4: 0.5}
+    assert skip.measured[1].seeds == {1: 3.0, 2: 5.0}
+    assert (vae.published, skip.published) == ({}, {1: 4.5, 9: 4.0})
+
+
+def test_a_mean_over_survivors_is_not_drawn():
+    runs = [record("vae", 1), record("vae", 2), record("skip", 1), record("skip", 2, outcome=Outcome.DIVERGED)]
+    assert [each.label for each in series({1: score_records(runs)}, "kl")] == ["vae"]
+
+
+def test_the_figure_shows_means_intervals_and_hollow_published_numbers():
+    boards = {1: board(1, {"vae": [1.0, 2.0, 3.0]}), 4: board(4, {"vae": [0.5, 0.4, 0.6]})}
+    drawn = series(boards, "kl", [Printed("vae", "kl", 1, 2.5), Printed("vae", "kl", 6, 0.1)])
+    (column,) = [column for column in boards[1].columns if column.key == "kl"]
+    figure = draw({column: drawn}, "decoder.layers", "a suite", "Hollow: published.")
+    (axes,) = figure.axes
+    assert figure.get_suptitle() == "a suite"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("layers of the decoder", "KL [nats]")
+    assert axes.get_xticks().tolist() == [1, 4, 6]
+    own, published = axes.get_lines()[:2]
+    assert (own.get_xdata().tolist(), own.get_ydata().tolist()) == ([1, 4], pytest.approx([2, 0.5]))
+    assert (published.get_xdata().tolist(), published.get_ydata().tolist()) == ([1, 6], [2.5, 0.1])
+    assert published.get_markerfacecolor() == "white" != own.get_markerfacecolor()
+    assert published.get_color() == own.get_color()
+    (bars,) = axes.collections
+    for (low, high), sample in zip(bars.get_segments(), drawn[0].measured.values(), strict=True):
+        assert (high[1] - low[1]) / 2 == pytest.approx(sample.half_width)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["vae (n = 3)", "vae, published"]
+    assert legend.get_title().get_text() == "mean over seeds, 95 % interval. Hollow: published."
+
+
+def test_another_setting_is_named_as_it_is_written():
+    (column,) = [column for column in board(1, {"vae": [1.0]}).columns if column.key == "kl"]
+    (axes,) = draw({column: series({2: board(1, {"vae": [1.0]})}, "kl")}, "latent_dim", "").axes
+    assert axes.get_xlabel() == "latent_dim"
