@@ -14,7 +14,7 @@ COMMANDS = {
     "run": ("collapsebench.cli.run", "Run contenders on a dataset and store every run."),
     "suite": ("collapsebench.cli.suite", "List, show and run suites: the tables and figures of papers."),
     "leaderboard": ("collapsebench.cli.leaderboard", "Render the leaderboards of the stored runs."),
-    "plot": ("collapsebench.cli.plot", "Draw the trajectories of the stored runs."),
+    "plot": ("collapsebench.cli.plot", "Draw figures of the stored runs."),
     "runs": ("collapsebench.cli.runs", "List, show, export, import and delete stored runs."),
     "data": ("collapsebench.cli.data", "List, show, fetch and verify datasets."),
     "methods": ("collapsebench.cli.methods", "List the methods, or show one with its hyperparameters."),

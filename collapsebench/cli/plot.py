@@ -78,7 +78,7 @@ def chosen(function: Command) -> Command:
     return function
 
 
-@command.command("trajectories")
+@command.command("trajectories", short_help="Validation values over steps, seconds or FLOPs.")
 @click.option("--x", default="steps", show_default=True, metavar="COUNTER", help=f"One of {', '.join(COUNTERS)}.")
 @click.option(
     "--y",
@@ -105,7 +105,7 @@ def trajectories(x: str, y: str, output: Path, **given: Any) -> None:
     _write(draw(drawn, x, selected.title), output, f"{', '.join(drawn)} over {x} of {number} runs{note}")
 
 
-@command.command("depth")
+@command.command("depth", short_help="KL and MI over decoder layers, or another setting.")
 @click.option("--over", default=DEPTH, show_default=True, metavar="SETTING", help="As --set writes it.")
 @click.option(
     "--columns", default="kl,mi_lower", show_default=True, metavar="A,B,…", help="A panel for each column of the board."
@@ -130,7 +130,7 @@ def depth(over: str, columns: str, output: Path, **given: Any) -> None:
     _write(figure, output, f"{', '.join(keys)} over {over} at {', '.join(f'{place:g}' for place in swept.boards)}")
 
 
-@command.command("codes")
+@command.command("codes", short_help="t-SNE of posterior means, coloured by label.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -159,7 +159,7 @@ def codes(seed: int | None, examples: int, output: Path, **given: Any) -> None:
     _write(figure, output, f"codes of {', '.join(drawn)}, seed {number}, {shown} of {total} examples")
 
 
-@command.command("rate-distortion")
+@command.command("rate-distortion", short_help="KL against reconstruction.")
 @chosen
 def rate_distortion(output: Path, **given: Any) -> None:
     """The plane of rate (KL) and distortion (reconstruction): contenders of equal −ELBO are on one grey line."""
@@ -178,7 +178,7 @@ def rate_distortion(output: Path, **given: Any) -> None:
     _write(draw(drawn, selected.title), output, f"rate and distortion of {', '.join(each.label for each in drawn)}")
 
 
-@command.command("spectrum")
+@command.command("spectrum", short_help="Variances of the units in falling order.")
 @chosen
 def spectrum(output: Path, **given: Any) -> None:
     """The variance of each unit's posterior mean, in falling order: what a count of active units does not show."""
