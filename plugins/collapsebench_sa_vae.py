@@ -33,7 +33,7 @@ class StepSize(StrEnum):
 class Clip(StrEnum):
     """What is done to gradients inside of the inner loop."""
 
-    NONE = "none"
+    OFF = "off"
     PER_EXAMPLE = "per-example"
     """Each example's own gradient, mean and log-variance together; differentiated through like everything else."""
     AS_RELEASED = "as-released"
@@ -86,7 +86,7 @@ class SVI(Method, Inference):
     clip: Clip = Field(
         Clip.PER_EXAMPLE,
         description="per-example: by the norm of each example's own gradient; as-released: by norms over whole "
-        "tensors, batch included; none",
+        "tensors, batch included; off",
     )
     clip_norm: PositiveFloat = Field(5.0, description="the largest norm, in nats per unit of the parameters")
 
@@ -134,7 +134,7 @@ class SVI(Method, Inference):
     def _clipped(self, gradient: Tensor) -> Tensor:
         r"""\(g_i \min(1, c/\|B g_i\|)\) per example, as \(B g_i\) is the gradient of its own loss; or as released."""
         match self.clip:
-            case Clip.NONE:
+            case Clip.OFF:
                 return gradient
             case Clip.PER_EXAMPLE:
                 norm: Tensor = gradient.shape[1] * gradient.movedim(1, 0).flatten(1).norm(dim=1)

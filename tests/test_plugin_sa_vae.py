@@ -53,7 +53,7 @@ def biting(family):
 
 
 @families
-@pytest.mark.parametrize("clip", [Clip.NONE, Clip.PER_EXAMPLE])
+@pytest.mark.parametrize("clip", [Clip.OFF, Clip.PER_EXAMPLE])
 @pytest.mark.parametrize("step_size", list(StepSize))
 def test_exact_and_finite_difference_agree(family, step_size, clip):
     settings = {"steps": 3, "learning_rate": 0.1, "learning_rate_logvar": 0.05, "step_size": step_size}
@@ -67,7 +67,7 @@ def test_exact_and_finite_difference_agree(family, step_size, clip):
 
 
 @families
-@pytest.mark.parametrize("clip", [Clip.NONE, Clip.PER_EXAMPLE])
+@pytest.mark.parametrize("clip", [Clip.OFF, Clip.PER_EXAMPLE])
 def test_the_exact_gradient_is_the_derivative_of_the_refined_loss(family, clip):
     """Against central differences of the whole K-step procedure along one direction of all parameters."""
     method = SAVAE(steps=2, learning_rate=0.2, clip=clip, clip_norm=biting(family))
@@ -121,7 +121,7 @@ def test_the_batch_mean_step_shrinks_with_the_batch_and_the_per_example_step_doe
         noise = _Zero()
         return method.refine(model, data, start, Objective(noise)).mean[0] - start.mean[0]
 
-    released, own = (SVI(steps=1, step_size=step_size, clip=Clip.NONE) for step_size in StepSize)
+    released, own = (SVI(steps=1, step_size=step_size, clip=Clip.OFF) for step_size in StepSize)
     torch.testing.assert_close(first_mean(released, one), 4 * first_mean(released, four))
     torch.testing.assert_close(first_mean(own, one), first_mean(own, four))
 
@@ -153,7 +153,7 @@ def test_vae_svi_trains_the_encoder_by_its_own_loss(loss):
 
 
 def test_released_clipping_bounds_every_step():
-    free = SVI(steps=1, learning_rate=1.0, step_size=StepSize.PER_EXAMPLE, clip=Clip.NONE)
+    free = SVI(steps=1, learning_rate=1.0, step_size=StepSize.PER_EXAMPLE, clip=Clip.OFF)
     clipped = SVI(steps=1, learning_rate=1.0, clip=Clip.AS_RELEASED, clip_norm=1e-3)
     model, x = tiny.vae("mlp"), tiny.examples("mlp")
     start, objective = model.encode(x).detach(), Objective(SeededNoise(0))
@@ -176,7 +176,7 @@ def test_clipping_per_example_leaves_small_gradients_and_bounds_the_others(famil
         step = chosen.refine(model, x, start, objective).parameters - start.parameters
         return step.movedim(1, 0).flatten(1)
 
-    clipped, free = moves(method), moves(method.model_copy(update={"clip": Clip.NONE}))
+    clipped, free = moves(method), moves(method.model_copy(update={"clip": Clip.OFF}))
     torch.testing.assert_close(clipped.norm(dim=1), found.clamp(max=limit))
     torch.testing.assert_close(clipped[found < limit], free[found < limit])
     assert (found < limit).any()

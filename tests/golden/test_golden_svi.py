@@ -63,7 +63,7 @@ class Steps:
     def settings(self):
         mean, logvar = self.hyper["lr"]
         clip = self.hyper["svi_max_grad_norm"]
-        clipping = {"clip": Clip.AS_RELEASED, "clip_norm": clip} if clip else {"clip": Clip.NONE}
+        clipping = {"clip": Clip.AS_RELEASED, "clip_norm": clip} if clip else {"clip": Clip.OFF}
         rates = {"learning_rate": mean, "learning_rate_logvar": logvar}
         return {"steps": self.steps, "momentum": self.hyper["momentum"], **rates, **clipping}
 
