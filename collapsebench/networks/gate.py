@@ -76,9 +76,9 @@ def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _value(x: Tensor, y: Tensor, t: Tensor, s: Tensor) -> None:
-    """Fill y, t and s. Halves are copied first: of short rows that lie apart, tanh takes four times as long."""
+    """Fill y, t and s. a is copied first: of short rows that lie apart, tanh takes four times as long."""
     a, b = x.chunk(2, -1)
-    torch.mul(t.copy_(a).tanh_(), s.copy_(b).sigmoid_(), out=y)
+    torch.mul(t.copy_(a).tanh_(), torch.sigmoid(b, out=s), out=y)
 
 
 def _first(x: Tensor, t: Tensor, s: Tensor, g: Tensor, *further: Tensor) -> None:
