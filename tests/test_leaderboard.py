@@ -15,7 +15,7 @@ from scipy import stats
 
 from collapsebench.components import Direction, Estimate
 from collapsebench.errors import UsageError
-from collapsebench.leaderboard import Cut, order, score, select
+from collapsebench.leaderboard import Cut, order, pieces, score, select
 from collapsebench.leaderboard.layout import command, rounded, with_interval
 from collapsebench.leaderboard.scoring import Board, Row, Sample
 from collapsebench.record import Observation, Outcome
@@ -146,6 +146,23 @@ def test_boards_of_a_store_are_those_of_its_records(columns, rng: random.Random)
 def content(board: Board) -> str:
     """With every digit of every number; counters of outcomes in one order."""
     return repr(replace(board, outcomes=dict(sorted(board.outcomes.items()))))
+
+
+def test_boards_are_held_back_until_their_columns_are_known_and_then_made_one_at_a_time():
+    made = []
+
+    def boards():
+        for columns in ({"kl": 1.0}, {"neg_elbo": 2.0}, {"kl": 3.0}):
+            made.append(columns)
+            yield score_records([record(columns=columns)])
+
+    chosen = order(boards(), "neg_elbo")
+    assert made == []
+    next(chosen)
+    assert len(made) == 2
+    assert len(list(chosen)) == 2
+    del made[:]
+    assert [next(pieces(boards(), "markdown")).count("## "), len(made)] == [1, 1]
 
 
 def test_the_baseline_is_first_and_the_others_by_name():
