@@ -18,7 +18,6 @@ from collapsebench.errors import PluginError
 from collapsebench.examples import Batch, Split
 from collapsebench.inference import Amortized
 from collapsebench.metrics.estimators import (
-    BLOCK,
     AggregateDensity,
     ImportanceBound,
     aggregate_density,
@@ -234,20 +233,25 @@ class EvaluatedSplit:
     def _draws(self, batch: EvaluatedBatch, numbers: range) -> Float[Tensor, "S B D"]:
         posterior = self.posterior[batch.rows]
         noise = self.noise.child("z", batch.number)
-        shape = (1, *posterior.mean.shape)
-        return posterior.sample(torch.cat([noise.child(number).normal(shape, posterior.mean) for number in numbers]))
+        draws = posterior.mean.new_empty(len(numbers), *posterior.mean.shape)
+        for draw, number in zip(draws, numbers, strict=True):
+            draw.copy_(noise.child(number).normal(posterior.mean.shape, posterior.mean))
+        return posterior.sample(draws)
 
     def _log_weights(self, batch: EvaluatedBatch, samples: int) -> Float[Tensor, "K B"]:
-        """log p(x, z) - log q(z|x) for draws 0 … K-1; without units all draws are equal, so one is enough."""
+        """log p(x, z) - log q(z|x) for draws 0 … K-1; without units all draws are equal, so one is enough.
+
+        One tensor is filled: small results that stay between large temporaries would break up the heap.
+        """
         posterior, drawn = self.posterior[batch.rows], range(samples if self.latent_dim else 1)
-        step = max(1, BLOCK // max(1, posterior.mean.numel()))
-        blocks = []
+        step = max(1, ROWS // len(batch.rows))
+        log_weights = torch.empty(len(drawn), len(batch.rows), dtype=torch.float64)
         for start in drawn[::step]:
             z = self._draws(batch, drawn[start : start + step])
             with torch.no_grad():
                 log_p = self.vae.prior.log_prob(z)
-            blocks.append(self.log_likelihood(batch.x, z) + log_p - posterior.log_prob(z))
-        return torch.cat(blocks).expand(samples, -1)
+            log_weights[start : start + step] = self.log_likelihood(batch.x, z) + log_p - posterior.log_prob(z)
+        return log_weights.expand(samples, -1)
 
     @staticmethod
     def _reduce(log_weights: Float[Tensor, "K B"]) -> Float[Tensor, "B 2 P"]:
