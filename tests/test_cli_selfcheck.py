@@ -15,8 +15,8 @@ from collapsebench.selfcheck import cases
 
 @pytest.fixture
 def quick(command, monkeypatch):
-    """Call the command on the three linear models of one variance."""
-    monkeypatch.setattr(cases, "cases", lambda seed: cases.linear_cases(1.5, seed))
+    """Call the command on the three linear models of one variance, half of the largest eigenvalue."""
+    monkeypatch.setattr(cases, "cases", lambda seed: cases.linear_cases(4.5, seed))
     return lambda *arguments: command("selfcheck", *arguments)
 
 
@@ -33,11 +33,11 @@ def test_every_check_is_a_line_under_its_case(quick):
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
     assert lines[0].split() == ["metric", "entry", "estimate", "±", "SE", "exact", "SEs", "result"]
-    assert lines[1] == "linear, variance 1.5, at the optimum"
+    assert lines[1] == "linear, variance 4.5, at the optimum"
     assert lines[-1] == f"{len(lines) - 5} checks, all passed"
     assert sum(line.endswith(" pass") for line in lines) == len(lines) - 5
     (kl,) = [line.split() for line in lines[:25] if line.split()[:2] == ["kl", "kl"]]
-    assert kl == ["kl", "kl", "1.53014", "=", "1.53014", "pass"]
+    assert kl == ["kl", "kl", "0.34657", "=", "0.34657", "pass"]  # ½ ln 2
 
 
 def test_a_failure_is_named_and_is_exit_code_one(broken):
@@ -48,7 +48,7 @@ def test_a_failure_is_named_and_is_exit_code_one(broken):
     total, count = answer.out.splitlines()[-1].split(" checks, ")
     assert count == f"{len(failed)} failed"
     assert answer.err.startswith(f"error: {len(failed)} of {total} checks failed: ")
-    assert "linear, variance 1.5, at the optimum" in answer.err
+    assert "linear, variance 4.5, at the optimum" in answer.err
     assert answer.err.count("\n") == 1
 
 

@@ -51,10 +51,13 @@ def command(seed: int, format_: str, output: Path | None, *, as_json: bool) -> N
 
 
 def _checks(seed: int) -> Iterator[Check]:
+    """All checks, with one thread: the models are so small that a second one would only wait."""
+    from collapsebench.executors import torch_threads
     from collapsebench.selfcheck.cases import cases
 
-    for case in cases(seed):
-        yield from case.checks()
+    with torch_threads(1):
+        for case in cases(seed):
+            yield from case.checks()
 
 
 def _kept(checks: Iterable[Check], done: list[Check]) -> Iterator[Check]:
