@@ -323,4 +323,5 @@ class Killer:
         worker = self._chance.randrange(min(self.grid.workers, left)) if self.grid.workers > 1 else None
         if moment != "any":
             return Fault(moment, self._chance.randrange(MOMENTS[moment] // self.grid.workers), worker)
-        return Fault("any", self._chance.uniform(0.05, self._whole.seconds), self._chance.choice([worker, None]))
+        seconds = self._whole.seconds * left / len(self.wanted)
+        return Fault("any", self._chance.uniform(0.05, seconds), self._chance.choice([worker, None]))
