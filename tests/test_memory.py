@@ -1,7 +1,8 @@
-"""The allocator of a command line process."""
+"""The allocator and the collector of a command line process."""
 
 from __future__ import annotations
 
+import gc
 import platform
 import resource
 import subprocess
@@ -46,3 +47,16 @@ def test_other_libraries_are_left_alone(monkeypatch):
 def test_import_changes_nothing():
     code = "import ctypes; ctypes.CDLL = None; import collapsebench.memory, collapsebench.cli, collapsebench.cli.run"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_collector_is_off_within_and_as_it_was_after():
+    with memory.uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with memory.uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -27,6 +27,7 @@ from collapsebench.leaderboard import (
     score,
     select,
 )
+from collapsebench.memory import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -152,6 +153,7 @@ def _boards(url: str, view: View, **chosen: Unpack[Filters]) -> Iterator[Board]:
         yield from boards if view == View() else _evaluated(boards, view)
 
 
+@uncollected()
 def _board(store: Store, protocol: str, view: View) -> Board:
     if view.cut is not None:
         runs = store.observations(protocol=protocol, trajectories=True)
