@@ -40,7 +40,7 @@ BASELINE = "vae"
 class Frozen(BaseModel):
     """A validated value: immutable, and unknown fields are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 def identity(value: BaseModel) -> str:

@@ -7,6 +7,10 @@ import sys
 
 import pytest
 
+from collapsebench import catalog
+from collapsebench.record import Point, RunRecord, Value
+from collapsebench.spec import RunSpec
+
 PROGRAM = """
 import sys
 from collapsebench.cli import main
@@ -41,3 +45,9 @@ def test_a_board_of_stored_runs_needs_no_torch(command, tmp_path):
     store = str(tmp_path / "runs.sqlite")
     assert command("run", "--dataset", "linear-gaussian", "--budget", "1steps", "--store", store).code == 0
     assert not {"torch", "alembic"} & imported("leaderboard", "--store", store)
+
+
+def test_models_are_complete_as_soon_as_they_are_imported():
+    """Pydantic turns a Ctrl-C that comes while it builds a validator into an error: a run would count as failed."""
+    models = [RunSpec, RunRecord, Point, Value, *(entry.component for entry in catalog.load().entries.values())]
+    assert all(model.__pydantic_complete__ for model in models)
