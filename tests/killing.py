@@ -284,8 +284,9 @@ class Killer:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311 - no secret
         serial, store = Command(self.grid.arguments, self.folder / "serial.sqlite"), self.folder / "whole.sqlite"
+        first = serial.run()  # first, as the first of all commands waits for the server's imports
         self._whole = Command(self._arguments, store).run()
-        assert self._whole.code == serial.run().code == 0, self._whole.said
+        assert first.code == self._whole.code == 0, first.said + self._whole.said
         self.wanted = results(serial.store)
         assert results(store) == self.wanted
 
