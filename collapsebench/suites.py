@@ -51,6 +51,13 @@ class Cell(Frozen):
     """Instead of the track's."""
     published: dict[str, str | int] | None = None
     """Settings by which the table's rows of this cell are found; None if the paper has no number for it."""
+    against: str = ""
+    """The cell of another protocol whose models are subtracted from its own, seed by seed; empty for none."""
+
+    @property
+    def base(self) -> tuple[str, str, str | None]:
+        """What its settings change: dataset, track and budget."""
+        return self.dataset, self.track, self.budget
 
     def varied(self, variant: Variant) -> Cell:
         """The cell with what a variant says in place of its own."""
@@ -102,6 +109,21 @@ class Scale(Frozen):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two cells are called '{twice}'")
+        return cells
+
+    @field_validator("cells")
+    @classmethod
+    def _paired(cls, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        """Seeds pair the runs of two protocols only if these differ in settings alone."""
+        named = {cell.name: cell for cell in cells}
+        for cell in cells:
+            if not cell.against:
+                continue
+            others = [name for name in named if name != cell.name]
+            if cell.against not in others:
+                raise ValueError(f"cell '{cell.name}' is against an {unknown('cell', cell.against, others)}")
+            if cell.base != named[cell.against].base:
+                raise ValueError(f"cell '{cell.name}' is against '{cell.against}' of another dataset, track or budget")
         return cells
 
 

@@ -177,6 +177,12 @@ cells = [
     { name = "4 layers", settings = ["decoder.layers=4"], published = { "decoder.layers" = 4 } },
 ]
 """
+AGAINST = """
+cells = [
+    { name = "2 layers", settings = ["decoder.layers=2"], contenders = { SKIP-VAE = "skip" }, against = "wide" },
+    { name = "wide", settings = ["decoder.layers=2", "decoder.hidden=7"], contenders = { "wide VAE" = "vae" } },
+]
+"""
 BESIDE = ("leaderboard", "--suite", "tiny.toml")
 
 
@@ -211,6 +217,30 @@ def test_a_comparison_in_every_format_and_into_a_file(command, tiny):
         text = (tiny / "page").read_text()
         assert "24.23" in text
         assert "94.88" not in text
+
+
+def test_a_cell_against_one_of_another_protocol(command, tmp_path):
+    """Both are run by the suite, and the difference of every seed is that of the two stored runs."""
+    (tmp_path / "wider.toml").write_text(TINY.partition("cells =")[0] + AGAINST)
+    assert "2 layers against wide: collapsebench run" in command("suite", "show", "wider.toml").out
+    assert command("suite", "run", "wider.toml", "--seeds", 2, "-q").code == 0
+    shown = command("leaderboard", "--suite", "wider.toml")
+    assert "2 layers · SKIP-VAE − wide VAE " in shown.out
+    apart = "two protocols, only the first has decoder.hidden=6; only the second has decoder.hidden=7."
+    assert f"2 layers against wide: {apart}" in shown.out
+    kl = {
+        (run.contender, run.spec.seed): float(value.estimate)
+        for run in stored(tmp_path).values()
+        for value in run.values
+        if value.column == "kl"
+    }
+    facts = json.loads(command("leaderboard", "--suite", "wider.toml", "--format", "json").out)["comparison"]
+    (gain,) = (fact for fact in facts if (fact["column"], fact["against"]) == ("kl", "wide VAE"))
+    first, second = (kl["skip", seed] - kl["vae", seed] for seed in (1, 2))
+    assert gain["n"] == 2
+    assert gain["mean"] == pytest.approx((first + second) / 2, rel=1e-12)
+    assert gain["half_width"] == pytest.approx(12.706204736 * abs(first - second) / 2, rel=1e-9)
+    assert gain["protocol_id"] != gain["against_protocol_id"]
 
 
 def test_a_suite_without_a_published_table_is_shown_as_boards(command, noise):

@@ -25,13 +25,16 @@ TABLE = publication("dieng-2019").table("Table 3")
 LABELS = {"VAE": "vae", "SKIP-VAE": "skip"}
 
 
-def cell(layers=2, contenders=None, dataset="mnist"):
+def cell(layers=2, contenders=None, dataset="mnist", **changes):
     return Cell(
-        name=f"{layers} layers",
-        dataset=dataset,
-        track="quick",
-        contenders=LABELS if contenders is None else contenders,
-        published={"decoder.layers": layers},
+        **{
+            "name": f"{layers} layers",
+            "dataset": dataset,
+            "track": "quick",
+            "contenders": LABELS if contenders is None else contenders,
+            "published": {"decoder.layers": layers},
+        }
+        | changes
     )
 
 
@@ -71,6 +74,24 @@ def test_measured_minus_published():
     assert vae.comparable
     assert skip.comparable
     assert gain.comparable
+
+
+def test_a_model_minus_one_of_another_protocol_seed_by_seed():
+    """The other has seeds 1 and 2 at 96 and 97, Skip at 95 and 95.5: -1 and -1.5."""
+    plain = cell(name="wide", contenders={"wide VAE": "vae"}, published=None, settings=["decoder.hidden=9"])
+    skip = cell(contenders={"SKIP-VAE": "skip"}, against="wide")
+    runs = [records.record("skip", seed, columns={"neg_elbo": 94.5 + seed / 2}) for seed in (2, 1)]
+    other, own = board(neg_elbo=95.0), records.score_records(runs)
+    vae, alone, gain = pairs((plain, other), (skip, own), of="neg_elbo")
+    assert (vae.against, alone.against) == ("", "")
+    assert (gain.cell, gain.model, gain.against) == ("2 layers", "SKIP-VAE", "wide VAE")
+    assert gain.measured.seeds == {1: -1.0, 2: -1.5}
+    assert gain.measured.half_width == pytest.approx(0.25 * 12.706204736)
+    assert own.protocol_id != other.protocol_id
+    assert (gain.protocol_id, gain.against_protocol_id) == (own.protocol_id, other.protocol_id)
+    assert (gain.published, gain.difference, gain.comparable) == (None, None, None)
+    *_, gain = pairs((plain, None), (skip, own), of="neg_elbo")
+    assert (gain.measured, gain.against_protocol_id) == (None, "")
 
 
 def test_what_has_not_run_is_there_as_published():

@@ -60,6 +60,7 @@ def toy(tmp_path):
 
 def test_the_suites_of_the_paper_are_there_at_both_scales():
     assert [name for name in suites.suite_names() if name.startswith("dieng-2019/")] == [
+        "dieng-2019/equal-parameters",
         "dieng-2019/figure-1-right",
         "dieng-2019/figure-2",
         "dieng-2019/probe",
@@ -91,7 +92,7 @@ def test_every_contender_of_a_published_table_has_its_row(name, scale, cell):
     rows = publication(table.publication).table(table.table)
     for model in cell.contenders:
         fitting = [row for row in rows if row.label == model and cell.published.items() <= row.setting.items()]
-        unprinted = scale == "small" and model == "VAE without annealing"
+        unprinted = scale == "small" and model == "VAE of 64 units"
         assert len(fitting) == (0 if unprinted else 1), (cell.name, model)
 
 
@@ -161,6 +162,9 @@ def test_unknown_names_are_answered_with_the_known_ones(toy, asked, complaint):
         ("hours = 0.01", "hours = 0", "hours: Input should be greater than 0, got 0"),
         ('{ SKIP-VAE = "skip" } },', "{} },", "contenders: Dictionary should have at least 1 item"),
         ("[scales.toy", "[scale.toy", "scales: Field required"),
+        ('"5steps"', '"5steps", against = "won"', "'wide' is against an unknown cell 'won'. Did you mean 'one'"),
+        ('"5steps"', '"5steps", against = "wide"', "'wide' is against an unknown cell 'wide'. Known: one"),
+        ('"5steps"', '"5steps", against = "one"', "against 'one' of another dataset, track or budget"),
     ],
 )
 def test_a_bad_suite_file_is_one_line(tmp_path, old, new, complaint):
@@ -183,6 +187,23 @@ def test_figures_share_the_runs_of_tables():
         assert asked("figure-1-right", scale) <= asked("table-2", scale)
     assert asked("figure-2", "small") <= asked("table-1", "small")
     assert asked("probe", "small") <= asked("table-1", "small") | asked("table-3", "small")
+
+
+@pytest.mark.parametrize("scale", ["paper", "small"])
+def test_skip_beside_a_wider_vae_is_skip_of_table_3(scale):
+    """So that the runs of one are those of the other."""
+    table = {cell.name: cell for cell in suites.suite("dieng-2019/table-3").cells(scale)}
+    cells = {cell.name: cell for cell in suites.suite("dieng-2019/equal-parameters").cells(scale)}
+    skips = {name: cell for name, cell in cells.items() if cell.against}
+    assert skips.keys() == table.keys()
+    for name, cell in skips.items():
+        wide = cells[cell.against]
+        assert (cell.base, set(cell.settings)) == (table[name].base, set(table[name].settings))
+        assert cell.contenders["SKIP-VAE"] == table[name].contenders["SKIP-VAE"]
+        assert (wide.base, wide.contenders) == (cell.base, {"wide VAE": table[name].contenders["VAE"]})
+        (wider,) = set(wide.settings) - set(cell.settings)
+        assert wider.startswith("decoder.hidden=")
+        assert set(cell.settings) < set(wide.settings)
 
 
 def test_some_cells_by_name(toy):

@@ -108,9 +108,21 @@ def _formatted(
     scale = suite.scale(asked.scale)
     notes = [f"This suite follows: {suite.follows}", f"Scale {asked.scale}: {scale.description}."]
     notes += [f"Variant {name}: {suite.known_variants(asked.scale)[name].description}." for name in asked.variants]
+    notes += list(_protocols_apart(suite.cells(asked.scale, asked.variants)))
     notes += [f"Comparable, says the table: {text}" for text in dict.fromkeys(row.comparable for row in published)]
     title = " · ".join([suite.name, asked.scale, *asked.variants, suite.source])
     return written([comparison_page(title, pairs, notes, command_of(asked))], format_, width=width)
+
+
+def _protocols_apart(cells: Sequence[Cell]) -> Iterator[str]:
+    """In what the protocols of two cells differ whose models are subtracted from each other."""
+    named = {cell.name: cell for cell in cells}
+    for cell in cells:
+        if cell.against:
+            own, other = set(cell.settings), set(named[cell.against].settings)
+            sides = (("the first", own - other), ("the second", other - own))
+            only = [f"only {side} has {', '.join(sorted(settings))}" for side, settings in sides if settings]
+            yield f"{cell.name} against {cell.against}: two protocols, {'; '.join(only)}."
 
 
 def command_of(asked: Asked) -> str:

@@ -72,7 +72,8 @@ def _scale(suite: Suite, name: str, cells: tuple[Cell, ...]) -> Iterator[str]:
     for variant, meant in scale.variants.items():
         yield f"variant {variant}: {meant.description}"
     for cell in cells:
-        yield f"  {cell.name}: {_command(cell)}"
+        against = f" against {cell.against}" if cell.against else ""
+        yield f"  {cell.name}{against}: {_command(cell)}"
 
 
 def _command(cell: Cell) -> str:

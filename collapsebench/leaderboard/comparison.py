@@ -50,6 +50,8 @@ class Pair:
     """The model that the numbers are differences to; empty where they are the model's own."""
     contender: str
     protocol_id: str
+    against_protocol_id: str
+    """That of the other model, which is another one if its cell is; empty where there is none."""
     column: Column
     measured: Sample | None
     published: PublishedValue | None
@@ -73,20 +75,29 @@ def compare(scale: Scale, measured: Iterable[Measured], published: Sequence[Publ
     """The columns that the paper prints, one after the other, for every model of every cell.
 
     Published numbers of what has not run are there; so are models that the paper does not have, without a number of it.
-    What follows the first published model of a cell is there as difference to it, too.
+    What follows the first published model of a cell is there as difference to it, too; and what is in a cell against
+    another one, as difference to the models of that.
     """
     cells = list(measured)
     columns = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
     keys = dict.fromkeys(key for row in published for key in row.values)
     shown = (columns.get(key, Column(key, "", key, "", Direction.NONE)) for key in keys)
-    return tuple(pair for column in shown for cell in cells for pair in _pairs(scale, cell, column, published))
+    return tuple(pair for column in shown for pair in _of_column(scale, cells, column, published))
 
 
-def _pairs(scale: Scale, cell: Measured, column: Column, published: Sequence[PublishedRow]) -> Iterator[Pair]:
-    own = [_pair(scale, cell, model, column, published) for model in cell.cell.contenders]
-    yield from own
-    printed = [pair for pair in own if pair.published is not None]
-    yield from (_gain(pair, printed[0]) for pair in printed[1:])
+def _of_column(
+    scale: Scale, cells: Sequence[Measured], column: Column, published: Sequence[PublishedRow]
+) -> Iterator[Pair]:
+    own = {
+        cell.cell.name: [_pair(scale, cell, model, column, published) for model in cell.cell.contenders]
+        for cell in cells
+    }
+    for cell in cells:
+        pairs = own[cell.cell.name]
+        yield from pairs
+        printed = [pair for pair in pairs if pair.published is not None]
+        yield from (_gain(pair, printed[0]) for pair in printed[1:])
+        yield from (_gain(pair, other) for pair in pairs for other in own.get(cell.cell.against, ()))
 
 
 def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: Sequence[PublishedRow]) -> Pair:
@@ -99,6 +110,7 @@ def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: S
         against="",
         contender=label,
         protocol_id="" if cell.board is None else cell.board.protocol_id,
+        against_protocol_id="",
         column=column,
         measured=next((row.sample(column.key) for row in rows if row.label == label), None),
         published=None if row is None else row.values.get(column.key),
@@ -115,7 +127,14 @@ def _gain(pair: Pair, other: Pair) -> Pair:
         rounding = pair.published.rounding + other.published.rounding
         published = PublishedValue("", pair.published.value - other.published.value, rounding)
     both = tuple(dict.fromkeys((*pair.reasons, *other.reasons)))
-    return replace(pair, against=other.model, measured=measured, published=published, reasons=both)
+    return replace(
+        pair,
+        against=other.model,
+        against_protocol_id=other.protocol_id,
+        measured=measured,
+        published=published,
+        reasons=both,
+    )
 
 
 def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> PublishedRow | None:
@@ -258,6 +277,7 @@ def _facts(suite: str, scale: str, pair: Pair) -> dict[str, str | float | bool |
         "against": pair.against,
         "contender": pair.contender,
         "protocol_id": pair.protocol_id,
+        "against_protocol_id": pair.against_protocol_id,
         "column": pair.column.key,
         "unit": pair.column.unit,
         "n": None if sample is None else len(sample.seeds),
