@@ -38,6 +38,11 @@ def given(arguments, option):
     return [value for name, value in pairwise(arguments) if name == option]
 
 
+def variants(suite):
+    """Those of its scales."""
+    return {name for scale in ("paper", "small") for name in suites.suite(suite).known_variants(scale)}
+
+
 def test_the_suites_are_those_of_the_paper_with_their_hours():
     names = [name for name in suites.suite_names() if name.startswith("dieng-2019/")]
     hours = {name: [f"{suites.suite(name).scales[scale].hours:.12g}" for scale in ("paper", "small")] for name in names}
@@ -46,7 +51,7 @@ def test_the_suites_are_those_of_the_paper_with_their_hours():
 
 @pytest.mark.parametrize("row", table("## Suites"), ids=lambda row: row[0])
 def test_every_variant_is_listed(row):
-    assert set(re.findall(r"[\w-]+(?=,|$| \()", row[-1])) == set(suites.suite(row[0]).known_variants("small"))
+    assert set(re.findall(r"[\w-]+(?=,|$| \()", row[-1])) == variants(row[0])
 
 
 def test_every_suite_has_a_row_of_evidence():
@@ -74,7 +79,7 @@ def test_every_link_leads_somewhere(link):
 
 
 def test_every_variant_named_is_one():
-    known = {variant for row in table("## Suites") for variant in suites.suite(row[0]).known_variants("small")}
+    known = {variant for row in table("## Suites") for variant in variants(row[0])}
     assert set(re.findall(r"[Vv]ariant `([^`]+)`", TEXT)) <= known
 
 
