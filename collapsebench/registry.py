@@ -63,6 +63,8 @@ class DatasetFacts(Frozen):
     splits: dict[SplitName, SplitFacts] = Field(default_factory=dict)
     tracks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """As written: overrides are applied before a track is validated."""
+    tracks_of: str = ""
+    """A dataset of the registry whose tracks it has, too, but for those of the same names as its own."""
 
     @property
     def embedded(self) -> bool:
@@ -97,12 +99,21 @@ def dataset_facts(source: Path | str) -> DatasetFacts:
 
     Raises UsageError for an unknown name and for a file that is not what a facts file should be.
     """
-    if isinstance(source, Path):
-        return read_facts(source, DatasetFacts, "facts")
-    path = registry_folder() / "datasets" / f"{source}.toml"
-    if source not in dataset_names():
-        raise UsageError(unknown("dataset", source, dataset_names()))
-    return read_facts(path, DatasetFacts, "facts")
+    path = source if isinstance(source, Path) else _registered(source)
+    facts = read_facts(path, DatasetFacts, "facts")
+    if not facts.tracks_of:
+        return facts
+    try:
+        shared = dataset_facts(facts.tracks_of).tracks
+    except UsageError as error:
+        raise UsageError(f"facts file '{path}', tracks_of: {error}") from None
+    return facts.model_copy(update={"tracks": {**shared, **facts.tracks}})
+
+
+def _registered(name: str) -> Path:
+    if name not in dataset_names():
+        raise UsageError(unknown("dataset", name, dataset_names()))
+    return registry_folder() / "datasets" / f"{name}.toml"
 
 
 def facts_of(dataset: Dataset | type[Dataset]) -> DatasetFacts:

@@ -38,10 +38,29 @@ def test_tracks_beside_quick():
     assert {name: tracks for name, tracks in others.items() if tracks} == {
         "synthetic-text": {"demo"},
         "mnist": {"paper", "paper-mlp"},
+        "mnist-static": {"paper", "paper-mlp"},
+        "mnist-larochelle": {"paper", "paper-mlp"},
         "omniglot": {"paper"},
         "omniglot-burda": {"paper"},
         "yahoo": {"paper"},
     }
+
+
+@pytest.mark.parametrize("name", ["mnist-static", "mnist-larochelle"])
+def test_every_binarization_of_mnist_has_the_same_tracks(name):
+    assert dataset_facts(name).tracks == dataset_facts("mnist").tracks
+
+
+def test_tracks_of_another_dataset_below_its_own(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "tracks_of = 'mnist'\ntracks.quick.budget = '1steps'\n"
+        "[card]\ntitle = 'x'\nkind = 'images'\ndescription = 'x'\nlicence = 'x'\ncomparability = 'x'"
+    )
+    assert dataset_facts(path).tracks == dataset_facts("mnist").tracks | {"quick": {"budget": "1steps"}}
+    path.write_text(path.read_text().replace("mnist", "mnits"))
+    with pytest.raises(UsageError, match=r"mine.toml', tracks_of: unknown dataset 'mnits'\. Did you mean 'mnist'"):
+        dataset_facts(path)
 
 
 @pytest.mark.parametrize(("name", "track"), TRACKS)
