@@ -118,8 +118,8 @@ def _protocols_apart(cells: Sequence[Cell]) -> Iterator[str]:
     """In what the protocols of two cells differ whose models are subtracted from each other."""
     named = {cell.name: cell for cell in cells}
     for cell in cells:
-        if cell.against:
-            own, other = set(cell.settings), set(named[cell.against].settings)
+        own, other = set(cell.settings), set(named.get(cell.against, cell).settings)
+        if own != other:
             sides = (("the first", own - other), ("the second", other - own))
             only = [f"only {side} has {', '.join(sorted(settings))}" for side, settings in sides if settings]
             yield f"{cell.name} against {cell.against}: two protocols, {'; '.join(only)}."
