@@ -150,6 +150,29 @@ def test_delete_several_at_once_or_none(filled):
     assert filled("list")[2] == "runs 1 to 2 of 2\n"
 
 
+def test_delete_takes_the_files_of_the_runs_and_no_others(filled, path):
+    gone, kept = spec("vae", 1).run_id, spec("vae", 2).run_id
+    folders = {what: path.with_name(f"{path.name}.{what}") for what in ("codes", "checkpoints")}
+    for folder in folders.values():
+        folder.mkdir()
+    for run_id in (gone, kept):
+        for what, ending in (("codes", "npz"), ("checkpoints", "pt"), ("checkpoints", "kept.pt")):
+            (folders[what] / f"{run_id}.{ending}").touch()
+    (folders["checkpoints"] / "claims").touch()
+    assert filled("delete", "--yes", gone)[2] == "1 runs deleted\n"
+    left = {what: sorted(file.name for file in folder.iterdir()) for what, folder in folders.items()}
+    assert left == {"codes": [f"{kept}.npz"], "checkpoints": [f"{kept}.kept.pt", f"{kept}.pt", "claims"]}
+
+
+def test_a_file_that_cannot_be_deleted_is_one_line(filled, path):
+    run_id = spec("vae", 1).run_id
+    in_the_way = path.with_name(f"{path.name}.codes") / f"{run_id}.npz"
+    in_the_way.mkdir(parents=True)
+    code, _, err = filled("delete", "--yes", run_id)
+    assert (code, err) == (1, f"error: cannot delete '{in_the_way}': Is a directory\n")
+    assert filled("show", run_id)[0] == 2
+
+
 def test_export_import_export_is_byte_identical(filled, tmp_path):
     first, second, other = tmp_path / "1.jsonl", tmp_path / "2.jsonl", tmp_path / "other.sqlite"
     assert filled("export", first)[2] == "4 runs exported\n"

@@ -86,6 +86,8 @@ def test_codes_are_kept_and_noted(command, noise, workers):
         by_hand = 0.5 * (codes.mean**2 + np.exp(codes.logvar) - codes.logvar - 1).sum(1).mean()
         values = {value.column: float(value.estimate) for value in stored(noise)[run_id].values}
         assert by_hand == pytest.approx(values["kl"], rel=1e-5)
+    assert command("runs", "delete", *kept, "--yes").code == 0
+    assert list(folder.iterdir()) == []
 
 
 def test_a_suite_that_is_drawn_from_codes_keeps_them(command, noise):

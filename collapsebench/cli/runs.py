@@ -132,7 +132,7 @@ def import_(store: str, file: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.store
 def delete(store: str, run_ids: tuple[str, ...], yes: bool) -> None:
-    """Delete runs, by their ids or the first digits, with all that belongs to them."""
+    """Delete runs, by their ids or the first digits, with all that belongs to them: codes and checkpoints, too."""
     from collapsebench.store import Store
 
     with Store.open(store, create=False) as opened:
@@ -142,7 +142,24 @@ def delete(store: str, run_ids: tuple[str, ...], yes: bool) -> None:
                 click.echo(_title(record), err=True)
             click.confirm(f"Delete {len(records)} runs?", abort=True, err=True)
         deleted = opened.delete(record.run_id for record in records)
+    for path in _files(store, [record.run_id for record in records]):
+        _remove(path)
     click.echo(f"{deleted} runs deleted", err=True)
+
+
+def _files(store: str, run_ids: Iterable[str]) -> list[Path]:
+    """What runs have left beside their store."""
+    from collapsebench.store import connection
+
+    folders = [connection.companion(connection.store_url(store), what) for what in ("codes", "checkpoints")]
+    return [path for run_id in run_ids for folder in folders for path in folder.glob(f"{run_id}.*")]
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CollapsebenchError(f"cannot delete '{path}': {error.strerror}") from error
 
 
 @contextmanager
