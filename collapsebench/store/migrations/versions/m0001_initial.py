@@ -13,6 +13,13 @@ down_revision = None
 
 def upgrade() -> None:
     """Create the tables."""
+    _runs()
+    _points()
+    _metric_values()
+    _artifacts()
+
+
+def _runs() -> None:
     op.create_table(
         "runs",
         sa.Column("run_id", sa.String(16), nullable=False),
@@ -35,6 +42,9 @@ def upgrade() -> None:
     op.create_index(None, "runs", ["protocol_id"])
     op.create_index(None, "runs", ["dataset"])
     op.create_index(None, "runs", ["started_at", "run_id"])
+
+
+def _points() -> None:
     op.create_table(
         "points",
         _run_id(),
@@ -44,6 +54,9 @@ def upgrade() -> None:
         sa.Column("selected", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("run_id", "number"),
     )
+
+
+def _metric_values() -> None:
     op.create_table(
         "metric_values",
         _run_id(),
@@ -65,6 +78,9 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
+
+
+def _artifacts() -> None:
     op.create_table(
         "artifacts",
         _run_id(),
