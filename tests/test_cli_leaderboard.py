@@ -77,6 +77,21 @@ def test_sort_and_columns(cli):
     assert [column["key"] for column in boards(out)[0]["columns"]] == ["kl", "neg_elbo"]
 
 
+def test_against_another_contender(cli):
+    out = cli("--dataset", "digits", "--against", " skip ", "--format", "json")[1]
+    board = boards(out)[0]
+    assert (board["against"], board["rows"][0]["contender"]) == ("skip", "skip")
+    scores = {row["contender"]: row["scores"]["neg_elbo"] for row in board["rows"]}
+    assert scores["skip"]["difference"] is None
+    assert scores["vae"]["difference"]["mean"] == pytest.approx(
+        scores["vae"]["aggregate"]["mean"] - scores["skip"]["aggregate"]["mean"]
+    )
+    code, out, err = cli("--against", "skop")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "unknown contender 'skop'. Did you mean 'skip'?" in err
+    assert "--suite does not go with --against" in cli("--suite", "dieng-2019/table-3", "--against", "skip")[2]
+
+
 @pytest.mark.parametrize("option", ["--sort", "--columns"])
 def test_an_unknown_column(cli, option):
     code, out, err = cli(option, "neg_elb")

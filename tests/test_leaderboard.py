@@ -15,7 +15,7 @@ from scipy import stats
 
 from collapsebench.components import Direction, Estimate
 from collapsebench.errors import UsageError
-from collapsebench.leaderboard import Cut, order, pieces, score, select
+from collapsebench.leaderboard import Cut, compare_with, order, pieces, render, score, select
 from collapsebench.leaderboard.layout import command, rounded, with_interval
 from collapsebench.leaderboard.scoring import Board, Row, Sample
 from collapsebench.record import Observation, Outcome
@@ -261,6 +261,39 @@ def test_order_keeps_the_baseline_first_and_blanks_last():
     assert [r.label for r in next(order([board], "neg_elbo")).rows] == ["vae", "c", "a", "e", "b", "d"]
     ranked = next(order([board_of(vae=1.0, a=2.0, b=3.0)], "active_units"))
     assert [r.label for r in ranked.rows] == ["vae", "b", "a"]
+
+
+@given(by_seed, by_seed, by_seed)
+def test_differences_to_another_contender(vae, a, b):
+    board = score_records([*runs("vae", vae), *runs("a", a), *runs("b", b)])
+    turned = next(compare_with([board], "b"))
+    assert [r.label for r in turned.rows] == ["b", "vae", "a"]
+    assert row(turned, "b").differences == {}
+    for label, own in (("vae", vae), ("a", a)):
+        shared = own.keys() & b.keys()
+        differences = row(turned, label).differences
+        assert ("neg_elbo" in differences) == bool(shared)
+        assert {s: own[s] - b[s] for s in shared} == (differences["neg_elbo"].seeds if shared else {})
+    back = next(compare_with([turned], "vae"))
+    assert {r.label: r for r in back.rows} == {r.label: r for r in board.rows}
+
+
+def test_what_is_compared_says_so():
+    board = score_records([*runs("vae", {1: 5.0, 2: 6.0}), *runs("a", {1: 3.0, 2: 3.0}), *runs("b", {1: 2.5, 2: 2.0})])
+    turned = next(compare_with([board], "a"))
+    assert "Paired difference to a\n" in "".join(render([turned], "table"))
+    assert '"against": "a"' in "".join(pieces([turned], "json"))
+    assert command(turned) == command(board)
+
+
+def test_boards_without_the_contender_have_no_differences():
+    with_it, without = board_of(vae=1.0, a=2.0), board_of(vae=1.0, b=2.0)
+    turned = list(compare_with([without, with_it], "a"))
+    assert [board.compared is None for board in turned] == [True, False]
+    assert not any(r.differences for r in turned[0].rows)
+    assert "Paired difference" not in "".join(render(turned[:1], "table"))
+    with pytest.raises(UsageError, match=r"unknown contender 'aa'\. Did you mean 'a'\? Known: a, b, vae"):
+        next(compare_with([without, with_it], "aa"))
 
 
 def test_select_columns():

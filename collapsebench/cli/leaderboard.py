@@ -21,6 +21,7 @@ from collapsebench.leaderboard import (
     FORMATS,
     Cut,
     best_possible,
+    compare_with,
     in_dialect,
     order,
     pieces,
@@ -28,6 +29,8 @@ from collapsebench.leaderboard import (
     select,
 )
 from collapsebench.memory import uncollected
+from collapsebench.spec import BASELINE
+from collapsebench.syntax import parse_composition, print_composition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +49,13 @@ if TYPE_CHECKING:
     "--sort",
     default=None,
     metavar="COLUMN",
-    help="Rows by this column, the best (or lowest) first, below the baseline.",
+    help="Rows by this column, the best (or lowest) first, below the contender that they are compared with.",
+)
+@click.option(
+    "--against",
+    default=None,
+    metavar="CONTENDER",
+    help=f"Paired differences to this contender, as in --method of `run`.  [default: {BASELINE}]",
 )
 @click.option(
     "--at",
@@ -69,9 +78,10 @@ if TYPE_CHECKING:
 def command(output: Path | None, store: str, **given: Any) -> None:
     """Render one leaderboard for each protocol; runs of different protocols never share one.
 
-    Results are means over seeds with 95 % intervals, and paired differences to the baseline 'vae'. Formats csv and
-    json hold every seed's value in full precision. Where the data were generated, the best possible numbers stand
-    below the contenders, with each one's regret and its share of the true information.
+    Results are means over seeds with 95 % intervals, and paired differences to the baseline 'vae' or, with --against,
+    to another contender: with `--against sa-vae` the row of skip+sa-vae says what skip adds. Formats csv and json hold
+    every seed's value in full precision. Where the data were generated, the best possible numbers stand below the
+    contenders, with each one's regret and its share of the true information.
 
     With --dialect: the same runs as Dieng et al., their released program, He et al. or Li et al. would have scored
     them, to be read beside their tables.
@@ -90,7 +100,7 @@ def _suite(url: str, columns: list[str], width: int | None, given: dict[str, Any
     from collapsebench.cli.comparison import Asked, suite_pieces
     from collapsebench.store import Store
 
-    _alone("suite", ("dataset", "track", "protocol", "sort", "at", "dialect"), given)
+    _alone("suite", ("dataset", "track", "protocol", "sort", "against", "at", "dialect"), given)
     asked = Asked(given["suite"], given["scale"], given["variants"], given["plugins"])
     with Store.open(url, create=False) as store:
         return suite_pieces(asked, store, columns, given["format_"], width=width)
@@ -102,12 +112,19 @@ def _protocols(url: str, columns: list[str], width: int | None, given: dict[str,
     if view == View():
         components = catalog.load(given["plugins"])
         boards = (replace(b, reference=best_possible(b.protocol, components)) for b in boards)
+    if given["against"] is not None:
+        boards = compare_with(boards, _label(given["against"]))
     if given["sort"] is not None:
         boards = order(boards, given["sort"])
     if columns:
         boards = select(boards, columns)
     begun = chain([next(boards)], boards)  # what is wrong with the options shows before anything is written
     return pieces(begun, given["format_"], width=width)
+
+
+def _label(contender: str) -> str:
+    """As boards print it, however it is spaced."""
+    return print_composition(parse_composition(contender))
 
 
 def _alone(option: str, others: Iterable[str], given: dict[str, Any]) -> None:

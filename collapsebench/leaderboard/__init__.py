@@ -3,7 +3,7 @@
 from collapsebench.leaderboard.dialects import DIALECTS, in_dialect
 from collapsebench.leaderboard.reference import best_possible
 from collapsebench.leaderboard.rendering import EXPORTS, FORMATS, pieces, render, written
-from collapsebench.leaderboard.scoring import ENTRIES, Board, order, score, select
+from collapsebench.leaderboard.scoring import ENTRIES, Board, compare_with, order, score, select
 from collapsebench.leaderboard.trajectories import Cut
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Board",
     "Cut",
     "best_possible",
+    "compare_with",
     "in_dialect",
     "order",
     "pieces",

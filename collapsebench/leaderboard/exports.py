@@ -84,6 +84,7 @@ def _head(board: Board) -> dict[str, str]:
 def _board(board: Board) -> dict[str, Any]:
     return _head(board) | {
         "columns": [column._asdict() for column in board.columns],
+        "against": board.against,
         "rows": [_row(board, row) for row in board.rows],
         "best_possible": {
             column.key: board.reference[column.key]._asdict()

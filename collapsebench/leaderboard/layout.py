@@ -61,13 +61,13 @@ class Page(NamedTuple):
 
 
 def lay_out(board: Board) -> Page:
-    """The tables of a board: results, what they are from the best possible and the baseline, costs; and the notes."""
+    """The tables of a board: results, distances from the best possible and another contender, costs; notes."""
     metrics = [column for column in board.columns if column.metric]
     costs = [column for column in board.columns if not column.metric]
     tables = []
     if metrics:
         tables += [_results(board, metrics), *_distances(board, metrics)]
-    if metrics and board.baseline is not None and len(board.rows) > 1:
+    if metrics and board.compared is not None and len(board.rows) > 1:
         tables.append(_differences(board, metrics))
     if costs:
         tables.append(_costs(board, costs))
@@ -93,11 +93,12 @@ def command(board: Board) -> str:
     words += ["--budget", str(protocol.budget)]
     for key, value in sorted(protocol.overrides.items()):
         words += ["--set", f"{key}={print_value(value)}"]
-    for contender in dict.fromkeys(row.contender for row in board.rows):
+    contenders = dict.fromkeys(row.contender for row in board.rows)
+    for contender in contenders:
         words += [] if contender == BASELINE else ["--method", contender]
     for seed in sorted({seed for row in board.rows for seed in row.seeds}):
         words += ["--seed", str(seed)]
-    return shlex.join(words if board.baseline is not None else [*words, "--no-baseline"])
+    return shlex.join(words if BASELINE in contenders else [*words, "--no-baseline"])
 
 
 def rounded(number: float, uncertainty: float | None) -> str:
@@ -192,14 +193,14 @@ def _differences(board: Board, columns: Sequence[Column]) -> Table:
     rows = [
         (Cell(row.label), Cell(_pairs(row)), *(Cell(_difference(board, row, column.key)) for column in columns))
         for row in board.rows
-        if row.label != BASELINE
+        if row.label != board.against
     ]
     headers = ("contender", "pairs", *(f"Δ {header(column)}" for column in columns))
-    return Table(f"Paired difference to {BASELINE}", headers, tuple(rows))
+    return Table(f"Paired difference to {board.against}", headers, tuple(rows))
 
 
 def _costs(board: Board, columns: Sequence[Column]) -> Table:
-    compared = board.baseline is not None
+    compared = board.compared is not None
     headers = ["contender"]
     for column in columns:
         headers += [column.title, f"Δ {column.title}"] if compared and column.key == PARAMETERS else [column.title]
@@ -210,7 +211,7 @@ def _costs(board: Board, columns: Sequence[Column]) -> Table:
             cells.append(Cell(_cost(row.sample(column.key))))
             if compared and column.key == PARAMETERS:
                 cells.append(
-                    Cell(_cost(board.difference(row, PARAMETERS), signed=True) if row is not board.baseline else "")
+                    Cell(_cost(board.difference(row, PARAMETERS), signed=True) if row is not board.compared else "")
                 )
         rows.append(tuple(cells))
     caption = f"Costs: parameters, and counters at {board.at or 'the end of training'} (means)"

@@ -1,8 +1,9 @@
 r"""Scoring: the runs of one protocol to a board.
 
 A cell is the mean over seeds with the half-width of its 95 % interval, \(t_{0.975,\,n-1}\, s / \sqrt n\).
-Differences to the baseline are taken seed by seed first, so that what a seed does to both contenders cancels. A
-contender without a finished run for each of its seeds has no means: a mean over the survivors would flatter it.
+Differences to the baseline, or to another contender, are taken seed by seed first, so that what a seed does to both
+cancels. A contender without a finished run for each of its seeds has no means: a mean over the survivors would flatter
+it.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Row:
     """The ids of its stored runs by seed."""
     samples: Mapping[str, Sample]
     differences: Mapping[str, Sample]
-    """To the baseline, over the seeds that both finished; empty for the baseline, and without one."""
+    """To the board's reference contender, over the seeds that both finished; empty for that one, and without one."""
     seeds: tuple[int, ...]
     """Those it should have: its own, and those of the other contenders."""
     problems: tuple[Problem, ...]
@@ -141,7 +142,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """The contenders of one protocol; the baseline is the first row."""
+    """The contenders of one protocol; the one that the others are compared with is the first row."""
 
     protocol_id: str
     protocol: Protocol
@@ -157,15 +158,17 @@ class Board:
     """How the runs were scored, if not by the metrics' own columns."""
     reference: Mapping[str, Estimate] = field(default_factory=dict)
     """What the best possible model scores on the test split, by column key, where it is known."""
+    against: str = BASELINE
+    """The label of the contender that differences are to."""
 
     @property
-    def baseline(self) -> Row | None:
-        """The row of the plain VAE."""
-        return next((row for row in self.rows if row.label == BASELINE), None)
+    def compared(self) -> Row | None:
+        """The row of the contender that the others are compared with."""
+        return next((row for row in self.rows if row.label == self.against), None)
 
     def difference(self, row: Row, key: str) -> Sample | None:
-        """The paired difference to the baseline, if all runs of both have finished."""
-        unfinished = row.unfinished or (self.baseline is not None and self.baseline.unfinished)
+        """The paired difference to `compared`, if all runs of both have finished."""
+        unfinished = row.unfinished or (self.compared is not None and self.compared.unfinished)
         return None if unfinished else row.differences.get(key)
 
     def best(self, column: Column) -> set[str]:
@@ -216,7 +219,7 @@ def select(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
 
 
 def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
-    """The boards with their rows by one column, the best first, below the baseline.
+    """The boards with their rows by one column, the best first, below the one that they are compared with.
 
     Rows without the number come last. Raises UsageError for a column that no board has.
     """
@@ -224,17 +227,37 @@ def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
         yield _ordered(board, key)
 
 
+def compare_with(boards: Iterable[Board], contender: str) -> Iterator[Board]:
+    """The boards with paired differences to this contender, which is their first row, and none where it is missing.
+
+    Raises UsageError for a contender that no board has.
+    """
+    for board in _holding(boards, [contender], "contender", lambda board: (row.label for row in board.rows)):
+        samples = next((row.samples for row in board.rows if row.label == contender), {})
+        rows = (
+            replace(row, differences={} if row.label == contender else _differences(row.samples, samples))
+            for row in sorted(board.rows, key=lambda row: row.label != contender)
+        )
+        yield replace(board, rows=tuple(rows), against=contender)
+
+
 def _having(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
-    """The boards, held back until each column was seen in one of them. Raises UsageError for one that none has."""
+    return _holding(boards, keys, "column", lambda board: (column.key for column in board.columns))
+
+
+def _holding(
+    boards: Iterable[Board], wanted: Sequence[str], kind: str, names: Callable[[Board], Iterable[str]]
+) -> Iterator[Board]:
+    """The boards, held back until each name was seen in one of them. Raises UsageError for one that none has."""
     coming, held, known = iter(boards), deque[Board](), set[str]()
     for board in coming:
         held.append(board)
-        known.update(column.key for column in board.columns)
-        if known.issuperset(keys):
+        known.update(names(board))
+        if known.issuperset(wanted):
             break
-    for key in keys:
-        if key not in known:
-            raise UsageError(unknown("column", key, known))
+    for name in wanted:
+        if name not in known:
+            raise UsageError(unknown(kind, name, known))
     while held:
         yield held.popleft()
     yield from coming
@@ -246,7 +269,7 @@ def _ordered(board: Board, key: str) -> Board:
     def place(row: Row) -> tuple[bool, bool, float]:
         sample = row.sample(key)
         absent = sample is None or math.isnan(sample.mean)
-        return row is not board.baseline, absent, 0.0 if sample is None or absent else sign * sample.mean
+        return row is not board.compared, absent, 0.0 if sample is None or absent else sign * sample.mean
 
     return replace(board, rows=tuple(sorted(board.rows, key=place)))
 
@@ -313,18 +336,23 @@ def _row(
 ) -> Row:
     own = {run.seed: run for run in runs}
     wanted = sorted(seeds | own.keys())
-    differences = {key: sample.minus(baseline[key]) for key, sample in samples.items() if key in baseline}
     return Row(
         contender=runs[0].contender,
         label=label,
         runs={seed: run.run_id for seed, run in own.items()},
         samples=samples,
-        differences={key: sample for key, sample in differences.items() if sample.seeds},
+        differences=_differences(samples, baseline),
         seeds=tuple(wanted),
         problems=tuple(_problem(seed, own.get(seed)) for seed in wanted if not _finished(own.get(seed))),
         violations={seed: found for seed, run in sorted(own.items()) if _finished(run) and (found := check(run))},
         saturated=tuple(seed for seed, run in sorted(own.items()) if _finished(run) and _saturated(run)),
     )
+
+
+def _differences(samples: Mapping[str, Sample], others: Mapping[str, Sample]) -> dict[str, Sample]:
+    """Over the seeds that both have, by column key."""
+    found = {key: sample.minus(others[key]) for key, sample in samples.items() if key in others}
+    return {key: sample for key, sample in found.items() if sample.seeds}
 
 
 def _finished(run: Observation | None) -> bool:
