@@ -14,6 +14,7 @@ from collapsebench import catalog, suites
 from collapsebench.examples import ImageSpec
 from collapsebench.networks import MLPDecoder
 from collapsebench.published import publication
+from collapsebench.registry import dataset_names
 from collapsebench.syntax import parse_setting
 from collapsebench.vae import PLAIN
 from collapsebench_sa_vae import SAVAE
@@ -62,10 +63,9 @@ def test_every_suite_has_a_row_of_evidence():
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_name_contenders_and_suites_that_exist(command):
     components = catalog.load()
-    for written in given(command, "--method"):
-        components.contender(written)
-    for name in [*given(command, "--suite"), *(word for word in command if word.startswith("dieng-2019/"))]:
-        suites.suite(name)
+    assert all(components.contender(written)[1] for written in given(command, "--method"))
+    assert {word for word in command if word.startswith("dieng-2019/")} <= set(suites.suite_names())
+    assert set(given(command, "--dataset")) <= set(dataset_names())
 
 
 @pytest.mark.parametrize("module", MODULES)
