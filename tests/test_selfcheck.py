@@ -65,15 +65,11 @@ def test_every_metric_is_checked_at_the_optimum_away_from_it_and_collapsed(every
     assert {case.split(",")[0] for case in tested["perplexity"]} == {"words", "synthetic-text"}
 
 
-def test_refinement_finds_most_of_the_gap(every):
-    """Its checks are one-sided, as it may stop short."""
-    found = {
-        check.case: check.estimate.value / check.exact.value
-        for check in every
-        if check.entry == "amortization_gap" and "wrong" in check.case
-    }
-    assert len(found) == 4
-    assert min(found.values()) > 0.8
+def test_what_refinement_may_leave_is_a_small_share_of_the_gap(every):
+    gaps = [check.exact for check in every if check.entry == "amortization_gap"]
+    assert {gap.relation for gap in gaps} == {Relation.EQUAL}
+    assert sum(gap.value > 0.1 for gap in gaps) == 4
+    assert all(gap.slack < 0.02 * gap.value + 1e-9 for gap in gaps)
 
 
 def test_columns_without_a_check_are_few(every):
@@ -91,7 +87,8 @@ def test_errors_are_spread_as_standard_errors_say(every):
 
 
 def test_no_slack_is_larger_than_what_draws_may_add(every):
-    for check in every:
+    """But for refinement, which stops short of the best posterior without drawing anything where z is not used."""
+    for check in (check for check in every if check.metric != "gap"):
         assert check.exact.slack <= 5 * (check.standard_error or 0) + check.rounding
 
 

@@ -64,6 +64,11 @@ METRICS: tuple[Metric, ...] = (
 """What is checked: every metric that draws z or reads the posterior, and needs neither labels nor a trajectory."""
 GAP = Gap(samples=SAMPLES)
 """It refines every posterior, which takes longer than all others: it is checked on six linear models."""
+NOISE_LEFT = 1 / 8
+"""Of the approximation gap, what its steps may leave. At the best posterior the path gradient has the noise of what
+the family misses the exact one by, and it costs a share of that gap: 9 % with K = 100 steps."""
+WAY_LEFT = 1 / 2000
+"""Of the amortization gap, what its steps may leave: the rest of the way to the best posterior; 0.02 %."""
 SMALL = 0.1
 """The largest bias, in nats, whose first order is trusted; where it is larger only the bound is checked."""
 
@@ -168,18 +173,20 @@ def table_exact(table: Table, counts: Ints) -> dict[str, Exact]:
 
 
 def gap_exact(model: LinearVAE, x: Floats) -> dict[str, Exact]:
-    """The bounds of the encoder and of the best diagonal posterior; refinement may stop short of the latter."""
+    """The bounds of the encoder and of the best diagonal posterior, which refinement nearly reaches."""
     moments = Moments.of(x)
     best = LinearVAE.with_best_posterior(model.weights, model.bias, model.variance)
     encoder, refined, nll = model.neg_elbo(moments), best.neg_elbo(moments), model.nll(moments)
+    left = WAY_LEFT * (encoder - refined) + NOISE_LEFT * (refined - nll)
     bias = float(best.weight_variance(x).mean()) / (2 * SAMPLES)
+    approximation = _biased(refined - nll, -bias)
     return {
         "neg_elbo_encoder": Exact(encoder),
         "neg_elbo_own": Exact(encoder),
-        "neg_elbo_refined": Exact(refined, Relation.AT_LEAST),
-        "iw_nll_refined": Exact(nll, Relation.AT_LEAST),
-        "amortization_gap": Exact(encoder - refined, Relation.AT_MOST),
-        "approximation_gap": Exact(refined - nll, Relation.AT_LEAST, bias),
+        "neg_elbo_refined": Exact(refined, slack=left),
+        "iw_nll_refined": _biased(nll, bias),
+        "amortization_gap": Exact(encoder - refined, slack=left),
+        "approximation_gap": approximation._replace(slack=approximation.slack + left),
     }
 
 
