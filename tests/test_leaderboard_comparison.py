@@ -9,6 +9,7 @@ import json
 import pytest
 import records
 
+from collapsebench.errors import UsageError
 from collapsebench.leaderboard import written
 from collapsebench.leaderboard.comparison import (
     Measured,
@@ -54,10 +55,10 @@ def board(threshold=0.01, **columns):
     return records.score_records(runs)
 
 
-def pairs(*cells, departs="", examples=10_000, of=None):
+def pairs(*cells, departs="", examples=10_000, of=None, columns=()):
     scale = Scale(description="", hours=1, departs=departs, cells=tuple(each for each, _ in cells))
     measured = [Measured(each, each.contenders, examples, found) for each, found in cells]
-    found = compare(scale, measured, TABLE)
+    found = compare(scale, measured, TABLE, columns)
     return [pair for pair in found if of is None or pair.column.key == of]
 
 
@@ -108,6 +109,22 @@ def test_a_model_that_the_paper_does_not_have_is_there_as_measured():
     plain, skip = pairs((own, board(neg_elbo=95.0)), of="neg_elbo")
     assert (plain.measured.mean, plain.published, plain.comparable) == (96.5, None, None)
     assert skip.published.value == 94.80
+
+
+def test_a_column_that_the_paper_does_not_print():
+    """With the same differences between models as in the columns that it prints."""
+    vae, skip, gain = pairs((cell(4), board(neg_elbo=95.0, iw_nll=90.0)), columns=["iw_nll"])
+    assert [pair.column.key for pair in (vae, skip, gain)] == ["iw_nll"] * 3
+    assert (vae.measured.mean, skip.measured.mean, gain.measured.mean) == (91.5, 89.5, -2.0)
+    assert (gain.against, gain.published, gain.comparable) == ("VAE", None, None)
+    with pytest.raises(UsageError, match=r"unknown column 'iw_nl'\. Did you mean 'iw_nll'"):
+        pairs((cell(4), board(iw_nll=90.0)), columns=["iw_nl"])
+
+
+def test_models_that_the_paper_has_none_of_are_differences_to_the_first():
+    found = pairs((cell(published=None), board(neg_elbo=95.0)), of="neg_elbo")
+    assert [(pair.model, pair.against) for pair in found] == [("VAE", ""), ("SKIP-VAE", ""), ("SKIP-VAE", "VAE")]
+    assert found[-1].measured.seeds == {1: -2.0, 2: -2.0}
 
 
 def test_a_departure_from_the_setting_spoils_every_comparison():

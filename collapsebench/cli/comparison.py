@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench import catalog, suites
 from collapsebench.components import Dataset
-from collapsebench.errors import StoreError, UsageError, unknown
+from collapsebench.errors import StoreError
 from collapsebench.leaderboard import ENTRIES, EXPORTS, pieces, score, written
 from collapsebench.leaderboard.comparison import (
     Measured,
@@ -41,11 +41,11 @@ class Asked(NamedTuple):
 
 
 def suite_pieces(
-    asked: Asked, store: Store, columns: Collection[str], format_: str, *, width: int | None
+    asked: Asked, store: Store, columns: Sequence[str], format_: str, *, width: int | None
 ) -> Iterator[str]:
     """The comparison in one of FORMATS; the boards alone of a suite whose paper prints no numbers.
 
-    Raises UsageError for a name that does not exist, and StoreError if nothing of the suite has run.
+    Raises UsageError for a suite, variant or column that is not there, and StoreError if nothing of the suite has run.
     """
     suite = suites.suite(asked.suite)
     cells = suite.cells(asked.scale, asked.variants)
@@ -57,7 +57,7 @@ def suite_pieces(
         boards = {cell.board.protocol_id: cell.board for cell in measured if cell.board is not None}
         return pieces(boards.values(), format_, width=width)
     published = publication(suite.published.publication).table(suite.published.table)
-    pairs = _of(columns, compare(suite.scale(asked.scale), measured, published))
+    pairs = compare(suite.scale(asked.scale), measured, published, columns)
     return _formatted(asked, suite, pairs, published, format_, width)
 
 
@@ -83,15 +83,6 @@ def stored_protocol(cell: Cell, store: Store, components: Catalog) -> str | None
 def labels(cell: Cell, components: Catalog) -> dict[str, str]:
     """From the names of a cell's models in the published table to the labels of their rows."""
     return {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
-
-
-def _of(columns: Collection[str], pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs of these columns, of all if none is named. Raises UsageError for one that is not there."""
-    known = dict.fromkeys(pair.column.key for pair in pairs)
-    for column in columns:
-        if column not in known:
-            raise UsageError(unknown("column", column, known))
-    return [pair for key in columns or known for pair in pairs if pair.column.key == key]
 
 
 def _formatted(

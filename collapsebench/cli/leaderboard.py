@@ -87,7 +87,7 @@ def command(output: Path | None, store: str, **given: Any) -> None:
     them, to be read beside their tables.
 
     With --suite: what is stored of a suite (with --scale, --variant, --plugin) beside what its paper printed, the
-    differences, and which of the numbers are comparable at all.
+    differences, and which of the numbers are comparable at all; by default the columns that the paper prints.
     """
     columns = [] if given["columns"] is None else [key.strip() for key in given["columns"].split(",")]
     width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from collapsebench.checks import published_scores, violations
 from collapsebench.components import Direction
+from collapsebench.errors import UsageError, unknown
 from collapsebench.leaderboard.layout import BLANK, Page, Table, header, with_interval
 from collapsebench.leaderboard.layout import Cell as Text
 from collapsebench.leaderboard.scoring import Board, Column, Sample
@@ -71,17 +72,24 @@ class Pair:
         return None if self.difference is None else not self.reasons
 
 
-def compare(scale: Scale, measured: Iterable[Measured], published: Sequence[PublishedRow]) -> tuple[Pair, ...]:
-    """The columns that the paper prints, one after the other, for every model of every cell.
+def compare(
+    scale: Scale, measured: Iterable[Measured], published: Sequence[PublishedRow], columns: Iterable[str] = ()
+) -> tuple[Pair, ...]:
+    """Some columns, or those that the paper prints, one after the other, for every model of every cell.
 
     Published numbers of what has not run are there; so are models that the paper does not have, without a number of it.
-    What follows the first published model of a cell is there as difference to it, too; and what is in a cell against
-    another one, as difference to the models of that.
+    The models of a cell after the first (of those that the paper has, where it has some) are there as differences to
+    it, too; and what is in a cell against another one, as differences to the models of that. Raises UsageError for a
+    column that is neither printed nor measured.
     """
     cells = list(measured)
-    columns = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
-    keys = dict.fromkeys(key for row in published for key in row.values)
-    shown = (columns.get(key, Column(key, "", key, "", Direction.NONE)) for key in keys)
+    known = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
+    printed = dict.fromkeys(key for row in published for key in row.values)
+    for key in columns:
+        if key not in known and key not in printed:
+            raise UsageError(unknown("column", key, {*known, *printed}))
+    keys = dict.fromkeys(columns) or printed
+    shown = (known.get(key, Column(key, "", key, "", Direction.NONE)) for key in keys)
     return tuple(pair for column in shown for pair in _of_column(scale, cells, column, published))
 
 
@@ -95,8 +103,9 @@ def _of_column(
     for cell in cells:
         pairs = own[cell.cell.name]
         yield from pairs
-        printed = [pair for pair in pairs if pair.published is not None]
-        yield from (_gain(pair, printed[0]) for pair in printed[1:])
+        printed = [pair for pair in pairs if _printed(cell.cell, pair.model, published) is not None]
+        first, *others = printed or pairs
+        yield from (_gain(pair, first) for pair in others)
         yield from (_gain(pair, other) for pair in pairs for other in own.get(cell.cell.against, ()))
 
 
