@@ -96,12 +96,31 @@ def test_a_model_minus_one_of_another_protocol_seed_by_seed():
 
 
 def test_what_has_not_run_is_there_as_published():
-    ran, _, _, missing, _, gain = pairs((cell(2), board(neg_elbo=95.0)), (cell(3), None), of="neg_elbo")
+    ran, _, _, missing, _, gain, growth = pairs((cell(2), board(neg_elbo=95.0)), (cell(3), None), of="neg_elbo")
     assert ran.measured is not None
     assert (missing.measured, missing.published.value) == (None, 95.38)
     assert (missing.difference, missing.comparable) == (None, None)
     assert gain.measured is None
     assert gain.published.value == pytest.approx(94.17 - 95.38)
+    assert (growth.measured, growth.published.value) == (None, pytest.approx(94.17 - 95.38 - 94.80 + 94.88))
+
+
+def test_how_a_difference_grows_from_the_first_cell_of_a_dataset_to_the_last():
+    """Seed by seed; the cell of another dataset has a difference and no growth."""
+    runs = {("vae", 1): 97.0, ("vae", 2): 99.0, ("skip", 1): 93.0, ("skip", 2): 94.5}
+    deep = records.score_records(
+        [records.record(label, seed, columns={"neg_elbo": value}) for (label, seed), value in runs.items()]
+    )
+    shallow, other = board(neg_elbo=95.0), cell(name="other", dataset="mnist-static", published=None)
+    cells = [(cell(2), shallow), (other, shallow), (cell(3), None), (cell(4), deep)]
+    *_, growth = pairs(*cells, of="neg_elbo")
+    assert (growth.cell, growth.since, growth.model, growth.against) == ("4 layers", "2 layers", "SKIP-VAE", "VAE")
+    assert growth.measured.seeds == {1: -4.0 + 2.0, 2: -4.5 + 2.0}
+    assert growth.published.value == pytest.approx((93.79 - 97.09) - (94.80 - 94.88))
+    assert growth.published.rounding == pytest.approx(0.02)
+    assert [pair.since for pair in pairs(*cells) if pair.since] == ["2 layers"] * 4
+    page = comparison_page("title", [growth], [], "a command")
+    assert page.tables[0].rows[0][0].text == "4 layers − 2 layers · SKIP-VAE − VAE"
 
 
 def test_a_model_that_the_paper_does_not_have_is_there_as_measured():

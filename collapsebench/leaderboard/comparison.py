@@ -22,7 +22,8 @@ from collapsebench.suites import Cell, Scale
 
 LEGEND = (
     "Measured: mean over seeds ± half-width of its 95 % Student-t interval. Published: as printed, with the sign of "
-    "the column. Difference: measured minus published. A − B: one model minus another, measured seed by seed."
+    "the column. Difference: measured minus published. A − B: one model minus another, measured seed by seed. "
+    "C − D · A − B: how much that is more in cell C than in cell D, measured seed by seed, too."
 )
 SATURATED = 0.1
 """Nats below the logarithm of N from where on an estimate of MI says no more than that."""
@@ -53,6 +54,8 @@ class Pair:
     protocol_id: str
     against_protocol_id: str
     """That of the other model, which is another one if its cell is; empty where there is none."""
+    since: str
+    """The cell whose difference is taken off, so that what is left is its growth; empty where nothing is."""
     column: Column
     measured: Sample | None
     published: PublishedValue | None
@@ -79,8 +82,9 @@ def compare(
 
     Published numbers of what has not run are there; so are models that the paper does not have, without a number of it.
     The models of a cell after the first (of those that the paper has, where it has some) are there as differences to
-    it, too; and what is in a cell against another one, as differences to the models of that. Raises UsageError for a
-    column that is neither printed nor measured.
+    it, too; what is in a cell against another one, as differences to the models of that; and each difference as it
+    grows from the first cell of a dataset that has it to the last. Raises UsageError for a column that is neither
+    printed nor measured.
     """
     cells = list(measured)
     known = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
@@ -100,13 +104,29 @@ def _of_column(
         cell.cell.name: [_pair(scale, cell, model, column, published) for model in cell.cell.contenders]
         for cell in cells
     }
+    gains = {cell.cell.name: list(_gains(cell.cell, own, published)) for cell in cells}
     for cell in cells:
-        pairs = own[cell.cell.name]
-        yield from pairs
-        printed = [pair for pair in pairs if _printed(cell.cell, pair.model, published) is not None]
-        first, *others = printed or pairs
-        yield from (_gain(pair, first) for pair in others)
-        yield from (_gain(pair, other) for pair in pairs for other in own.get(cell.cell.against, ()))
+        yield from (*own[cell.cell.name], *gains[cell.cell.name])
+    yield from _growths((cell.cell.dataset, gain) for cell in cells for gain in gains[cell.cell.name])
+
+
+def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]], published: Sequence[PublishedRow]) -> Iterator[Pair]:
+    """The models of a cell minus the first of them, and minus those of the cell that it is against."""
+    pairs = own[cell.name]
+    printed = [pair for pair in pairs if _printed(cell, pair.model, published) is not None]
+    first, *others = printed or pairs
+    yield from (_gain(pair, first) for pair in others)
+    yield from (_gain(pair, other) for pair in pairs for other in own.get(cell.against, ()))
+
+
+def _growths(gains: Iterable[tuple[str, Pair]]) -> Iterator[Pair]:
+    """Of each difference the last of a dataset minus the first, seed by seed."""
+    of_models: dict[tuple[str, str, str], list[Pair]] = {}
+    for dataset, gain in gains:
+        of_models.setdefault((dataset, gain.model, gain.against), []).append(gain)
+    for first, *others in of_models.values():
+        if others:
+            yield _minus(others[-1], first, since=first.cell)
 
 
 def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: Sequence[PublishedRow]) -> Pair:
@@ -120,6 +140,7 @@ def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: S
         contender=label,
         protocol_id="" if cell.board is None else cell.board.protocol_id,
         against_protocol_id="",
+        since="",
         column=column,
         measured=next((row.sample(column.key) for row in rows if row.label == label), None),
         published=None if row is None else row.values.get(column.key),
@@ -128,7 +149,12 @@ def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: S
 
 
 def _gain(pair: Pair, other: Pair) -> Pair:
-    """The difference of one model to another, seed by seed where it was measured."""
+    """The difference of one model to another."""
+    return _minus(pair, other, against=other.model, against_protocol_id=other.protocol_id)
+
+
+def _minus(pair: Pair, other: Pair, **changes: str) -> Pair:
+    """One number minus another, seed by seed where they were measured."""
     measured, published = None, None
     if pair.measured is not None and other.measured is not None:
         measured = pair.measured.minus(other.measured)
@@ -136,14 +162,7 @@ def _gain(pair: Pair, other: Pair) -> Pair:
         rounding = pair.published.rounding + other.published.rounding
         published = PublishedValue("", pair.published.value - other.published.value, rounding)
     both = tuple(dict.fromkeys((*pair.reasons, *other.reasons)))
-    return replace(
-        pair,
-        against=other.model,
-        against_protocol_id=other.protocol_id,
-        measured=measured,
-        published=published,
-        reasons=both,
-    )
+    return replace(pair, measured=measured, published=published, reasons=both, **changes)
 
 
 def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> PublishedRow | None:
@@ -226,7 +245,7 @@ def _table(column: Column, pairs: Iterable[Pair], numbers: Mapping[str, int]) ->
 
 def _row(pair: Pair, numbers: Mapping[str, int]) -> tuple[str, ...]:
     return (
-        f"{pair.cell} · {_name(pair)}",
+        f"{pair.cell}{f' − {pair.since}' if pair.since else ''} · {_name(pair)}",
         "" if pair.measured is None else str(len(pair.measured.seeds)),
         BLANK if pair.measured is None else with_interval(pair.measured, signed=bool(pair.against)),
         "" if pair.published is None else _as_printed(pair.published, signed=bool(pair.against)),
@@ -282,6 +301,7 @@ def _facts(suite: str, scale: str, pair: Pair) -> dict[str, str | float | bool |
         "suite": suite,
         "scale": scale,
         "cell": pair.cell,
+        "since": pair.since,
         "model": pair.model,
         "against": pair.against,
         "contender": pair.contender,
