@@ -126,7 +126,7 @@ def _growths(gains: Iterable[tuple[str, Pair]]) -> Iterator[Pair]:
         of_models.setdefault((dataset, gain.model, gain.against), []).append(gain)
     for first, *others in of_models.values():
         if others:
-            yield _minus(others[-1], first, since=first.cell)
+            yield replace(_minus(others[-1], first), since=first.cell)
 
 
 def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: Sequence[PublishedRow]) -> Pair:
@@ -150,10 +150,10 @@ def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: S
 
 def _gain(pair: Pair, other: Pair) -> Pair:
     """The difference of one model to another."""
-    return _minus(pair, other, against=other.model, against_protocol_id=other.protocol_id)
+    return replace(_minus(pair, other), against=other.model, against_protocol_id=other.protocol_id)
 
 
-def _minus(pair: Pair, other: Pair, **changes: str) -> Pair:
+def _minus(pair: Pair, other: Pair) -> Pair:
     """One number minus another, seed by seed where they were measured."""
     measured, published = None, None
     if pair.measured is not None and other.measured is not None:
@@ -162,7 +162,7 @@ def _minus(pair: Pair, other: Pair, **changes: str) -> Pair:
         rounding = pair.published.rounding + other.published.rounding
         published = PublishedValue("", pair.published.value - other.published.value, rounding)
     both = tuple(dict.fromkeys((*pair.reasons, *other.reasons)))
-    return replace(pair, measured=measured, published=published, reasons=both, **changes)
+    return replace(pair, measured=measured, published=published, reasons=both)
 
 
 def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> PublishedRow | None:
