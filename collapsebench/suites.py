@@ -28,6 +28,10 @@ Settings: TypeAlias = Annotated[tuple[str, ...], AfterValidator(merged)]
 BudgetText: TypeAlias = Annotated[str, AfterValidator(lambda text: str(Budget.parse(text)))]
 
 
+Base: TypeAlias = tuple[str, str, str | None]
+"""What the settings of a cell change: dataset, track and budget."""
+
+
 class Variant(Frozen):
     """Another reading of the paper, asked for by name: it replaces budget, settings and contenders of every cell."""
 
@@ -55,7 +59,7 @@ class Cell(Frozen):
     """The cell of another protocol whose models are subtracted from its own, seed by seed; empty for none."""
 
     @property
-    def base(self) -> tuple[str, str, str | None]:
+    def base(self) -> Base:
         """What its settings change: dataset, track and budget."""
         return self.dataset, self.track, self.budget
 

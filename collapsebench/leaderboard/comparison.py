@@ -18,7 +18,7 @@ from collapsebench.leaderboard.layout import Cell as Text
 from collapsebench.leaderboard.scoring import Board, Column, Sample
 from collapsebench.published import PublishedRow, PublishedValue
 from collapsebench.record import Number
-from collapsebench.suites import Cell, Scale
+from collapsebench.suites import Base, Cell, Scale
 
 LEGEND = (
     "Measured: mean over seeds ± half-width of its 95 % Student-t interval. Published: as printed, with the sign of "
@@ -83,8 +83,8 @@ def compare(
     Published numbers of what has not run are there; so are models that the paper does not have, without a number of it.
     The models of a cell after the first (of those that the paper has, where it has some) are there as differences to
     it, too; what is in a cell against another one, as differences to the models of that; and each difference as it
-    grows from the first cell of a dataset that has it to the last. Raises UsageError for a column that is neither
-    printed nor measured.
+    grows from the first cell of a dataset, track and budget that has it to the last. Raises UsageError for a column
+    that is neither printed nor measured.
     """
     cells = list(measured)
     known = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
@@ -107,7 +107,7 @@ def _of_column(
     gains = {cell.cell.name: list(_gains(cell.cell, own, published)) for cell in cells}
     for cell in cells:
         yield from (*own[cell.cell.name], *gains[cell.cell.name])
-    yield from _growths((cell.cell.dataset, gain) for cell in cells for gain in gains[cell.cell.name])
+    yield from _growths((cell.cell.base, gain) for cell in cells for gain in gains[cell.cell.name])
 
 
 def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]], published: Sequence[PublishedRow]) -> Iterator[Pair]:
@@ -119,11 +119,11 @@ def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]], published: Sequence[Pu
     yield from (_gain(pair, other) for pair in pairs for other in own.get(cell.against, ()))
 
 
-def _growths(gains: Iterable[tuple[str, Pair]]) -> Iterator[Pair]:
-    """Of each difference the last of a dataset minus the first, seed by seed."""
-    of_models: dict[tuple[str, str, str], list[Pair]] = {}
-    for dataset, gain in gains:
-        of_models.setdefault((dataset, gain.model, gain.against), []).append(gain)
+def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
+    """Of each difference the last of one dataset, track and budget minus the first, seed by seed."""
+    of_models: dict[tuple[Base, str, str], list[Pair]] = {}
+    for base, gain in gains:
+        of_models.setdefault((base, gain.model, gain.against), []).append(gain)
     for first, *others in of_models.values():
         if others:
             yield replace(_minus(others[-1], first), since=first.cell)
