@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, PositiveFloat, field_validator, mode
 from collapsebench.errors import UsageError, unknown
 from collapsebench.planning import Request
 from collapsebench.registry import read_facts, registry_folder
-from collapsebench.spec import Budget, Frozen
-from collapsebench.syntax import parse_setting
+from collapsebench.spec import BASELINE, Budget, Frozen
+from collapsebench.syntax import parse_composition, parse_setting, print_call
 
 SHARED = ("dataset", "track", "budget", "settings", "contenders")
 """What the cells of a grid may have in common: it then stands once, beside them."""
@@ -62,6 +62,11 @@ class Cell(Frozen):
     def base(self) -> Base:
         """What its settings change: dataset, track and budget."""
         return self.dataset, self.track, self.budget
+
+    def methods(self, model: str) -> frozenset[str]:
+        """What the contender of a model is composed of, as written; nothing for the baseline."""
+        calls = parse_composition(self.contenders[model])
+        return frozenset(print_call(*call) for call in calls) - {BASELINE}
 
     def varied(self, variant: Variant) -> Cell:
         """The cell with what a variant says in place of its own."""

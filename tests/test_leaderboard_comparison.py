@@ -125,9 +125,10 @@ def test_how_a_difference_grows_from_the_first_cell_of_a_dataset_to_the_last():
 
 def test_a_model_that_the_paper_does_not_have_is_there_as_measured():
     own = cell(2, {"plain": "vae", "SKIP-VAE": "skip"})
-    plain, skip = pairs((own, board(neg_elbo=95.0)), of="neg_elbo")
+    plain, skip, gain = pairs((own, board(neg_elbo=95.0)), of="neg_elbo")
     assert (plain.measured.mean, plain.published, plain.comparable) == (96.5, None, None)
     assert skip.published.value == 94.80
+    assert (gain.against, gain.measured.mean, gain.published) == ("plain", -2.0, None)
 
 
 def test_a_column_that_the_paper_does_not_print():
@@ -140,10 +141,21 @@ def test_a_column_that_the_paper_does_not_print():
         pairs((cell(4), board(iw_nll=90.0)), columns=["iw_nl"])
 
 
-def test_models_that_the_paper_has_none_of_are_differences_to_the_first():
+def test_models_that_the_paper_has_none_of_are_differences_to_each_other():
     found = pairs((cell(published=None), board(neg_elbo=95.0)), of="neg_elbo")
     assert [(pair.model, pair.against) for pair in found] == [("VAE", ""), ("SKIP-VAE", ""), ("SKIP-VAE", "VAE")]
     assert found[-1].measured.seeds == {1: -2.0, 2: -2.0}
+
+
+def test_a_model_is_a_difference_to_each_that_has_a_part_of_its_methods():
+    """Whatever their order; a method with other hyperparameters is another one."""
+    written = {"both": "skip+sa-vae[steps=2]", "SA": "sa-vae[steps=2]", "other": "sa-vae", "S": "skip", "plain": "vae"}
+    found = pairs((cell(contenders=written, published=None), None), columns=["neg_elbo"])
+    gains = [(pair.model, pair.against) for pair in found if pair.against]
+    assert gains == [
+        *(("both", part) for part in ("SA", "S", "plain")),
+        *((model, "plain") for model in ("SA", "other", "S")),
+    ]
 
 
 def test_a_departure_from_the_setting_spoils_every_comparison():

@@ -81,10 +81,10 @@ def compare(
     """Some columns, or those that the paper prints, one after the other, for every model of every cell.
 
     Published numbers of what has not run are there; so are models that the paper does not have, without a number of it.
-    The models of a cell after the first (of those that the paper has, where it has some) are there as differences to
-    it, too; what is in a cell against another one, as differences to the models of that; and each difference as it
-    grows from the first cell of a dataset, track and budget that has it to the last. Raises UsageError for a column
-    that is neither printed nor measured.
+    A model that adds methods to another one of its cell is there as the difference to it, too, as skip+sa-vae to
+    sa-vae, skip and vae; what is in a cell against another one, as differences to the models of that; and each
+    difference as it grows from the first cell of a dataset, track and budget that has it to the last. Raises
+    UsageError for a column that is neither printed nor measured.
     """
     cells = list(measured)
     known = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
@@ -104,19 +104,18 @@ def _of_column(
         cell.cell.name: [_pair(scale, cell, model, column, published) for model in cell.cell.contenders]
         for cell in cells
     }
-    gains = {cell.cell.name: list(_gains(cell.cell, own, published)) for cell in cells}
+    gains = {cell.cell.name: list(_gains(cell.cell, own)) for cell in cells}
     for cell in cells:
         yield from (*own[cell.cell.name], *gains[cell.cell.name])
     yield from _growths((cell.cell.base, gain) for cell in cells for gain in gains[cell.cell.name])
 
 
-def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]], published: Sequence[PublishedRow]) -> Iterator[Pair]:
-    """The models of a cell minus the first of them, and minus those of the cell that it is against."""
+def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]]) -> Iterator[Pair]:
+    """The models of a cell minus those that have a part of their methods, and minus those of the cell it is against."""
     pairs = own[cell.name]
-    printed = [pair for pair in pairs if _printed(cell, pair.model, published) is not None]
-    first, *others = printed or pairs
-    yield from (_gain(pair, first) for pair in others)
-    yield from (_gain(pair, other) for pair in pairs for other in own.get(cell.against, ()))
+    for pair in pairs:
+        parts = (other for other in pairs if cell.methods(other.model) < cell.methods(pair.model))
+        yield from (_gain(pair, other) for other in (*parts, *own.get(cell.against, ())))
 
 
 def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
