@@ -121,6 +121,10 @@ def test_how_a_difference_grows_from_the_first_cell_of_a_dataset_to_the_last():
     assert [pair.since for pair in pairs(*cells) if pair.since] == ["2 layers"] * 4
     page = comparison_page("title", [growth], [], "a command")
     assert page.tables[0].rows[0][0].text == "4 layers − 2 layers · SKIP-VAE − VAE"
+    *_, growth = pairs((cell(2), None), (cell(3), shallow), (cell(4), deep), of="neg_elbo")
+    assert (growth.cell, growth.since) == ("4 layers", "3 layers")
+    *_, growth = pairs((cell(2), shallow), (cell(3), None), (cell(4), None), of="neg_elbo")
+    assert (growth.cell, growth.since, growth.measured) == ("4 layers", "2 layers", None)
 
 
 def test_a_model_that_the_paper_does_not_have_is_there_as_measured():

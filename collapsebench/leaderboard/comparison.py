@@ -119,11 +119,16 @@ def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]]) -> Iterator[Pair]:
 
 
 def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
-    """Of each difference the last of one dataset, track and budget minus the first, seed by seed."""
+    """Of each difference the last of one dataset, track and budget minus the first, seed by seed.
+
+    The last and the first that were measured, if two were: a grid may have been run in part.
+    """
     of_models: dict[tuple[Base, str, str], list[Pair]] = {}
     for base, gain in gains:
         of_models.setdefault((base, gain.model, gain.against), []).append(gain)
-    for first, *others in of_models.values():
+    for found in of_models.values():
+        measured = [gain for gain in found if gain.measured is not None]
+        first, *others = measured if len(measured) > 1 else found
         if others:
             yield replace(_minus(others[-1], first), since=first.cell)
 
