@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 """Seconds that an interrupted worker has to store its run."""
 
+LAST_WORDS = ("finished", "skipped")
+"""What an observer is told at the end of a run: one of these, once, with the record."""
+
 PRELOADED = ("collapsebench.store", "collapsebench.training", "torch._dynamo")
 """Modules that every worker needs. The last one torch imports with its first optimizer, which takes seconds."""
 
@@ -208,11 +211,8 @@ class _Worker:
             return self._lost(runner)
         if name == "raised":
             raise content[0]
-        if name != "returned":
-            getattr(self.observer, name)(*content)
-            return None
-        record: RunRecord = content[0]
-        return record
+        getattr(self.observer, name)(*content)
+        return content[0] if name in LAST_WORDS else None
 
     def dismiss(self) -> None:
         """End it: there is no spec left."""
@@ -225,7 +225,7 @@ class _Worker:
         with suppress(EOFError, OSError):
             while self.pipe.poll(PATIENCE):
                 name, content = self.pipe.recv()
-                if name not in {"raised", "returned"}:
+                if name != "raised":
                     getattr(self.observer, name)(*content)
         self._end()
 
@@ -291,7 +291,7 @@ def _serve(pipe: Connection, work: Work, threads: int) -> None:
         Thread(target=_follow_parent, daemon=True).start()
         with work.open(relay) as runner, torch_threads(threads):
             while (spec := pipe.recv()) is not None:
-                relay.tell("returned", runner.run(spec))
+                runner.run(spec)
     except CollapsebenchError as error:
         relay.tell("raised", error)
     except (KeyboardInterrupt, EOFError, OSError):

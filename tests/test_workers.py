@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import Pipe, Process
 from pathlib import Path
 
 import killing
 import pytest
+import records
 import toys
 
+from collapsebench.errors import UsageError
+from collapsebench.executors import _Worker
 from collapsebench.record import Outcome
 from collapsebench.store import Store
 
@@ -78,6 +82,30 @@ def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_it
     assert killing.Command(THREE, serial).run().code == 0
     assert outcomes(workers) == ["failed", *["finished"] * 3]
     assert killing.results(serial) == killing.results(workers)
+
+
+@pytest.mark.parametrize("last_word", ["finished", "skipped"])
+def test_the_last_word_on_a_run_ends_it_and_is_said_once(last_word):
+    class Listener:
+        """An observer that keeps all it is told."""
+
+        def __init__(self):
+            self.heard = []
+
+        def __getattr__(self, name):
+            return lambda *content: self.heard.append((name, *content))
+
+    record, listener = records.record("vae"), Listener()
+    ours, its = Pipe()
+    worker = _Worker(Process(), ours, listener, record.spec)
+    said = [("started", (record,)), (last_word, (record,)), ("raised", (UsageError("the store is gone"),))]
+    for message in said:
+        its.send(message)
+    its.close()
+    assert [worker.hear(runner=None) for _ in said[:2]] == [None, record]
+    with pytest.raises(UsageError, match="gone"):
+        worker.hear(runner=None)
+    assert listener.heard == [("started", record), (last_word, record)]
 
 
 def test_ctrl_c_stops_all_workers_and_leaves_a_clean_store(tmp_path):
