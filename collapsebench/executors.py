@@ -19,6 +19,7 @@ from pydantic import Field, PositiveInt
 from collapsebench.components import Component, Executor
 from collapsebench.errors import CollapsebenchError
 from collapsebench.hookspecs import hookimpl
+from collapsebench.record import Outcome
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -35,7 +36,7 @@ PATIENCE = 30.0
 """Seconds that an interrupted worker has to store its run."""
 
 LAST_WORDS = ("finished", "skipped")
-"""What an observer is told at the end of a run: one of these, once, with the record."""
+"""What an observer is told at the end of a run: one of these, with the record."""
 
 PRELOADED = ("collapsebench.store", "collapsebench.training", "torch._dynamo")
 """Modules that every worker needs. The last one torch imports with its first optimizer, which takes seconds."""
@@ -212,7 +213,8 @@ class _Worker:
         if name == "raised":
             raise content[0]
         getattr(self.observer, name)(*content)
-        return content[0] if name in LAST_WORDS else None
+        # A worker that was told to stop says so of its run and ends: `_lost` is the last word on that one.
+        return content[0] if name in LAST_WORDS and content[0].outcome is not Outcome.INTERRUPTED else None
 
     def dismiss(self) -> None:
         """End it: there is no spec left."""

@@ -59,6 +59,21 @@ def wait_for_training(process: subprocess.Popen[str]) -> None:
             return
 
 
+def worker_of(command: int) -> int:
+    """One of the workers, which are children of a process that the command forks them from."""
+    of = {child: parent for child, parent in map(child_and_parent, Path("/proc").glob("[0-9]*/stat")) if child}
+    return next(child for child, parent in of.items() if of.get(parent) == command)
+
+
+def child_and_parent(stat: Path) -> tuple[int, int]:
+    """Two process ids, zeros if the process has gone meanwhile."""
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0, 0
+    return int(stat.parent.name), int(fields[1])
+
+
 def wait_until_gone(group: int) -> None:
     """Until no process of the group is left; fails after a minute."""
     for _ in range(600):
@@ -106,6 +121,20 @@ def test_the_last_word_on_a_run_ends_it_and_is_said_once(last_word):
     with pytest.raises(UsageError, match="gone"):
         worker.hear(runner=None)
     assert listener.heard == [("started", record), (last_word, record)]
+
+
+def test_a_worker_that_is_told_to_stop_fails_only_its_run(tmp_path):
+    """Of three runs on two workers the first is lost: the one that waits goes to a new worker."""
+    grid = (*TOY, "--method", "skip", "--method", "sa-vae[steps=2]", "--budget", "8seconds", "--workers", "2", "-v")
+    with begin(tmp_path / "store.sqlite", *grid) as process:
+        wait_for_training(process)
+        os.kill(worker_of(process.pid), signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert re.findall(r"^failed  (\w+)  \w+ seed 1: its worker process ended", err, re.MULTILINE) == failed(
+        tmp_path / "store.sqlite"
+    )
+    assert outcomes(tmp_path / "store.sqlite") == ["failed", "finished", "finished"]
 
 
 def test_ctrl_c_stops_all_workers_and_leaves_a_clean_store(tmp_path):
