@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,8 +70,7 @@ def main(names: tuple[str, ...], quick: bool, processor_time: bool, output: Path
     chosen = [w for w in workloads() if not names or any(name in w.name for name in names)]
     yardstick, rows, refused = Yardstick(processor_time=processor_time), [], []
     for workload in chosen:
-        with ExitStack() as contexts:
-            blocks = yardstick.blocks(workload.build(contexts), wanted, patience=4 * wanted)
+        blocks = yardstick.blocks(workload.build(), wanted, patience=4 * wanted)
         if len(blocks) < wanted:
             refused.append(workload.name)
             click.echo(f"{workload.name:18s} refused: {len(blocks)} of {wanted} blocks without foreign load", err=True)

@@ -14,7 +14,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,7 +45,7 @@ and densities in float64, some of them twice while they are put in order. Taken 
 TEXT = Text(vocabulary=2000, embedding=64, hidden=128, latent=8, batch=16, tokens=20)
 """Where nothing else is swept: small, but most of the time is spent in products."""
 
-Build = Callable[[ExitStack, int], Call]
+Build = Callable[[int], Call]
 
 
 class Cost(NamedTuple):
@@ -109,19 +108,19 @@ def sweeps() -> list[Sweep]:
 
 
 def _text(contender: str, size: Callable[[int], Text]) -> Build:
-    return lambda contexts, value: stepping(text_job(contender, size(value)), contexts)
+    return lambda value: stepping(text_job(contender, size(value)))
 
 
-def _refined(contexts: ExitStack, steps: int) -> Call:
-    return stepping(text_job(f"sa-vae[steps={steps}]", replace(TEXT, batch=8)), contexts)
+def _refined(steps: int) -> Call:
+    return stepping(text_job(f"sa-vae[steps={steps}]", replace(TEXT, batch=8)))
 
 
-def _perceptron(contexts: ExitStack, batch: int) -> Call:
-    return stepping(image_job("vae", 50, {"name": "mlp"}, {"name": "mlp"}, batch), contexts)
+def _perceptron(batch: int) -> Call:
+    return stepping(image_job("vae", 50, {"name": "mlp"}, {"name": "mlp"}, batch))
 
 
-def _pixelcnn(contexts: ExitStack, batch: int) -> Call:
-    return stepping(image_job("vae", 32, {"name": "resnet"}, {"name": "pixelcnn"}, batch), contexts)
+def _pixelcnn(batch: int) -> Call:
+    return stepping(image_job("vae", 32, {"name": "resnet"}, {"name": "pixelcnn"}, batch))
 
 
 def _evaluated(size: Text, examples: int) -> Callable[[], EvaluatedSplit]:
@@ -131,27 +130,23 @@ def _evaluated(size: Text, examples: int) -> Callable[[], EvaluatedSplit]:
     return lambda: EvaluatedSplit(job.vae, job.inference, documents, SeededNoise(1), size.batch, job.device)
 
 
-def _bound(contexts: ExitStack, examples: int) -> Call:
-    del contexts
+def _bound(examples: int) -> Call:
     evaluated = _evaluated(replace(TEXT, latent=2, batch=64), examples)
     return lambda: evaluated().neg_elbo
 
 
-def _importance_of_many(contexts: ExitStack, examples: int) -> Call:
-    del contexts
+def _importance_of_many(examples: int) -> Call:
     evaluated = _evaluated(replace(TEXT, latent=2), examples)
     return lambda: evaluated().importance_bound(20)
 
 
-def _importance_of_few(contexts: ExitStack, samples: int) -> Call:
+def _importance_of_few(samples: int) -> Call:
     """As many latent units as it takes for a block of draws to be smaller than the fewest samples."""
-    del contexts
     evaluated = _evaluated(replace(TEXT, latent=512, batch=8), 8)
     return lambda: evaluated().importance_bound(samples)
 
 
-def _bracket(contexts: ExitStack, examples: int) -> Call:
-    del contexts
+def _bracket(examples: int) -> Call:
     generator = torch.Generator().manual_seed(0)
     mean, noise, epsilon = torch.randn((3, examples, 2), generator=generator, dtype=torch.float64)
     posterior = DiagonalGaussian(mean, 0.3 * noise - 1)
@@ -164,12 +159,10 @@ def measure(index: int, value: int) -> Cost:
     torch.set_num_threads(1)
     keep_mapped()
     sweep = sweeps()[index]
-    with ExitStack() as contexts:
-        sweep.build(contexts, sweep.values[0])()
-    with ExitStack() as contexts:
-        call = sweep.build(contexts, value)
-        peak = peak_memory(call)
-        return Cost(processor_time(call), peak)
+    sweep.build(sweep.values[0])()
+    call = sweep.build(value)
+    peak = peak_memory(call)
+    return Cost(processor_time(call), peak)
 
 
 def peak_memory(call: Call) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -42,8 +41,8 @@ class Workload(NamedTuple):
     must: float
     """The fraction of the product rate that has to be reached."""
     aim: float
-    build: Callable[[ExitStack], Call]
-    """What is timed; entered contexts stay open while it is."""
+    build: Callable[[], Call]
+    """What is timed."""
     units: int = 1
     """Units of work in one call."""
 
@@ -107,17 +106,14 @@ def _job(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[s
     )
 
 
-def stepping(job: training.Job, contexts: ExitStack) -> Call:
+def stepping(job: training.Job) -> Call:
     """A call that does one step of the training loop, on its clock and counted by its meter."""
     meter = Meter(job.budget, len(job.splits.train))
     optimizer = training.make_optimizer(job.setting.optimizer, job.vae)
     batch = next(job.splits.train.batches(job.setting.batch_size))
-    contexts.enter_context(meter.watching(job.vae))
 
     def step() -> float:
-        with meter.running(job.device):
-            terms = training.step(job, meter, optimizer, batch)
-        return float(terms.loss)
+        return float(training.step(job, meter, optimizer, batch).loss)
 
     return step
 
@@ -153,21 +149,20 @@ def image_job(
     return _job(contender, ImageSpec((1, 28, 28)), x, setting)
 
 
-def _text(contender: str, size: Text) -> Callable[[ExitStack], Call]:
-    return lambda contexts: stepping(text_job(contender, size), contexts)
+def _text(contender: str, size: Text) -> Callable[[], Call]:
+    return lambda: stepping(text_job(contender, size))
 
 
-def _perceptron(contexts: ExitStack) -> Call:
-    return stepping(image_job("vae", 50, {"name": "mlp"}, {"name": "mlp"}), contexts)
+def _perceptron() -> Call:
+    return stepping(image_job("vae", 50, {"name": "mlp"}, {"name": "mlp"}))
 
 
-def _pixelcnn(contender: str) -> Callable[[ExitStack], Call]:
-    return lambda contexts: stepping(image_job(contender, 32, {"name": "resnet"}, {"name": "pixelcnn"}), contexts)
+def _pixelcnn(contender: str) -> Callable[[], Call]:
+    return lambda: stepping(image_job(contender, 32, {"name": "resnet"}, {"name": "pixelcnn"}))
 
 
-def _importance(contexts: ExitStack) -> Call:
+def _importance() -> Call:
     """-log p(x) of some documents from `SAMPLES` samples, the pass of the encoder included."""
-    del contexts
     job = text_job("vae", SMALL)
     documents = RandomSplit(next(job.splits.test.batches(DOCUMENTS)).x)
 
@@ -178,9 +173,8 @@ def _importance(contexts: ExitStack) -> Call:
     return bound
 
 
-def _bracket(contexts: ExitStack) -> Call:
+def _bracket() -> Call:
     """As the metric calls it: float64 in, whatever it computes in."""
-    del contexts
     generator = torch.Generator().manual_seed(0)
     mean, noise, epsilon = torch.randn((3, POINTS, UNITS), generator=generator, dtype=torch.float64)
     posterior = DiagonalGaussian(mean, 0.3 * noise - 1)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from collapsebench.errors import UsageError
 from collapsebench.hookspecs import Progress
 from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable
 
     import torch
-    from torch import Tensor, nn
 
-    from collapsebench.flops import Shape
+    from collapsebench.flops import Shape, Spent
     from collapsebench.spec import Budget
     from collapsebench.vae import VAE
+
+T = TypeVar("T")
 
 PASSES = ("encoder_evaluations", "decoder_evaluations", "decoder_gradients")
 """The counters of network passes."""
@@ -37,14 +35,16 @@ class Meter:
 
     Evaluations are counted per example and sample, in inner loops as anywhere else: `encoder_evaluations` and
     `decoder_evaluations` are forward passes, `decoder_gradients` backward passes through the decoder, the double
-    backward of a Hessian-vector product included. Nothing is counted and no time passes outside of `running()`.
+    backward of a Hessian-vector product included. The first step on a batch shape is counted as it runs; what others
+    with the same forward passes spend follows from it (flops.StepCosts).
+    Nothing is counted and no time passes outside of a step.
     """
 
     def __init__(self, budget: Budget, train_examples: int, clock: Callable[[], float] = time.perf_counter) -> None:
         from collapsebench.flops import StepCosts
 
         self._budget, self._train_examples, self._clock = budget, train_examples, clock
-        self._counts: Counter[str] = Counter(dict.fromkeys(("steps", "examples", *PASSES, "flops"), 0))
+        self._counts = dict.fromkeys(("steps", "examples", *PASSES, "flops"), 0)
         self._costs = StepCosts()
         self._seconds = 0.0
         self._started: float | None = None
@@ -71,26 +71,18 @@ class Meter:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self._counts, self._seconds = Counter(state["counts"]), state["seconds"]
+        self._counts, self._seconds = dict(state["counts"]), state["seconds"]
         self._costs.load(state["costs"])
 
     def spent(self, unit: Unit) -> float:
         """How much of one unit is spent; an epoch is as many examples as the training split has."""
-        match unit:
-            case Unit.STEPS:
-                return self._counts["steps"]
-            case Unit.EPOCHS:
-                return self._counts["examples"] / self._train_examples
-            case Unit.EXAMPLES:
-                return self._counts["examples"]
-            case Unit.SECONDS:
-                return self.seconds
-            case Unit.FLOPS:
-                return self._counts["flops"]
+        if unit in self._counts:
+            return self._counts[unit]
+        return self.seconds if unit is Unit.SECONDS else self._counts["examples"] / self._train_examples
 
     def progress(self) -> Progress:
         """What a method may know: the share of the budget that is spent, and the steps."""
-        return Progress(min(1.0, self.spent(self._budget.unit) / self._budget.amount), self.steps)
+        return Progress(min(1.0, self.spent(self._budget.unit) / self._budget.amount), self._counts["steps"])
 
     def affords(self, shape: Shape) -> bool:
         """Whether one more step fits into the budget, on a batch of this shape, examples first.
@@ -98,61 +90,55 @@ class Meter:
         What it costs is not known in seconds, nor in FLOPs before the shape's first step: then something must be left.
         """
         unit, amount = self._budget.unit, self._budget.amount
-        cost = self._costs.of(shape) if unit is Unit.FLOPS else _cost(unit, shape[0], self._train_examples)
+        cost = self._flops(shape) if unit is Unit.FLOPS else _cost(unit, shape[0], self._train_examples)
         return self.spent(unit) < amount if cost is None else self.spent(unit) + cost <= amount * ROUNDING
 
-    def step(self, examples: int) -> None:
-        """Count one optimizer step on so many examples."""
-        self._counts["steps"] += 1
-        self._counts["examples"] += examples
+    def step(self, vae: VAE, device: torch.device, shape: Shape, work: Callable[[], T]) -> T:
+        """Do one optimizer step on a batch of this shape, examples first: the clock runs and everything is counted.
 
-    @contextmanager
-    def running(self, device: torch.device) -> Iterator[None]:
-        """Let the clock run and passes count; waits for the device at both ends."""
+        Waits for the device at both ends. A step that raises takes its time, and is not counted otherwise.
+        """
+        expected = self._costs.of(shape)
         _synchronize(device)
         self._started = self._clock()
         try:
-            yield
+            result, spent = self._counted(vae, shape, work) if expected is None else self._known(vae, expected, work)
         finally:
             _synchronize(device)
-            self._seconds, self._started = self.seconds, None
+            self._seconds += self._clock() - self._started
+            self._started = None
+        counts = self._counts
+        counts["steps"] += 1
+        counts["examples"] += shape[0]
+        counts["encoder_evaluations"] += spent.encoder_evaluations
+        counts["decoder_evaluations"] += spent.decoder_evaluations
+        counts["decoder_gradients"] += spent.decoder_gradients
+        counts["flops"] += spent.flops
+        return result
 
-    def working(self, shape: Shape) -> AbstractContextManager[None]:
-        """Count the FLOPs of one step on a batch of this shape."""
-        return self._costs.charging(shape, self._passes, lambda flops: self._count("flops", flops))
+    def _counted(self, vae: VAE, shape: Shape, work: Callable[[], T]) -> tuple[T, Spent]:
+        """Count a step as it runs, for those that come after it."""
+        from collapsebench.flops import FlopCounter, PassCounter
 
-    @contextmanager
-    def watching(self, vae: VAE) -> Iterator[None]:
-        """Count the passes of this model's networks."""
-        handles = [vae.decoder.register_forward_hook(self._saw_decoder)]
-        if vae.encoder is not None:
-            handles.append(vae.encoder.register_forward_hook(self._saw_encoder))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        seen = vae.passes
+        encoded, decoded = seen.encoder, seen.decoder
+        with PassCounter(vae) as passes, FlopCounter() as flops:
+            result = work()
+        spent = passes.spent(flops.flops)
+        self._costs.learn(shape, spent, (seen.encoder - encoded, seen.decoder - decoded))
+        return result, spent
 
-    def _passes(self) -> tuple[int, ...]:
-        return tuple(self._counts[name] for name in PASSES)
+    def _known(self, vae: VAE, expected: Spent, work: Callable[[], T]) -> tuple[T, Spent]:
+        """Recognize a step by the forward passes that the model has seen."""
+        seen = vae.passes
+        encoded, decoded = seen.encoder, seen.decoder
+        result = work()
+        forward = seen.encoder - encoded, seen.decoder - decoded
+        return result, expected if forward == expected[:2] else self._costs.surprised(expected, forward)
 
-    def _count(self, name: str, amount: int) -> None:
-        if self._started is not None:
-            self._counts[name] += amount
-
-    def _saw_encoder(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        del module, inputs
-        self._count("encoder_evaluations", len(output))
-
-    def _saw_decoder(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        del module
-        z, rows = inputs[1], output.numel()
-        self._count("decoder_evaluations", rows)
-        # A gradient, and the Hessian-vector product taken through it later, each reach z once.
-        reached = z if z.requires_grad else output
-        if reached.requires_grad:
-            # The hook must not hold the output: through the graph that would be a cycle, and no step would be freed.
-            reached.register_hook(lambda _: self._count("decoder_gradients", rows))
+    def _flops(self, shape: Shape) -> int | None:
+        expected = self._costs.of(shape)
+        return None if expected is None else expected.flops
 
 
 def _synchronize(device: torch.device) -> None:

@@ -148,7 +148,10 @@ class Inference(Component):
 
     @abstractmethod
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
-        """Training: leave the gradients of the objective in the parameters and return its terms."""
+        """Training: leave the gradients of the objective in the parameters and return its terms.
+
+        The networks are reached through `vae.encode` and `vae.log_likelihood`, which tell the meter of it.
+        """
 
 
 class Method(Component):

@@ -7,12 +7,11 @@ and its addition are two. Elementwise work, reductions and products of a matrix 
 from __future__ import annotations
 
 from collections import ChainMap, Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from itertools import product
 from math import gcd, prod
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,17 +20,30 @@ from torch.utils.flop_counter import flop_registry
 
 from collapsebench.networks.autograd import asked_for
 
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.hooks import RemovableHandle
+
+    from collapsebench.vae import VAE
+
 Shape: TypeAlias = tuple[int, ...]
-Passes: TypeAlias = tuple[int, ...]
-"""How often the networks were passed, forward and backward, per example."""
-Spent: TypeAlias = tuple[int, ...]
-"""The passes of one step, and last its FLOPs."""
+Passes: TypeAlias = tuple[int, int]
+"""How often encoder and decoder were passed forward, per example."""
 
 PROOFS = 2
 """How many counted shapes with a new size have to agree with what was foretold."""
 
 REACH = 2
 """How many times smaller or larger than those counted a size may be for its cost to follow."""
+
+
+class Spent(NamedTuple):
+    """What one step spends: passes through the networks, per example, and FLOPs. Named as the meter's counters are."""
+
+    encoder_evaluations: int
+    decoder_evaluations: int
+    decoder_gradients: int
+    flops: int
 
 
 class FlopCounter(TorchDispatchMode):
@@ -53,6 +65,49 @@ class FlopCounter(TorchDispatchMode):
         if formula is not None:
             self.flops += formula(*args, **kwargs, out_val=out)
         return out
+
+
+class PassCounter:
+    """Counts the passes of a model's networks, whoever makes them, per example and sample.
+
+    A gradient, and the Hessian-vector product that is taken through it later, are one backward pass each.
+    """
+
+    def __init__(self, vae: VAE) -> None:
+        self._vae = vae
+        self._handles: list[RemovableHandle] = []
+        self._encoded = self._decoded = self._gradients = 0
+
+    def __enter__(self) -> Self:
+        self._handles.append(self._vae.decoder.register_forward_hook(self._saw_decoder))
+        if self._vae.encoder is not None:
+            self._handles.append(self._vae.encoder.register_forward_hook(self._saw_encoder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def spent(self, flops: int) -> Spent:
+        """What was counted, with the FLOPs of the same step."""
+        return Spent(self._encoded, self._decoded, self._gradients, flops)
+
+    def _saw_encoder(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        del module, inputs
+        self._encoded += len(output)
+
+    def _saw_decoder(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        del module
+        z, rows = inputs[1], output.numel()
+        self._decoded += rows
+        # Backward passes reach z once each.
+        reached = z if z.requires_grad else output
+        if reached.requires_grad:
+            # The hook must not hold the output: through the graph that would be a cycle, and no step would be freed.
+            reached.register_hook(lambda _: self._saw_gradient(rows))
+
+    def _saw_gradient(self, rows: int) -> None:
+        self._gradients += rows
 
 
 def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) -> int:
@@ -127,7 +182,7 @@ class Law:
             self._proofs.update(i for i, size in enumerate(shape) if size not in self._sizes[i])
         for sizes, size in zip(self._sizes, shape, strict=True):
             sizes.add(size)
-        return foretold in {None, spent}
+        return foretold is None or foretold == tuple(spent)
 
     def foretell(self, shape: Shape) -> Spent | None:
         """What a shape spends, None if that does not follow."""
@@ -135,7 +190,7 @@ class Law:
         amounts = self._solve(shape) if trusted else None
         if amounts is None or any(amount.denominator != 1 for amount in amounts):
             return None
-        return tuple(map(int, amounts))
+        return Spent._make(map(int, amounts))
 
     def _reaches(self, dimension: int, size: int) -> bool:
         """Whether a size is the only one so far, or a proven one and not far from those counted."""
@@ -166,13 +221,12 @@ def _monomials(shape: Shape) -> list[int]:
 
 
 class StepCosts:
-    """What the steps of one run cost, by the shape of their batch.
+    """What the steps of one run spend, by the shape of their batch.
 
-    A shape's first step is counted as it runs, with the passes of the networks that it makes, unless both follow from
-    the shapes that were counted: from those with as many examples, or from all. One counted shape that does not agree,
-    and every further one is counted. If a later step of a shape makes other passes, then the method's work depends on
-    more than shapes: all further steps of the run are counted as they run, and the one that gave it away is charged in
-    proportion to its passes.
+    A shape's first step is to be counted as it runs, unless what it spends follows from the shapes that were counted:
+    from those with as many examples, or from all. One counted shape that does not agree, and every further one is to
+    be counted. Later steps are recognized by their forward passes through the model. If one makes others than the
+    shape's first, or if a counted one makes some past the model, then all further steps are to be counted as they run.
     """
 
     def __init__(self) -> None:
@@ -183,43 +237,23 @@ class StepCosts:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it: what was counted, from which the rest follows."""
-        return {"counted": self._counted, "varies": self._varies}
+        return {"counted": {shape: tuple(spent) for shape, spent in self._counted.items()}, "varies": self._varies}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on, as a new object, from what `state` gave."""
         for shape, spent in state["counted"].items():
-            self._learn(shape, spent)
+            self.learn(shape, Spent(*spent), spent[:2])
         self._varies = state["varies"]
 
-    def of(self, shape: Shape) -> int | None:
-        """The FLOPs of one step on a batch of this shape, None if they are not known before it is done."""
-        spent = self._expected(shape)
-        return None if spent is None else spent[-1]
-
-    @contextmanager
-    def charging(self, shape: Shape, passes: Callable[[], Passes], charge: Callable[[int], None]) -> Iterator[None]:
-        """Charge the step that is made inside; `passes` are those of the run so far."""
-        before, expected = passes(), self._expected(shape)
-        if expected is None:
-            with FlopCounter() as counter:
-                yield
-            self._learn(shape, (*_difference(passes(), before), counter.flops))
-            charge(counter.flops)
-        else:
-            yield
-            charge(self._price(expected, _difference(passes(), before)))
-
-    def _expected(self, shape: Shape) -> Spent | None:
+    def of(self, shape: Shape) -> Spent | None:
+        """What one step on a batch of this shape spends, None if it is not known before it is done."""
         if self._varies:
             return None
-        if shape in self._counted:
-            return self._counted[shape]
-        if shape not in self._foretold:
-            candidates = (law.foretell(shape) for law in self._laws_of(shape) if self._lawful)
-            self._foretold[shape] = next((spent for spent in candidates if spent is not None), None)
-        return self._foretold[shape]
+        return self._counted.get(shape) or self._foretell(shape)
 
-    def _learn(self, shape: Shape, spent: Spent) -> None:
+    def learn(self, shape: Shape, spent: Spent, forward: Passes) -> None:
+        """Keep what was counted of the first step on a shape; `forward` are the passes that the model itself saw."""
+        self._varies |= forward != spent[:2]
         if self._varies:
             return
         self._counted[shape] = spent
@@ -227,17 +261,21 @@ class StepCosts:
         for law in self._laws_of(shape):
             self._lawful &= law.add(shape, spent)
 
+    def surprised(self, expected: Spent, forward: Passes) -> Spent:
+        """What a step has spent that was not counted and made other forward passes than expected: as much more or less.
+
+        From now on nothing is known of any shape.
+        """
+        self._varies = True
+        share = sum(forward) / max(1, sum(expected[:2]))
+        return Spent(*forward, round(expected.decoder_gradients * share), round(expected.flops * share))
+
+    def _foretell(self, shape: Shape) -> Spent | None:
+        if shape not in self._foretold:
+            candidates = (law.foretell(shape) for law in self._laws_of(shape) if self._lawful)
+            self._foretold[shape] = next((spent for spent in candidates if spent is not None), None)
+        return self._foretold[shape]
+
     def _laws_of(self, shape: Shape) -> tuple[Law, Law]:
         """Of the shapes with as many examples, and of all with as many dimensions."""
         return self._laws[len(shape), shape[0]], self._laws[(len(shape),)]
-
-    def _price(self, expected: Spent, made: Passes) -> int:
-        *usual, flops = expected
-        if list(made) == usual:
-            return flops
-        self._varies = True
-        return round(flops * sum(made) / max(1, sum(usual)))
-
-
-def _difference(after: Passes, before: Passes) -> Passes:
-    return tuple(a - b for a, b in zip(after, before, strict=True))

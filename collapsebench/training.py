@@ -88,10 +88,11 @@ class Schedule:
 
     def due(self, meter: Meter) -> bool:
         """Whether the next evaluation has been reached; a long step may pass several, which count as one."""
-        reached = math.floor(meter.spent(self._every.unit) / self._every.amount + 1e-9)
-        due = reached >= self.done
-        self.done = max(self.done, reached + 1)
-        return due
+        reached = meter.spent(self._every.unit) / self._every.amount + 1e-9
+        if reached < self.done:
+            return False
+        self.done = math.floor(reached) + 1
+        return True
 
 
 class Plateau:
@@ -220,8 +221,7 @@ def train(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> N
     Raises DivergedError with the step if the loss, its gradient or the validation bound is not finite.
     """
     if not state.trained:
-        with state.meter.watching(job.vae):
-            _spend(job, state, watcher, keeper)
+        _spend(job, state, watcher, keeper)
         state.trained = True
         keeper.save(state.state())
 
@@ -235,27 +235,28 @@ def _spend(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> 
             return
         if evaluated or keeper.due():
             keeper.save(state.state())
-        with state.meter.running(job.device):
-            terms = step(job, state.meter, state.optimizer, batch)
+        terms = step(job, state.meter, state.optimizer, batch)
         state.losses.add(float(terms.loss))
         watcher.stepped(state.meter, terms)
     _evaluate(job, state, watcher)
 
 
 def step(job: Job, meter: Meter, optimizer: torch.optim.Optimizer, batch: Batch) -> Terms:
-    """One optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
+    """One metered optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
+    return meter.step(job.vae, job.device, batch.x.shape, lambda: _update(job, meter, optimizer, batch))
+
+
+def _update(job: Job, meter: Meter, optimizer: torch.optim.Optimizer, batch: Batch) -> Terms:
     if not job.vae.training:  # going through all modules takes as long as a small product
         job.vae.train()
-    noise = run_noise(job.seed, Purpose.TRAINING, meter.steps)
-    objective = objective_at(job.hooks, meter.progress(), noise)
+    progress = meter.progress()
+    objective = objective_at(job.hooks, progress, run_noise(job.seed, Purpose.TRAINING, progress.step))
     optimizer.zero_grad(set_to_none=True)
-    with meter.working(batch.x.shape):
-        terms = job.inference.gradients(job.vae, torch.from_numpy(batch.x).to(job.device), objective)
+    terms = job.inference.gradients(job.vae, torch.from_numpy(batch.x).to(job.device), objective)
     norm = torch.nn.utils.clip_grad_norm_(job.vae.parameters(), job.setting.optimizer.clip)
     if not (math.isfinite(terms.loss) and math.isfinite(norm)):
         raise DivergedError(f"step {meter.steps + 1}: loss {float(terms.loss)}, gradient norm {float(norm)}")
     optimizer.step()
-    meter.step(len(batch))
     return terms
 
 

@@ -23,8 +23,20 @@ from collapsebench.networks.recurrent import unfused
 from collapsebench.seeding import Noise, derive
 
 
+@dataclass
+class Passes:
+    """Forward passes through encoder and decoder, per example and sample: whole numbers that only grow."""
+
+    encoder: int = 0
+    decoder: int = 0
+
+
 class VAE(nn.Module):
-    """p(z) p(x|z) with an encoder for q(z|x). Every evaluation of a network goes through these two methods."""
+    """p(z) p(x|z) with an encoder for q(z|x). Every evaluation of a network goes through these two methods.
+
+    They count them in `passes`, which is how a step is recognized whose costs are known. Steps of a method that calls
+    the networks themselves are counted as they run, which takes longer.
+    """
 
     def __init__(self, networks: Networks, prior: PriorDistribution) -> None:
         super().__init__()
@@ -32,12 +44,14 @@ class VAE(nn.Module):
         self.posterior = networks.posterior
         self.decoder = networks.decoder
         self.prior = prior
+        self.passes = Passes()
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """q(z|x) from the encoder; N(0, I) where the contender has none."""
         if self.encoder is None or self.posterior is None:
             zeros = next(self.decoder.parameters()).new_zeros(len(x), self.prior.latent_dim)
             return DiagonalGaussian(zeros, zeros)
+        self.passes.encoder += x.shape[0]
         posterior: DiagonalGaussian = self.posterior(self.encoder(x))
         if not isinstance(posterior, DiagonalGaussian) or posterior.mean.shape != (len(x), self.prior.latent_dim):
             raise PluginError(
@@ -50,6 +64,7 @@ class VAE(nn.Module):
     ) -> Float[Tensor, "S B"]:
         """log p(x|z) in nats for S samples of z per example; `dropout` masks are drawn in training only."""
         log_p: Tensor = self.decoder(x, z, dropout)
+        self.passes.decoder += log_p.numel()
         if log_p.shape != z.shape[:2]:
             raise PluginError(f"the decoder must return (S, B) = {tuple(z.shape[:2])}, got {tuple(log_p.shape)}")
         return log_p

@@ -26,9 +26,7 @@ def counted(method, family="lstm"):
     """The counters of one training step."""
     model, x = tiny.vae(family, [] if isinstance(method, Amortized) else [method]), tiny.examples(family, B)
     meter = Meter(Budget.parse("1epochs"), 2 * B)
-    with meter.watching(model), meter.running(CPU):
-        method.gradients(model, x, Objective(SeededNoise(0)))
-        meter.step(B)
+    meter.step(model, CPU, x.shape, lambda: method.gradients(model, x, Objective(SeededNoise(0))))
     return meter.counters()
 
 
@@ -53,15 +51,15 @@ def test_inner_loops_pay(method, encoder, decoder, gradients):
 
 
 @pytest.mark.parametrize("method", [Amortized(), SAVAE(steps=2), SAVAE(steps=2, hvp=HVP.FINITE_DIFFERENCE)])
-def test_watching_keeps_no_step_alive(method):
+def test_counting_keeps_no_step_alive(method):
     """The graphs of a step are freed with its last reference, without the help of the garbage collector."""
     model, x = tiny.vae("lstm", [] if isinstance(method, Amortized) else [method]), tiny.examples("lstm", B)
     meter, outputs = Meter(Budget.parse("1epochs"), B), []
     model.decoder.register_forward_hook(lambda module, inputs, output: outputs.append(weakref.ref(output)))
     gc.disable()
     try:
-        with meter.watching(model), meter.running(CPU):
-            method.gradients(model, x, Objective(SeededNoise(0)))
+        for _ in range(2):
+            meter.step(model, CPU, x.shape, lambda: method.gradients(model, x, Objective(SeededNoise(0))))
         model.zero_grad(set_to_none=True)
         alive = [output for output in outputs if output() is not None]
     finally:
@@ -70,14 +68,27 @@ def test_watching_keeps_no_step_alive(method):
     assert not alive
 
 
-def test_nothing_is_counted_off_the_clock():
+@pytest.mark.parametrize("method", [Amortized(), SAVAE(steps=2), VAESVI(steps=2)])
+def test_a_step_whose_costs_are_known_counts_as_the_first_did(method):
+    model, x = tiny.vae("lstm", [] if isinstance(method, Amortized) else [method]), tiny.examples("lstm", B)
+    meter, counters = Meter(Budget.parse("1epochs"), 2 * B), []
+    for seed in range(3):
+        meter.step(model, CPU, x.shape, lambda seed=seed: method.gradients(model, x, Objective(SeededNoise(seed))))
+        counters.append(meter.counters() | {"seconds": 0.0})
+    assert all(counters[2][name] == 3 * amount for name, amount in counters[0].items())
+    assert all(counters[1][name] == 2 * amount for name, amount in counters[0].items())
+
+
+def test_nothing_is_counted_between_steps():
     model, x = tiny.vae("mlp"), tiny.examples("mlp")
     meter = Meter(Budget.parse("9steps"), 10)
-    with meter.watching(model):
+    for _ in range(3):
         model.encode(x)
-    with meter.running(CPU):
+        tiny.step(meter, 1)
         model.encode(x)
-    assert meter.counters()["encoder_evaluations"] == 0
+    counters = meter.counters()
+    assert counters["encoder_evaluations"] == counters["flops"] == 0
+    assert counters["steps"] == counters["examples"] == 3
 
 
 class Clock:
@@ -89,21 +100,28 @@ class Clock:
         return self.now
 
 
-def test_seconds_pass_only_while_running():
+def test_seconds_pass_only_in_steps():
     clock = Clock()
     meter = Meter(Budget.parse("5seconds"), 10, clock)
+
+    def work(seconds):
+        clock.now += seconds
+        return meter.seconds
+
+    def break_down():
+        clock.now += 3
+        raise ZeroDivisionError
+
     clock.now = 100
-    with meter.running(CPU):
-        clock.now += 2
-        assert meter.seconds == 2
+    assert meter.step(tiny.Idle(), CPU, (1,), lambda: work(2)) == 2
     clock.now += 50
     assert meter.seconds == 2
     assert meter.progress().fraction == pytest.approx(0.4)
     assert meter.affords((1,))
-    with contextlib.suppress(ZeroDivisionError), meter.running(CPU):
-        clock.now += 3
-        raise ZeroDivisionError
+    with contextlib.suppress(ZeroDivisionError):
+        meter.step(tiny.Idle(), CPU, (1,), break_down)
     assert meter.seconds == 5
+    assert meter.steps == 1
     assert not meter.affords((1,))
 
 
@@ -119,7 +137,7 @@ def test_a_counted_budget_is_never_overdrawn(size, batch, unit, amount):
     batches = [batch] * (size // batch) + ([size % batch] if size % batch else [])
     while meter.affords((batches[meter.steps % len(batches)],)):
         assert meter.progress().fraction <= 1
-        meter.step(batches[meter.steps % len(batches)])
+        tiny.step(meter, batches[meter.steps % len(batches)])
     assert meter.spent(unit) <= amount * (1 + 1e-9)
     if unit is not Unit.EXAMPLES:
         assert meter.spent(unit) == pytest.approx(amount)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from collapsebench import catalog
+from collapsebench.budget import Meter
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.inference import Amortized
 from collapsebench.networks import (
@@ -19,7 +20,7 @@ from collapsebench.networks import (
     PixelCNNDecoder,
     ResNetEncoder,
 )
-from collapsebench.vae import VAE, Architecture, assemble
+from collapsebench.vae import VAE, Architecture, Passes, assemble
 
 FAMILIES = {
     "lstm": (LSTMEncoder(embedding=3, hidden=4), LSTMDecoder(embedding=3, hidden=4, dropout=0.3), TextSpec(7)),
@@ -58,3 +59,15 @@ def gradients(model: VAE) -> dict[str, torch.Tensor]:
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
         for name, parameter in model.named_parameters()
     }
+
+
+class Idle:
+    """What a meter needs of a model whose networks nobody passes."""
+
+    def __init__(self) -> None:
+        self.encoder, self.decoder, self.passes = None, torch.nn.Identity(), Passes()
+
+
+def step(meter: Meter, examples: int) -> None:
+    """One step on so many examples in which nothing is done."""
+    meter.step(Idle(), torch.device("cpu"), (examples,), lambda: None)
