@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module, metadata, util
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, get_args
 
 import pluggy
 from pydantic import BaseModel, ValidationError
@@ -22,19 +22,23 @@ from pydantic import BaseModel, ValidationError
 from collapsebench.components import KINDS, Component, Inference, Method, Prior
 from collapsebench.errors import CollapsebenchError, PluginError, UsageError, unknown
 from collapsebench.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
-from collapsebench.spec import BASELINE, Choice, Contender, MethodChoice
-from collapsebench.syntax import NAME, Call, parse_composition
+from collapsebench.syntax import BASELINE, NAME, Call, parse_composition
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from collapsebench.spec import Choice, Contender
 
 C = TypeVar("C", bound=Component)
 
-BUILTINS: Final = (
-    "collapsebench.data",
-    "collapsebench.networks",
-    "collapsebench.inference",
-    "collapsebench.metrics",
-    "collapsebench.executors",
-)
-"""The modules of the harness that register components."""
+BUILTINS: Final = {
+    "collapsebench.data": ("dataset",),
+    "collapsebench.networks": ("encoder", "posterior", "decoder", "initialization"),
+    "collapsebench.inference": ("inference",),
+    "collapsebench.metrics": ("metric",),
+    "collapsebench.executors": ("executor",),
+}
+"""The modules of the harness that register components, and of which kinds these are."""
 
 PLUGINS_VARIABLE: Final = "COLLAPSEBENCH_PLUGINS"
 """Names of the entry points to load, separated by commas; unset: all."""
@@ -98,7 +102,7 @@ class Catalog:
         except ValidationError as error:
             raise UsageError(f"{kind} '{name}': {describe(error, component)}") from None
 
-    def create(self, base: type[C], choice: Choice) -> C:
+    def create(self, base: type[C], choice: Choice | Call) -> C:
         """The validated component of a choice, as an instance of its kind's interface."""
         component = self.make(base.kind, choice.name, choice.params)
         if not isinstance(component, base):
@@ -107,12 +111,16 @@ class Catalog:
 
     def resolve(self, base: type[C], choice: Choice) -> tuple[C, Choice]:
         """The component, and the choice with its version and every parameter, defaults filled."""
+        from collapsebench.spec import Choice  # a list of methods does without
+
         component = self.create(base, choice)
         params = component.model_dump(mode="json")
         return component, Choice(name=choice.name, version=component.version, params=params)
 
     def contender(self, text: str) -> tuple[Contender, list[Method]]:
         """Read `a+b[key=value]`: the resolved contender and its methods. Conflicts are errors, by name."""
+        from collapsebench.spec import Contender, MethodChoice
+
         calls = [] if text.strip() == BASELINE else parse_composition(text)
         methods = [self._method(call) for call in calls]
         compose(methods)
@@ -134,17 +142,17 @@ class Catalog:
     def _method(self, call: Call) -> Method:
         if call.name == BASELINE:
             raise UsageError(f"'{BASELINE}' is the baseline without any method: it cannot be combined or parameterized")
-        return self.create(Method, Choice(name=call.name, params=call.params))
+        return self.create(Method, call)
 
 
-def load(plugin_files: Iterable[Path] = ()) -> Catalog:
-    """Find every component.
+def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None) -> Catalog:
+    """Find every component; of those that come with the harness the named kinds, which takes less long than all.
 
     An installed plugin that cannot be imported or breaks its contract is listed as failed and only the runs that name
     it fail; a file given by hand must load. Raises PluginError if two plugins register the same kind and name.
     """
     entries: dict[tuple[str, str], Entry] = {}
-    for name in BUILTINS:
+    for name in (name for name, given in BUILTINS.items() if kinds is None or set(given) & set(kinds)):
         module = import_module(name)
         source = _Source(PROJECT, metadata.version(PROJECT), str(module.__file__), module)
         _add(entries, _registered(source))
@@ -244,8 +252,9 @@ def _check(component: type[Component], plugin: str) -> None:
 
 def _implemented(component: type[Component]) -> dict[str, Any]:
     """The functions of a class that are marked as hook implementations."""
-    names = (name for name in dir(component) if not name.startswith("__"))
-    found = {name: inspect.getattr_static(component, name) for name in names}
+    found: dict[str, Any] = {}
+    for base in reversed(component.__mro__):
+        found |= vars(base)
     return {name: value for name, value in found.items() if inspect.isfunction(value) and _mark(value) is not None}
 
 

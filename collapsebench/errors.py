@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class CollapsebenchError(Exception):
@@ -36,6 +35,8 @@ class DivergedError(CollapsebenchError):
 
 def unknown(what: str, got: str, choices: Iterable[str]) -> str:
     """The line for a name that does not exist: what it was, the nearest match, and every valid choice."""
+    from difflib import get_close_matches  # nobody waits for it who makes no mistake
+
     names = sorted(choices)
     near = get_close_matches(got, names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""

@@ -16,8 +16,8 @@ from collapsebench.errors import UsageError, unknown
 from collapsebench.examples import Splits
 from collapsebench.metrics import default_metrics
 from collapsebench.registry import dataset_facts
-from collapsebench.spec import BASELINE, Choice, Contender, Protocol, RunSpec, Setting, Track, identity
-from collapsebench.syntax import Value, parse_setting
+from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
+from collapsebench.syntax import BASELINE, Value, parse_setting
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,13 @@ from pydantic import (
 )
 
 from collapsebench.errors import UsageError, unknown
-from collapsebench.syntax import Call, print_call, print_composition
+from collapsebench.syntax import BASELINE, Call, print_call, print_composition
 
 IDENTITY_VERSION = 1
 """How identities are computed. Raise it when the same spec would hash otherwise; old ids then stay distinct."""
 
 PROTOCOL_VERSION = "1.0"
 """Results of one Major.Minor are comparable; raise it when the harness changes what a number means."""
-
-BASELINE = "vae"
-"""How the contender without any method is written."""
 
 
 class Frozen(BaseModel):

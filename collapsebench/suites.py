@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, PositiveFloat, field_validator, mode
 from collapsebench.errors import UsageError, unknown
 from collapsebench.planning import Request
 from collapsebench.registry import read_facts, registry_folder
-from collapsebench.spec import BASELINE, Budget, Frozen
-from collapsebench.syntax import parse_composition, parse_setting, print_call
+from collapsebench.spec import Budget, Frozen
+from collapsebench.syntax import BASELINE, parse_composition, parse_setting, print_call
 
 SHARED = ("dataset", "track", "budget", "settings", "contenders")
 """What the cells of a grid may have in common: it then stands once, beside them."""

@@ -22,6 +22,9 @@ from collapsebench.errors import UsageError
 Value: TypeAlias = "bool | int | float | str | list[Value] | None"
 T = TypeVar("T")
 
+BASELINE = "vae"
+"""How the contender without any method is written."""
+
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 """What a component may be called."""
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from collapsebench.components import Direction, Estimate
 from collapsebench.leaderboard import ENTRIES, Board, score
 from collapsebench.record import Number, Observation, Outcome, Point, RunRecord, Value
-from collapsebench.spec import BASELINE, Choice, Contender, MethodChoice, Protocol, RunSpec
-from collapsebench.syntax import parse_composition
+from collapsebench.spec import Choice, Contender, MethodChoice, Protocol, RunSpec
+from collapsebench.syntax import BASELINE, parse_composition
 
 START = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
 ENVIRONMENT = {

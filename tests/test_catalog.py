@@ -6,6 +6,7 @@ from textwrap import dedent
 import pytest
 
 from collapsebench import catalog
+from collapsebench.components import KINDS
 from collapsebench.errors import PluginError, UsageError
 
 GOOD = """
@@ -57,6 +58,17 @@ def test_built_ins_enter_through_the_same_hook(installed):
     assert {"lstm", "pixelcnn", "mlp", "linear"} <= set(installed.names("decoder"))
     assert "amortized" in installed.names("inference")
     assert "in-process" in installed.names("executor")
+
+
+@pytest.mark.parametrize("kind", [kind.kind for kind in KINDS])
+def test_a_catalogue_of_one_kind_has_all_of_that_kind(installed, kind):
+    assert catalog.load(kinds={kind}).names(kind) == installed.names(kind)
+
+
+def test_a_catalogue_of_methods_leaves_the_networks_out(installed):
+    found = catalog.load(kinds={"method"})
+    assert set(found.entries) < set(installed.entries)
+    assert not found.names("decoder")
 
 
 def test_a_file_is_a_plugin(plugin):

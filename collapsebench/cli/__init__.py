@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from importlib import import_module
 
 import click
@@ -80,5 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _report(message: str, *, debug: bool) -> None:
     """One line on standard error, after the traceback if it is wanted."""
     if debug:
+        import traceback
+
         traceback.print_exc()
     click.echo(f"error: {' '.join(message.split())}", err=True)

@@ -29,8 +29,7 @@ from collapsebench.leaderboard import (
     select,
 )
 from collapsebench.memory import uncollected
-from collapsebench.spec import BASELINE
-from collapsebench.syntax import parse_composition, print_composition
+from collapsebench.syntax import BASELINE, parse_composition, print_composition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -110,7 +109,7 @@ def _protocols(url: str, columns: list[str], width: int | None, given: dict[str,
     view = _view(given)
     boards = _boards(url, view, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
     if view == View():
-        components = catalog.load(given["plugins"])
+        components = catalog.load(given["plugins"], kinds={"dataset"})
         boards = (replace(b, reference=best_possible(b.protocol, components)) for b in boards)
     if given["against"] is not None:
         boards = compare_with(boards, _label(given["against"]))

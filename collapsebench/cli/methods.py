@@ -11,8 +11,7 @@ import click
 from collapsebench import catalog
 from collapsebench.catalog import Entry
 from collapsebench.cli import options
-from collapsebench.spec import BASELINE
-from collapsebench.syntax import print_value
+from collapsebench.syntax import BASELINE, print_value
 
 
 @click.command("methods")
@@ -21,7 +20,7 @@ from collapsebench.syntax import print_value
 @options.as_json
 def command(name: str | None, plugins: tuple[Path, ...], *, as_json: bool) -> None:
     """List the methods, or show one: citation, hooks, and every hyperparameter with type, default, description."""
-    components = catalog.load(plugins)
+    components = catalog.load(plugins, kinds={"method"})
     names = components.names("method") if name is None else [name]
     entries = [components.entry("method", each) for each in names]
     if as_json:

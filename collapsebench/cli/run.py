@@ -8,7 +8,7 @@ import click
 
 from collapsebench.cli.grids import grid_options, work_through
 from collapsebench.errors import UsageError
-from collapsebench.spec import BASELINE
+from collapsebench.syntax import BASELINE
 
 if TYPE_CHECKING:
     from collapsebench.planning import Request

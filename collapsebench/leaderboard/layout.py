@@ -13,8 +13,7 @@ from collapsebench.leaderboard.scoring import PARAMETERS, Board, Column, Problem
 from collapsebench.metrics.dialects import Dialect
 from collapsebench.metrics.mutual_information import SATURATION
 from collapsebench.record import Outcome
-from collapsebench.spec import BASELINE
-from collapsebench.syntax import print_value
+from collapsebench.syntax import BASELINE, print_value
 
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
 BETTER = {Direction.LOWER: ", lower is better", Direction.HIGHER: ", higher is better", Direction.NONE: ""}

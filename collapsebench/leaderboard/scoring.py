@@ -23,7 +23,8 @@ from collapsebench.errors import UsageError, unknown
 from collapsebench.leaderboard import moments
 from collapsebench.metrics.dialects import Dialect
 from collapsebench.record import Observation, Outcome
-from collapsebench.spec import BASELINE, Protocol
+from collapsebench.spec import Protocol
+from collapsebench.syntax import BASELINE
 
 CONFIDENCE = 0.95
 LOWER_BOUND, SATURATED = "mi_lower", "mi_saturated"

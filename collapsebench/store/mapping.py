@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.record import Number, Point, RunRecord, Value
-from collapsebench.spec import BASELINE, RunSpec
+from collapsebench.spec import RunSpec
 from collapsebench.store.models import PointRow, Run, ValueRow
-from collapsebench.syntax import Call, parse_composition
+from collapsebench.syntax import BASELINE, Call, parse_composition
 
 
 def to_json(value: BaseModel) -> dict[str, Any]:
