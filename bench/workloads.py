@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from bench.work import Perceptron, PixelCNN, Text, bracket
 from collapsebench import catalog, training
-from collapsebench.budget import Meter
 from collapsebench.components import Decoder, Encoder, Initialization, Posterior
 from collapsebench.distributions import DiagonalGaussian, StandardNormal
 from collapsebench.examples import Batch, DataSpec, ImageSpec, Split, Splits, TextSpec
@@ -108,14 +107,9 @@ def _job(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[s
 
 def stepping(job: training.Job) -> Call:
     """A call that does one step of the training loop, on its clock and counted by its meter."""
-    meter = Meter(job.budget, len(job.splits.train))
-    optimizer = training.make_optimizer(job.setting.optimizer, job.vae)
+    state = training.TrainingState.start(job)
     batch = next(job.splits.train.batches(job.setting.batch_size))
-
-    def step() -> float:
-        return float(training.step(job, meter, optimizer, batch).loss)
-
-    return step
+    return lambda: training.step(job, state, batch)
 
 
 def text_job(contender: str, size: Text) -> training.Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import add
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from collapsebench.errors import UsageError
@@ -41,10 +42,11 @@ class Meter:
     """
 
     def __init__(self, budget: Budget, train_examples: int, clock: Callable[[], float] = time.perf_counter) -> None:
-        from collapsebench.flops import StepCosts
+        from collapsebench.flops import Spent, StepCosts
 
         self._budget, self._train_examples, self._clock = budget, train_examples, clock
-        self._counts = dict.fromkeys(("steps", "examples", *PASSES, "flops"), 0)
+        self._steps = self._examples = 0
+        self._spent: tuple[int, ...] = (0,) * len(Spent._fields)
         self._costs = StepCosts()
         self._seconds = 0.0
         self._started: float | None = None
@@ -58,31 +60,40 @@ class Meter:
     @property
     def steps(self) -> int:
         """Optimizer steps done."""
-        return self._counts["steps"]
+        return self._steps
 
     def counters(self) -> dict[str, float]:
         """Every counter, whatever the budget's unit is."""
-        counts = {name: float(count) for name, count in self._counts.items()}
+        counts = {name: float(count) for name, count in self._counts().items()}
         return counts | {"epochs": self.spent(Unit.EPOCHS), "seconds": self.seconds}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of the meter."""
-        return {"counts": dict(self._counts), "seconds": self.seconds, "costs": self._costs.state()}
+        return {"counts": self._counts(), "seconds": self.seconds, "costs": self._costs.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self._counts, self._seconds = dict(state["counts"]), state["seconds"]
+        self._steps, self._examples, *spent = (state["counts"][name] for name in self._counts())
+        self._spent, self._seconds = tuple(spent), state["seconds"]
         self._costs.load(state["costs"])
 
     def spent(self, unit: Unit) -> float:
         """How much of one unit is spent; an epoch is as many examples as the training split has."""
-        if unit in self._counts:
-            return self._counts[unit]
-        return self.seconds if unit is Unit.SECONDS else self._counts["examples"] / self._train_examples
+        match unit:
+            case Unit.STEPS:
+                return self._steps
+            case Unit.EPOCHS:
+                return self._examples / self._train_examples
+            case Unit.EXAMPLES:
+                return self._examples
+            case Unit.SECONDS:
+                return self.seconds
+            case Unit.FLOPS:
+                return self._spent[-1]
 
     def progress(self) -> Progress:
         """What a method may know: the share of the budget that is spent, and the steps."""
-        return Progress(min(1.0, self.spent(self._budget.unit) / self._budget.amount), self._counts["steps"])
+        return Progress(min(1.0, self.spent(self._budget.unit) / self._budget.amount), self._steps)
 
     def affords(self, shape: Shape) -> bool:
         """Whether one more step fits into the budget, on a batch of this shape, examples first.
@@ -107,13 +118,9 @@ class Meter:
             _synchronize(device)
             self._seconds += self._clock() - self._started
             self._started = None
-        counts = self._counts
-        counts["steps"] += 1
-        counts["examples"] += shape[0]
-        counts["encoder_evaluations"] += spent.encoder_evaluations
-        counts["decoder_evaluations"] += spent.decoder_evaluations
-        counts["decoder_gradients"] += spent.decoder_gradients
-        counts["flops"] += spent.flops
+        self._steps += 1
+        self._examples += shape[0]
+        self._spent = tuple(map(add, self._spent, spent))
         return result
 
     def _counted(self, vae: VAE, shape: Shape, work: Callable[[], T]) -> tuple[T, Spent]:
@@ -135,6 +142,10 @@ class Meter:
         result = work()
         forward = seen.encoder - encoded, seen.decoder - decoded
         return result, expected if forward == expected[:2] else self._costs.surprised(expected, forward)
+
+    def _counts(self) -> dict[str, int]:
+        names = "steps", "examples", *PASSES, "flops"
+        return dict(zip(names, (self._steps, self._examples, *self._spent), strict=True))
 
     def _flops(self, shape: Shape) -> int | None:
         expected = self._costs.of(shape)

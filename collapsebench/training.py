@@ -235,28 +235,28 @@ def _spend(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> 
             return
         if evaluated or keeper.due():
             keeper.save(state.state())
-        terms = step(job, state.meter, state.optimizer, batch)
-        state.losses.add(float(terms.loss))
-        watcher.stepped(state.meter, terms)
+        watcher.stepped(state.meter, step(job, state, batch))
     _evaluate(job, state, watcher)
 
 
-def step(job: Job, meter: Meter, optimizer: torch.optim.Optimizer, batch: Batch) -> Terms:
+def step(job: Job, state: TrainingState, batch: Batch) -> Terms:
     """One metered optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
-    return meter.step(job.vae, job.device, batch.x.shape, lambda: _update(job, meter, optimizer, batch))
+    return state.meter.step(job.vae, job.device, batch.x.shape, lambda: _update(job, state, batch))
 
 
-def _update(job: Job, meter: Meter, optimizer: torch.optim.Optimizer, batch: Batch) -> Terms:
+def _update(job: Job, state: TrainingState, batch: Batch) -> Terms:
     if not job.vae.training:  # going through all modules takes as long as a small product
         job.vae.train()
-    progress = meter.progress()
+    progress = state.meter.progress()
     objective = objective_at(job.hooks, progress, run_noise(job.seed, Purpose.TRAINING, progress.step))
-    optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad(set_to_none=True)
     terms = job.inference.gradients(job.vae, torch.from_numpy(batch.x).to(job.device), objective)
-    norm = torch.nn.utils.clip_grad_norm_(job.vae.parameters(), job.setting.optimizer.clip)
-    if not (math.isfinite(terms.loss) and math.isfinite(norm)):
-        raise DivergedError(f"step {meter.steps + 1}: loss {float(terms.loss)}, gradient norm {float(norm)}")
-    optimizer.step()
+    norm = float(torch.nn.utils.clip_grad_norm_(job.vae.parameters(), job.setting.optimizer.clip))
+    loss = float(terms.loss)
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise DivergedError(f"step {progress.step + 1}: loss {loss}, gradient norm {norm}")
+    state.optimizer.step()
+    state.losses.add(loss)
     return terms
 
 
