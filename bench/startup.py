@@ -20,7 +20,10 @@ ALLOWED = 4.0
 
 def commands(store: Path) -> dict[str, Sequence[str]]:
     """What is run, by its name in the table: arguments of `python -c`."""
-    lines = {"--help": ["--help"], "methods": ["methods"], "leaderboard": ["leaderboard", "--store", str(store)]}
+    lines = {
+        " ".join(line): line for line in (["--help"], ["methods", "--help"], ["leaderboard", "--help"], ["methods"])
+    }
+    lines["leaderboard"] = ["leaderboard", "--store", str(store)]
     return {
         "import click": YARDSTICK,
         "import pydantic's models": ("from pydantic import BaseModel",),

@@ -9,8 +9,9 @@ import sys
 import pytest
 from records import record, spec
 
+from collapsebench.cli import leaderboard as options
 from collapsebench.cli import main
-from collapsebench.leaderboard import FORMATS
+from collapsebench.leaderboard import DIALECTS, FORMATS
 from collapsebench.store import Store
 
 
@@ -112,6 +113,11 @@ def test_no_runs(cli, tmp_path):
     with Store.open(tmp_path / "none.sqlite") as empty:
         assert empty.count() == 0
     assert "no runs of anything in the store (it has: none)" in cli(store=tmp_path / "none.sqlite")[2]
+
+
+def test_the_options_name_what_there_is():
+    assert options.FORMATS == FORMATS
+    assert tuple(DIALECTS) == options.DIALECTS
 
 
 def test_wrong_format(cli):

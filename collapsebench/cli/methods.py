@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from collapsebench import catalog
-from collapsebench.catalog import Entry
 from collapsebench.cli import options
 from collapsebench.syntax import BASELINE, print_value
+
+if TYPE_CHECKING:
+    from collapsebench.catalog import Entry
 
 
 @click.command("methods")
@@ -20,6 +21,8 @@ from collapsebench.syntax import BASELINE, print_value
 @options.as_json
 def command(name: str | None, plugins: tuple[Path, ...], *, as_json: bool) -> None:
     """List the methods, or show one: citation, hooks, and every hyperparameter with type, default, description."""
+    from collapsebench import catalog
+
     components = catalog.load(plugins, kinds={"method"})
     names = components.names("method") if name is None else [name]
     entries = [components.entry("method", each) for each in names]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from collapsebench import catalog
 from collapsebench.cli import options
 
 
@@ -16,6 +15,8 @@ from collapsebench.cli import options
 @options.as_json
 def command(plugins: tuple[Path, ...], *, as_json: bool) -> None:
     """Show every component: kind, name, plugin, version, hooks, file; and the plugins that failed."""
+    from collapsebench import catalog
+
     components = catalog.load(plugins)
     rows = [
         {
