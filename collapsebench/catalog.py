@@ -49,8 +49,14 @@ class Entry(NamedTuple):
 
     component: type[Component]
     plugin: str
-    version: str
     origin: str
+    package: metadata.Distribution | None
+    """What it was installed with; None for a file that is given by hand."""
+
+    @property
+    def version(self) -> str:
+        """Of the package; `file` if there is none. Looked up when it is asked for, as it takes a millisecond."""
+        return "file" if self.package is None else self.package.version
 
     @property
     def hooks(self) -> list[str]:
@@ -70,8 +76,8 @@ class _Source(NamedTuple):
     """Where a plugin module is to be found."""
 
     plugin: str
-    version: str
     origin: str
+    package: metadata.Distribution | None
     module: ModuleType
 
 
@@ -146,7 +152,7 @@ class Catalog:
 
 
 def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None) -> Catalog:
-    """Find every component; of those that come with the harness the named kinds, which takes less long than all.
+    """Find every component. For a list, those that come with the harness are needed of the named `kinds` only.
 
     An installed plugin that cannot be imported or breaks its contract is listed as failed and only the runs that name
     it fail; a file given by hand must load. Raises PluginError if two plugins register the same kind and name.
@@ -154,7 +160,7 @@ def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None
     entries: dict[tuple[str, str], Entry] = {}
     for name in (name for name, given in BUILTINS.items() if kinds is None or set(given) & set(kinds)):
         module = import_module(name)
-        source = _Source(PROJECT, metadata.version(PROJECT), str(module.__file__), module)
+        source = _Source(PROJECT, str(module.__file__), metadata.distribution(PROJECT), module)
         _add(entries, _registered(source))
     failed: list[FailedPlugin] = []
     for point in _entry_points():
@@ -166,7 +172,19 @@ def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None
             _add(entries, found)
     for path in plugin_files:
         _add(entries, _from_file(path))
+    if kinds is None:
+        _build(Component)
     return Catalog(entries, tuple(failed))
+
+
+def _build(component: type[Component]) -> None:
+    """Build the validators of a class and of all below it, which pydantic would do at the first use of each.
+
+    Not in a run: pydantic turns a Ctrl-C that comes in between into an error, and the run would count as failed.
+    """
+    component.model_rebuild()
+    for below in component.__subclasses__():
+        _build(below)
 
 
 def _entry_points() -> list[metadata.EntryPoint]:
@@ -183,8 +201,7 @@ def _entry_points() -> list[metadata.EntryPoint]:
 
 def _from_entry_point(point: metadata.EntryPoint) -> _Source:
     module = point.load()
-    version = "unknown" if point.dist is None else point.dist.version
-    return _Source(point.name, version, str(module.__file__), module)
+    return _Source(point.name, str(module.__file__), point.dist, module)
 
 
 def _from_file(path: Path) -> list[Entry]:
@@ -198,7 +215,7 @@ def _from_file(path: Path) -> list[Entry]:
     sys.modules[name] = module  # pydantic resolves postponed annotations through it
     try:
         spec.loader.exec_module(module)
-        return _registered(_Source(path.stem, "file", str(path), module))
+        return _registered(_Source(path.stem, str(path), None, module))
     except Exception as error:
         raise PluginError(f"plugin file '{path}' failed: {_reason(error)}") from error
 
@@ -231,7 +248,7 @@ def _registered(source: _Source) -> list[Entry]:
     components = list(answers[0])
     for component in components:
         _check(component, source.plugin)
-    return [Entry(component, source.plugin, source.version, source.origin) for component in components]
+    return [Entry(component, source.plugin, source.origin, source.package) for component in components]
 
 
 def _check(component: type[Component], plugin: str) -> None:

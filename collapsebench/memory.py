@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import platform
 from collections.abc import Iterator
@@ -20,6 +19,8 @@ def keep_mapped(growth: int = 64 * 2**20) -> bool:
     """
     if platform.libc_ver()[0] != "glibc":
         return False
+    import ctypes
+
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, growth))
     return all(mallopt(name, value) == 1 for name, value in settings)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from collapsebench.cli import options
+from collapsebench.memory import uncollected
 from collapsebench.syntax import BASELINE, print_value
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @options.plugin
 @options.as_json
+@uncollected()
 def command(name: str | None, plugins: tuple[Path, ...], *, as_json: bool) -> None:
     """List the methods, or show one: citation, hooks, and every hyperparameter with type, default, description."""
     from collapsebench import catalog
