@@ -27,6 +27,9 @@ PASSES = ("encoder_evaluations", "decoder_evaluations", "decoder_gradients")
 COUNTERS = (*Unit, *PASSES)
 """Every counter, as trajectories and leaderboards name them."""
 
+AUDIT = 64
+"""Of so many steps whose costs are known, the passes of one are counted all the same."""
+
 ROUNDING = 1 + 1e-12
 """An epoch's cost is a quotient: a sum of them may exceed the budget by rounding alone."""
 
@@ -37,8 +40,8 @@ class Meter:
     Evaluations are counted per example and sample, in inner loops as anywhere else: `encoder_evaluations` and
     `decoder_evaluations` are forward passes, `decoder_gradients` backward passes through the decoder, the double
     backward of a Hessian-vector product included. The first step on a batch shape is counted as it runs; what others
-    with the same forward passes spend follows from it (flops.StepCosts).
-    Nothing is counted and no time passes outside of a step.
+    with the same forward passes spend follows from it (flops.StepCosts). Nothing is counted and no time passes outside
+    of a step.
     """
 
     def __init__(self, budget: Budget, train_examples: int, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -113,7 +116,12 @@ class Meter:
         _synchronize(device)
         self._started = self._clock()
         try:
-            result, spent = self._counted(vae, shape, work) if expected is None else self._known(vae, expected, work)
+            if expected is None:
+                result, spent = self._counted(vae, shape, work)
+            elif self._steps % AUDIT:
+                result, spent = self._known(vae, expected, work)
+            else:
+                result, spent = self._audited(vae, expected, work)
         finally:
             _synchronize(device)
             self._seconds += self._clock() - self._started
@@ -146,6 +154,15 @@ class Meter:
     def _counts(self) -> dict[str, int]:
         names = "steps", "examples", *PASSES, "flops"
         return dict(zip(names, (self._steps, self._examples, *self._spent), strict=True))
+
+    def _audited(self, vae: VAE, expected: Spent, work: Callable[[], T]) -> tuple[T, Spent]:
+        """Count the passes of a step whose costs are known, those past the model and backward ones included."""
+        from collapsebench.flops import PassCounter
+
+        with PassCounter(vae) as passes:
+            result = work()
+        spent = passes.spent(expected.flops)
+        return result, spent if spent == expected else self._costs.surprised(expected, spent[:2])
 
     def _flops(self, shape: Shape) -> int | None:
         expected = self._costs.of(shape)

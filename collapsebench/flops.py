@@ -227,6 +227,7 @@ class StepCosts:
     from those with as many examples, or from all. One counted shape that does not agree, and every further one is to
     be counted. Later steps are recognized by their forward passes through the model. If one makes others than the
     shape's first, or if a counted one makes some past the model, then all further steps are to be counted as they run.
+    So they are if the meter finds, now and then, that a step's passes are not what it is known for.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ import toys
 from torch.autograd import grad
 
 from collapsebench import catalog
-from collapsebench.budget import Meter
+from collapsebench.budget import AUDIT, Meter
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.flops import FlopCounter, Spent, StepCosts
 from collapsebench.inference import Amortized
@@ -304,6 +304,16 @@ class Direct(Wavering):
         return Amortized.gradients(self, vae, x, objective)
 
 
+class Retaining(Wavering):
+    """Passes the decoder backward once more for each count of its seed."""
+
+    def gradients(self, vae, x, objective):
+        terms = objective(vae, x, vae.encode(x))
+        for _ in range(objective.noise.seed):
+            terms.loss.backward(retain_graph=True)
+        return terms.backward()
+
+
 def charged(vae, x, seeds, meter=None, method=None):
     """What the meter adds for every step of a wavering method."""
     meter, flops = meter or Meter(Budget.parse("9steps"), B), []
@@ -330,6 +340,16 @@ def test_a_method_that_calls_the_networks_itself_is_counted_at_every_step():
     encoding = counted(lambda: vae.encoder(x))
     base, *flops = charged(vae, x, [2, 3, 0, 1], method=Direct())
     assert flops == [base + encoding, base - 2 * encoding, base - encoding]
+
+
+@pytest.mark.parametrize(("method", "share"), [(Direct(), 2), (Retaining(), 1)])
+def test_what_forward_passes_through_the_model_do_not_tell_is_found_out_now_and_then(method, share):
+    vae, x = model("mlp"), data(IMAGE)
+    base, *_, known, found, counted = charged(vae, x, [0] * (AUDIT - 1) + [2] * 3, method=method)
+    assert known == base
+    assert found == share * base  # two forward passes more than two, or none
+    assert counted > base
+    assert counted == charged(vae, x, [2], method=method)[0]
 
 
 def test_passes_past_the_model_are_counted():
