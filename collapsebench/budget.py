@@ -151,10 +151,6 @@ class Meter:
         forward = seen.encoder - encoded, seen.decoder - decoded
         return result, expected if forward == expected[:2] else self._costs.surprised(expected, forward)
 
-    def _counts(self) -> dict[str, int]:
-        names = "steps", "examples", *PASSES, "flops"
-        return dict(zip(names, (self._steps, self._examples, *self._spent), strict=True))
-
     def _audited(self, vae: VAE, expected: Spent, work: Callable[[], T]) -> tuple[T, Spent]:
         """Count the passes of a step whose costs are known, those past the model and backward ones included."""
         from collapsebench.flops import PassCounter
@@ -162,7 +158,13 @@ class Meter:
         with PassCounter(vae) as passes:
             result = work()
         spent = passes.spent(expected.flops)
-        return result, spent if spent == expected else self._costs.surprised(expected, spent[:2])
+        if spent != expected:
+            spent = spent._replace(flops=self._costs.surprised(expected, spent[:2]).flops)
+        return result, spent
+
+    def _counts(self) -> dict[str, int]:
+        names = "steps", "examples", *PASSES, "flops"
+        return dict(zip(names, (self._steps, self._examples, *self._spent), strict=True))
 
     def _flops(self, shape: Shape) -> int | None:
         expected = self._costs.of(shape)
