@@ -172,19 +172,7 @@ def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None
             _add(entries, found)
     for path in plugin_files:
         _add(entries, _from_file(path))
-    if kinds is None:
-        _build(Component)
     return Catalog(entries, tuple(failed))
-
-
-def _build(component: type[Component]) -> None:
-    """Build the validators of a class and of all below it, which pydantic would do at the first use of each.
-
-    Not in a run: pydantic turns a Ctrl-C that comes in between into an error, and the run would count as failed.
-    """
-    component.model_rebuild()
-    for below in component.__subclasses__():
-        _build(below)
 
 
 def _entry_points() -> list[metadata.EntryPoint]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Component(BaseModel):
     """Anything with a name that a plugin registers. Its fields are its hyperparameters, each with a description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built by the catalogue
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     name: ClassVar[str]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collapsebench.vae import VAE
 
 Shape: TypeAlias = tuple[int, ...]
-Passes: TypeAlias = tuple[int, int]
+Forward: TypeAlias = tuple[int, int]
 """How often encoder and decoder were passed forward, per example."""
 
 PROOFS = 2
@@ -252,7 +252,7 @@ class StepCosts:
             return None
         return self._counted.get(shape) or self._foretell(shape)
 
-    def learn(self, shape: Shape, spent: Spent, forward: Passes) -> None:
+    def learn(self, shape: Shape, spent: Spent, forward: Forward) -> None:
         """Keep what was counted of the first step on a shape; `forward` are the passes that the model itself saw."""
         self._varies |= forward != spent[:2]
         if self._varies:
@@ -262,7 +262,7 @@ class StepCosts:
         for law in self._laws_of(shape):
             self._lawful &= law.add(shape, spent)
 
-    def surprised(self, expected: Spent, forward: Passes) -> Spent:
+    def surprised(self, expected: Spent, forward: Forward) -> Spent:
         """What a step has spent that was not counted and made other forward passes than expected: as much more or less.
 
         From now on nothing is known of any shape.

@@ -65,6 +65,14 @@ def test_a_catalogue_of_one_kind_has_all_of_that_kind(installed, kind):
     assert catalog.load(kinds={kind}).names(kind) == installed.names(kind)
 
 
+@pytest.mark.parametrize("kinds", [None, {"method"}])
+def test_a_field_that_cannot_be_validated_is_the_plugins_failure(plugin, kinds):
+    """In every catalogue, and not at its first use, where it would look like a bug of ours."""
+    source = GOOD.replace("class BetaVAE", "class Thing: ...\n\nclass BetaVAE").replace("PositiveFloat =", "Thing =")
+    with pytest.raises(PluginError, match=r"plugin file '.*mine\.py' failed: PydanticSchemaGenerationError"):
+        catalog.load([plugin(source)], kinds=kinds)
+
+
 def test_a_catalogue_of_methods_leaves_the_networks_out(installed):
     found = catalog.load(kinds={"method"})
     assert set(found.entries) < set(installed.entries)
