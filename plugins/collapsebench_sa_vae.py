@@ -34,8 +34,8 @@ class Clip(StrEnum):
     """What is done to gradients inside of the inner loop."""
 
     OFF = "off"
-    PER_EXAMPLE = "per-example"
-    """Each example's own gradient, mean and log-variance together; differentiated through like everything else."""
+    STEP = "step"
+    """What one example's step follows, mean and log-variance together; differentiated through like everything else."""
     AS_RELEASED = "as-released"
     """Norms over whole tensors as in the released code, which destroys the second-order information."""
 
@@ -84,9 +84,9 @@ class SVI(Method, Inference):
         StepSize.BATCH_MEAN, description="batch-mean: follow the gradient of the batch mean, as released; per-example"
     )
     clip: Clip = Field(
-        Clip.PER_EXAMPLE,
-        description="per-example: by the norm of each example's own gradient; as-released: by norms over whole "
-        "tensors, batch included; off",
+        Clip.STEP,
+        description="step: by the norm of what each example's step follows; as-released: by norms over whole tensors, "
+        "batch included; off",
     )
     clip_norm: PositiveFloat = Field(5.0, description="the largest norm, in nats per unit of the parameters")
 
@@ -128,16 +128,20 @@ class SVI(Method, Inference):
     def _rate(self, like: Tensor) -> Tensor:
         """α for means and log-variances, (2, 1, 1)."""
         logvar = self.learning_rate if self.learning_rate_logvar is None else self.learning_rate_logvar
-        examples = like.shape[1] if self.step_size is StepSize.PER_EXAMPLE else 1
-        return like.new_tensor([self.learning_rate * examples, logvar * examples])[:, None, None]
+        scale = self._scale(like)
+        return like.new_tensor([self.learning_rate * scale, logvar * scale])[:, None, None]
+
+    def _scale(self, gradient: Tensor) -> int:
+        """What a step follows over the gradient of the batch mean: 1, or the batch size."""
+        return gradient.shape[1] if self.step_size is StepSize.PER_EXAMPLE else 1
 
     def _clipped(self, gradient: Tensor) -> Tensor:
-        r"""\(g_i \min(1, c/\|B g_i\|)\) per example, as \(B g_i\) is the gradient of its own loss; or as released."""
+        r"""\(g_i \min(1, c/\|s g_i\|)\) per example, whose step follows \(s g_i\), s = 1 or B; or as released."""
         match self.clip:
             case Clip.OFF:
                 return gradient
-            case Clip.PER_EXAMPLE:
-                norm: Tensor = gradient.shape[1] * gradient.movedim(1, 0).flatten(1).norm(dim=1)
+            case Clip.STEP:
+                norm: Tensor = self._scale(gradient) * gradient.movedim(1, 0).flatten(1).norm(dim=1)
                 return gradient * (self.clip_norm / norm.clamp(min=self.clip_norm))[:, None]
             case Clip.AS_RELEASED:
                 return gradient * self._factor(gradient.flatten(1).norm(dim=1))[:, None, None]
@@ -263,7 +267,7 @@ class SAVAE(SVI):
         """The adjoint of a step's gradient from that of its clipped one; the released code leaves this out."""
         from torch import autograd, enable_grad
 
-        if self.clip is not Clip.PER_EXAMPLE:
+        if self.clip is not Clip.STEP:
             return adjoint
         with enable_grad():
             point = gradient.detach().requires_grad_()

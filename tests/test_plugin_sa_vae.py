@@ -39,25 +39,26 @@ def test_without_steps_it_is_the_plain_vae(family, hvp):
 
 
 def norms(method, family):
-    """Norm of every example's own gradient at the start, mean and log-variance together."""
+    """Norm of what every example's first step follows, mean and log-variance together."""
     model, x = tiny.vae(family, [method]), tiny.examples(family)
     objective = Objective(SeededNoise(5))
     noise = objective.noise.child("svi", 0)
     gradient = objective.gradient(model, x, model.encode(x).detach(), noise).posterior
-    return len(x) * gradient.movedim(1, 0).flatten(1).norm(dim=1)
+    scale = len(x) if method.step_size is StepSize.PER_EXAMPLE else 1
+    return scale * gradient.movedim(1, 0).flatten(1).norm(dim=1)
 
 
-def biting(family):
-    """A norm that the first gradients of some examples exceed, and of others do not."""
-    return float(norms(SAVAE(), family).sort().values[:2].mean())
+def biting(family, step_size=StepSize.BATCH_MEAN):
+    """A norm that the first steps of some examples exceed, and of others do not."""
+    return float(norms(SAVAE(step_size=step_size), family).sort().values[:2].mean())
 
 
 @families
-@pytest.mark.parametrize("clip", [Clip.OFF, Clip.PER_EXAMPLE])
+@pytest.mark.parametrize("clip", [Clip.OFF, Clip.STEP])
 @pytest.mark.parametrize("step_size", list(StepSize))
 def test_exact_and_finite_difference_agree(family, step_size, clip):
     settings = {"steps": 3, "learning_rate": 0.1, "learning_rate_logvar": 0.05, "step_size": step_size}
-    settings |= {"clip": clip, "clip_norm": biting(family)}
+    settings |= {"clip": clip, "clip_norm": biting(family, step_size)}
     _, exact = trained(SAVAE(**settings), family)
     _, difference = trained(SAVAE(**settings, hvp=HVP.FINITE_DIFFERENCE, epsilon=1e-6), family)
     for name, expected in exact.items():
@@ -67,7 +68,7 @@ def test_exact_and_finite_difference_agree(family, step_size, clip):
 
 
 @families
-@pytest.mark.parametrize("clip", [Clip.OFF, Clip.PER_EXAMPLE])
+@pytest.mark.parametrize("clip", [Clip.OFF, Clip.STEP])
 def test_the_exact_gradient_is_the_derivative_of_the_refined_loss(family, clip):
     """Against central differences of the whole K-step procedure along one direction of all parameters."""
     method = SAVAE(steps=2, learning_rate=0.2, clip=clip, clip_norm=biting(family))
@@ -165,9 +166,10 @@ def test_released_clipping_bounds_every_step():
 
 
 @families
-def test_clipping_per_example_leaves_small_gradients_and_bounds_the_others(family):
-    limit = biting(family)
-    method = VAESVI(steps=1, clip_norm=limit, step_size=StepSize.PER_EXAMPLE)
+@pytest.mark.parametrize("step_size", list(StepSize))
+def test_clipping_leaves_short_steps_and_bounds_the_others(family, step_size):
+    limit = biting(family, step_size)
+    method = VAESVI(steps=1, clip_norm=limit, step_size=step_size)
     found = norms(method, family)
     model, x = tiny.vae(family, [method]), tiny.examples(family)
     start, objective = model.encode(x).detach(), Objective(SeededNoise(5))
@@ -183,7 +185,7 @@ def test_clipping_per_example_leaves_small_gradients_and_bounds_the_others(famil
     assert (found > limit).any()
 
 
-def test_clipping_per_example_does_not_depend_on_the_other_examples():
+def test_clipping_does_not_depend_on_the_other_examples():
     method = SVI(steps=2, clip_norm=0.05, step_size=StepSize.PER_EXAMPLE)
     x = tiny.examples("linear", 4)
     model = tiny.vae("linear", [method])
