@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import platform
 from collections.abc import Iterator
@@ -31,8 +32,10 @@ def uncollected() -> Iterator[None]:
     """Look for cyclic garbage afterwards, not in between: for what makes very many objects and hardly any cycle.
 
     The collector looks through all objects again and again while their number grows, which takes a third of the time
-    that a board of 5,000 runs needs.
+    that a board of 5,000 runs needs. The end of the process would look once more, for memory that is given back with
+    the process anyway: a tenth of the time that the list of methods needs.
     """
+    atexit.register(gc.freeze)
     looked = gc.isenabled()
     gc.disable()
     try:
