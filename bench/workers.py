@@ -21,6 +21,8 @@ GRIDS = {
     "text": ("--dataset", "synthetic-text", "--track", "demo", "--budget", "100steps", "--method", "skip"),
 }
 """Two runs for each seed, of three to four seconds each: the arguments of `run`."""
+QUICK = {name: ("--dataset", name, "--method", "skip") for name in ("mnist", "yahoo-9k")}
+"""Quick tracks of the same kinds of model, whose data is in files."""
 ONE, TWO = ("--workers", "1", "--threads", "2"), ("--workers", "2", "--threads", "1")
 MUST = 1.6
 """How much less time two workers should take."""
@@ -52,13 +54,15 @@ def run(*arguments: str) -> Ran:
 def main() -> None:
     """Print both times of every round, and their ratio; the rounds alternate, so that a slow machine slows both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--grid", action="append", choices=list(GRIDS), help="this grid; may be repeated")
+    parser.add_argument("--grid", action="append", choices=[*GRIDS, *QUICK], help="this grid; may be repeated")
+    parser.add_argument("--data-dir", help="the folder of original data files, which quick tracks need")
     parser.add_argument("--rounds", type=int, default=3, help="how often each command is run")
     parser.add_argument("--seeds", type=int, default=4, help="how long the grid is; imports are paid once")
     given = parser.parse_args()
     rows = []
+    data = () if given.data_dir is None else ("--data-dir", given.data_dir)
     for name in given.grid or GRIDS:
-        grid = (*GRIDS[name], "--seeds", str(given.seeds))
+        grid = (*(GRIDS | QUICK)[name], "--seeds", str(given.seeds), *data)
         pairs = [(run(*grid, *ONE), run(*grid, *TWO)) for _ in range(given.rounds)]
         rows += [(name, *one, *two, one.wall / two.wall) for one, two in pairs]
         gain = statistics.median(one.wall / two.wall for one, two in pairs)
