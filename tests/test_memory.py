@@ -60,3 +60,17 @@ def test_the_collector_is_off_within_and_as_it_was_after():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_the_end_of_the_process_looks_for_no_garbage_either():
+    """What is registered first runs last: after the collector has been told to leave everything alone."""
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count()))\n"
+        "from collapsebench import memory\n"
+        "with memory.uncollected(): pass\n"
+        "print(gc.get_freeze_count())"
+    )
+    within, after = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert int(within) == 0 < int(after)
