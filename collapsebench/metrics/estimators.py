@@ -17,8 +17,8 @@ from collapsebench.components import Estimate
 from collapsebench.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
 from collapsebench.metrics.mutual_information import SATURATION
 
-BLOCK = 2**19
-"""Entries of the largest tensor that is built at a time: 4 MiB in float64, which stays in cache."""
+BLOCK = 2**20
+"""Entries of the largest tensor that is built at a time: 8 MiB in float64, which stays in cache."""
 
 SINGLE_FROM = 4096
 """Examples from which on the (N, N) matrix may be in float32; a smaller one takes no time anyway."""
@@ -103,8 +103,7 @@ def aggregate_density(
     cancels digits where posteriors are narrow, so the own term, which dominates there, is computed directly. The matrix
     is in `dtype`; by default in float32 if it is large (`SINGLE_FROM`) and no entry loses more than `ROUNDING`.
     """
-    n, dtype = len(z), _sufficient(z, posterior) if dtype is None else dtype
-    own = posterior.log_prob(z[None])[0]
+    n, own = len(z), posterior.log_prob(z[None])[0]
     if n == 1:
         return AggregateDensity(own, own, torch.full_like(own, -math.inf))
     if z.shape[1] == 0:  # all codes are equal; rounding would make some 1e-16 nats of nothing
@@ -113,25 +112,13 @@ def aggregate_density(
     return AggregateDensity(own, torch.logaddexp(own, others) - math.log(n), others - math.log(n - 1))
 
 
-def _sufficient(z: Float[Tensor, "N D"], posterior: DiagonalGaussian) -> torch.dtype:
-    """Float32 for a large matrix whose entries do not cancel, the type of z if not.
-
-    An entry is a sum of terms of at most r (|z| + |mean|)^2 / 2 each, with precision r; rounding is relative to them.
-    """
-    if len(z) < SINGLE_FROM:
-        return z.dtype
-    centre = posterior.mean.mean(0)
-    farthest, mean = (z - centre).abs().amax(0), (posterior.mean - centre).abs()
-    largest = 0.5 * ((-posterior.logvar).exp() * (farthest + mean).square()).sum(1).max()
-    return torch.float32 if torch.finfo(torch.float32).eps * float(largest) < ROUNDING else z.dtype
-
-
 def _log_sum_of_others(
-    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, rows: int, dtype: torch.dtype
+    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, rows: int, dtype: torch.dtype | None
 ) -> Float[Tensor, " N"]:
     centre = posterior.mean.mean(0)  # smaller squares, fewer digits lost
     z, mean, logvar = z - centre, posterior.mean - centre, posterior.logvar
     precision = (-logvar).exp()
+    dtype = _sufficient(z, mean, precision) if dtype is None else dtype
     powers = torch.cat((z.square(), z), 1).to(dtype)
     coefficients = torch.cat((-0.5 * precision, mean * precision), 1).to(dtype)
     constants = -0.5 * (LOG_2PI + logvar + mean.square() * precision).sum(1).to(dtype)
@@ -141,8 +128,21 @@ def _log_sum_of_others(
         log_q.diagonal(start).fill_(-math.inf)
         top = log_q.amax(1)
         # exp is slow where its result is denormal; e^-80 of the largest term is below the last digit anyway
-        sums.append(top + log_q.sub_(top[:, None]).clamp_(min=-80).exp_().sum(1).log())
+        torch.maximum(log_q, top[:, None] - 80, out=log_q)
+        # the largest log-share of the sum is top - log sum: one pass in place of shift, exp and sum
+        sums.append(top - torch.log_softmax(log_q, 1, out=log_q).amax(1))
     return torch.cat(sums).to(z.dtype)
+
+
+def _sufficient(z: Float[Tensor, "N D"], mean: Float[Tensor, "N D"], precision: Float[Tensor, "N D"]) -> torch.dtype:
+    """Float32 for a large matrix whose entries do not cancel, the type of z if not.
+
+    An entry is a sum of terms of at most r (|z| + |mean|)^2 / 2 each, with precision r; rounding is relative to them.
+    """
+    if len(z) < SINGLE_FROM:
+        return z.dtype
+    largest = 0.5 * (precision * (z.abs().amax(0) + mean.abs()).square()).sum(1).max()
+    return torch.float32 if torch.finfo(torch.float32).eps * float(largest) < ROUNDING else z.dtype
 
 
 class Bracket(NamedTuple):
