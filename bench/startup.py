@@ -14,6 +14,13 @@ import click
 
 YARDSTICK = ("import click",)
 CALL = "from collapsebench.cli import main; main({arguments!r})"
+REFUSED = """
+from collapsebench.cli import main
+try:
+    main({arguments!r})
+except SystemExit as stopped:
+    assert stopped.code == 1
+"""
 ALLOWED = 4.0
 """How many times as much as the yardstick."""
 
@@ -29,13 +36,14 @@ def commands(store: Path) -> dict[str, Sequence[str]]:
         "import pydantic's models": ("from pydantic import BaseModel",),
         "import sqlalchemy's core": ("import sqlalchemy",),
         **{name: (CALL.format(arguments=arguments),) for name, arguments in lines.items()},
+        "leaderboard, no store": (REFUSED.format(arguments=["leaderboard", "--store", f"{store}.missing"]),),
     }
 
 
 def seconds(arguments: Sequence[str]) -> float:
     """Processor time of one interpreter, its start and end included. Raises CalledProcessError if it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", *arguments], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    subprocess.run([sys.executable, "-c", *arguments], check=True, capture_output=True)  # noqa: S603
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -17,13 +17,13 @@ from collapsebench.cli import main
 try:
     main({arguments!r})
 except SystemExit as stopped:
-    assert not stopped.code, stopped.code
+    assert (stopped.code or 0) == {code}, stopped.code
 print("imported", *sorted(sys.modules), file=sys.stderr)
 """
 
 
-def imported(*arguments):
-    program = PROGRAM.format(arguments=list(arguments))
+def imported(*arguments, code=0):
+    program = PROGRAM.format(arguments=list(arguments), code=code)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(done.stderr.rsplit("imported", 1)[1].split())
 
@@ -38,6 +38,12 @@ def imported(*arguments):
 )
 def test_what_is_not_needed_is_not_imported(arguments, heavy):
     assert not heavy & imported(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [["leaderboard"], ["runs", "list"]], ids=" ".join)
+def test_a_missing_store_is_noticed_before_what_reads_stores_is_imported(arguments, tmp_path):
+    found = imported(*arguments, "--store", str(tmp_path / "none.sqlite"), code=1)
+    assert not {"torch", "numpy", "sqlalchemy", "collapsebench.catalog"} & found
 
 
 def test_a_board_of_stored_runs_needs_no_torch(command, tmp_path):

@@ -52,7 +52,7 @@ DIALECTS = ("dieng2019", "skip-vae-released", "he2019", "li2019")
 @options.variant
 @options.plugin
 @options.output
-@options.store
+@options.stored
 def command(output: Path | None, store: str, **given: Any) -> None:
     """Render one leaderboard for each protocol; runs of different protocols never share one.
 

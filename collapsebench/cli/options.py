@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
+from collapsebench.errors import MissingStoreError
+
 DEFAULT_STORE = "results/collapsebench.sqlite"
 
-store = click.option(
+
+def _present(context: click.Context, parameter: click.Parameter, store: str) -> str:
+    """Refuse a missing file before what reads stores is imported, which takes many times as long as this."""
+    del context, parameter
+    file = Path(store).expanduser()
+    if "://" not in store and not file.exists():
+        raise MissingStoreError(str(file))
+    return store
+
+
+_store = partial(
+    click.option,
     "--store",
     envvar="COLLAPSEBENCH_STORE",
     default=DEFAULT_STORE,
     show_default=True,
     help="Where runs are stored: a file, or any SQLAlchemy URL.",
 )
+store = _store()
+stored = _store(callback=_present)
+"""The same for commands that only read."""
 data_dir = click.option(
     "--data-dir",
     envvar="COLLAPSEBENCH_DATA",

@@ -71,7 +71,7 @@ def chosen(function: Command) -> Command:
                 show_default=True,
                 help=f"The file; its ending says how it is written: {', '.join(METADATA)}.",
             ),
-            options.store,
+            options.stored,
         ]
     ):
         function = option(function)

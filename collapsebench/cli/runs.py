@@ -54,7 +54,7 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out the newest ones.")
 @options.as_json
-@options.store
+@options.stored
 def list_(store: str, limit: int, offset: int, as_json: bool, **chosen: Any) -> None:
     """List runs, the newest first."""
     from collapsebench.store import Store
@@ -72,7 +72,7 @@ def list_(store: str, limit: int, offset: int, as_json: bool, **chosen: Any) -> 
 @command.command("show")
 @click.argument("run_id", metavar="ID")
 @options.as_json
-@options.store
+@options.stored
 def show(store: str, run_id: str, as_json: bool) -> None:
     """Show one run, by its id or the first digits: spec, counters, every value, trajectory."""
     from collapsebench.store import Store
@@ -92,7 +92,7 @@ def show(store: str, run_id: str, as_json: bool) -> None:
 @command.command("export")
 @click.argument("file")
 @filters
-@options.store
+@options.stored
 def export(store: str, file: str, **chosen: Any) -> None:
     """Write runs to FILE (- for standard output) as JSON lines, one run a line."""
     from collapsebench.store import Store
@@ -130,7 +130,7 @@ def import_(store: str, file: str) -> None:
 @command.command("delete")
 @click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@options.store
+@options.stored
 def delete(store: str, run_ids: tuple[str, ...], yes: bool) -> None:
     """Delete runs, by their ids or the first digits, with all that belongs to them: codes and checkpoints, too."""
     from collapsebench.store import Store
