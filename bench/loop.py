@@ -9,13 +9,17 @@ progress. Times are processor times of this process with one thread.
 from __future__ import annotations
 
 import io
+import multiprocessing
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import click
 import torch
@@ -100,8 +104,26 @@ class Turns:
         """See training.Watcher."""
 
 
-def compare(runner: Runner, spec: RunSpec, lines: Lines, folder: Path) -> str:
-    """Run both, and say what the loop adds in the median and in the sum."""
+class Added(NamedTuple):
+    """What the loop adds to the steps of one run, as shares of bare steps."""
+
+    bare: float
+    """Milliseconds of a bare step, median."""
+    median: float
+    total: float
+    """In the sum of all steps."""
+    counted: int
+    """At how many steps FLOPs were counted."""
+
+    def __str__(self) -> str:
+        return (
+            f"bare {self.bare:.3f} ms a step; the loop adds {self.median:.1%} in the median, {self.total:.1%} in the "
+            f"sum; FLOPs were counted at {self.counted} steps"
+        )
+
+
+def compare(runner: Runner, spec: RunSpec, lines: Lines, folder: Path) -> Added:
+    """Run both. Raises AssertionError if their parameters differ in the end."""
     job, twin = runner._job(spec), runner._job(spec)  # noqa: SLF001 - as the runner builds it, without its store
     state = training.TrainingState.start(job)
     keeper = Checkpoints(folder).of(spec.run_id, {}, click.echo)
@@ -111,22 +133,16 @@ def compare(runner: Runner, spec: RunSpec, lines: Lines, folder: Path) -> str:
     if not all(map(torch.equal, job.vae.parameters(), twin.vae.parameters())):
         raise AssertionError("loop and bare steps do not compute the same")
     loop, bare = turns.loop_seconds[WARM_UP:], turns.bare_seconds[WARM_UP:]
-    median = statistics.median(loop) / statistics.median(bare) - 1
-    return (
-        f"bare {1e3 * statistics.median(bare):.3f} ms a step; the loop adds {median:.1%} in the median, "
-        f"{sum(loop) / sum(bare) - 1:.1%} in the sum of {len(loop)} steps; "
-        f"FLOPs were counted at {len(state.meter.state()['costs']['counted'])} steps"
+    return Added(
+        bare=1e3 * statistics.median(bare),
+        median=statistics.median(loop) / statistics.median(bare) - 1,
+        total=sum(loop) / sum(bare) - 1,
+        counted=len(state.meter.state()["costs"]["counted"]),
     )
 
 
-@click.command(help=__doc__)
-@click.option("--dataset", default="linear-gaussian", show_default=True, help="The default has the smallest model.")
-@click.option("--track", default="quick", show_default=True)
-@click.option("--method", default="vae", show_default=True, help="The contender.")
-@click.option("--steps", default=1000, show_default=True, help="An even number.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="The folder of original data files.")
-def main(dataset: str, track: str, method: str, steps: int, data_dir: Path | None) -> None:
-    """Print one line."""
+def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | None) -> Added:
+    """Set everything up as a command on a terminal does, with one thread, and compare."""
     keep_mapped()
     torch.set_num_threads(1)
     components = catalog.load()
@@ -148,8 +164,39 @@ def main(dataset: str, track: str, method: str, steps: int, data_dir: Path | Non
     ):
         lines = Lines(Screen(live=live, quiet=False, verbose=False, names={}))
         runner = Runner(components, data, store, Checkpoints(Path(folder)), lines)
-        result = compare(runner, spec, lines, Path(folder))
-    click.echo(f"{dataset} {track} {method}: {result}")
+        return compare(runner, spec, lines, Path(folder))
+
+
+def summary(calls: Sequence[Added]) -> str:
+    """Medians over calls, and their ranges."""
+    medians, totals = [call.median for call in calls], [call.total for call in calls]
+    return (
+        f"{len(calls)} calls: the loop adds {statistics.median(medians):.1%} ({min(medians):.1%} to {max(medians):.1%})"
+        f" in the median, {statistics.median(totals):.1%} ({min(totals):.1%} to {max(totals):.1%}) in the sum"
+    )
+
+
+@click.command(help=__doc__)
+@click.option("--dataset", default="linear-gaussian", show_default=True, help="The default has the smallest model.")
+@click.option("--track", default="quick", show_default=True)
+@click.option("--method", default="vae", show_default=True, help="The contender.")
+@click.option("--steps", default=1000, show_default=True, help="An even number.")
+@click.option("--calls", default=1, show_default=True, help="Of so many, each in a process of its own.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="The folder of original data files.")
+def main(calls: int, **asked: Any) -> None:
+    """Print one line a call, and one about all of them."""
+    fresh = multiprocessing.get_context("spawn")
+    done = []
+    with ProcessPoolExecutor(1, mp_context=fresh, max_tasks_per_child=1) as pool:
+        for added in pool.map(partial(_measure, asked), range(calls)):
+            click.echo(f"{asked['dataset']} {asked['track']} {asked['method']}: {added}")
+            done.append(added)
+    if calls > 1:
+        click.echo(summary(done))
+
+
+def _measure(asked: dict[str, Any], _call: int) -> Added:
+    return measure(**asked)
 
 
 if __name__ == "__main__":
