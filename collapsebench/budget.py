@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from operator import add
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from collapsebench.errors import UsageError
 from collapsebench.hookspecs import Progress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collapsebench.spec import Budget
     from collapsebench.vae import VAE
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 PASSES = ("encoder_evaluations", "decoder_evaluations", "decoder_gradients")
@@ -44,10 +46,17 @@ class Meter:
     of a step.
     """
 
-    def __init__(self, budget: Budget, train_examples: int, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        train_examples: int,
+        device: torch.device | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         from collapsebench.flops import Spent, StepCosts
 
         self._budget, self._train_examples, self._clock = budget, train_examples, clock
+        self._wait = _waiting_for(device)
         self._steps = self._examples = 0
         self._spent: tuple[int, ...] = (0,) * len(Spent._fields)
         self._costs = StepCosts()
@@ -82,17 +91,10 @@ class Meter:
 
     def spent(self, unit: Unit) -> float:
         """How much of one unit is spent; an epoch is as many examples as the training split has."""
-        match unit:
-            case Unit.STEPS:
-                return self._steps
-            case Unit.EPOCHS:
-                return self._examples / self._train_examples
-            case Unit.EXAMPLES:
-                return self._examples
-            case Unit.SECONDS:
-                return self.seconds
-            case Unit.FLOPS:
-                return self._spent[-1]
+        amount = _amount(unit, self._steps, self._examples, self._train_examples)
+        if amount is None:
+            return self.seconds if unit is Unit.SECONDS else self._spent[-1]
+        return amount
 
     def progress(self) -> Progress:
         """What a method may know: the share of the budget that is spent, and the steps."""
@@ -103,27 +105,35 @@ class Meter:
 
         What it costs is not known in seconds, nor in FLOPs before the shape's first step: then something must be left.
         """
-        unit, amount = self._budget.unit, self._budget.amount
-        cost = self._flops(shape) if unit is Unit.FLOPS else _cost(unit, shape[0], self._train_examples)
-        return self.spent(unit) < amount if cost is None else self.spent(unit) + cost <= amount * ROUNDING
+        budget = self._budget
+        after = _amount(budget.unit, self._steps + 1, self._examples + shape[0], self._train_examples)
+        if after is None and budget.unit is Unit.FLOPS and (expected := self._costs.of(shape)):
+            after = self._spent[-1] + expected.flops
+        return self.spent(budget.unit) < budget.amount if after is None else after <= budget.amount * ROUNDING
 
-    def step(self, vae: VAE, device: torch.device, shape: Shape, work: Callable[[], T]) -> T:
+    def step(self, vae: VAE, shape: Shape, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do one optimizer step on a batch of this shape, examples first: the clock runs and everything is counted.
 
         Waits for the device at both ends. A step that raises takes its time, and is not counted otherwise.
         """
         expected = self._costs.of(shape)
-        _synchronize(device)
+        if self._wait:
+            self._wait()
         self._started = self._clock()
         try:
             if expected is None:
-                result, spent = self._counted(vae, shape, work)
-            elif self._steps % AUDIT:
-                result, spent = self._known(vae, expected, work)
-            else:
-                result, spent = self._audited(vae, expected, work)
+                result, spent = self._counted(vae, shape, partial(work, *args, **kwargs))
+            elif not self._steps % AUDIT:
+                result, spent = self._audited(vae, expected, partial(work, *args, **kwargs))
+            else:  # the step is recognized by the forward passes that the model sees
+                seen = vae.passes
+                encoded, decoded = seen.encoder, seen.decoder
+                result = work(*args, **kwargs)
+                forward = seen.encoder - encoded, seen.decoder - decoded
+                spent = expected if forward == expected[:2] else self._costs.surprised(expected, forward)
         finally:
-            _synchronize(device)
+            if self._wait:
+                self._wait()
             self._seconds += self._clock() - self._started
             self._started = None
         self._steps += 1
@@ -143,14 +153,6 @@ class Meter:
         self._costs.learn(shape, spent, (seen.encoder - encoded, seen.decoder - decoded))
         return result, spent
 
-    def _known(self, vae: VAE, expected: Spent, work: Callable[[], T]) -> tuple[T, Spent]:
-        """Recognize a step by the forward passes that the model has seen."""
-        seen = vae.passes
-        encoded, decoded = seen.encoder, seen.decoder
-        result = work()
-        forward = seen.encoder - encoded, seen.decoder - decoded
-        return result, expected if forward == expected[:2] else self._costs.surprised(expected, forward)
-
     def _audited(self, vae: VAE, expected: Spent, work: Callable[[], T]) -> tuple[T, Spent]:
         """Count the passes of a step whose costs are known, those past the model and backward ones included."""
         from collapsebench.flops import PassCounter
@@ -166,31 +168,29 @@ class Meter:
         names = "steps", "examples", *PASSES, "flops"
         return dict(zip(names, (self._steps, self._examples, *self._spent), strict=True))
 
-    def _flops(self, shape: Shape) -> int | None:
-        expected = self._costs.of(shape)
-        return None if expected is None else expected.flops
 
+def _waiting_for(device: torch.device | None) -> Callable[[], None] | None:
+    """What waits until the device has done all that it was asked to, None if it never lags behind."""
+    if device is None or device.type != "cuda":
+        return None
+    import torch
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize(device)
+    return partial(torch.cuda.synchronize, device)
 
 
 def check_affordable(budget: Budget, batch_size: int, train_examples: int) -> None:
     """Raise UsageError if the budget is known to be smaller than one step."""
     examples = min(batch_size, train_examples)
-    cost = _cost(budget.unit, examples, train_examples)
+    cost = _amount(budget.unit, 1, examples, train_examples)
     if cost is not None and cost > budget.amount * ROUNDING:
         raise UsageError(f"budget '{budget}' is smaller than one step ({examples} examples)")
 
 
-def _cost(unit: Unit, examples: int, train_examples: int) -> float | None:
-    """What a step on so many examples costs, None where that is not known before it is done."""
+def _amount(unit: Unit, steps: int, examples: int, train_examples: int) -> float | None:
+    """So many steps on so many examples, in a unit that follows from them; None for seconds and FLOPs."""
     match unit:
         case Unit.STEPS:
-            return 1
+            return steps
         case Unit.EPOCHS:
             return examples / train_examples
         case Unit.EXAMPLES:

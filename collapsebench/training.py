@@ -182,7 +182,7 @@ class TrainingState:
             vae=job.vae,
             methods=job.methods,
             optimizer=optimizer,
-            meter=Meter(job.budget, len(job.splits.train)),
+            meter=Meter(job.budget, len(job.splits.train), job.device),
             schedule=Schedule(job.setting.evaluation.every),
             plateau=Plateau(job.setting.optimizer.decay, optimizer),
         )
@@ -241,7 +241,7 @@ def _spend(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> 
 
 def step(job: Job, state: TrainingState, batch: Batch) -> Terms:
     """One metered optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
-    return state.meter.step(job.vae, job.device, batch.x.shape, lambda: _update(job, state, batch))
+    return state.meter.step(job.vae, batch.x.shape, _update, job, state, batch)
 
 
 def _update(job: Job, state: TrainingState, batch: Batch) -> Terms:

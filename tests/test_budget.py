@@ -18,7 +18,6 @@ from collapsebench.spec import Budget, Unit
 from collapsebench.vae import Objective
 from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI
 
-CPU = torch.device("cpu")
 B, K = 3, 4
 
 
@@ -26,7 +25,7 @@ def counted(method, family="lstm"):
     """The counters of one training step."""
     model, x = tiny.vae(family, [] if isinstance(method, Amortized) else [method]), tiny.examples(family, B)
     meter = Meter(Budget.parse("1epochs"), 2 * B)
-    meter.step(model, CPU, x.shape, lambda: method.gradients(model, x, Objective(SeededNoise(0))))
+    meter.step(model, x.shape, lambda: method.gradients(model, x, Objective(SeededNoise(0))))
     return meter.counters()
 
 
@@ -59,7 +58,7 @@ def test_counting_keeps_no_step_alive(method):
     gc.disable()
     try:
         for _ in range(2):
-            meter.step(model, CPU, x.shape, lambda: method.gradients(model, x, Objective(SeededNoise(0))))
+            meter.step(model, x.shape, lambda: method.gradients(model, x, Objective(SeededNoise(0))))
         model.zero_grad(set_to_none=True)
         alive = [output for output in outputs if output() is not None]
     finally:
@@ -73,7 +72,7 @@ def test_a_step_whose_costs_are_known_counts_as_the_first_did(method):
     model, x = tiny.vae("lstm", [] if isinstance(method, Amortized) else [method]), tiny.examples("lstm", B)
     meter, counters = Meter(Budget.parse("1epochs"), 2 * B), []
     for seed in range(3):
-        meter.step(model, CPU, x.shape, lambda seed=seed: method.gradients(model, x, Objective(SeededNoise(seed))))
+        meter.step(model, x.shape, lambda seed=seed: method.gradients(model, x, Objective(SeededNoise(seed))))
         counters.append(meter.counters() | {"seconds": 0.0})
     assert all(counters[2][name] == 3 * amount for name, amount in counters[0].items())
     assert all(counters[1][name] == 2 * amount for name, amount in counters[0].items())
@@ -102,7 +101,7 @@ class Clock:
 
 def test_seconds_pass_only_in_steps():
     clock = Clock()
-    meter = Meter(Budget.parse("5seconds"), 10, clock)
+    meter = Meter(Budget.parse("5seconds"), 10, clock=clock)
 
     def work(seconds):
         clock.now += seconds
@@ -113,16 +112,32 @@ def test_seconds_pass_only_in_steps():
         raise ZeroDivisionError
 
     clock.now = 100
-    assert meter.step(tiny.Idle(), CPU, (1,), lambda: work(2)) == 2
+    assert meter.step(tiny.Idle(), (1,), lambda: work(2)) == 2
     clock.now += 50
     assert meter.seconds == 2
     assert meter.progress().fraction == pytest.approx(0.4)
     assert meter.affords((1,))
     with contextlib.suppress(ZeroDivisionError):
-        meter.step(tiny.Idle(), CPU, (1,), break_down)
+        meter.step(tiny.Idle(), (1,), break_down)
     assert meter.seconds == 5
     assert meter.steps == 1
     assert not meter.affords((1,))
+
+
+def test_the_clock_waits_for_a_device_that_lags_behind(monkeypatch):
+    """Waiting is before the clock starts and before it stops; no such device is needed to see it."""
+    clock, waits = Clock(), []
+
+    def wait(device):
+        waits.append((device, clock.now))
+        clock.now += 10
+
+    monkeypatch.setattr(torch.cuda, "synchronize", wait)
+    gpu = torch.device("cuda", 0)
+    meter = Meter(Budget.parse("5seconds"), 10, gpu, clock)
+    tiny.step(meter, 1)
+    assert waits == [(gpu, 0), (gpu, 10)]
+    assert meter.seconds == 10
 
 
 @given(

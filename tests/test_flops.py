@@ -40,7 +40,6 @@ from collapsebench_no_latent import NoLatent
 from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, EncoderLoss
 from collapsebench_skip import Skip
 
-CPU = torch.device("cpu")
 B, D, K = 3, 4, 3
 T, V, E, H = 6, 40, 8, 16
 SIDE, M, F, P = 8, 4, 12, 10
@@ -281,7 +280,7 @@ def steps(vae, method, x):
     """The FLOPs of a first and of a second step."""
     meter, flops = Meter(Budget.parse("9steps"), B), [0.0]
     for seed in range(2):
-        meter.step(vae, CPU, x.shape, gradients(vae, method, x, seed))
+        meter.step(vae, x.shape, gradients(vae, method, x, seed))
         flops.append(meter.counters()["flops"])
     return flops[1], flops[2] - flops[1]
 
@@ -319,7 +318,7 @@ def charged(vae, x, seeds, meter=None, method=None):
     meter, flops = meter or Meter(Budget.parse("9steps"), B), []
     for seed in seeds:
         before = meter.counters()["flops"]
-        meter.step(vae, CPU, x.shape, gradients(vae, method or Wavering(), x, seed))
+        meter.step(vae, x.shape, gradients(vae, method or Wavering(), x, seed))
         flops.append(meter.counters()["flops"] - before)
     return flops
 
@@ -457,7 +456,7 @@ def test_costs_that_follow_are_those_that_would_be_counted(name, strategy, skip,
     for shape in shapes:
         x, before = torch.full(shape, 5), meter.counters()["flops"]
         with FlopCounter() as counter:
-            meter.step(vae, CPU, x.shape, gradients(vae, method, x))
+            meter.step(vae, x.shape, gradients(vae, method, x))
         assert meter.counters()["flops"] - before == counter.flops
     assert len(counters) == len(shapes) - 3
 
@@ -471,7 +470,7 @@ def test_a_step_that_raises_is_not_looked_up_later():
         raise ZeroDivisionError
 
     with contextlib.suppress(ZeroDivisionError):
-        meter.step(vae, CPU, x.shape, break_down)
+        meter.step(vae, x.shape, break_down)
     assert meter.counters()["flops"] == meter.counters()["encoder_evaluations"] == 0
     assert charged(vae, x, [0], meter) == charged(vae, x, [0])
 

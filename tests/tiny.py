@@ -70,4 +70,4 @@ class Idle:
 
 def step(meter: Meter, examples: int) -> None:
     """One step on so many examples in which nothing is done."""
-    meter.step(Idle(), torch.device("cpu"), (examples,), lambda: None)
+    meter.step(Idle(), (examples,), lambda: None)
