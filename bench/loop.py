@@ -90,18 +90,23 @@ class Turns:
     bare_seconds: list[float] = field(default_factory=list)
     since: float = 0.0
 
-    def stepped(self, meter: Meter, terms: Terms) -> None:
+    def stepped(self, meter: Meter, terms: Terms) -> bool:
         """See training.Watcher."""
-        self.pulse.stepped(meter, terms)
+        keep = self.pulse.stepped(meter, terms)
         self.loop_seconds.append(clock() - self.since)
         for _ in range(2 * (meter.steps % 2)):
             start = clock()
             self.bare()
             self.bare_seconds.append(clock() - start)
         self.since = clock()
+        return keep
 
     def evaluated(self, point: Point) -> None:
         """See training.Watcher."""
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """See training.Watcher."""
+        self.pulse.keep(state)
 
 
 class Added(NamedTuple):
@@ -126,10 +131,10 @@ def compare(runner: Runner, spec: RunSpec, lines: Lines, folder: Path) -> Added:
     """Run both. Raises AssertionError if their parameters differ in the end."""
     job, twin = runner._job(spec), runner._job(spec)  # noqa: SLF001 - as the runner builds it, without its store
     state = training.TrainingState.start(job)
-    keeper = Checkpoints(folder).of(spec.run_id, {}, click.echo)
+    checkpoint = Checkpoints(folder).of(spec.run_id, {}, click.echo)
     lines.started(RunRecord.started(spec, datetime.now(UTC), environment("cpu")))
-    turns = Turns(_Pulse(lines), Bare(twin), since=clock())
-    training.train(job, state, turns, keeper)
+    turns = Turns(_Pulse(lines, checkpoint), Bare(twin), since=clock())
+    training.train(job, state, turns)
     if not all(map(torch.equal, job.vae.parameters(), twin.vae.parameters())):
         raise AssertionError("loop and bare steps do not compute the same")
     loop, bare = turns.loop_seconds[WARM_UP:], turns.bare_seconds[WARM_UP:]

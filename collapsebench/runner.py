@@ -186,7 +186,7 @@ class Runner:
         job, state = self._resumed(spec, checkpoint)
         parameters = sum(parameter.numel() for parameter in job.vae.parameters())
         try:
-            train(job, state, _Pulse(self.observer), checkpoint)
+            train(job, state, _Pulse(self.observer, checkpoint))
         except DivergedError as error:
             return Result(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
         points = state.trajectory.select(job.vae)
@@ -276,21 +276,27 @@ class Runner:
 
 
 class _Pulse:
-    """Tells an observer about steps a few times a second, in plain numbers."""
+    """Tells an observer about steps a few times a second, in plain numbers, and looks then if a checkpoint is due."""
 
-    def __init__(self, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
-        self._observer, self._clock, self._next = observer, clock, clock()
+    def __init__(self, observer: Observer, checkpoint: Checkpoint, clock: Callable[[], float] = time.monotonic) -> None:
+        self._observer, self._checkpoint, self._clock, self._next = observer, checkpoint, clock, clock()
 
-    def stepped(self, meter: Meter, terms: Terms) -> None:
+    def stepped(self, meter: Meter, terms: Terms) -> bool:
         """See training.Watcher."""
-        if self._clock() >= self._next:
-            loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
-            self._observer.stepped(Step(meter.steps, meter.progress().fraction, loss, kl))
-            self._next = self._clock() + PULSE
+        if self._clock() < self._next:
+            return False
+        loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
+        self._observer.stepped(Step(meter.steps, meter.progress().fraction, loss, kl))
+        self._next = self._clock() + PULSE
+        return self._checkpoint.due()
 
     def evaluated(self, point: Point) -> None:
         """See training.Watcher."""
         self._observer.evaluated(point)
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """See training.Watcher."""
+        self._checkpoint.save(state)
 
 
 def _settled(record: RunRecord, result: Result) -> RunRecord:

@@ -29,23 +29,16 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Who looks on while a run trains, off the clock."""
+    """Who looks on while a run trains, and keeps its state now and then, off the clock."""
 
-    def stepped(self, meter: Meter, terms: Terms) -> None:
-        """One step is done."""
+    def stepped(self, meter: Meter, terms: Terms) -> bool:
+        """One step is done; whether the state is to be kept before the next one."""
 
     def evaluated(self, point: Point) -> None:
         """One scheduled evaluation is done."""
 
-
-class Keeper(Protocol):
-    """Who keeps the state of a run, off the clock; see collapsebench.checkpoint."""
-
-    def due(self) -> bool:
-        """Whether it is time to."""
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Keep what `TrainingState.state` gives."""
+    def keep(self, state: dict[str, Any]) -> None:
+        """Keep what `TrainingState.state` gives: where asked for, after evaluations, and at the end."""
 
 
 @dataclass(frozen=True)
@@ -215,27 +208,29 @@ class TrainingState:
         self.epoch, self.batch, self.trained = state["position"]
 
 
-def train(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> None:
+def train(job: Job, state: TrainingState, watcher: Watcher) -> None:
     """Spend what is left of the budget, with a point on the trajectory at every scheduled evaluation and at the end.
 
     Raises DivergedError with the step if the loss, its gradient or the validation bound is not finite.
     """
     if not state.trained:
-        _spend(job, state, watcher, keeper)
+        _spend(job, state, watcher)
         state.trained = True
-        keeper.save(state.state())
+        watcher.keep(state.state())
 
 
-def _spend(job: Job, state: TrainingState, watcher: Watcher, keeper: Keeper) -> None:
+def _spend(job: Job, state: TrainingState, watcher: Watcher) -> None:
+    keep = False
     for batch in _batches(job, state):
         if not state.meter.affords(batch.x.shape):
             break
-        evaluated = state.schedule.due(state.meter)
-        if evaluated and state.plateau.stops(_evaluate(job, state, watcher), state.meter):
-            return
-        if evaluated or keeper.due():
-            keeper.save(state.state())
-        watcher.stepped(state.meter, step(job, state, batch))
+        if state.schedule.due(state.meter):
+            if state.plateau.stops(_evaluate(job, state, watcher), state.meter):
+                return
+            keep = True
+        if keep:
+            watcher.keep(state.state())
+        keep = watcher.stepped(state.meter, step(job, state, batch))
     _evaluate(job, state, watcher)
 
 

@@ -14,7 +14,7 @@ import toys
 from killing import comparable
 from test_runner import Silent
 
-from collapsebench import checkpoint
+from collapsebench import checkpoint, runner
 from collapsebench.checkpoint import Checkpoint, Checkpoints
 from collapsebench.errors import StoreError
 from collapsebench.record import Outcome
@@ -186,17 +186,22 @@ class Bench:
         self.monkeypatch.setattr(Checkpoint, "save", stopping)
         with Store.open(self.folder / f"{store}.sqlite") as opened:
             checkpoints = Checkpoints(self.folder / f"{store}.checkpoints")
-            runner = Runner(components, plan.data, opened, checkpoints, observer or Silent())
+            running = Runner(components, plan.data, opened, checkpoints, observer or Silent())
             try:
-                return runner.run(plan.specs[0])
+                return running.run(plan.specs[0])
             finally:
                 self.monkeypatch.undo()
-                self.monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+                keep_every_step(self.monkeypatch)
+
+
+def keep_every_step(monkeypatch):
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    monkeypatch.setattr(runner, "PULSE", 0.0)
 
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    keep_every_step(monkeypatch)
     return Bench(tmp_path, monkeypatch)
 
 
