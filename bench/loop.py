@@ -174,10 +174,11 @@ def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | 
 
 def summary(calls: Sequence[Added]) -> str:
     """Medians over calls, and their ranges."""
-    medians, totals = [call.median for call in calls], [call.total for call in calls]
+    bare, median, total, _ = (sorted(values) for values in zip(*calls, strict=True))
     return (
-        f"{len(calls)} calls: the loop adds {statistics.median(medians):.1%} ({min(medians):.1%} to {max(medians):.1%})"
-        f" in the median, {statistics.median(totals):.1%} ({min(totals):.1%} to {max(totals):.1%}) in the sum"
+        f"{len(calls)} calls: bare {statistics.median(bare):.3f} ms ({bare[0]:.3f} to {bare[-1]:.3f}); the loop adds "
+        f"{statistics.median(median):.1%} ({median[0]:.1%} to {median[-1]:.1%}) in the median, "
+        f"{statistics.median(total):.1%} ({total[0]:.1%} to {total[-1]:.1%}) in the sum"
     )
 
 
