@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, column, inspect, select, table
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+)
 
 from collapsebench.errors import StoreError
+from collapsebench.store.models import Base
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 HEAD = "0001"
-"""The newest version in MIGRATIONS, written here so that a store that has it opens without loading Alembic."""
+"""The newest version in MIGRATIONS, written here so that a store that has it, or a new one, opens without Alembic."""
 
-VERSIONS = "collapsebench_version"
-"""The table of one row in which Alembic keeps the version."""
+VERSIONS = Table(
+    "collapsebench_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="collapsebench_version_pkc"),
+)
+"""The table of one row in which Alembic keeps the version, as it makes it."""
 
 
 def prepare(reading: Engine, writing: Engine, name: str) -> None:
-    """Bring the store to HEAD in one transaction; a store that has it is only read.
+    """Bring the store to HEAD in one transaction: a new one at once, an older one by migrations.
 
     Raises StoreError if its version is unknown, or if it is a database of something else.
     """
@@ -25,18 +42,28 @@ def prepare(reading: Engine, writing: Engine, name: str) -> None:
         if version(connection, name) == HEAD:
             return
     with writing.begin() as connection:
-        migrate(connection, version(connection, name), name)
+        since = version(connection, name)
+        if since is None:
+            create(connection)
+        else:
+            migrate(connection, since, name)
 
 
 def version(connection: Connection, name: str) -> str | None:
     """The version of the store, None if it is empty."""
     tables = inspect(connection).get_table_names()
-    if VERSIONS in tables:
-        found: str | None = connection.scalar(select(column("version_num")).select_from(table(VERSIONS)))
-        return found
+    if VERSIONS.name in tables:
+        return connection.scalar(select(VERSIONS.c.version_num))
     if tables:
         raise StoreError(f"'{name}' is not a store of collapsebench: it has other tables ({', '.join(sorted(tables))})")
     return None
+
+
+def create(connection: Connection) -> None:
+    """Make all tables as they are at HEAD: what every migration after nothing comes to, without loading Alembic."""
+    Base.metadata.create_all(connection)
+    VERSIONS.create(connection)
+    connection.execute(insert(VERSIONS).values(version_num=HEAD))
 
 
 def migrate(connection: Connection, since: str | None, name: str) -> None:

@@ -8,6 +8,6 @@ from collapsebench.store.models import Base
 from collapsebench.store.schema import VERSIONS
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=Base.metadata, version_table=VERSIONS
+    connection=context.config.attributes["connection"], target_metadata=Base.metadata, version_table=VERSIONS.name
 )
 context.run_migrations()
