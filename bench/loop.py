@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -194,15 +193,11 @@ def main(calls: int, **asked: Any) -> None:
     fresh = multiprocessing.get_context("spawn")
     done = []
     with ProcessPoolExecutor(1, mp_context=fresh, max_tasks_per_child=1) as pool:
-        for added in pool.map(partial(_measure, asked), range(calls)):
-            click.echo(f"{asked['dataset']} {asked['track']} {asked['method']}: {added}")
-            done.append(added)
+        for _ in range(calls):
+            done.append(pool.submit(measure, **asked).result())
+            click.echo(f"{asked['dataset']} {asked['track']} {asked['method']}: {done[-1]}")
     if calls > 1:
         click.echo(summary(done))
-
-
-def _measure(asked: dict[str, Any], _call: int) -> Added:
-    return measure(**asked)
 
 
 if __name__ == "__main__":

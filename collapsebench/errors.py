@@ -25,19 +25,17 @@ class StoreError(CollapsebenchError):
     """The store cannot be read or written: not a database, read-only, locked, full, or of a newer schema."""
 
 
-class MissingStoreError(StoreError):
-    """There is no store yet where a command wants to read one."""
-
-    def __init__(self, store: str) -> None:
-        super().__init__(f"there is no store '{store}' yet: `collapsebench run` makes one")
-
-
 class PluginError(CollapsebenchError):
     """A plugin breaks its contract: wrong class, unknown hook, duplicate name, a tensor of a wrong shape."""
 
 
 class DivergedError(CollapsebenchError):
     """The training loss became NaN or infinite."""
+
+
+def no_store(store: str) -> str:
+    """The line for a store that does not exist yet."""
+    return f"there is no store '{store}' yet: `collapsebench run` makes one"
 
 
 def unknown(what: str, got: str, choices: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from collapsebench.errors import MissingStoreError
+from collapsebench.errors import StoreError, no_store
 
 DEFAULT_STORE = "results/collapsebench.sqlite"
 
@@ -17,7 +17,7 @@ def _present(context: click.Context, parameter: click.Parameter, store: str) -> 
     del context, parameter
     file = Path(store).expanduser()
     if "://" not in store and not file.exists():
-        raise MissingStoreError(str(file))
+        raise StoreError(no_store(str(file)))
     return store
 
 
@@ -31,7 +31,7 @@ _store = partial(
 )
 store = _store()
 stored = _store(callback=_present)
-"""The same for commands that only read."""
+"""The same for commands that need one that is there."""
 data_dir = click.option(
     "--data-dir",
     envvar="COLLAPSEBENCH_DATA",

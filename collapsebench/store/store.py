@@ -12,7 +12,7 @@ from typing import NamedTuple, Self, TypedDict, Unpack
 from sqlalchemy import ColumnElement, Engine, Select, delete, func, insert, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
-from collapsebench.errors import MissingStoreError, StoreError, UsageError
+from collapsebench.errors import StoreError, UsageError, no_store
 from collapsebench.record import Observation, Outcome, RunRecord
 from collapsebench.store import connection, schema
 from collapsebench.store.mapping import to_json, to_record, to_rows
@@ -95,7 +95,7 @@ class Store:
         """
         url = connection.store_url(str(store))
         if not create and not connection.exists(url):
-            raise MissingStoreError(connection.shown(url))
+            raise StoreError(no_store(connection.shown(url)))
         connection.create_folder(url)
         engine = connection.connect(url, timeout)
         opened = cls(engine)
