@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from bench.machine import Block, Yardstick, describe
 from bench.workloads import Workload, workloads
-from collapsebench.memory import keep_mapped
+from collapsebench.experiment.memory import keep_mapped
 
 HISTORY = Path(__file__).parents[1] / "results" / "bench" / "history.jsonl"
 

@@ -25,11 +25,11 @@ from tabulate import tabulate
 
 from bench.work import Text
 from bench.workloads import Call, RandomSplit, image_job, stepping, text_job
-from collapsebench.distributions import DiagonalGaussian, StandardNormal
-from collapsebench.memory import keep_mapped
+from collapsebench.experiment.memory import keep_mapped
 from collapsebench.metrics.estimators import mutual_information_bracket
 from collapsebench.metrics.evaluation import EvaluatedSplit
-from collapsebench.seeding import SeededNoise
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.model.seeding import SeededNoise
 
 TOLERANCE = 0.1
 """Of a slope: over a sweep of 16 times it lets the largest point cost 1.3 times as much per unit as the smallest, for

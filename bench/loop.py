@@ -26,21 +26,22 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from collapsebench import catalog, training
-from collapsebench.budget import Meter
-from collapsebench.checkpoint import Checkpoints
 from collapsebench.cli.progress import Lines, Screen
+from collapsebench.components import catalog
+from collapsebench.components.hookspecs import Progress
 from collapsebench.data.files import data_folder
 from collapsebench.examples import Batch
-from collapsebench.hookspecs import Progress
-from collapsebench.memory import keep_mapped
-from collapsebench.planning import Data, Request, plan
+from collapsebench.experiment import training
+from collapsebench.experiment.checkpoint import Checkpoints
+from collapsebench.experiment.memory import keep_mapped
+from collapsebench.experiment.meter import Meter
+from collapsebench.experiment.planning import Data, Request, plan
+from collapsebench.experiment.runner import Runner, _Pulse, environment
+from collapsebench.model.seeding import Purpose, derive, run_noise
+from collapsebench.model.vae import Terms, objective_at
 from collapsebench.record import Point, RunRecord
-from collapsebench.runner import Runner, _Pulse, environment
-from collapsebench.seeding import Purpose, derive, run_noise
 from collapsebench.spec import RunSpec
 from collapsebench.store import Store
-from collapsebench.vae import Terms, objective_at
 
 WARM_UP = 10
 """Steps that are left out."""

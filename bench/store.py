@@ -23,10 +23,10 @@ from typing import Any
 from sqlalchemy import create_engine, insert
 from tabulate import tabulate
 
-from collapsebench import catalog
 from collapsebench.cli import cli
-from collapsebench.components import Direction
-from collapsebench.planning import Data, Request, plan
+from collapsebench.components import catalog
+from collapsebench.components.interfaces import Direction
+from collapsebench.experiment.planning import Data, Request, plan
 from collapsebench.record import Number, Outcome, Point, RunRecord, Value
 from collapsebench.spec import RunSpec
 from collapsebench.store import Store

@@ -11,16 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from bench.work import Perceptron, PixelCNN, Text, bracket
-from collapsebench import catalog, training
-from collapsebench.components import Decoder, Encoder, Initialization, Posterior
-from collapsebench.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.components import catalog
+from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.examples import Batch, DataSpec, ImageSpec, Split, Splits, TextSpec
-from collapsebench.inference import Amortized
+from collapsebench.experiment import training
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.estimators import mutual_information_bracket
 from collapsebench.metrics.evaluation import EvaluatedSplit
-from collapsebench.seeding import SeededNoise
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import Architecture, assemble
 from collapsebench.spec import Budget, Setting
-from collapsebench.vae import Architecture, assemble
 
 Call = Callable[[], object]
 

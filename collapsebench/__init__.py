@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collapsebench.components import (
+    from collapsebench.components.hookspecs import Progress, hookimpl
+    from collapsebench.components.interfaces import (
         Component,
         Dataset,
         Decoder,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         Site,
         SiteKind,
     )
-    from collapsebench.hookspecs import Progress, hookimpl
 
 __all__ = [
     "Component",
@@ -45,5 +45,5 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'collapsebench' has no attribute '{name}'")
-    module = "hookspecs" if name in {"Progress", "hookimpl"} else "components"
-    return getattr(import_module(f"collapsebench.{module}"), name)
+    module = "hookspecs" if name in {"Progress", "hookimpl"} else "interfaces"
+    return getattr(import_module(f"collapsebench.components.{module}"), name)

@@ -23,7 +23,7 @@ from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from collapsebench.errors import UsageError, unknown
-from collapsebench.registry import read_facts, registry_folder
+from collapsebench.facts import read_facts, registry_folder
 from collapsebench.spec import Frozen
 from collapsebench.syntax import parse_composition, print_composition
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from collapsebench.components import Direction, Estimate
+from collapsebench.components.interfaces import Direction, Estimate
 from collapsebench.spec import Frozen, Protocol, RunSpec, identity
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from collapsebench import Component, Method, Prior, Site, hookimpl
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 
 if TYPE_CHECKING:
-    from collapsebench.distributions import StandardNormal
+    from collapsebench.model.distributions import StandardNormal
 
 
 class EmptyPrior(Prior):
@@ -18,7 +18,7 @@ class EmptyPrior(Prior):
 
     def build(self) -> StandardNormal:
         """N(0, I) in zero dimensions."""
-        from collapsebench.distributions import StandardNormal
+        from collapsebench.model.distributions import StandardNormal
 
         return StandardNormal(0)
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from collapsebench.distributions import DiagonalGaussian
-    from collapsebench.seeding import Noise
-    from collapsebench.vae import VAE, Objective, Terms
+    from collapsebench.model.distributions import DiagonalGaussian
+    from collapsebench.model.seeding import Noise
+    from collapsebench.model.vae import VAE, Objective, Terms
 
 KIM = "Kim, Wiseman, Miller, Sontag, Rush, Semi-Amortized Variational Autoencoders, ICML 2018"
 
@@ -97,7 +97,7 @@ class SVI(Method, Inference):
 
     def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
         """The posterior after K steps on the plain ELBO."""
-        from collapsebench.vae import Objective
+        from collapsebench.model.vae import Objective
 
         return self.refine(vae, x, vae.encode(x).detach(), Objective(noise, training=False))
 

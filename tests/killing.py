@@ -53,12 +53,12 @@ _CONTEXT.set_forkserver_preload(
     [
         "torch._dynamo",  # torch imports its compiler with the first optimizer, which takes seconds
         "collapsebench.cli.run",
-        "collapsebench.executors",
+        "collapsebench.experiment.executors",
         "collapsebench.metrics.evaluation",
         "collapsebench.networks.lstm",
         "collapsebench.networks.mlp",
         "collapsebench.store",
-        "collapsebench.training",
+        "collapsebench.experiment.training",
         "collapsebench_sa_vae",
         "collapsebench_skip",
         "toys",
@@ -97,7 +97,7 @@ def _arm(moment: str, number: int) -> None:
     from sqlalchemy import event
     from sqlalchemy.orm import Session
 
-    from collapsebench import checkpoint, runner
+    from collapsebench.experiment import checkpoint, runner
 
     if moment == "checkpoint":
         checkpoint.os.fsync = _dying(os.fsync, number, after=bool(number % 2))
@@ -151,7 +151,7 @@ def _share(server: str) -> None:
 
 def _arm_workers(fault: Fault | None, log: Path) -> None:
     """Let each worker write down its process id and its errors, and one of them die of the fault."""
-    from collapsebench import executors
+    from collapsebench.experiment import executors
 
     hire, numbers = executors._hire, count()
 
@@ -170,7 +170,7 @@ def _arm_workers(fault: Fault | None, log: Path) -> None:
 
 def _work(fault: Fault | None, log: Path, *arguments: Any) -> None:
     """The life of a worker."""
-    from collapsebench import executors
+    from collapsebench.experiment import executors
 
     sys.stdout = sys.stderr = log.open("a", buffering=1)
     with log.with_suffix(".workers").open("a") as file:

@@ -5,8 +5,8 @@ from textwrap import dedent
 
 import pytest
 
-from collapsebench import catalog
-from collapsebench.components import KINDS
+from collapsebench.components import catalog
+from collapsebench.components.interfaces import KINDS
 from collapsebench.errors import PluginError, UsageError
 
 GOOD = """

@@ -14,11 +14,11 @@ import toys
 from killing import comparable
 from test_runner import Silent
 
-from collapsebench import checkpoint, runner
-from collapsebench.checkpoint import Checkpoint, Checkpoints
 from collapsebench.errors import StoreError
+from collapsebench.experiment import checkpoint, runner
+from collapsebench.experiment.checkpoint import Checkpoint, Checkpoints
+from collapsebench.experiment.runner import Runner
 from collapsebench.record import Outcome
-from collapsebench.runner import Runner
 from collapsebench.store import Store
 
 RUN = "0123456789abcdef"
@@ -138,7 +138,7 @@ def test_a_settled_run_leaves_nothing_or_what_was_asked_for(kept, tmp_path, keep
 CLAIM = """
 import sys
 from pathlib import Path
-from collapsebench.checkpoint import Checkpoints
+from collapsebench.experiment.checkpoint import Checkpoints
 with Checkpoints(Path(sys.argv[1])).claim(sys.argv[2]) as mine:
     print(mine, flush=True)
     sys.stdin.read()

@@ -10,7 +10,7 @@ import pytest
 from originals import facts_table, write
 
 from collapsebench import cli
-from collapsebench.registry import dataset_names
+from collapsebench.facts import dataset_names
 
 CONTENT = b"one\ntwo\n"
 PLUGIN = '''

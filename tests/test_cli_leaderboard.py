@@ -11,7 +11,7 @@ from records import record, spec
 
 from collapsebench.cli import leaderboard as options
 from collapsebench.cli import main
-from collapsebench.leaderboard import DIALECTS, FORMATS
+from collapsebench.reporting.leaderboard import DIALECTS, FORMATS
 from collapsebench.store import Store
 
 

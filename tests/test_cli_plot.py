@@ -9,7 +9,7 @@ import pytest
 import toys
 from records import SETTING, record
 
-from collapsebench.codes import Codes
+from collapsebench.metrics.codes import Codes
 from collapsebench.record import Outcome
 from collapsebench.store import Store
 

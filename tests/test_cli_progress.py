@@ -16,8 +16,8 @@ import pytest
 import records
 
 from collapsebench.cli.progress import progress
+from collapsebench.experiment.runner import Step
 from collapsebench.record import Number, Outcome, Point
-from collapsebench.runner import Step
 
 
 class Terminal:

@@ -194,7 +194,7 @@ def test_a_bug_of_ours_is_one_line_too(command, monkeypatch):
     def broken(*arguments, **given):
         raise RuntimeError("the sky\nfell")
 
-    monkeypatch.setattr("collapsebench.planning.plan", broken)
+    monkeypatch.setattr("collapsebench.experiment.planning.plan", broken)
     answer = command(*TOY)
     assert answer.code == 1
     assert answer.err == "error: RuntimeError: the sky fell (a bug; --debug shows where)\n"

@@ -9,8 +9,8 @@ import pytest
 import toys
 from test_suites import TOY
 
-from collapsebench.codes import Codes
-from collapsebench.leaderboard import FORMATS
+from collapsebench.metrics.codes import Codes
+from collapsebench.reporting.leaderboard import FORMATS
 from collapsebench.store import Store
 
 RUN = ("suite", "run", "noise.toml", "--scale", "toy", "--plugin", toys.PLUGIN)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collapsebench.codes import Codes
 from collapsebench.errors import DataError
+from collapsebench.metrics.codes import Codes
 
 
 def codes(labels):

@@ -17,7 +17,7 @@ from collapsebench.data.splits import BinaryImages, GreyImages
 from collapsebench.data.text import UNKNOWN
 from collapsebench.errors import DataError
 from collapsebench.examples import ImageSpec, Split
-from collapsebench.registry import dataset_facts
+from collapsebench.facts import dataset_facts
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (8, 28, 28)).astype(np.uint8)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from collapsebench.data.fetching import fetch
 from collapsebench.errors import DataError
-from collapsebench.registry import dataset_facts
+from collapsebench.facts import dataset_facts
 
 NAME, CONTENT = "words.txt", b"one\ntwo\n" * 50_000
 

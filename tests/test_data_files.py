@@ -12,7 +12,7 @@ from originals import facts_table, write
 
 from collapsebench.data.files import CHECKSUMS, available, data_folder, find, read, verify
 from collapsebench.errors import DataError
-from collapsebench.registry import dataset_facts
+from collapsebench.facts import dataset_facts
 
 NAME, CONTENT = "words.txt", b"one\ntwo\n" * 100
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Independent, Normal, kl_divergence
 
-from collapsebench.distributions import DiagonalGaussian, StandardNormal, concatenate
-from collapsebench.seeding import SeededNoise
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal, concatenate
+from collapsebench.model.seeding import SeededNoise
 
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(0, 5), st.integers(0, 1000))
 

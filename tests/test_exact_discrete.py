@@ -11,19 +11,19 @@ import pytest
 import torch
 
 from collapsebench.data.splits import BinaryImages
-from collapsebench.distributions import DiagonalGaussian
 from collapsebench.errors import CollapsebenchError, UsageError
-from collapsebench.exact import discrete
-from collapsebench.exact.discrete import every_image, tabulate, untrained, with_posterior
 from collapsebench.examples import ImageSpec, TextSpec
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.latent_use import LatentUse
 from collapsebench.metrics.mutual_information import MutualInformation
 from collapsebench.metrics.neg_elbo import NegELBO
+from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.seeding import SeededNoise
 from collapsebench.networks import LSTMDecoder, MLPDecoder
-from collapsebench.seeding import SeededNoise
+from collapsebench.selfcheck.exact import discrete
+from collapsebench.selfcheck.exact.discrete import every_image, tabulate, untrained, with_posterior
 
 IMAGES = every_image(2, 2)
 X = torch.tensor(IMAGES[:, None].astype(np.float32))

@@ -14,12 +14,12 @@ from scipy.stats import multivariate_normal
 
 from collapsebench.data import linear_gaussian
 from collapsebench.errors import UsageError
-from collapsebench.exact.discrete import tabulate
-from collapsebench.exact.linear import LinearVAE, Moments, representative
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.metrics.mutual_information import MutualInformation
-from collapsebench.seeding import SeededNoise
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.selfcheck.exact.discrete import tabulate
+from collapsebench.selfcheck.exact.linear import LinearVAE, Moments, representative
 
 SPECTRUM = (9.0, 4.0, 2.0, 1.0, 0.5)
 VARIANCES = (0.25, 0.5, 1.0, 1.5, 4.5, 9.0, 10.0)

@@ -14,11 +14,14 @@ import torch
 import toys
 from torch.autograd import grad
 
-from collapsebench import catalog
-from collapsebench.budget import AUDIT, Meter
+from collapsebench.components import catalog
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.flops import FlopCounter, Spent, StepCosts
-from collapsebench.inference import Amortized
+from collapsebench.experiment.flops import FlopCounter, Spent, StepCosts
+from collapsebench.experiment.meter import AUDIT, Meter
+from collapsebench.inference.amortized import Amortized
+from collapsebench.model.kernels.recurrent import unfused
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import Architecture, Objective, assemble
 from collapsebench.networks import (
     GaussianPosterior,
     LibraryDefault,
@@ -31,11 +34,8 @@ from collapsebench.networks import (
     PixelCNNDecoder,
     ResNetEncoder,
 )
-from collapsebench.networks.recurrent import unfused
-from collapsebench.seeding import SeededNoise
 from collapsebench.spec import Budget
 from collapsebench.store import Store
-from collapsebench.vae import Architecture, Objective, assemble
 from collapsebench_no_latent import NoLatent
 from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, EncoderLoss
 from collapsebench_skip import Skip
@@ -361,7 +361,9 @@ def test_passes_past_the_model_are_counted():
 
 def test_every_shape_is_counted_once(monkeypatch):
     counters = []
-    monkeypatch.setattr("collapsebench.flops.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1])
+    monkeypatch.setattr(
+        "collapsebench.experiment.flops.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1]
+    )
     vae, x = model("lstm"), data(TEXT)
     meter = Meter(Budget.parse("9steps"), B)
     full, shorter = (charged(vae, batch, [0, 0], meter) for batch in (x, x[:, :-2]))
@@ -451,7 +453,9 @@ def test_costs_that_follow_are_those_that_would_be_counted(name, strategy, skip,
     method = strategies(costs([]), costs([]))[strategy][0]
     vae = model(name, *[method] * (strategy != "amortized"), *[Skip()] * skip)
     meter, counters = Meter(Budget.parse("9steps"), B), []
-    monkeypatch.setattr("collapsebench.flops.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1])
+    monkeypatch.setattr(
+        "collapsebench.experiment.flops.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1]
+    )
     shapes = [*product([2], range(2, 6)), (1, 3), (3, 2), (4, 4), (5, 3), (3, 5), (1, 2), (4, 7)]
     for shape in shapes:
         x, before = torch.full(shape, 5), meter.counters()["flops"]

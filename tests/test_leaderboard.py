@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from records import COLUMNS, point, record, score_records, started, values
 from scipy import stats
 
-from collapsebench.components import Direction, Estimate
+from collapsebench.components.interfaces import Direction, Estimate
 from collapsebench.errors import UsageError
-from collapsebench.leaderboard import Cut, compare_with, order, pieces, render, score, select
-from collapsebench.leaderboard.layout import command, rounded, with_interval
-from collapsebench.leaderboard.scoring import Board, Row, Sample
 from collapsebench.record import Observation, Outcome
+from collapsebench.reporting.leaderboard import Cut, compare_with, order, pieces, render, score, select
+from collapsebench.reporting.leaderboard.layout import command, rounded, with_interval
+from collapsebench.reporting.leaderboard.scoring import Board, Row, Sample
 from collapsebench.spec import Contender, MethodChoice, RunSpec
 from collapsebench.store import Store
 

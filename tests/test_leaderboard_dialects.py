@@ -7,10 +7,10 @@ import json
 import pytest
 from records import record, values
 
-from collapsebench.components import Estimate
-from collapsebench.leaderboard import DIALECTS, in_dialect, score
-from collapsebench.leaderboard.layout import lay_out
+from collapsebench.components.interfaces import Estimate
 from collapsebench.record import Observation, Value
+from collapsebench.reporting.leaderboard import DIALECTS, in_dialect, score
+from collapsebench.reporting.leaderboard.layout import lay_out
 from collapsebench.store import Store
 
 HE = DIALECTS["he2019"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapsebench.leaderboard.moments import deviation, mean
+from collapsebench.reporting.leaderboard.moments import deviation, mean
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 alike = st.floats(29, 31)

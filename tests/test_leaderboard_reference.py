@@ -13,13 +13,13 @@ from dataclasses import replace
 import pytest
 from records import record, score_records, spec
 
-from collapsebench import catalog
-from collapsebench.components import Direction, Estimate
+from collapsebench.components import catalog
+from collapsebench.components.interfaces import Direction, Estimate
 from collapsebench.data import Generated, LinearGaussian, SyntheticText
-from collapsebench.exact.linear import LinearVAE, Moments
-from collapsebench.leaderboard import FORMATS, best_possible, order, render, select
-from collapsebench.leaderboard.reference import regret, share
 from collapsebench.record import Outcome, Value
+from collapsebench.reporting.leaderboard import FORMATS, best_possible, order, render, select
+from collapsebench.reporting.leaderboard.reference import regret, share
+from collapsebench.selfcheck.exact.linear import LinearVAE, Moments
 from collapsebench.spec import Choice
 from collapsebench.store import Store
 

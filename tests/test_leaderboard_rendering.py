@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import ENVIRONMENT, record, score_records, values
 
-from collapsebench.components import Direction, Estimate
-from collapsebench.leaderboard import FORMATS, render
-from collapsebench.leaderboard.layout import BLANK, lay_out, title
+from collapsebench.components.interfaces import Direction, Estimate
 from collapsebench.record import Outcome, Value
+from collapsebench.reporting.leaderboard import FORMATS, render
+from collapsebench.reporting.leaderboard.layout import BLANK, lay_out, title
 
 NASTY = r'a[x="<b> |&%$#_{}~^\\*`"]'
 """A label with every character that means something in one of the formats."""

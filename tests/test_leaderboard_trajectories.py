@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import record, score_records
 
-from collapsebench.budget import COUNTERS, Meter
 from collapsebench.errors import UsageError
-from collapsebench.leaderboard import Cut, render, score
-from collapsebench.leaderboard.layout import lay_out
-from collapsebench.leaderboard.trajectories import curve, value_at
+from collapsebench.experiment.meter import COUNTERS, Meter
 from collapsebench.record import Evaluated, Number, Observation, Outcome, Point
+from collapsebench.reporting.leaderboard import Cut, render, score
+from collapsebench.reporting.leaderboard.layout import lay_out
+from collapsebench.reporting.leaderboard.trajectories import curve, value_at
 from collapsebench.spec import Budget
 from collapsebench.store import Store
 

@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-from collapsebench import memory
+from collapsebench.experiment import memory
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 
 FAULTS = """
 import resource, sys
-from collapsebench.memory import keep_mapped
+from collapsebench.experiment.memory import keep_mapped
 if sys.argv[1] == "kept":
     assert keep_mapped()
 def touch():
@@ -45,7 +45,7 @@ def test_other_libraries_are_left_alone(monkeypatch):
 
 
 def test_import_changes_nothing():
-    code = "import ctypes; ctypes.CDLL = None; import collapsebench.memory, collapsebench.cli, collapsebench.cli.run"
+    code = "import ctypes; ctypes.CDLL = None; import collapsebench.experiment.memory, collapsebench.cli.run"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

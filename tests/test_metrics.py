@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from collapsebench.components import Inference
+from collapsebench.components.interfaces import Inference
 from collapsebench.data.splits import TextSplit, Vectors
-from collapsebench.distributions import LOG_2PI, DiagonalGaussian, StandardNormal
 from collapsebench.errors import PluginError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.inference import Amortized
+from collapsebench.facts import dataset_facts, dataset_names
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics import COSTLY, METRICS, collapsebench_components, default_metrics, evaluation
 from collapsebench.metrics.active_units import CURVE, ActiveUnits
 from collapsebench.metrics.collapse import CURVE as COLLAPSE_CURVE
@@ -34,10 +34,10 @@ from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.metrics.perplexity import Perplexity
 from collapsebench.metrics.probe import Probe
 from collapsebench.metrics.time_to_collapse import TimeToCollapse
+from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, StandardNormal
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import VAE, Networks
 from collapsebench.record import Kind, Number
-from collapsebench.registry import dataset_facts, dataset_names
-from collapsebench.seeding import SeededNoise
-from collapsebench.vae import VAE, Networks
 
 CPU = torch.device("cpu")
 SAMPLES = 7

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from collapsebench.data.splits import BinaryImages, GreyImages
-from collapsebench.distributions import DiagonalGaussian, StandardNormal
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.classification import logistic_regression, mlp
 from collapsebench.metrics.evaluation import EvaluatedSplit, Labelled, Origin
 from collapsebench.metrics.mlp_probe import MLPProbe
 from collapsebench.metrics.probe import Probe
-from collapsebench.seeding import SeededNoise
-from collapsebench.vae import VAE, Networks
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import VAE, Networks
 
 CPU = torch.device("cpu")
 SIDE = 3

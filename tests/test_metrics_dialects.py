@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from collapsebench.components import Inference
+from collapsebench.components.interfaces import Inference
 from collapsebench.data.splits import TextSplit, Vectors
-from collapsebench.distributions import DiagonalGaussian, StandardNormal
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.dialects import DIALECTS, IMAGE_BATCH, TEXT_BATCH, Dialects
 from collapsebench.metrics.estimators import (
     AggregateDensity,
@@ -24,8 +23,9 @@ from collapsebench.metrics.estimators import (
 )
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.metrics.mutual_information import MutualInformation
-from collapsebench.seeding import SeededNoise
-from collapsebench.vae import VAE, Networks
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import VAE, Networks
 
 FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "skip_vae_mnist_posteriors.npz"
 D = 3

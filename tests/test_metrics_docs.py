@@ -12,11 +12,11 @@ import tiny
 import torch
 
 from collapsebench.data.splits import BinaryImages, TextSplit
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics import METRICS
 from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
+from collapsebench.model.seeding import SeededNoise
 from collapsebench.record import Number, Point
-from collapsebench.seeding import SeededNoise
 
 PAGE = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## `([^`]+)`\n(.*?)(?=^## |\Z)", PAGE, flags=re.DOTALL | re.MULTILINE))

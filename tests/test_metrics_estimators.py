@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapsebench.distributions import DiagonalGaussian, StandardNormal
 from collapsebench.metrics import estimators
 from collapsebench.metrics.estimators import (
     SATURATION,
@@ -24,6 +23,7 @@ from collapsebench.metrics.estimators import (
     repetition_error,
     spread_error,
 )
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
 
 
 def generator(seed):

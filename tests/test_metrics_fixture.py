@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from collapsebench.distributions import DiagonalGaussian, StandardNormal
 from collapsebench.metrics.estimators import (
     active_units,
     aggregate_density,
     mean_variance,
     mutual_information_bracket,
 )
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
 
 FILE = Path(__file__).parents[2] / "shared" / "fixtures" / "skip_vae_mnist_posteriors.npz"
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from collapsebench.components import Inference
+from collapsebench.components.interfaces import Inference
 from collapsebench.data.splits import Vectors
-from collapsebench.distributions import LOG_2PI, DiagonalGaussian, StandardNormal
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.metrics.gap import Gap
-from collapsebench.seeding import SeededNoise
-from collapsebench.vae import VAE, Networks
+from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, StandardNormal
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import VAE, Networks
 
 ORTHOGONAL = torch.tensor([[1.5, 0.0], [0.0, 0.7], [0.0, 0.0]], dtype=torch.float64)
 OBLIQUE = torch.tensor([[1.5, 0.9], [0.2, 0.7], [0.0, 0.8]], dtype=torch.float64)

@@ -6,12 +6,12 @@ import pytest
 import tiny
 import torch
 
-from collapsebench.distributions import DiagonalGaussian
-from collapsebench.exact.linear import LinearVAE, Moments
 from collapsebench.metrics.refinement import Refined, path_gradient
-from collapsebench.seeding import SeededNoise
+from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import Objective
 from collapsebench.selfcheck.cases import NOISE_LEFT, SPECTRUM, WAY_LEFT, linear_cases
-from collapsebench.vae import Objective
+from collapsebench.selfcheck.exact.linear import LinearVAE, Moments
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

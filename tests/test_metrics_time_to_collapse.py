@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapsebench.data.splits import Vectors
-from collapsebench.distributions import StandardNormal
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
 from collapsebench.metrics.time_to_collapse import TimeToCollapse
+from collapsebench.model.distributions import StandardNormal
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import VAE, Networks
 from collapsebench.record import Number, Point
-from collapsebench.seeding import SeededNoise
 from collapsebench.spec import Unit
-from collapsebench.vae import VAE, Networks
 
 evaluations = st.lists(
     st.tuples(st.sampled_from([0.0, 0.05, 0.1, 3.0, math.nan]), st.sampled_from([0.0, 1.0, math.nan])), max_size=7

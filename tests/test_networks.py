@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from collapsebench.catalog import compose
-from collapsebench.distributions import DiagonalGaussian
+from collapsebench.components.catalog import compose
 from collapsebench.errors import PluginError, UsageError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.vae import PLAIN, Architecture, assemble, initialize
 from collapsebench.networks import (
     FITTING,
     GaussianPosterior,
@@ -30,7 +31,6 @@ from collapsebench.networks import (
     Uniform,
     collapsebench_components,
 )
-from collapsebench.vae import PLAIN, Architecture, assemble, initialize
 
 TEXT, IMAGE, VECTOR = TextSpec(7), ImageSpec((1, 8, 8)), VectorSpec(5)
 COMPONENTS = collapsebench_components()

@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import conv1d, conv2d, pad
 from torch.utils.flop_counter import FlopCounterMode
 
+from collapsebench.model.kernels.convolution import above, before, maps_first, maps_last
 from collapsebench.networks.connections import ConcatenateMap
-from collapsebench.networks.convolution import above, before, maps_first, maps_last
 from collapsebench.networks.pixelcnn import GatedLayer
 
 FORMATS = [torch.contiguous_format, torch.channels_last]

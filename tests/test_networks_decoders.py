@@ -11,14 +11,14 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
-from collapsebench.components import SiteKind
+from collapsebench.components.interfaces import SiteKind
 from collapsebench.errors import PluginError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.model.kernels.likelihoods import CLAMP, bernoulli
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import PLAIN
 from collapsebench.networks import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
 from collapsebench.networks.connections import Concatenate
-from collapsebench.networks.likelihoods import CLAMP, bernoulli
-from collapsebench.seeding import SeededNoise
-from collapsebench.vae import PLAIN
 from collapsebench_skip import Skip
 
 TEXT, IMAGE, VECTOR = TextSpec(5), ImageSpec((1, 3, 4)), VectorSpec(4)

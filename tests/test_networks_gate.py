@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapsebench.networks.gate import ROWS, gate
+from collapsebench.model.kernels.gate import ROWS, gate
 
 
 def plain(x):

@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from collapsebench.examples import TextSpec
+from collapsebench.model.kernels.vocabulary import fused, plain
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import PLAIN
 from collapsebench.networks import LSTMDecoder, vocabulary
-from collapsebench.networks.vocabulary import fused, plain
-from collapsebench.seeding import SeededNoise
-from collapsebench.vae import PLAIN
 from collapsebench_skip import Skip
 
 S, B, T, W, V = 2, 3, 4, 5, 11

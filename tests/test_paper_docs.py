@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from collapsebench import catalog, suites
+from collapsebench.components import catalog
 from collapsebench.examples import ImageSpec
+from collapsebench.experiment import suites
+from collapsebench.facts import dataset_names
+from collapsebench.model.vae import PLAIN
 from collapsebench.networks import MLPDecoder
 from collapsebench.published import publication
-from collapsebench.registry import dataset_names
 from collapsebench.syntax import parse_setting
-from collapsebench.vae import PLAIN
 from collapsebench_sa_vae import SAVAE
 from collapsebench_skip import Skip
 

@@ -10,8 +10,8 @@ import toys
 
 from collapsebench.errors import UsageError
 from collapsebench.examples import TextSpec
+from collapsebench.experiment.planning import Data, Request, asks_for, plan
 from collapsebench.metrics import default_metrics
-from collapsebench.planning import Data, Request, asks_for, plan
 from collapsebench.spec import RunSpec
 
 

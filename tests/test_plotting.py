@@ -8,10 +8,10 @@ import pytest
 from records import record
 from scipy import stats
 
-from collapsebench.plotting import canvas, trajectories
-from collapsebench.plotting.canvas import COLOURS, MARKERS, looks, panels, written
-from collapsebench.plotting.trajectories import draw
 from collapsebench.record import Number, Observation, Outcome, Point
+from collapsebench.reporting.plotting import canvas, trajectories
+from collapsebench.reporting.plotting.canvas import COLOURS, MARKERS, looks, panels, written
+from collapsebench.reporting.plotting.trajectories import draw
 
 
 def points(values, step=10.0, **more):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapsebench.codes import Codes
-from collapsebench.plotting.codes import LABELS, Embedding, draw, embed, embeddings, made, subset
+from collapsebench.metrics.codes import Codes
+from collapsebench.reporting.plotting.codes import LABELS, Embedding, draw, embed, embeddings, made, subset
 
 
 def clusters(classes=3, each=20, dimension=4, seed=0):

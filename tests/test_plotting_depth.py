@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from records import SETTING, record, score_records, spec
 
 from collapsebench.errors import UsageError
-from collapsebench.plotting.depth import Printed, differing, draw, families, series, settings
 from collapsebench.record import Outcome
+from collapsebench.reporting.plotting.depth import Printed, differing, draw, families, series, settings
 
 
 def protocol(layers=1, latent_dim=2, **more):

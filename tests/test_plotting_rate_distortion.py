@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from records import record, score_records
 
-from collapsebench.components import Direction, Estimate
-from collapsebench.plotting.rate_distortion import draw, places
+from collapsebench.components.interfaces import Direction, Estimate
 from collapsebench.record import Outcome, Value
+from collapsebench.reporting.plotting.rate_distortion import draw, places
 
 
 def run(label, seed, rate, distortion, **more):

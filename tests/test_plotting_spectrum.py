@@ -6,10 +6,10 @@ import pytest
 import torch
 from records import SETTING, record, spec
 
-from collapsebench.components import Estimate
+from collapsebench.components.interfaces import Estimate
 from collapsebench.metrics.estimators import mean_variance
-from collapsebench.plotting.spectrum import draw, entries, spectra, threshold
 from collapsebench.record import Observation, Outcome, Value
+from collapsebench.reporting.plotting.spectrum import draw, entries, spectra, threshold
 
 
 def observed(label, seed, variances, **more):

@@ -5,9 +5,9 @@ import tiny
 import torch
 from pydantic import ValidationError
 
-from collapsebench.inference import Amortized
-from collapsebench.seeding import SeededNoise
-from collapsebench.vae import Objective
+from collapsebench.inference.amortized import Amortized
+from collapsebench.model.seeding import SeededNoise
+from collapsebench.model.vae import Objective
 from collapsebench_no_latent import NoLatent
 from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, Clip, EncoderLoss, StepSize
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapsebench.catalog import compose
-from collapsebench.components import Site, SiteKind
+from collapsebench.components.catalog import compose
+from collapsebench.components.interfaces import Site, SiteKind
 from collapsebench.examples import ImageSpec, TextSpec
+from collapsebench.model.vae import Architecture, assemble
 from collapsebench.networks import (
     GaussianPosterior,
     HeLinear,
@@ -18,7 +19,6 @@ from collapsebench.networks import (
     PixelCNNDecoder,
     ResNetEncoder,
 )
-from collapsebench.vae import Architecture, assemble
 from collapsebench_skip import Skip
 
 TEXT, IMAGE = TextSpec(6), ImageSpec((1, 4, 5))

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from collapsebench import catalog
+from collapsebench.components import catalog
 from collapsebench.errors import UsageError
 from collapsebench.metrics import METRICS
 from collapsebench.metrics.dialects import DIALECTS

@@ -8,10 +8,10 @@ import pytest
 import torch
 import toys
 
-from collapsebench.checkpoint import Checkpoints
+from collapsebench.experiment.checkpoint import Checkpoints
+from collapsebench.experiment.runner import Runner
 from collapsebench.metrics.probe import Probe
 from collapsebench.record import Outcome
-from collapsebench.runner import Runner
 from collapsebench.store import Store
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapsebench.seeding import Purpose, SeededNoise, derive, run_noise
+from collapsebench.model.seeding import Purpose, SeededNoise, derive, run_noise
 
 
 @given(st.integers(0, 2**63 - 1), st.text(max_size=5), st.text(max_size=5))

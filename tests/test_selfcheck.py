@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from collapsebench.components import Estimate, Metric
-from collapsebench.distributions import StandardNormal
+from collapsebench.components.interfaces import Estimate, Metric
 from collapsebench.metrics import METRICS, estimators, evaluation
 from collapsebench.metrics.evaluation import EvaluatedSplit
+from collapsebench.model.distributions import StandardNormal
 from collapsebench.selfcheck.cases import METRICS as METRICS_CHECKED
 from collapsebench.selfcheck.cases import SAMPLES, VARIANCES, cases, linear_cases, word_cases
 from collapsebench.selfcheck.checks import Case, Check, Exact, Relation

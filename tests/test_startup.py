@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from collapsebench import catalog
+from collapsebench.components import catalog
 from collapsebench.record import Point, RunRecord, Value
 from collapsebench.spec import RunSpec
 
@@ -32,7 +32,7 @@ def imported(*arguments, code=0):
     ("arguments", "heavy"),
     [
         (["--help"], {"torch", "numpy", "pydantic", "sqlalchemy", "rich"}),
-        (["methods"], {"torch", "numpy", "sqlalchemy", "rich", "collapsebench.runner"}),
+        (["methods"], {"torch", "numpy", "sqlalchemy", "rich", "collapsebench.experiment.runner"}),
     ],
     ids=["--help", "methods"],
 )
@@ -43,7 +43,7 @@ def test_what_is_not_needed_is_not_imported(arguments, heavy):
 @pytest.mark.parametrize("arguments", [["leaderboard"], ["runs", "list"]], ids=" ".join)
 def test_a_missing_store_is_noticed_before_what_reads_stores_is_imported(arguments, tmp_path):
     found = imported(*arguments, "--store", str(tmp_path / "none.sqlite"), code=1)
-    assert not {"torch", "numpy", "sqlalchemy", "collapsebench.catalog"} & found
+    assert not {"torch", "numpy", "sqlalchemy", "collapsebench.components.catalog"} & found
 
 
 def test_a_new_store_needs_no_alembic_and_a_board_of_it_no_torch(tmp_path):

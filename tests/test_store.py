@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from records import START, point, record, records, spec, started, values
 
-from collapsebench.components import Estimate
+from collapsebench.components.interfaces import Estimate
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.record import Evaluated, Kind, Number, Observation, Outcome
 from collapsebench.store import Store, observations

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from collapsebench import catalog, suites
+from collapsebench.components import catalog
 from collapsebench.errors import UsageError
-from collapsebench.planning import Request
+from collapsebench.experiment import suites
+from collapsebench.experiment.planning import Request
+from collapsebench.facts import dataset_facts
 from collapsebench.published import publication
-from collapsebench.registry import dataset_facts
 
 ALL = [(name, scale) for name in suites.suite_names() for scale in suites.suite(name).scales]
 TABLES = [f"dieng-2019/{name}" for name in ("table-1", "table-2", "table-3", "table-4", "probe")]

@@ -9,10 +9,10 @@ import tiny
 import torch
 from torch import nn
 
-from collapsebench.budget import Meter
+from collapsebench.experiment.meter import Meter
+from collapsebench.experiment.training import Plateau, RunningMean, Schedule, Trajectory, make_optimizer
 from collapsebench.record import Number, Point
 from collapsebench.spec import Budget, Decay, Optimizer
-from collapsebench.training import Plateau, RunningMean, Schedule, Trajectory, make_optimizer
 
 
 def meter_at(examples, size=100):

@@ -17,7 +17,7 @@ import records
 import toys
 
 from collapsebench.errors import UsageError
-from collapsebench.executors import _Worker
+from collapsebench.experiment.executors import _Worker
 from collapsebench.record import Outcome
 from collapsebench.store import Store
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from collapsebench import catalog
-from collapsebench.budget import Meter
+from collapsebench.components import catalog
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.inference import Amortized
+from collapsebench.experiment.meter import Meter
+from collapsebench.inference.amortized import Amortized
+from collapsebench.model.vae import VAE, Architecture, Passes, assemble
 from collapsebench.networks import (
     GaussianPosterior,
     LibraryDefault,
@@ -20,7 +21,6 @@ from collapsebench.networks import (
     PixelCNNDecoder,
     ResNetEncoder,
 )
-from collapsebench.vae import VAE, Architecture, Passes, assemble
 
 FAMILIES = {
     "lstm": (LSTMEncoder(embedding=3, hidden=4), LSTMDecoder(embedding=3, hidden=4, dropout=0.3), TextSpec(7)),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collapsebench import catalog
-from collapsebench.planning import Data, Plan, Request, plan
+from collapsebench.components import catalog
+from collapsebench.experiment.planning import Data, Plan, Request, plan
 
 PLUGIN = Path(__file__).with_name("toy_plugin.py")
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
-from collapsebench import catalog
+from collapsebench.components import catalog
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.leaderboard import (
+from collapsebench.experiment.memory import uncollected
+from collapsebench.reporting.leaderboard import (
     DIALECTS,
     ENTRIES,
     Cut,
@@ -20,14 +21,13 @@ from collapsebench.leaderboard import (
     score,
     select,
 )
-from collapsebench.memory import uncollected
 from collapsebench.syntax import parse_composition, print_composition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from collapsebench.leaderboard import Board
     from collapsebench.metrics.dialects import Dialect
+    from collapsebench.reporting.leaderboard import Board
     from collapsebench.store import Filters, Store
 
 

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench import catalog, suites
-from collapsebench.components import Dataset
+from collapsebench.components import catalog
+from collapsebench.components.interfaces import Dataset
 from collapsebench.errors import StoreError
-from collapsebench.leaderboard import ENTRIES, EXPORTS, pieces, score, written
-from collapsebench.leaderboard.comparison import (
+from collapsebench.experiment import suites
+from collapsebench.experiment.planning import asks_for
+from collapsebench.facts import SplitFacts, facts_of
+from collapsebench.published import publication
+from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, pieces, score, written
+from collapsebench.reporting.leaderboard.comparison import (
     Measured,
     Pair,
     compare,
@@ -18,17 +22,14 @@ from collapsebench.leaderboard.comparison import (
     comparison_json,
     comparison_page,
 )
-from collapsebench.planning import asks_for
-from collapsebench.published import publication
-from collapsebench.registry import SplitFacts, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collapsebench.catalog import Catalog
+    from collapsebench.components.catalog import Catalog
+    from collapsebench.experiment.suites import Cell, Suite
     from collapsebench.published import PublishedRow
     from collapsebench.store import Store
-    from collapsebench.suites import Cell, Suite
 
 
 class Asked(NamedTuple):

@@ -14,10 +14,10 @@ from collapsebench.cli import options
 from collapsebench.errors import CollapsebenchError, DataError, UsageError
 
 if TYPE_CHECKING:
-    from collapsebench.catalog import Catalog
-    from collapsebench.components import Dataset
+    from collapsebench.components.catalog import Catalog
+    from collapsebench.components.interfaces import Dataset
     from collapsebench.data import Generated
-    from collapsebench.registry import DatasetFacts
+    from collapsebench.facts import DatasetFacts
 
 Truth: TypeAlias = dict[str, dict[str, float | None]] | str
 """By column, the value and its standard error; or why it is not known."""
@@ -125,10 +125,10 @@ def verify(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | N
 
 def _known(names: Sequence[str], plugins: tuple[Path, ...], data_dir: Path | None) -> list[Known]:
     """The named datasets, written `name[key=value]`; all without a name."""
-    from collapsebench import catalog
-    from collapsebench.components import Dataset
+    from collapsebench.components import catalog
+    from collapsebench.components.interfaces import Dataset
     from collapsebench.data.files import data_folder
-    from collapsebench.registry import facts_of
+    from collapsebench.facts import facts_of
     from collapsebench.spec import Choice
     from collapsebench.syntax import parse_composition
 

@@ -12,8 +12,8 @@ from collapsebench.cli import options
 from collapsebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collapsebench.executors import Work
-    from collapsebench.planning import Plan, Request
+    from collapsebench.experiment.executors import Work
+    from collapsebench.experiment.planning import Plan, Request
     from collapsebench.record import Outcome, RunRecord
     from collapsebench.spec import RunSpec
 
@@ -73,7 +73,7 @@ def work_through(requests: Iterable[Request], given: Mapping[str, Any], then: st
 
 def _work(requests: Iterable[Request], given: Mapping[str, Any]) -> Work:
     from collapsebench.data.files import data_folder
-    from collapsebench.executors import Work
+    from collapsebench.experiment.executors import Work
 
     check_device(given["device"])
     return Work(
@@ -96,8 +96,8 @@ def check_device(name: str) -> None:
 
 def _run(work: Work, given: Mapping[str, Any]) -> list[RunRecord]:
     from collapsebench.cli.progress import progress
-    from collapsebench.executors import InProcess, Processes
-    from collapsebench.memory import keep_mapped
+    from collapsebench.experiment.executors import InProcess, Processes
+    from collapsebench.experiment.memory import keep_mapped
 
     keep_mapped()
     specs, threads, workers = work.plan.specs, given["threads"], given["workers"]

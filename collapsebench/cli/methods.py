@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from collapsebench.cli import options
-from collapsebench.memory import uncollected
+from collapsebench.experiment.memory import uncollected
 from collapsebench.syntax import BASELINE, print_value
 
 if TYPE_CHECKING:
-    from collapsebench.catalog import Entry
+    from collapsebench.components.catalog import Entry
 
 
 @click.command("methods")
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @uncollected()
 def command(name: str | None, plugins: tuple[Path, ...], *, as_json: bool) -> None:
     """List the methods, or show one: citation, hooks, and every hyperparameter with type, default, description."""
-    from collapsebench import catalog
+    from collapsebench.components import catalog
 
     components = catalog.load(plugins, kinds={"method"})
     names = components.names("method") if name is None else [name]

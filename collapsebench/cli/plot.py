@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from collapsebench.budget import COUNTERS
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.cli.selection import Asked, kept_codes, one_protocol
 from collapsebench.cli.sweeps import sweep
 from collapsebench.errors import StoreError, UsageError, unknown
-from collapsebench.leaderboard.trajectories import QUANTITIES, check_counter
-from collapsebench.plotting.canvas import METADATA, check_matplotlib, written
-from collapsebench.plotting.depth import DEPTH
+from collapsebench.experiment.meter import COUNTERS
+from collapsebench.reporting.leaderboard.trajectories import QUANTITIES, check_counter
+from collapsebench.reporting.plotting.canvas import METADATA, check_matplotlib, written
+from collapsebench.reporting.plotting.depth import DEPTH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ def chosen(function: Command) -> Command:
 @chosen
 def trajectories(x: str, y: str, output: Path, **given: Any) -> None:
     """Values of the validation split over what the runs had spent, a line a contender."""
-    from collapsebench.plotting.trajectories import draw, lines
+    from collapsebench.reporting.plotting.trajectories import draw, lines
 
     check_counter(x)
     quantities = _known("value", y, QUANTITIES)
@@ -116,7 +116,7 @@ def depth(over: str, columns: str, output: Path, **given: Any) -> None:
 
     Drawn from protocols that differ in nothing but this setting. With a suite the numbers of its paper are hollow.
     """
-    from collapsebench.plotting.depth import draw, series
+    from collapsebench.reporting.plotting.depth import draw, series
 
     asked = Asked.of(given)
     with _drawing(output, given) as store:
@@ -146,7 +146,7 @@ def codes(seed: int | None, examples: int, output: Path, **given: Any) -> None:
 
     Of runs that were made with --keep-codes; a panel for each contender.
     """
-    from collapsebench.plotting.codes import draw, embeddings, made
+    from collapsebench.reporting.plotting.codes import draw, embeddings, made
 
     asked = Asked.of(given)
     with _drawing(output, given) as store:
@@ -163,8 +163,8 @@ def codes(seed: int | None, examples: int, output: Path, **given: Any) -> None:
 @chosen
 def rate_distortion(output: Path, **given: Any) -> None:
     """The plane of rate (KL) and distortion (reconstruction): contenders of equal −ELBO are on one grey line."""
-    from collapsebench.leaderboard import ENTRIES, score
-    from collapsebench.plotting.rate_distortion import draw, places
+    from collapsebench.reporting.leaderboard import ENTRIES, score
+    from collapsebench.reporting.plotting.rate_distortion import draw, places
 
     asked = Asked.of(given)
     with _drawing(output, given) as store:
@@ -182,7 +182,7 @@ def rate_distortion(output: Path, **given: Any) -> None:
 @chosen
 def spectrum(output: Path, **given: Any) -> None:
     """The variance of each unit's posterior mean, in falling order: what a count of active units does not show."""
-    from collapsebench.plotting.spectrum import draw, entries, spectra, threshold
+    from collapsebench.reporting.plotting.spectrum import draw, entries, spectra, threshold
 
     asked = Asked.of(given)
     with _drawing(output, given) as store:

@@ -15,7 +15,7 @@ from collapsebench.cli import options
 @options.as_json
 def command(plugins: tuple[Path, ...], *, as_json: bool) -> None:
     """Show every component: kind, name, plugin, version, hooks, file; and the plugins that failed."""
-    from collapsebench import catalog
+    from collapsebench.components import catalog
 
     components = catalog.load(plugins)
     rows = [

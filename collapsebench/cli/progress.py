@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from collapsebench.experiment.runner import Step
     from collapsebench.record import Point, RunRecord
-    from collapsebench.runner import Step
 
 SHOWN = ("neg_elbo", "iw_nll", "kl", "active_units")
 """The test metrics in a finished run's line, where the protocol has them."""

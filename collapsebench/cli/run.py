@@ -11,7 +11,7 @@ from collapsebench.errors import UsageError
 from collapsebench.syntax import BASELINE
 
 if TYPE_CHECKING:
-    from collapsebench.planning import Request
+    from collapsebench.experiment.planning import Request
 
 
 @click.command("run")
@@ -45,7 +45,7 @@ def command(**given: Any) -> None:
 
 
 def _request(given: dict[str, Any]) -> Request:
-    from collapsebench.planning import Request
+    from collapsebench.experiment.planning import Request
 
     if given["seeds"] is not None and given["seed_list"]:
         raise UsageError("give --seeds N or --seed S, not both")

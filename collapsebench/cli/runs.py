@@ -13,10 +13,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from collapsebench.checks import Violation, checker
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import CollapsebenchError
+from collapsebench.plausibility import Violation, checker
 from collapsebench.record import Number, Observation, Outcome, RunRecord, Value
 
 if TYPE_CHECKING:

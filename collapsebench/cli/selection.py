@@ -6,19 +6,20 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from collapsebench import catalog, suites
 from collapsebench.cli.comparison import Asked as AskedSuite
 from collapsebench.cli.comparison import command_of, labels, stored_protocol
-from collapsebench.codes import ARTIFACT, Codes
+from collapsebench.components import catalog
 from collapsebench.errors import DataError, StoreError, UsageError, unknown
-from collapsebench.leaderboard.scoring import labelled
+from collapsebench.experiment import suites
+from collapsebench.metrics.codes import ARTIFACT, Codes
+from collapsebench.reporting.leaderboard.scoring import labelled
 from collapsebench.syntax import parse_composition, print_composition
 
 if TYPE_CHECKING:
-    from collapsebench.catalog import Catalog
+    from collapsebench.components.catalog import Catalog
+    from collapsebench.experiment.suites import Cell
     from collapsebench.record import Observation
     from collapsebench.store import Store
-    from collapsebench.suites import Cell
 
 
 class Asked(NamedTuple):

@@ -52,7 +52,7 @@ def command(seed: int, format_: str, output: Path | None, *, as_json: bool) -> N
 
 def _checks(seed: int) -> Iterator[Check]:
     """All checks, with one thread: the models are so small that a second one would only wait."""
-    from collapsebench.executors import torch_threads
+    from collapsebench.experiment.executors import torch_threads
     from collapsebench.selfcheck.cases import cases
 
     with torch_threads(1):

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from collapsebench import suites
 from collapsebench.cli import options
 from collapsebench.cli.grids import grid_options, work_through
-from collapsebench.suites import Cell, Suite
+from collapsebench.experiment import suites
+from collapsebench.experiment.suites import Cell, Suite
 
 
 @click.group("suite")

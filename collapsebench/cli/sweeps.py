@@ -6,21 +6,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench import catalog, suites
 from collapsebench.cli.comparison import command_of, measured_cell
 from collapsebench.cli.selection import stored_id, suite_cells
+from collapsebench.components import catalog
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.leaderboard import ENTRIES, Board, score
-from collapsebench.leaderboard.comparison import Measured, compare
-from collapsebench.plotting.depth import Printed, differing, families
+from collapsebench.experiment import suites
 from collapsebench.published import publication
+from collapsebench.reporting.leaderboard import ENTRIES, Board, score
+from collapsebench.reporting.leaderboard.comparison import Measured, compare
+from collapsebench.reporting.plotting.depth import Printed, differing, families
 
 if TYPE_CHECKING:
     from collapsebench.cli.comparison import Asked as AskedSuite
     from collapsebench.cli.selection import Asked
+    from collapsebench.experiment.suites import Suite
     from collapsebench.spec import Protocol
     from collapsebench.store import Store
-    from collapsebench.suites import Suite
 
 
 class Sweep(NamedTuple):

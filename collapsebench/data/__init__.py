@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from collapsebench.components import Component, Dataset, Estimate
-from collapsebench.hookspecs import hookimpl
+from collapsebench.components.hookspecs import hookimpl
+from collapsebench.components.interfaces import Component, Dataset, Estimate
 
 if TYPE_CHECKING:
     from collapsebench.data.synthetic import Sample

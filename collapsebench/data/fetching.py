@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from collapsebench.data.files import check, find, replacing, uncompressed, verify
 from collapsebench.errors import DataError
-from collapsebench.registry import DatasetFacts, FileFacts
+from collapsebench.facts import DatasetFacts, FileFacts
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,7 +14,7 @@ from uuid import uuid4
 from platformdirs import user_cache_path
 
 from collapsebench.errors import DataError
-from collapsebench.registry import DatasetFacts, FileFacts, embedded_datasets
+from collapsebench.facts import DatasetFacts, FileFacts, embedded_datasets
 
 
 def data_folder(given: Path | None) -> Path:

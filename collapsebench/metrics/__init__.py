@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from collapsebench.components.hookspecs import hookimpl
 from collapsebench.examples import TextSpec
-from collapsebench.hookspecs import hookimpl
 from collapsebench.metrics.active_units import ActiveUnits
 from collapsebench.metrics.collapse import Collapse
 from collapsebench.metrics.dialects import Dialects
@@ -21,7 +21,7 @@ from collapsebench.metrics.probe import Probe
 from collapsebench.metrics.time_to_collapse import TimeToCollapse
 
 if TYPE_CHECKING:
-    from collapsebench.components import Component, Metric
+    from collapsebench.components.interfaces import Component, Metric
     from collapsebench.examples import DataSpec
 
 METRICS: tuple[type[Metric], ...] = (

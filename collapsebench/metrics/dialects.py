@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from collapsebench.components import Column, Direction, Estimate, Metric
+from collapsebench.components.interfaces import Column, Direction, Estimate, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +94,7 @@ def _with_encoder(split: EvaluatedSplit) -> EvaluatedSplit:
     """The split with the encoder's posteriors, before any refinement."""
     from dataclasses import replace
 
-    from collapsebench.inference import Amortized
+    from collapsebench.inference.amortized import Amortized
 
     return split if isinstance(split.inference, Amortized) else replace(split, inference=Amortized())
 

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from collapsebench.components import Estimate
-from collapsebench.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
+from collapsebench.components.interfaces import Estimate
 from collapsebench.metrics.mutual_information import SATURATION
+from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
 
 BLOCK = 2**20
 """Entries of the largest tensor that is built at a time: 8 MiB in float64, which stays in cache."""

@@ -12,11 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from collapsebench.components import Inference
-from collapsebench.distributions import DiagonalGaussian
+from collapsebench.components.interfaces import Inference
 from collapsebench.errors import PluginError
 from collapsebench.examples import Batch, Split
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.estimators import (
     AggregateDensity,
     ImportanceBound,
@@ -24,10 +23,11 @@ from collapsebench.metrics.estimators import (
     curve_sizes,
     importance_bound,
 )
+from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.seeding import Noise
+from collapsebench.model.vae import VAE
 from collapsebench.record import Point
-from collapsebench.seeding import Noise
 from collapsebench.spec import Unit
-from collapsebench.vae import VAE
 
 ROWS = 256
 """Rows (samples times examples) that a call of the decoder gets at most, unless a batch alone has more: enough for

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from collapsebench.components import Column, Direction, Estimate, Metric
+from collapsebench.components.interfaces import Column, Direction, Estimate, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ class Gap(Metric):
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
         """Both columns, and the bounds that they are differences of."""
-        from collapsebench.inference import Amortized
+        from collapsebench.inference.amortized import Amortized
         from collapsebench.metrics.estimators import repetition_error
         from collapsebench.metrics.refinement import Refined
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from collapsebench.components import Column, Direction, Estimate, Metric
+from collapsebench.components.interfaces import Column, Direction, Estimate, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

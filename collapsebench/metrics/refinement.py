@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from collapsebench.distributions import DiagonalGaussian
-from collapsebench.inference import Amortized
-from collapsebench.seeding import Noise
-from collapsebench.vae import VAE
+from collapsebench.inference.amortized import Amortized
+from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.seeding import Noise
+from collapsebench.model.vae import VAE
 
 
 class Refined(Amortized):

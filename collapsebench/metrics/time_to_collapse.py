@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench.components import Column, Direction, Estimate, Metric
+from collapsebench.components.interfaces import Column, Direction, Estimate, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, TypeV
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from collapsebench.components import Component, Decoder, Encoder, Initialization, Posterior
+from collapsebench.components.hookspecs import hookimpl
+from collapsebench.components.interfaces import Component, Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import UsageError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from collapsebench.components import Connect
+    from collapsebench.components.interfaces import Connect
     from collapsebench.examples import DataSpec
 
 Spec = TypeVar("Spec", TextSpec, ImageSpec, VectorSpec)

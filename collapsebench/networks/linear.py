@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from collapsebench.networks.likelihoods import gaussian
+from collapsebench.model.kernels.likelihoods import gaussian
 
 if TYPE_CHECKING:
+    from collapsebench.model.seeding import Noise
     from collapsebench.networks import LinearDecoder
-    from collapsebench.seeding import Noise
 
 
 class Encoder(nn.Module):

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from collapsebench.components import Site, SiteKind
+from collapsebench.components.interfaces import Site, SiteKind
+from collapsebench.model.kernels.vocabulary import fused
 from collapsebench.networks.sites import LatentSite
-from collapsebench.networks.vocabulary import fused
 
 if TYPE_CHECKING:
-    from collapsebench.components import Connect
+    from collapsebench.components.interfaces import Connect
+    from collapsebench.model.seeding import Noise
     from collapsebench.networks import LSTMDecoder, LSTMEncoder
-    from collapsebench.seeding import Noise
 
 
 class Encoder(nn.Module):

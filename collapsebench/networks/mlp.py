@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from collapsebench.components import Site, SiteKind
-from collapsebench.networks.likelihoods import bernoulli
+from collapsebench.components.interfaces import Site, SiteKind
+from collapsebench.model.kernels.likelihoods import bernoulli
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
-    from collapsebench.components import Connect
+    from collapsebench.components.interfaces import Connect
+    from collapsebench.model.seeding import Noise
     from collapsebench.networks import MLPDecoder, MLPEncoder
-    from collapsebench.seeding import Noise
 
 
 class Encoder(nn.Module):

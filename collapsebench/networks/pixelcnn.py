@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, cast
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from collapsebench.components import Site, SiteKind
+from collapsebench.components.interfaces import Site, SiteKind
+from collapsebench.model.kernels.convolution import above, before, maps_first, maps_last, moved
+from collapsebench.model.kernels.gate import gate
+from collapsebench.model.kernels.likelihoods import bernoulli
 from collapsebench.networks.connections import ConcatenateMap
-from collapsebench.networks.convolution import above, before, maps_first, maps_last, moved
-from collapsebench.networks.gate import gate
-from collapsebench.networks.likelihoods import bernoulli
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
-    from collapsebench.components import Connect
+    from collapsebench.components.interfaces import Connect
+    from collapsebench.model.seeding import Noise
     from collapsebench.networks import PixelCNNDecoder
-    from collapsebench.seeding import Noise
 
 
 class GatedLayer(nn.Module):

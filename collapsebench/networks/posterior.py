@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from collapsebench.distributions import DiagonalGaussian
+from collapsebench.model.distributions import DiagonalGaussian
 
 if TYPE_CHECKING:
     from collapsebench.networks import GaussianPosterior

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
-from collapsebench.components import SiteKind
+from collapsebench.components.interfaces import SiteKind
 from collapsebench.errors import PluginError
 
 if TYPE_CHECKING:
-    from collapsebench.components import Connect, Site
+    from collapsebench.components.interfaces import Connect, Site
 
 
 class LatentSite(nn.Module):

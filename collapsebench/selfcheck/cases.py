@@ -13,15 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from collapsebench.components import Metric
+from collapsebench.components.interfaces import Metric
 from collapsebench.data.splits import BinaryImages, TextSplit
 from collapsebench.data.synthetic import language_model
-from collapsebench.distributions import DiagonalGaussian
-from collapsebench.exact.discrete import Table, every_image, tabulate, untrained, with_posterior
-from collapsebench.exact.linear import LinearVAE, Moments, representative
-from collapsebench.exact.text import true_model
 from collapsebench.examples import ImageSpec, Split, TextSpec
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.active_units import ActiveUnits
 from collapsebench.metrics.collapse import Collapse
 from collapsebench.metrics.dialects import Dialects
@@ -33,10 +29,14 @@ from collapsebench.metrics.latent_use import LatentUse
 from collapsebench.metrics.mutual_information import MutualInformation
 from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.metrics.perplexity import Perplexity
+from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.seeding import SeededNoise, derive
+from collapsebench.model.vae import VAE
 from collapsebench.networks import LSTMDecoder, MLPDecoder
-from collapsebench.seeding import SeededNoise, derive
 from collapsebench.selfcheck.checks import Case, Exact, Relation
-from collapsebench.vae import VAE
+from collapsebench.selfcheck.exact.discrete import Table, every_image, tabulate, untrained, with_posterior
+from collapsebench.selfcheck.exact.linear import LinearVAE, Moments, representative
+from collapsebench.selfcheck.exact.text import true_model
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Ints: TypeAlias = NDArray[np.int64]

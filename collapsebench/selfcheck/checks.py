@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from collapsebench.components import Estimate, Metric
+from collapsebench.components.interfaces import Estimate, Metric
 from collapsebench.metrics.evaluation import EvaluatedSplit
 
 LIMIT = 5.0

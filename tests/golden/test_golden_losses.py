@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from collapsebench.distributions import DiagonalGaussian, StandardNormal
-from collapsebench.networks.likelihoods import bernoulli
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.model.kernels.likelihoods import bernoulli
 from golden.vectors import assert_equal, load
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from collapsebench.data.splits import TextSplit
-from collapsebench.distributions import DiagonalGaussian, StandardNormal
-from collapsebench.inference import Amortized
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.estimators import (
     active_units,
     aggregate_density,
@@ -22,6 +21,7 @@ from collapsebench.metrics.estimators import (
     mutual_information_bracket,
 )
 from collapsebench.metrics.evaluation import EvaluatedSplit
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
 from golden.test_golden_lagging import METRICS
 from golden.vectors import CASES, assert_equal, build, load
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from collapsebench.distributions import DiagonalGaussian
-from collapsebench.vae import Objective
+from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.vae import Objective
 from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, Clip, EncoderLoss
 from golden.vectors import CASES, assert_equal, build, load, prefixed
 

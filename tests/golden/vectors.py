@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from collapsebench.distributions import StandardNormal
 from collapsebench.examples import ImageSpec, TextSpec
+from collapsebench.model.distributions import StandardNormal
+from collapsebench.model.vae import PLAIN, VAE, Networks
 from collapsebench.networks import (
     GaussianPosterior,
     LSTMDecoder,
@@ -27,7 +28,6 @@ from collapsebench.networks import (
     PixelCNNDecoder,
     ResNetEncoder,
 )
-from collapsebench.vae import PLAIN, VAE, Networks
 from collapsebench_skip import Skip
 
 FOLDER = Path(os.environ.get("COLLAPSEBENCH_GOLDEN") or Path(__file__).with_suffix(""))

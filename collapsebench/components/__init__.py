@@ -1,0 +1,1 @@
+"""What a plugin adds, how it is found and how methods are composed."""

@@ -1,0 +1,198 @@
+"""From what a user writes to RunSpecs: every name and value is checked before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from collapsebench.components.catalog import Catalog, describe
+from collapsebench.components.interfaces import Dataset, Decoder, Encoder, Initialization, Metric, Posterior
+from collapsebench.errors import UsageError, unknown
+from collapsebench.examples import Splits
+from collapsebench.experiment.meter import check_affordable
+from collapsebench.facts import dataset_facts
+from collapsebench.metrics import default_metrics
+from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
+from collapsebench.syntax import BASELINE, Value, parse_setting
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run command asks for, as written."""
+
+    methods: tuple[str, ...]
+    dataset: str
+    track: str = "quick"
+    budget: str | None = None
+    seeds: tuple[int, ...] = (1,)
+    settings: tuple[str, ...] = ()
+    baseline: bool = True
+    name: str = ""
+    """What its runs are called among those of other requests."""
+
+
+class Data:
+    """The splits of datasets, each loaded once."""
+
+    def __init__(self, catalog: Catalog, folder: Path) -> None:
+        self._catalog, self._folder = catalog, folder
+        self._loaded: dict[str, Splits] = {}
+
+    def of(self, dataset: Choice) -> Splits:
+        """The splits of a resolved dataset. Raises DataError."""
+        key = identity(dataset)
+        if key not in self._loaded:
+            self._loaded[key] = self._catalog.create(Dataset, dataset).load(self._folder)
+        return self._loaded[key]
+
+
+class Plan(NamedTuple):
+    """Runs, seed by seed so that what is finished is paired, and the data of each."""
+
+    specs: tuple[RunSpec, ...]
+    data: Data
+    names: dict[str, str]
+    """Of protocols, by their ids, where requests have names."""
+
+
+def plan(requests: Iterable[Request], catalog: Catalog, data: Data) -> Plan:
+    """Resolve requests. Raises UsageError or DataError in one line; nothing is started.
+
+    What several requests ask for is one run. Runs are in the order of their seeds, then of the requests.
+    """
+    specs: dict[str, RunSpec] = {}
+    names: dict[str, str] = {}
+    for request in requests:
+        for spec in _specs(request, catalog, data):
+            specs.setdefault(spec.run_id, spec)
+            if request.name:
+                names.setdefault(spec.protocol.protocol_id, request.name)
+    seeds = list(dict.fromkeys(spec.seed for spec in specs.values()))
+    return Plan(tuple(sorted(specs.values(), key=lambda spec: seeds.index(spec.seed))), data, names)
+
+
+def _specs(request: Request, catalog: Catalog, data: Data) -> Iterator[RunSpec]:
+    """The runs of one request, seed by seed."""
+    seeds = _distinct("seed", request.seeds)
+    contenders = _contenders(request, catalog)
+    protocol = _protocol(request, catalog, data)
+    for seed in seeds:
+        for contender in contenders:
+            yield RunSpec(contender=contender, protocol=protocol, seed=seed)
+
+
+def _protocol(request: Request, catalog: Catalog, data: Data) -> Protocol:
+    track, overrides = _track(request, catalog)
+    dataset = catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1]
+    splits = data.of(dataset)
+    setting = _resolved(track.setting, default_metrics(splits.spec), catalog)
+    check_affordable(track.budget, setting.batch_size, len(splits.train))
+    return Protocol(
+        dataset=dataset,
+        splits=splits.hashes(),
+        track=request.track,
+        setting=setting,
+        budget=track.budget,
+        overrides=overrides,
+    )
+
+
+def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
+    """Whether a request asks for runs of this protocol; what data it ran on is not looked at. Raises UsageError."""
+    track, _ = _track(request, catalog)
+    metrics = (metric.name for metric in protocol.setting.evaluation.metrics)
+    asked = Protocol(
+        dataset=catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1],
+        splits=protocol.splits,
+        track=request.track,
+        setting=_resolved(track.setting, metrics, catalog),
+        budget=track.budget,
+    )
+    return asked.protocol_id == protocol.protocol_id
+
+
+def _distinct(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{what} '{twice}' is given twice")
+    return values
+
+
+def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
+    written = [text for text in request.methods if text.strip() != BASELINE]
+    if len(written) < len(request.methods) or request.baseline:
+        written = [BASELINE, *written]
+    contenders = [catalog.contender(text)[0] for text in written]
+    _distinct("contender", tuple(contender.label for contender in contenders))
+    if not contenders:
+        raise UsageError("nothing to run: give --method, or leave out --no-baseline")
+    return contenders
+
+
+def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, Value]]:
+    """The track with its overrides applied, and those that change something."""
+    component = catalog.entry("dataset", request.dataset).component
+    facts_file = component.facts if issubclass(component, Dataset) else None
+    tracks = dataset_facts(facts_file or request.dataset).tracks
+    if request.track not in tracks:
+        raise UsageError(f"dataset '{request.dataset}': {unknown('track', request.track, tracks)}")
+    table = tracks[request.track]
+    overrides = _distinct_keys(parse_setting(text) for text in request.settings)
+    changed = {path: value for path, value in overrides.items() if _lookup(table, path) != value}
+    for path, value in changed.items():
+        table = _with(table, path.split("."), value)
+    if request.budget is not None:
+        table = {**table, "budget": request.budget}
+    try:
+        return Track.model_validate(table), changed
+    except ValidationError as error:
+        raise UsageError(
+            f"dataset '{request.dataset}', track '{request.track}': {describe(error, Track).replace('setting.', '')}"
+        ) from None
+
+
+def _distinct_keys(pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    written = list(pairs)
+    _distinct("setting", tuple(key for key, _ in written))
+    return dict(written)
+
+
+_MISSING = object()
+
+
+def _lookup(table: Mapping[str, Any], path: str) -> object:
+    """The value at a dotted path, or one that equals nothing else."""
+    found: object = table
+    for key in path.split("."):
+        found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
+    return found
+
+
+def _with(table: Mapping[str, Any], path: list[str], value: Value) -> dict[str, Any]:
+    """A copy of nested tables with one value replaced."""
+    head, *rest = path
+    if not rest:
+        return {**table, head: value}
+    inner = table.get(head, {})
+    if not isinstance(inner, Mapping):
+        raise UsageError(f"setting '{head}' is a value, it has no '{'.'.join(rest)}'")
+    return {**table, head: _with(inner, rest, value)}
+
+
+def _resolved(setting: Setting, default: Iterable[str], catalog: Catalog) -> Setting:
+    """The setting with every component's version and defaults filled in; the default metrics if it names none."""
+    chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in default)
+    metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in chosen)
+    return setting.model_copy(
+        update={
+            "encoder": catalog.resolve(Encoder, setting.encoder)[1],
+            "posterior": catalog.resolve(Posterior, setting.posterior)[1],
+            "decoder": catalog.resolve(Decoder, setting.decoder)[1],
+            "initialization": catalog.resolve(Initialization, setting.initialization)[1],
+            "evaluation": setting.evaluation.model_copy(update={"metrics": metrics}),
+        }
+    )

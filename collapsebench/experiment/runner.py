@@ -1,0 +1,349 @@
+"""RunSpec -> RunRecord, and grids of them. Torch is imported when the first run starts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from collapsebench.components.catalog import Catalog, compose, inference_of
+from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Metric, Posterior
+from collapsebench.errors import CollapsebenchError, DivergedError
+from collapsebench.inference.amortized import Amortized
+from collapsebench.metrics.codes import ARTIFACT, Codes
+from collapsebench.record import Outcome, RunRecord, Value
+from collapsebench.spec import RunSpec
+
+if TYPE_CHECKING:
+    from collapsebench.experiment.checkpoint import Checkpoint, Checkpoints
+    from collapsebench.experiment.meter import Meter
+    from collapsebench.experiment.planning import Data
+    from collapsebench.experiment.training import Job, TrainingState
+    from collapsebench.metrics.evaluation import EvaluatedSplit
+    from collapsebench.model.vae import Terms
+    from collapsebench.record import Point
+
+PULSE = 0.25
+"""Seconds between two reports of steps."""
+
+
+class Step(NamedTuple):
+    """How training stands: steps done, share of the budget spent, loss and KL of the step's batch in nats."""
+
+    steps: int
+    fraction: float
+    loss: float
+    kl: float
+
+
+class Observer(Protocol):
+    """Who follows the runs of a grid, one after the other."""
+
+    def started(self, record: RunRecord) -> None:
+        """A run begins."""
+
+    def skipped(self, record: RunRecord, reason: str) -> None:
+        """A run is left out."""
+
+    def warned(self, message: str) -> None:
+        """The user should know."""
+
+    def resumed(self, steps: int) -> None:
+        """The run goes on from a checkpoint."""
+
+    def stepped(self, step: Step) -> None:
+        """Steps are done: told now and then."""
+
+    def evaluated(self, point: Point) -> None:
+        """One scheduled evaluation is done."""
+
+    def testing(self) -> None:
+        """Training is over and the metrics are being computed."""
+
+    def finished(self, record: RunRecord) -> None:
+        """A run is over, whatever became of it."""
+
+
+class Store(Protocol):
+    """Where records go; see collapsebench.store."""
+
+    def begin(self, record: RunRecord) -> None:
+        """Write the row of a run that starts."""
+
+    def finish(self, record: RunRecord) -> None:
+        """Replace it by what became of the run, in one transaction."""
+
+    def outcomes(self, run_ids: Iterable[str]) -> dict[str, Outcome]:
+        """What is stored of these runs."""
+
+    def get(self, run_id: str) -> RunRecord:
+        """One stored record."""
+
+    def attach(self, run_id: str, name: str, path: Path) -> object:
+        """Note a file of a run."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What the runs of one grid share."""
+
+    catalog: Catalog
+    data: Data
+    store: Store
+    checkpoints: Checkpoints
+    observer: Observer
+    device: str = "cpu"
+    codes: Path | None = None
+    """The folder that the codes of every run are written to, None if they are not wanted."""
+
+    def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        """The specs whose result is not stored yet; of the others no checkpoint is left behind."""
+        wanted = list(specs)
+        stored = self.store.outcomes(spec.run_id for spec in wanted)
+        settled = {run_id for run_id, outcome in stored.items() if outcome.settled}
+        for run_id in settled:
+            self.checkpoints.settle(run_id)
+        return [spec for spec in wanted if spec.run_id not in settled]
+
+    def lacks_codes(self, spec: RunSpec) -> bool:
+        """Whether codes are wanted and those of this run are not there."""
+        return self.codes is not None and not (self.codes / f"{spec.run_id}.npz").is_file()
+
+    def run(self, spec: RunSpec) -> RunRecord:
+        """Run one spec and store it, from its checkpoint if it has one.
+
+        An expected or unexpected failure is stored; an interrupt is stored and raised. A run that another process
+        computes, or has stored since the specs were looked up, is left to it: its record here says `started`.
+        """
+        record = RunRecord.started(spec, _now(), environment(self.device))
+        with self.checkpoints.claim(record.run_id) as mine:
+            if mine and self.missing([spec]):
+                return self._run(record)
+        self.observer.skipped(record, "stored by another process" if mine else "another process computes it")
+        return record
+
+    def lost(self, spec: RunSpec, message: str) -> RunRecord:
+        """Store as failed what a process left undone when it died; what it had settled is given back as it is."""
+        record = self.store.get(spec.run_id) if spec.run_id in self.store.outcomes([spec.run_id]) else None
+        if record is None or not record.outcome.settled:
+            started = record or RunRecord.started(spec, _now(), environment(self.device))
+            record = _settled(started, Result(Outcome.FAILED, message))
+            self.store.finish(record)
+        return record
+
+    def _run(self, record: RunRecord) -> RunRecord:
+        try:
+            self.store.begin(record)
+            self.observer.started(record)
+            record = _settled(record, self._attempt(record.spec, record.environment))
+            self.store.finish(record)
+        except KeyboardInterrupt:
+            if self.missing([record.spec]):
+                record = _settled(record, Result(Outcome.INTERRUPTED, "interrupted by the user"))
+                self.store.finish(record)
+                self.observer.finished(record)
+            raise
+        if record.outcome.settled:
+            self.checkpoints.settle(record.run_id)
+        self.observer.finished(record)
+        return record
+
+    def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> Result:
+        """What becomes of a run, failures included."""
+        try:
+            return self._result(spec, self._checkpoint(spec, conditions))
+        except CollapsebenchError as error:
+            return Result(Outcome.FAILED, _line(error), traceback=traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - one broken run must not take the grid down
+            message = f"{type(error).__name__}: {_line(error)}"
+            return Result(Outcome.FAILED, message, traceback=traceback.format_exc())
+
+    def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
+        """The run's checkpoint: of use only where the run would give the same bits again."""
+        decisive = {key: value for key, value in conditions.items() if key != "cpu_count"}
+        return self.checkpoints.of(spec.run_id, decisive | {"code": self._code(spec)}, self.observer.warned)
+
+    def _code(self, spec: RunSpec) -> str:
+        """The SHA-256 of the modules that the spec's components come from: a user may edit a plugin and go on."""
+        setting = spec.protocol.setting
+        named = [("method", choice.name) for choice in spec.contender.methods]
+        named += [("encoder", setting.encoder.name), ("decoder", setting.decoder.name)]
+        named += [("posterior", setting.posterior.name), ("initialization", setting.initialization.name)]
+        origins = sorted({self.catalog.entry(*name).origin for name in named})
+        return sha256(b"".join(Path(origin).read_bytes() for origin in origins)).hexdigest()
+
+    def _result(self, spec: RunSpec, checkpoint: Checkpoint) -> Result:
+        from collapsebench.experiment.training import train
+
+        job, state = self._resumed(spec, checkpoint)
+        parameters = sum(parameter.numel() for parameter in job.vae.parameters())
+        try:
+            train(job, state, _Pulse(self.observer, checkpoint))
+        except DivergedError as error:
+            return Result(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
+        points = state.trajectory.select(job.vae)
+        self.observer.testing()
+        test = self._test(spec, job, points)
+        values = self._values(spec, test)
+        self._keep_codes(spec, test)
+        return Result(Outcome.FINISHED, "", parameters, points, values)
+
+    def _resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[Job, TrainingState]:
+        """The model and its state, from the checkpoint or new."""
+        from collapsebench.experiment.training import TrainingState
+
+        job = self._job(spec)
+        state, kept = TrainingState.start(job), checkpoint.load()
+        if kept is None:
+            return job, state
+        try:
+            state.load(kept)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            checkpoint.set_aside(f"does not fit: {_line(error)}")
+            return self._resumed(spec, checkpoint)
+        self.observer.resumed(state.meter.steps)
+        return job, state
+
+    def _job(self, spec: RunSpec) -> Job:
+        """Build the contender's model."""
+        import torch
+
+        from collapsebench.experiment.training import Job
+        from collapsebench.model.seeding import Purpose, derive
+        from collapsebench.model.vae import Architecture, assemble
+
+        setting, create = spec.protocol.setting, self.catalog.create
+        splits = self.data.of(spec.protocol.dataset)
+        methods = tuple(self.catalog.methods_of(spec.contender))
+        hooks = compose(methods)
+        inference = inference_of(hooks, Amortized())
+        architecture = Architecture(
+            latent_dim=setting.latent_dim,
+            encoder=create(Encoder, setting.encoder) if inference.uses_encoder else None,
+            posterior=create(Posterior, setting.posterior),
+            decoder=create(Decoder, setting.decoder),
+            initialization=create(Initialization, setting.initialization),
+        )
+        device = torch.device(self.device)
+        vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
+        return Job(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
+
+    def _test(self, spec: RunSpec, job: Job, points: tuple[Point, ...]) -> EvaluatedSplit:
+        """The test split, to be evaluated."""
+        from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
+        from collapsebench.model.seeding import Purpose, derive, run_noise
+
+        return EvaluatedSplit(
+            vae=job.vae,
+            inference=job.inference,
+            split=job.splits.test,
+            noise=run_noise(spec.seed, Purpose.EVALUATION, "test"),
+            batch_size=job.setting.batch_size,
+            device=job.device,
+            origin=Origin(
+                train=job.splits.train,
+                seed=derive(spec.seed, Purpose.EVALUATION, "train"),
+                assemble=lambda: self._job(spec).vae,
+                points=points,
+                unit=job.budget.unit,
+            ),
+        )
+
+    def _values(self, spec: RunSpec, test: EvaluatedSplit) -> tuple[Value, ...]:
+        """Every metric of the protocol."""
+        metrics = (self.catalog.create(Metric, choice) for choice in spec.protocol.setting.evaluation.metrics)
+        return tuple(value for metric in metrics for value in _measured(metric, test))
+
+    def _keep_codes(self, spec: RunSpec, test: EvaluatedSplit) -> None:
+        """Write the codes and note their file, before the run is settled; a disk that refuses costs a warning."""
+        if self.codes is None:
+            return
+        path = self.codes.resolve() / f"{spec.run_id}.npz"
+        try:
+            Codes.of(test).write(path)
+        except OSError as error:
+            self.observer.warned(f"cannot write the codes '{path}': {error.strerror}")
+        else:
+            self.store.attach(spec.run_id, ARTIFACT, path)
+
+
+class _Pulse:
+    """Tells an observer about steps a few times a second, in plain numbers, and looks then if a checkpoint is due."""
+
+    def __init__(self, observer: Observer, checkpoint: Checkpoint, clock: Callable[[], float] = time.monotonic) -> None:
+        self._observer, self._checkpoint, self._clock, self._next = observer, checkpoint, clock, clock()
+
+    def stepped(self, meter: Meter, terms: Terms) -> bool:
+        """See training.Watcher."""
+        if self._clock() < self._next:
+            return False
+        loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
+        self._observer.stepped(Step(meter.steps, meter.progress().fraction, loss, kl))
+        self._next = self._clock() + PULSE
+        return self._checkpoint.due()
+
+    def evaluated(self, point: Point) -> None:
+        """See training.Watcher."""
+        self._observer.evaluated(point)
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """See training.Watcher."""
+        self._checkpoint.save(state)
+
+
+def _settled(record: RunRecord, result: Result) -> RunRecord:
+    return record.model_copy(update={"finished_at": _now(), **result._asdict()})
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _measured(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:
+    columns = {column.name: column for column in metric.columns}
+    for name, estimate in metric.evaluate(test).items():
+        column = columns.get(name)
+        if column is None:
+            yield Value.of(metric.name, name, estimate)
+        else:
+            shown = {"unit": column.unit, "title": column.title, "direction": column.direction}
+            yield Value.of(metric.name, name, estimate, board=True, **shown)
+
+
+class Result(NamedTuple):
+    """What became of a run."""
+
+    outcome: Outcome
+    message: str
+    parameters: int = 0
+    points: tuple[Point, ...] = ()
+    values: tuple[Value, ...] = ()
+    traceback: str = ""
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What may explain a difference in time or in the last digits; no host name and no path."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": metadata.version("torch"),
+        "numpy": metadata.version("numpy"),
+        "collapsebench": metadata.version("collapsebench"),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }

@@ -1,0 +1,297 @@
+"""The only training loop: metered steps, scheduled validation, selection of the parameters to evaluate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from collapsebench.errors import DivergedError
+from collapsebench.experiment.meter import Meter
+from collapsebench.metrics import TRACKED
+from collapsebench.metrics.evaluation import EvaluatedSplit
+from collapsebench.model.seeding import Purpose, derive, run_noise
+from collapsebench.model.vae import VAE, Terms, objective_at
+from collapsebench.record import Number, Point
+from collapsebench.spec import Unit
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from collapsebench.components.interfaces import Inference, Method
+    from collapsebench.examples import Batch, Splits
+    from collapsebench.spec import Budget, Decay, Optimizer, Setting
+
+
+class Watcher(Protocol):
+    """Who looks on while a run trains, and keeps its state now and then, off the clock."""
+
+    def stepped(self, meter: Meter, terms: Terms) -> bool:
+        """One step is done; whether the state is to be kept before the next one."""
+
+    def evaluated(self, point: Point) -> None:
+        """One scheduled evaluation is done."""
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Keep what `TrainingState.state` gives: where asked for, after evaluations, and at the end."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a run trains with."""
+
+    vae: VAE
+    methods: tuple[Method, ...]
+    hooks: pluggy.HookRelay
+    inference: Inference
+    splits: Splits
+    setting: Setting
+    budget: Budget
+    seed: int
+    device: torch.device
+
+
+class RunningMean:
+    """The mean of what was added since it was last taken."""
+
+    def __init__(self) -> None:
+        self.sum, self.count = 0.0, 0
+
+    def add(self, value: float) -> None:
+        """Add one value."""
+        self.sum, self.count = self.sum + value, self.count + 1
+
+    def take(self) -> float:
+        """The mean, NaN if nothing was added; starts anew."""
+        mean = self.sum / self.count if self.count else math.nan
+        self.sum, self.count = 0.0, 0
+        return mean
+
+
+class Schedule:
+    """When the validation split is looked at: after every so much of one unit."""
+
+    def __init__(self, every: Budget) -> None:
+        self._every, self.done = every, 1
+
+    def due(self, meter: Meter) -> bool:
+        """Whether the next evaluation has been reached; a long step may pass several, which count as one."""
+        reached = meter.spent(self._every.unit) / self._every.amount + 1e-9
+        if reached < self.done:
+            return False
+        self.done = math.floor(reached) + 1
+        return True
+
+
+class Plateau:
+    """Learning-rate decay by the validation bound (see spec.Decay)."""
+
+    def __init__(self, decay: Decay | None, optimizer: torch.optim.Optimizer) -> None:
+        self._decay, self._optimizer, self.latched = decay, optimizer, False
+
+    def stops(self, improved: bool, meter: Meter) -> bool:
+        """Decay if it is time to; whether the rate has fallen below the end of training."""
+        decay = self._decay
+        if decay is None or meter.spent(Unit.EPOCHS) < decay.after:
+            return False
+        self.latched = decay.latched and (self.latched or not improved)
+        if self.latched or not improved:
+            for group in self._optimizer.param_groups:
+                group["lr"] *= decay.factor
+        return bool(self._optimizer.param_groups[0]["lr"] < decay.stop_below)
+
+
+@dataclass
+class Trajectory:
+    """The points so far, and the parameters at the best of them: lowest validation -ELBO at weight 1."""
+
+    points: list[Point] = field(default_factory=list)
+    best: float = math.inf
+    chosen: int | None = None
+    parameters: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, point: Point, vae: VAE) -> bool:
+        """Keep a point; True, and its parameters are kept too, if it is the best so far."""
+        self.points.append(point)
+        bound = float(point.values["neg_elbo"])
+        improved = bound < self.best
+        if improved:
+            self.best, self.chosen = bound, len(self.points) - 1
+            self.parameters = {name: tensor.detach().clone() for name, tensor in vae.state_dict().items()}
+        return improved
+
+    def select(self, vae: VAE) -> tuple[Point, ...]:
+        """Load the chosen parameters; all points, the chosen one marked."""
+        if self.chosen is not None:
+            vae.load_state_dict(self.parameters)
+        return tuple(
+            point.model_copy(update={"selected": index == self.chosen}) for index, point in enumerate(self.points)
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        points = [point.model_dump_json() for point in self.points]
+        return {"points": points, "best": self.best, "chosen": self.chosen, "parameters": self.parameters}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.points = [Point.model_validate_json(point) for point in state["points"]]
+        self.best, self.chosen, self.parameters = state["best"], state["chosen"], state["parameters"]
+
+
+@dataclass
+class TrainingState:
+    """All that changes while a run trains: a run that loads it goes on as if it had never stopped.
+
+    Random draws need no state, as noise follows from seed, purpose and step, and the order of the data from seed and
+    epoch. What a method keeps between steps is in its modules, whose parameters and buffers are the model's, or in
+    its pydantic private attributes (tensors, numbers, text, and lists, tuples, dicts and sets of them).
+    """
+
+    vae: VAE
+    methods: tuple[Method, ...]
+    optimizer: torch.optim.Optimizer
+    meter: Meter
+    schedule: Schedule
+    plateau: Plateau
+    losses: RunningMean = field(default_factory=RunningMean)
+    trajectory: Trajectory = field(default_factory=Trajectory)
+    epoch: int = 0
+    batch: int = 0
+    """How many batches of the epoch are done."""
+    trained: bool = False
+    """Whether training is over, and only the metrics are to be computed."""
+
+    @classmethod
+    def start(cls, job: Job) -> TrainingState:
+        """The state before the first step."""
+        optimizer = make_optimizer(job.setting.optimizer, job.vae)
+        return cls(
+            vae=job.vae,
+            methods=job.methods,
+            optimizer=optimizer,
+            meter=Meter(job.budget, len(job.splits.train), job.device),
+            schedule=Schedule(job.setting.evaluation.every),
+            plateau=Plateau(job.setting.optimizer.decay, optimizer),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: tensors and plain values."""
+        return {
+            "vae": self.vae.state_dict(),
+            "methods": [dict(method.__pydantic_private__ or {}) for method in self.methods],
+            "optimizer": self.optimizer.state_dict(),
+            "meter": self.meter.state(),
+            "schedule": self.schedule.done,
+            "plateau": self.plateau.latched,
+            "losses": (self.losses.sum, self.losses.count),
+            "trajectory": self.trajectory.state(),
+            "position": (self.epoch, self.batch, self.trained),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave. Raises KeyError, ValueError or RuntimeError if it is of another model."""
+        self.vae.load_state_dict(state["vae"])
+        for method, private in zip(self.methods, state["methods"], strict=True):
+            if private:
+                method.__pydantic_private__ = private
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.meter.load(state["meter"])
+        self.schedule.done, self.plateau.latched = state["schedule"], state["plateau"]
+        self.losses.sum, self.losses.count = state["losses"]
+        self.trajectory.load(state["trajectory"])
+        self.epoch, self.batch, self.trained = state["position"]
+
+
+def train(job: Job, state: TrainingState, watcher: Watcher) -> None:
+    """Spend what is left of the budget, with a point on the trajectory at every scheduled evaluation and at the end.
+
+    Raises DivergedError with the step if the loss, its gradient or the validation bound is not finite.
+    """
+    if not state.trained:
+        _spend(job, state, watcher)
+        state.trained = True
+        watcher.keep(state.state())
+
+
+def _spend(job: Job, state: TrainingState, watcher: Watcher) -> None:
+    keep = False
+    for batch in _batches(job, state):
+        if not state.meter.affords(batch.x.shape):
+            break
+        if state.schedule.due(state.meter):
+            if state.plateau.stops(_evaluate(job, state, watcher), state.meter):
+                return
+            keep = True
+        if keep:
+            watcher.keep(state.state())
+        keep = watcher.stepped(state.meter, step(job, state, batch))
+    _evaluate(job, state, watcher)
+
+
+def step(job: Job, state: TrainingState, batch: Batch) -> Terms:
+    """One metered optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
+    return state.meter.step(job.vae, batch.x.shape, _update, job, state, batch)
+
+
+def _update(job: Job, state: TrainingState, batch: Batch) -> Terms:
+    if not job.vae.training:  # going through all modules takes as long as a small product
+        job.vae.train()
+    progress = state.meter.progress()
+    objective = objective_at(job.hooks, progress, run_noise(job.seed, Purpose.TRAINING, progress.step))
+    state.optimizer.zero_grad(set_to_none=True)
+    terms = job.inference.gradients(job.vae, torch.from_numpy(batch.x).to(job.device), objective)
+    norm = float(torch.nn.utils.clip_grad_norm_(job.vae.parameters(), job.setting.optimizer.clip))
+    loss = float(terms.loss)
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise DivergedError(f"step {progress.step + 1}: loss {loss}, gradient norm {norm}")
+    state.optimizer.step()
+    state.losses.add(loss)
+    return terms
+
+
+def _batches(job: Job, state: TrainingState) -> Iterator[Batch]:
+    """Training batches for ever, from the state's position on, which is that of the batch given last.
+
+    Every epoch has an order of its own, which depends on seed and epoch alone.
+    """
+    while True:
+        order = job.splits.train.batches(job.setting.batch_size, derive(job.seed, Purpose.DATA, state.epoch))
+        for batch in islice(order, state.batch, None):
+            yield batch
+            state.batch += 1
+        state.epoch, state.batch = state.epoch + 1, 0
+
+
+def _evaluate(job: Job, state: TrainingState, watcher: Watcher) -> bool:
+    """Add a point on the validation split, off the clock; whether it is the best so far."""
+    valid = EvaluatedSplit(
+        vae=job.vae,
+        inference=job.inference,
+        split=job.splits.valid,
+        noise=run_noise(job.seed, Purpose.EVALUATION, "valid"),
+        batch_size=job.setting.batch_size,
+        device=job.device,
+    )
+    measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": state.losses.take()}
+    for metric in TRACKED:
+        estimates = metric.evaluate(valid)
+        measured |= {column.name: estimates[column.name].value for column in metric.columns}
+    values = {name: Number.of(value) for name, value in measured.items()}
+    point = Point(counters=state.meter.counters(), values=values)
+    improved = state.trajectory.add(point, job.vae)
+    watcher.evaluated(point)
+    if not math.isfinite(measured["neg_elbo"]):
+        raise DivergedError(f"step {state.meter.steps}: validation -ELBO {measured['neg_elbo']}")
+    return improved
+
+
+def make_optimizer(chosen: Optimizer, vae: VAE) -> torch.optim.Optimizer:
+    """SGD or Adam over all parameters, each update one pass over parameter, gradient and moments."""
+    kind = torch.optim.SGD if chosen.name == "sgd" else torch.optim.Adam
+    return kind(vae.parameters(), lr=chosen.learning_rate, fused=True)

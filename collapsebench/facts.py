@@ -1,0 +1,150 @@
+"""The registry: declared facts about datasets, as TOML. Read and validated here; no torch, no numpy."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, HttpUrl, NonNegativeInt, ValidationError
+
+from collapsebench.components.interfaces import Dataset
+from collapsebench.errors import UsageError, unknown
+from collapsebench.spec import Frozen
+
+SplitName = Literal["train", "valid", "test"]
+Declared = TypeVar("Declared", bound=Frozen)
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Card(Frozen):
+    """What a reader must know before believing a number on this dataset."""
+
+    title: str
+    kind: Literal["text", "images", "vectors"]
+    description: str
+    licence: str
+    comparability: str
+    """With which published numbers results on it can be compared, and with which not."""
+    source: str = ""
+    """Where its files are to be had by hand."""
+
+
+class FileFacts(Frozen):
+    """One original file. Checksums are of the uncompressed content; every known one is checked before use."""
+
+    name: str
+    size: NonNegativeInt | None = None
+    sha256: Sha256 | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    git_blob: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    """What `git hash-object` prints: SHA-1 of a header with the size, and the content."""
+    url: HttpUrl | None = None
+    optional: bool = False
+    """Needed only with some parameters of the dataset."""
+
+
+class SplitFacts(Frozen):
+    """One split at the dataset's default parameters."""
+
+    examples: NonNegativeInt | None = None
+    sha256: Sha256 | None = None
+
+
+class DatasetFacts(Frozen):
+    """The facts file of one dataset."""
+
+    name: str
+    card: Card
+    folder: str = ""
+    """The sub-folder of the data folder that its files stand in; they are found directly in the data folder, too."""
+    files: tuple[FileFacts, ...] = ()
+    splits: dict[SplitName, SplitFacts] = Field(default_factory=dict)
+    tracks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """As written: overrides are applied before a track is validated."""
+    tracks_of: str = ""
+    """A dataset of the registry whose tracks it has, too, but for those of the same names as its own."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it needs no files."""
+        return not self.files
+
+    def file(self, name: str) -> FileFacts:
+        """One of its files by name."""
+        return next(file for file in self.files if file.name == name)
+
+    def track(self, name: str) -> dict[str, Any]:
+        """One track, as written. Raises UsageError with the tracks there are."""
+        if name not in self.tracks:
+            raise UsageError(f"dataset '{self.name}': {unknown('track', name, self.tracks)}")
+        return self.tracks[name]
+
+
+def registry_folder() -> Path:
+    """The folder of declared facts: inside the package in a wheel, beside the package in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "_registry"
+    return installed if installed.is_dir() else package.parent / "registry"
+
+
+def dataset_names() -> list[str]:
+    """The datasets that have a facts file in the registry."""
+    return sorted(path.stem for path in (registry_folder() / "datasets").glob("*.toml"))
+
+
+def dataset_facts(source: Path | str) -> DatasetFacts:
+    """The facts of a dataset of the registry (by name), or those in a plugin's own file (by path).
+
+    Raises UsageError for an unknown name and for a file that is not what a facts file should be.
+    """
+    path = source if isinstance(source, Path) else _registered(source)
+    facts = read_facts(path, DatasetFacts, "facts")
+    if not facts.tracks_of:
+        return facts
+    try:
+        shared = dataset_facts(facts.tracks_of).tracks
+    except UsageError as error:
+        raise UsageError(f"facts file '{path}', tracks_of: {error}") from None
+    return facts.model_copy(update={"tracks": {**shared, **facts.tracks}})
+
+
+def _registered(name: str) -> Path:
+    if name not in dataset_names():
+        raise UsageError(unknown("dataset", name, dataset_names()))
+    return registry_folder() / "datasets" / f"{name}.toml"
+
+
+def facts_of(dataset: Dataset | type[Dataset]) -> DatasetFacts:
+    """The facts that a dataset declares, under the dataset's name. Raises UsageError."""
+    return dataset_facts(dataset.facts or dataset.name).model_copy(update={"name": dataset.name})
+
+
+def embedded_datasets() -> list[str]:
+    """The datasets of the registry that need no files."""
+    return [name for name in dataset_names() if dataset_facts(name).embedded]
+
+
+def read_facts(
+    path: Path, kind: type[Declared], what: str, name: str = "", parse_float: Callable[[str], Any] = float
+) -> Declared:
+    """The value that a file of the registry, or one of the same form, declares; named as the file unless it says so.
+
+    `parse_float` reads its decimals. Raises UsageError in one line for a file that cannot be read or does not fit.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
+        return kind.model_validate({"name": name or path.stem, **table})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read the {what} file '{path}': {error}") from None
+    except ValidationError as error:
+        raise UsageError(f"{what} file '{path}', {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """Where the first value is wrong, and how. A rule that ties several values together says itself what it got."""
+    first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        return first["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r:.80}"

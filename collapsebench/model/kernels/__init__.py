@@ -1,0 +1,1 @@
+"""Tensor operations that are faster than those of the library, or that it lacks."""

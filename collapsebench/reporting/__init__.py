@@ -1,0 +1,1 @@
+"""Which stored runs are meant, and what they say: boards and figures."""

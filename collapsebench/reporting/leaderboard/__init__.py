@@ -1,0 +1,25 @@
+"""Leaderboards: scoring, pure functions over what is read of runs, and rendering. One board a protocol, never mixed."""
+
+from collapsebench.reporting.leaderboard.dialects import DIALECTS, in_dialect
+from collapsebench.reporting.leaderboard.reference import best_possible
+from collapsebench.reporting.leaderboard.rendering import EXPORTS, FORMATS, pieces, render, written
+from collapsebench.reporting.leaderboard.scoring import ENTRIES, Board, compare_with, order, score, select
+from collapsebench.reporting.leaderboard.trajectories import Cut
+
+__all__ = [
+    "DIALECTS",
+    "ENTRIES",
+    "EXPORTS",
+    "FORMATS",
+    "Board",
+    "Cut",
+    "best_possible",
+    "compare_with",
+    "in_dialect",
+    "order",
+    "pieces",
+    "render",
+    "score",
+    "select",
+    "written",
+]

@@ -1,0 +1,328 @@
+"""Suites beside the tables they are about: what was measured, what was printed, and whether the two can be compared."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from collapsebench.components.interfaces import Direction
+from collapsebench.errors import UsageError, unknown
+from collapsebench.experiment.suites import Base, Cell, Scale
+from collapsebench.plausibility import published_scores, violations
+from collapsebench.published import PublishedRow, PublishedValue
+from collapsebench.record import Number
+from collapsebench.reporting.leaderboard.layout import BLANK, Page, Table, header, with_interval
+from collapsebench.reporting.leaderboard.layout import Cell as Text
+from collapsebench.reporting.leaderboard.scoring import Board, Column, Sample
+
+LEGEND = (
+    "Measured: mean over seeds ± half-width of its 95 % Student-t interval. Published: as printed, with the sign of "
+    "the column. Difference: measured minus published. A − B: one model minus another, measured seed by seed. "
+    "C − D · A − B: how much that is more in cell C than in cell D, measured seed by seed, too."
+)
+SATURATED = 0.1
+"""Nats below the logarithm of N from where on an estimate of MI says no more than that."""
+INFORMATION = "mi_lower"
+
+
+class Measured(NamedTuple):
+    """One cell of a suite with what is stored of it."""
+
+    cell: Cell
+    labels: Mapping[str, str]
+    """From the name of a model in the published table to the label of its row."""
+    examples: int | None
+    """Of the test split, where that is declared."""
+    board: Board | None
+    """None if nothing of it has run."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One number of one model, measured and published: either may be missing."""
+
+    cell: str
+    model: str
+    against: str
+    """The model that the numbers are differences to; empty where they are the model's own."""
+    contender: str
+    protocol_id: str
+    against_protocol_id: str
+    """That of the other model, which is another one if its cell is; empty where there is none."""
+    since: str
+    """The cell whose difference is taken off, so that what is left is its growth; empty where nothing is."""
+    column: Column
+    measured: Sample | None
+    published: PublishedValue | None
+    reasons: tuple[str, ...]
+    """Why the two cannot be compared; none if they can."""
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus published, if there are both."""
+        if self.measured is None or self.published is None:
+            return None
+        return self.measured.mean - self.published.value
+
+    @property
+    def comparable(self) -> bool | None:
+        """Whether the difference means something, None if there is none."""
+        return None if self.difference is None else not self.reasons
+
+
+def compare(
+    scale: Scale, measured: Iterable[Measured], published: Sequence[PublishedRow], columns: Iterable[str] = ()
+) -> tuple[Pair, ...]:
+    """Some columns, or those that the paper prints, one after the other, for every model of every cell.
+
+    Published numbers of what has not run are there; so are models that the paper does not have, without a number of it.
+    A model that adds methods to another one of its cell is there as the difference to it, too, as skip+sa-vae to
+    sa-vae, skip and vae; what is in a cell against another one, as differences to the models of that; and each
+    difference as it grows from the first cell of a dataset, track and budget that has it to the last. Raises
+    UsageError for a column that is neither printed nor measured.
+    """
+    cells = list(measured)
+    known = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
+    printed = dict.fromkeys(key for row in published for key in row.values)
+    for key in columns:
+        if key not in known and key not in printed:
+            raise UsageError(unknown("column", key, {*known, *printed}))
+    keys = dict.fromkeys(columns) or printed
+    shown = (known.get(key, Column(key, "", key, "", Direction.NONE)) for key in keys)
+    return tuple(pair for column in shown for pair in _of_column(scale, cells, column, published))
+
+
+def _of_column(
+    scale: Scale, cells: Sequence[Measured], column: Column, published: Sequence[PublishedRow]
+) -> Iterator[Pair]:
+    own = {
+        cell.cell.name: [_pair(scale, cell, model, column, published) for model in cell.cell.contenders]
+        for cell in cells
+    }
+    gains = {cell.cell.name: list(_gains(cell.cell, own)) for cell in cells}
+    for cell in cells:
+        yield from (*own[cell.cell.name], *gains[cell.cell.name])
+    yield from _growths((cell.cell.base, gain) for cell in cells for gain in gains[cell.cell.name])
+
+
+def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]]) -> Iterator[Pair]:
+    """The models of a cell minus those that have a part of their methods, and minus those of the cell it is against."""
+    pairs = own[cell.name]
+    for pair in pairs:
+        parts = (other for other in pairs if cell.methods(other.model) < cell.methods(pair.model))
+        yield from (_gain(pair, other) for other in (*parts, *own.get(cell.against, ())))
+
+
+def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
+    """Of each difference the last of one dataset, track and budget minus the first, seed by seed.
+
+    The last and the first that were measured, if two were: a grid may have been run in part.
+    """
+    of_models: dict[tuple[Base, str, str], list[Pair]] = {}
+    for base, gain in gains:
+        of_models.setdefault((base, gain.model, gain.against), []).append(gain)
+    for found in of_models.values():
+        measured = [gain for gain in found if gain.measured is not None]
+        first, *others = measured if len(measured) > 1 else found
+        if others:
+            yield replace(_minus(others[-1], first), since=first.cell)
+
+
+def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: Sequence[PublishedRow]) -> Pair:
+    rows = () if cell.board is None else cell.board.rows
+    label = cell.labels[model]
+    row = _printed(cell.cell, model, published)
+    return Pair(
+        cell=cell.cell.name,
+        model=model,
+        against="",
+        contender=label,
+        protocol_id="" if cell.board is None else cell.board.protocol_id,
+        against_protocol_id="",
+        since="",
+        column=column,
+        measured=next((row.sample(column.key) for row in rows if row.label == label), None),
+        published=None if row is None else row.values.get(column.key),
+        reasons=() if row is None else reasons(scale, cell, column, row),
+    )
+
+
+def _gain(pair: Pair, other: Pair) -> Pair:
+    """The difference of one model to another."""
+    return replace(_minus(pair, other), against=other.model, against_protocol_id=other.protocol_id)
+
+
+def _minus(pair: Pair, other: Pair) -> Pair:
+    """One number minus another, seed by seed where they were measured."""
+    measured, published = None, None
+    if pair.measured is not None and other.measured is not None:
+        measured = pair.measured.minus(other.measured)
+    if pair.published is not None and other.published is not None:
+        rounding = pair.published.rounding + other.published.rounding
+        published = PublishedValue("", pair.published.value - other.published.value, rounding)
+    both = tuple(dict.fromkeys((*pair.reasons, *other.reasons)))
+    return replace(pair, measured=measured, published=published, reasons=both)
+
+
+def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> PublishedRow | None:
+    if cell.published is None:
+        return None
+    wanted = cell.published.items()
+    return next((row for row in published if row.label == model and wanted <= row.setting.items()), None)
+
+
+def reasons(scale: Scale, cell: Measured, column: Column, row: PublishedRow) -> tuple[str, ...]:
+    """In what setting, dataset or estimator of a column are not those of the published row, as far as that is known.
+
+    And that its number cannot be.
+    """
+    found = (
+        _setting(scale),
+        _dataset(cell, row),
+        _estimator(cell, column, row),
+        _information(cell, column, row),
+        _impossible(column, row),
+    )
+    return tuple(reason for reason in found if reason)
+
+
+def _setting(scale: Scale) -> str:
+    return f"another setting: {scale.departs}" if scale.departs else ""
+
+
+def _dataset(cell: Measured, row: PublishedRow) -> str:
+    theirs = row.setting.get("dataset", cell.cell.dataset)
+    return "" if theirs == cell.cell.dataset else f"another dataset: {cell.cell.dataset}, published on {theirs}"
+
+
+def _estimator(cell: Measured, column: Column, row: PublishedRow) -> str:
+    metrics = () if cell.board is None else cell.board.protocol.setting.evaluation.metrics
+    ours = next((metric.params for metric in metrics if metric.name == column.metric), None)
+    theirs = row.parameters.get(column.key, {}) if ours is not None else {}
+    other = [
+        f"{name} {ours[name]}, published with {value:g}"
+        for name, value in theirs.items()
+        if ours is not None and ours[name] != value
+    ]
+    return f"another estimator: {', '.join(other)}" if other else ""
+
+
+def _information(cell: Measured, column: Column, row: PublishedRow) -> str:
+    """What estimates of MI can be compared with: those of the same N that are not at its logarithm."""
+    if column.key != INFORMATION or column.key not in row.values or row.mixture is None:
+        return ""
+    limit = math.log(row.mixture)
+    if row.values[column.key].value > limit - SATURATED:
+        return f"at its limit: an estimate of MI with N {row.mixture:,} cannot pass ln N = {limit:.2f}"
+    if row.mixture != cell.examples:
+        return f"MI with another N: {cell.examples or 'unknown'}, published with {row.mixture}"
+    return ""
+
+
+def _impossible(column: Column, row: PublishedRow) -> str:
+    found = [violation.text for violation in violations(published_scores(row)) if violation.column == column.key]
+    return f"impossible as printed: {'; '.join(found)}" if found else ""
+
+
+def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], command: str) -> Page:
+    """One table a column: every model of every cell, measured beside published; reasons are numbered below."""
+    both = [pair for pair in pairs if pair.difference is not None]
+    numbers = {reason: i for i, reason in enumerate(dict.fromkeys(r for pair in both for r in pair.reasons), start=1)}
+    by_column: dict[Column, list[Pair]] = {}
+    for pair in pairs:
+        by_column.setdefault(pair.column, []).append(pair)
+    tables = tuple(_table(column, of_column, numbers) for column, of_column in by_column.items())
+    why = (f"({number}) {reason}." for reason, number in numbers.items())
+    return Page(title, tables, (LEGEND, *why, *notes), command)
+
+
+def _table(column: Column, pairs: Iterable[Pair], numbers: Mapping[str, int]) -> Table:
+    headers = ("model", "n", "measured", "published", "difference", "comparable")
+    shown = [pair for pair in pairs if pair.measured is not None or pair.published is not None]
+    return Table(header(column), headers, tuple(tuple(map(Text, _row(pair, numbers))) for pair in shown))
+
+
+def _row(pair: Pair, numbers: Mapping[str, int]) -> tuple[str, ...]:
+    return (
+        f"{pair.cell}{f' − {pair.since}' if pair.since else ''} · {_name(pair)}",
+        "" if pair.measured is None else str(len(pair.measured.seeds)),
+        BLANK if pair.measured is None else with_interval(pair.measured, signed=bool(pair.against)),
+        "" if pair.published is None else _as_printed(pair.published, signed=bool(pair.against)),
+        "" if pair.difference is None or pair.published is None else _signed(pair.difference, pair.published),
+        {True: "yes", False: f"no ({', '.join(str(numbers[r]) for r in pair.reasons if r in numbers)})", None: ""}[
+            pair.comparable
+        ],
+    )
+
+
+def _name(pair: Pair) -> str:
+    if pair.against:
+        return f"{pair.model} − {pair.against}"
+    return pair.model if pair.contender == pair.model.casefold() else f"{pair.model} ({pair.contender})"
+
+
+def _signed(difference: float, published: PublishedValue) -> str:
+    text = f"{difference:+z.{_decimals(published)}f}".replace("-", "−")
+    return text if text.strip("+0.") else text[1:]
+
+
+def _as_printed(value: PublishedValue, *, signed: bool) -> str:
+    if signed:
+        return _signed(value.value, value)
+    bound, doubtful = "≤ " if value.bound else "", "?" if value.doubtful else ""
+    return f"{bound}{value.value:.{_decimals(value)}f}{doubtful}".replace("-", "−")
+
+
+def _decimals(value: PublishedValue) -> int:
+    """The printed ones: a difference has no more."""
+    return max(0, -round(math.log10(2 * value.rounding)))
+
+
+def comparison_csv(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
+    """One line for each model and column, in full precision."""
+    facts = [_facts(suite, scale, pair) for pair in pairs]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(facts[0])
+    writer.writerows(["" if value is None else value for value in each.values()] for each in facts)
+    return out.getvalue()
+
+
+def comparison_json(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
+    """The same; what is missing is null, and numbers that are not finite are the texts `nan`, `+inf` and `-inf`."""
+    facts = [_facts(suite, scale, pair) for pair in pairs]
+    return json.dumps({"comparison": facts}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _facts(suite: str, scale: str, pair: Pair) -> dict[str, str | float | bool | None]:
+    sample, value = pair.measured, pair.published
+    return {
+        "suite": suite,
+        "scale": scale,
+        "cell": pair.cell,
+        "since": pair.since,
+        "model": pair.model,
+        "against": pair.against,
+        "contender": pair.contender,
+        "protocol_id": pair.protocol_id,
+        "against_protocol_id": pair.against_protocol_id,
+        "column": pair.column.key,
+        "unit": pair.column.unit,
+        "n": None if sample is None else len(sample.seeds),
+        "mean": None if sample is None else _exact(sample.mean),
+        "half_width": None if sample is None or sample.half_width is None else _exact(sample.half_width),
+        "published": None if value is None else value.value,
+        "rounding": None if value is None else value.rounding,
+        "difference": None if pair.difference is None else _exact(pair.difference),
+        "comparable": pair.comparable,
+        "reasons": "; ".join(pair.reasons) if pair.comparable is False else "",
+    }
+
+
+def _exact(number: float) -> float | str:
+    return number if math.isfinite(number) else Number.of(number).kind.value

@@ -1,0 +1,139 @@
+"""Boards for programs: CSV and JSON with every seed's value in full precision."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from collapsebench.record import Number
+from collapsebench.reporting.leaderboard import reference
+from collapsebench.reporting.leaderboard.layout import command
+from collapsebench.reporting.leaderboard.scoring import Board, Row, Sample
+
+
+def to_csv(boards: Iterable[Board]) -> Iterator[str]:
+    """One line for each contender and column, the best possible after them; the value of seed s is in `seed s`.
+
+    All boards are in memory, as the header names the seeds of all.
+    """
+    boards = list(boards)
+    seeds = sorted({seed for board in boards for row in board.rows for seed in row.seeds})
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    fields = ("protocol_id", "dataset", "track", "budget", "contender", "column", "metric", "unit", "direction")
+    statistics = ("n", "mean", "half_width", "best")
+    paired = ("difference_n", "difference", "difference_half_width", "problems")
+    writer.writerow((*fields, *statistics, *paired, *(f"seed {seed}" for seed in seeds)))
+    for board in boards:
+        head = _head(board)
+        for row in board.rows:
+            for column in board.columns:
+                own, difference = row.sample(column.key), board.difference(row, column.key)
+                values = row.samples[column.key].seeds if column.key in row.samples else {}
+                writer.writerow(
+                    [head[field] for field in fields[:4]]
+                    + [row.label, column.key, column.metric, column.unit, column.direction.value]
+                    + [*_statistics(own), int(row.label in board.best(column)), *_statistics(difference)]
+                    + ["; ".join(f"seed {problem.seed} {problem.outcome}" for problem in row.problems)]
+                    + [repr(values[seed]) if seed in values else "" for seed in seeds]
+                )
+        for column in board.columns:
+            if column.key in board.reference:
+                best = board.reference[column.key]
+                writer.writerow(
+                    [head[field] for field in fields[:4]]
+                    + [reference.LABEL, column.key, column.metric, column.unit, column.direction.value]
+                    + ["", repr(best.value), *[""] * (6 + len(seeds))]
+                )
+    yield out.getvalue()
+
+
+def _statistics(sample: Sample | None) -> list[str]:
+    if sample is None:
+        return ["", "", ""]
+    half_width = "" if sample.half_width is None else repr(sample.half_width)
+    return [str(len(sample.seeds)), repr(sample.mean), half_width]
+
+
+def to_json(boards: Iterable[Board]) -> Iterator[str]:
+    """Numbers that are not finite are the texts `nan`, `+inf` and `-inf`; what is blank in a table is null."""
+    yield '{\n  "boards": ['
+    for number, board in enumerate(boards):
+        text = json.dumps(_board(board), indent=2, ensure_ascii=False, allow_nan=False)
+        yield ("," if number else "") + f"\n{text}".replace("\n", "\n    ")
+    yield "\n  ]\n}\n"
+
+
+def _head(board: Board) -> dict[str, str]:
+    protocol = board.protocol
+    return {
+        "protocol_id": board.protocol_id,
+        "dataset": protocol.dataset.name,
+        "track": protocol.track_label,
+        "budget": str(protocol.budget),
+        "version": protocol.version,
+        "at": board.at,
+        "dialect": board.dialect.name if board.dialect else "",
+    }
+
+
+def _board(board: Board) -> dict[str, Any]:
+    return _head(board) | {
+        "columns": [column._asdict() for column in board.columns],
+        "against": board.against,
+        "rows": [_row(board, row) for row in board.rows],
+        "best_possible": {
+            column.key: board.reference[column.key]._asdict()
+            for column in board.columns
+            if column.key in board.reference
+        },
+        "runs": {outcome.value: count for outcome, count in board.outcomes.items()},
+        "environments": [{"environment": dict(where), "runs": count} for where, count in board.environments],
+        "command": command(board),
+    }
+
+
+def _row(board: Board, row: Row) -> dict[str, Any]:
+    return {
+        "contender": row.label,
+        "runs": {str(seed): run_id for seed, run_id in row.runs.items()},
+        "seeds": list(row.seeds),
+        "scores": {
+            column.key: {
+                "aggregate": _aggregate(row.sample(column.key)),
+                "best": row.label in board.best(column),
+                "difference": _aggregate(board.difference(row, column.key)),
+                "seeds": _seeds(row.samples.get(column.key)),
+            }
+            for column in board.columns
+        },
+        "regret": _aggregate(reference.regret(board, row)),
+        "information_percent": _aggregate(reference.share(board, row)),
+        "problems": [problem._asdict() for problem in row.problems],
+        "saturated": list(row.saturated),
+        "impossible": {str(seed): [violation.text for violation in found] for seed, found in row.violations.items()},
+    }
+
+
+def _aggregate(sample: Sample | None) -> dict[str, Any] | None:
+    if sample is None:
+        return None
+    half_width = None if sample.half_width is None else _number(sample.half_width)
+    return {"n": len(sample.seeds), "mean": _number(sample.mean), "half_width": half_width}
+
+
+def _seeds(sample: Sample | None) -> dict[str, Any]:
+    if sample is None:
+        return {}
+    errors = {seed: _number(error) for seed, error in sample.errors.items()}
+    return {
+        str(seed): {"value": _number(value), "standard_error": errors.get(seed)} for seed, value in sample.seeds.items()
+    }
+
+
+def _number(number: float) -> float | str:
+    return number if math.isfinite(number) else Number.of(number).kind.value

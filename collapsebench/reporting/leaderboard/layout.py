@@ -1,0 +1,324 @@
+"""From a board to tables of text: numbers rounded to the digits that their uncertainty justifies, captions, notes."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from collapsebench.components.interfaces import Direction, Estimate
+from collapsebench.metrics.dialects import Dialect
+from collapsebench.metrics.mutual_information import SATURATION
+from collapsebench.record import Outcome
+from collapsebench.reporting.leaderboard import reference
+from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, Column, Problem, Row, Sample
+from collapsebench.syntax import BASELINE, print_value
+
+ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
+BETTER = {Direction.LOWER: ", lower is better", Direction.HIGHER: ", higher is better", Direction.NONE: ""}
+BLANK = "—"
+LEGEND = (
+    "Mean over seeds ± half-width of its 95 % Student-t interval; one seed has no interval. "
+    "The best mean of a column is bold (in plain text: *)."
+)
+IMPOSSIBLE = "!"
+"""The mark of numbers that cannot be."""
+SATURATED = "†"
+"""The mark of numbers that their estimator cannot get above."""
+MANY = 1e9
+"""Counts from here on, of FLOPs, are written as powers of ten."""
+NORMAL = 1.96
+"""Standard errors that the 95 % interval of a normal distribution has to either side."""
+NEGLIGIBLE = 1e-12
+"""Uncertainties below this share of a number say nothing about its digits."""
+
+
+class Cell(NamedTuple):
+    """What stands in one place of a table."""
+
+    text: str
+    bold: bool = False
+
+
+class Table(NamedTuple):
+    """A grid with a caption; the first column is text, the others are numbers."""
+
+    caption: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+class Page(NamedTuple):
+    """One board, ready to be written in any format."""
+
+    title: str
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+    command: str
+    """What makes its runs."""
+
+
+def lay_out(board: Board) -> Page:
+    """The tables of a board: results, distances from the best possible and another contender, costs; notes."""
+    metrics = [column for column in board.columns if column.metric]
+    costs = [column for column in board.columns if not column.metric]
+    tables = []
+    if metrics:
+        tables += [_results(board, metrics), *_distances(board, metrics)]
+    if metrics and board.compared is not None and len(board.rows) > 1:
+        tables.append(_differences(board, metrics))
+    if costs:
+        tables.append(_costs(board, costs))
+    return Page(title(board), tuple(tables), tuple(_notes(board, metrics)), command(board))
+
+
+def title(board: Board) -> str:
+    """Dataset, track, budget, protocol and versions."""
+    protocol = board.protocol
+    versions = sorted({str(environment.get("collapsebench", "?")) for environment, _ in board.environments})
+    return (
+        f"{protocol.dataset.name} · {protocol.track_label} · {protocol.budget} · protocol {board.protocol_id} "
+        f"(version {protocol.version}) · collapsebench {', '.join(versions)}"
+        f"{f' · validation split at {board.at}' if board.at else ''}"
+        f"{f' · as {board.dialect.name} scores' if board.dialect else ''}"
+    )
+
+
+def command(board: Board) -> str:
+    """The command that makes the runs of a board."""
+    protocol = board.protocol
+    words = ["collapsebench", "run", "--dataset", protocol.dataset.name, "--track", protocol.track]
+    words += ["--budget", str(protocol.budget)]
+    for key, value in sorted(protocol.overrides.items()):
+        words += ["--set", f"{key}={print_value(value)}"]
+    contenders = dict.fromkeys(row.contender for row in board.rows)
+    for contender in contenders:
+        words += [] if contender == BASELINE else ["--method", contender]
+    for seed in sorted({seed for row in board.rows for seed in row.seeds}):
+        words += ["--seed", str(seed)]
+    return shlex.join(words if BASELINE in contenders else [*words, "--no-baseline"])
+
+
+def rounded(number: float, uncertainty: float | None) -> str:
+    """The number to the second significant digit of its uncertainty, or to four of its own if that says nothing."""
+    if not math.isfinite(number):
+        return str(number).replace("-", "−")
+    if uncertainty is None or not math.isfinite(uncertainty) or uncertainty <= abs(number) * NEGLIGIBLE:
+        return _four_digits(number)
+    return _fixed(number, _decimals(uncertainty, 2))
+
+
+def with_interval(sample: Sample, *, signed: bool = False) -> str:
+    """`98.41 ± 0.31`; without the interval if it is of one seed or not finite."""
+    mean, half_width = sample.mean, sample.half_width
+    text = rounded(mean, sample.uncertainty)
+    text = _signed(text) if signed and mean > 0 else text
+    if half_width is None or not math.isfinite(half_width):
+        return text
+    negligible = half_width <= abs(mean) * NEGLIGIBLE
+    return f"{text} ± {f'{half_width:.1g}' if negligible else rounded(half_width, half_width)}"
+
+
+def _signed(text: str) -> str:
+    return f"+{text}" if text.strip("0.") else text
+
+
+def _four_digits(number: float) -> str:
+    if number == round(number) and abs(number) < 1e15:
+        return _fixed(number, 0)
+    if not 1e-4 <= abs(number) < 1e7:
+        return f"{number:.3e}".replace("-", "−")
+    return _fixed(number, max(0, _decimals(number, 4)))
+
+
+def _decimals(number: float, digits: int) -> int:
+    """How many decimals show so many significant digits, after rounding: two for 0.0996, which is 0.10."""
+    return digits - 1 - int(f"{number:.{digits - 1}e}".partition("e")[2])
+
+
+def _fixed(number: float, decimals: int) -> str:
+    return f"{round(number, decimals):z.{max(decimals, 0)}f}".replace("-", "−")
+
+
+def _results(board: Board, columns: Sequence[Column]) -> Table:
+    best = {column.key: board.best(column) for column in columns}
+    rows = [
+        (
+            Cell(row.label),
+            Cell(_count(row)),
+            *(Cell(_score(row, column), row.label in best[column.key]) for column in columns),
+        )
+        for row in board.rows
+    ]
+    if any(column.key in board.reference for column in columns):
+        known = (board.reference.get(column.key) for column in columns)
+        cells = (Cell("" if best is None else _best_possible(best)) for best in known)
+        rows.append((Cell(reference.LABEL), Cell(""), *cells))
+    return Table("Results", ("contender", "n", *map(header, columns)), tuple(rows))
+
+
+def _distances(board: Board, columns: Iterable[Column]) -> Iterator[Table]:
+    """The regret and the share of the information, of those that are known of a column that is shown."""
+    keys = {column.key for column in columns}
+    shown = [
+        (header, [measure(board, row) for row in board.rows])
+        for key, header, measure in (
+            (reference.LIKELIHOOD, "regret of IW-NLL [nats] ↓", reference.regret),
+            (reference.INFORMATION, "MI ≥ of I(x; z) [%]", reference.share),
+        )
+        if key in keys
+    ]
+    shown = [(header, samples) for header, samples in shown if any(sample is not None for sample in samples)]
+    if shown:
+        cells = zip(*(samples for _, samples in shown), strict=True)
+        rows = (
+            (Cell(row.label), *(Cell(BLANK if sample is None else with_interval(sample)) for sample in samples))
+            for row, samples in zip(board.rows, cells, strict=True)
+        )
+        headers = ("contender", *(header for header, _ in shown))
+        yield Table(f"Against the {reference.LABEL}", headers, tuple(rows))
+
+
+def _best_possible(best: Estimate) -> str:
+    """The value, with its 95 % interval if it was estimated."""
+    if best.standard_error is None:
+        return rounded(best.value, None)
+    half_width = NORMAL * best.standard_error
+    return f"{rounded(best.value, half_width)} ± {rounded(half_width, half_width)}"
+
+
+def _differences(board: Board, columns: Sequence[Column]) -> Table:
+    rows = [
+        (Cell(row.label), Cell(_pairs(row)), *(Cell(_difference(board, row, column.key)) for column in columns))
+        for row in board.rows
+        if row.label != board.against
+    ]
+    headers = ("contender", "pairs", *(f"Δ {header(column)}" for column in columns))
+    return Table(f"Paired difference to {board.against}", headers, tuple(rows))
+
+
+def _costs(board: Board, columns: Sequence[Column]) -> Table:
+    compared = board.compared is not None
+    headers = ["contender"]
+    for column in columns:
+        headers += [column.title, f"Δ {column.title}"] if compared and column.key == PARAMETERS else [column.title]
+    rows = []
+    for row in board.rows:
+        cells = [Cell(row.label)]
+        for column in columns:
+            cells.append(Cell(_cost(row.sample(column.key))))
+            if compared and column.key == PARAMETERS:
+                cells.append(
+                    Cell(_cost(board.difference(row, PARAMETERS), signed=True) if row is not board.compared else "")
+                )
+        rows.append(tuple(cells))
+    caption = f"Costs: parameters, and counters at {board.at or 'the end of training'} (means)"
+    return Table(caption, tuple(headers), tuple(rows))
+
+
+def header(column: Column) -> str:
+    """Title, unit and direction of a column."""
+    unit = f" [{column.unit}]" if column.unit else ""
+    return f"{column.title}{unit}{ARROWS[column.direction]}"
+
+
+def _count(row: Row) -> str:
+    finished = len(row.seeds) - len(row.problems)
+    return f"{finished} of {len(row.seeds)}" if row.problems else str(finished)
+
+
+def _pairs(row: Row) -> str:
+    return str(max((len(sample.seeds) for sample in row.differences.values()), default=0))
+
+
+def _score(row: Row, column: Column) -> str:
+    mark = f"{f' {SATURATED}' if row.saturates(column) else ''}{f' {IMPOSSIBLE}' if row.impossible(column) else ''}"
+    sample = row.sample(column.key)
+    if sample is None:
+        return f"{BLANK}{mark}" if row.applies(column.key) else ""
+    return f"{with_interval(sample)}{mark}"
+
+
+def _difference(board: Board, row: Row, key: str) -> str:
+    sample = board.difference(row, key)
+    if sample is None:
+        return BLANK if row.applies(key) else ""
+    return with_interval(sample, signed=True)
+
+
+def _cost(sample: Sample | None, *, signed: bool = False) -> str:
+    if sample is None:
+        return BLANK
+    mean = sample.mean
+    whole = math.isfinite(mean) and (abs(mean) >= 1000 or mean == round(mean))
+    text = f"{mean:z,.0f}" if abs(mean) < MANY else _power_of_ten(mean)
+    text = text.replace("-", "−") if whole else rounded(mean, None)
+    return _signed(text) if signed and mean > 0 else text
+
+
+def _power_of_ten(number: float) -> str:
+    mantissa, _, exponent = f"{number:.3e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
+    yield LEGEND
+    if board.at:
+        yield (
+            f"Numbers of the validation split where {board.at}, interpolated linearly between the evaluations around "
+            "it; blank for runs that did not get there."
+        )
+    if board.dialect:
+        yield f"Dialect {board.dialect.name}, {board.dialect.source}. {_estimators(board.dialect)}."
+    shown = [
+        f"{column.title} = {column.key} ({column.unit or 'no unit'}{BETTER[column.direction]})" for column in metrics
+    ]
+    if shown:
+        yield f"Columns: {'; '.join(shown)}."
+    if any(column.key in board.reference for column in metrics):
+        yield (
+            f"The {reference.LABEL} is what the best model of this setting scores on the test examples, known because "
+            "they were generated; ± there is the Monte Carlo error of I(x; z). The regret is at least 0 in expectation "
+            "over examples; the share can pass 100 %, as z may hold more of x than made it."
+        )
+    problems = [(row, problem) for row in board.rows for problem in row.problems]
+    if problems:
+        yield f"{BLANK} where a run is missing or did not finish; these {len(problems)}:"
+        yield from (f"{row.label}, seed {problem.seed}: {_problem(problem)}" for row, problem in problems)
+    if any(row.saturates(column) for row in board.rows for column in metrics):
+        yield (
+            f"{SATURATED} marks lower bounds on the mutual information within {SATURATION} nats of log N, N the test "
+            "examples: the estimator gets no higher, and the truth may be anything above."
+        )
+    impossible = [
+        (row, seed, found) for row in board.rows for seed, several in row.violations.items() for found in several
+    ]
+    if impossible:
+        yield f"{IMPOSSIBLE} marks numbers that cannot be, whatever the model; these {len(impossible)}:"
+        yield from (f"{row.label}, seed {seed}, run {row.runs[seed]}: {found.text}" for row, seed, found in impossible)
+    yield f"Runs: {_outcomes(board.outcomes)}."
+    total = sum(board.outcomes.values())
+    yield from (f"Machine ({count} of {total}): {_machine(environment)}." for environment, count in board.environments)
+    if len(board.environments) > 1:
+        yield "Seconds of runs on different machines, or with different versions, do not compare."
+
+
+def _estimators(dialect: Dialect) -> str:
+    texts = dialect.estimators.values()
+    return "; ".join(f"{column.title}: {text}" for column, text in zip(dialect.columns, texts, strict=True))
+
+
+def _problem(problem: Problem) -> str:
+    run = f", run {problem.run_id}" if problem.run_id else ""
+    message = f": {' '.join(problem.message.split())}" if problem.message else ""
+    return f"{problem.outcome}{run}{message}"
+
+
+def _outcomes(outcomes: Mapping[Outcome, int]) -> str:
+    total = sum(outcomes.values())
+    return f"{total} ({', '.join(f'{outcomes[o]} {o.value}' for o in Outcome if outcomes.get(o))})"
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in environment.items() if value is not None)

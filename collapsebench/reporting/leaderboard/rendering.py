@@ -1,0 +1,225 @@
+"""Boards as text for people: a terminal, Markdown, LaTeX, HTML; `exports` has what is for programs."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+
+from collapsebench.reporting.leaderboard.exports import to_csv, to_json
+from collapsebench.reporting.leaderboard.layout import Cell, Page, Table, lay_out
+from collapsebench.reporting.leaderboard.scoring import Board
+
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{char: f"\\{char}" for char in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "|": "$|$",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
+        "Δ": r"$\Delta$",
+        "≥": r"$\geq$",
+        "≤": r"$\leq$",
+        "·": r"$\cdot$",
+        "—": "---",
+        "†": r"$\dagger$",
+    }
+)
+MARKDOWN = re.compile(r"[\\`*|<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+WIDE = 10_000
+"""More than any table needs: nothing is cut or wrapped."""
+MARGIN, GAP = "  ", "   "
+"""What lies before the first column, and between two."""
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+caption { text-align: left; font-weight: 600; }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid #ccc; white-space: nowrap; }
+""".strip()
+
+
+def render(boards: Iterable[Board], format_: str, *, width: int | None = None) -> str:
+    """The boards in one of FORMATS; with the `width` of a terminal, tables are split to fit it and use its bold."""
+    return "".join(pieces(boards, format_, width=width))
+
+
+def pieces(boards: Iterable[Board], format_: str, *, width: int | None = None) -> Iterator[str]:
+    """What `render` returns, as the boards come: all formats but CSV need one board at a time."""
+    if format_ in EXPORTS:
+        return EXPORTS[format_](boards)
+    return written(map(lay_out, boards), format_, width=width)
+
+
+def written(pages: Iterable[Page], format_: str, *, width: int | None = None) -> Iterator[str]:
+    """Pages in one of PAGED, as they come."""
+    return _terminal(pages, width) if format_ == "table" else PAGED[format_](pages)
+
+
+def _apart(pages: Iterable[str]) -> Iterator[str]:
+    """The pages with an empty line between them."""
+    for number, page in enumerate(pages):
+        yield f"\n{page}" if number else page
+
+
+def _terminal(pages: Iterable[Page], width: int | None = None) -> Iterator[str]:
+    return _apart(_terminal_page(page, width) for page in pages)
+
+
+def _terminal_page(page: Page, width: int | None) -> str:
+    styled = width is not None
+    lines = [_bold(page.title) if styled else page.title]
+    for table in page.tables:
+        lines.append(table.caption)
+        for part in _split(table, width or WIDE):
+            lines += ["", *_grid(part, styled=styled)]
+        lines.append("")
+    lines += [*page.notes, f"Made by: {page.command}"]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _split(table: Table, width: int) -> Iterator[Table]:
+    """The table in parts that fit, each with the first column."""
+    grid = [table.headers, *([cell.text for cell in row] for row in table.rows)]
+    first, *others = (max(map(len, column)) + len(GAP) for column in zip(*grid, strict=True))
+    start, used = 1, first
+    for index, needed in enumerate(others, start=1):
+        if used + needed > width and index > start:
+            yield _part(table, start, index)
+            start, used = index, first
+        used += needed
+    yield _part(table, start, len(table.headers))
+
+
+def _part(table: Table, start: int, stop: int) -> Table:
+    rows = tuple((row[0], *row[start:stop]) for row in table.rows)
+    return Table(table.caption, (table.headers[0], *table.headers[start:stop]), rows)
+
+
+def _grid(table: Table, *, styled: bool) -> Iterator[str]:
+    """The lines of a table: text to the left, numbers to the right, the best in bold or with a star."""
+    from rich.cells import cell_len
+
+    starred = {place for row in table.rows for place, cell in enumerate(row) if cell.bold and not styled}
+    rows = [[_starred(cell) if place in starred else cell.text for place, cell in enumerate(r)] for r in table.rows]
+    widths = [max(map(cell_len, column)) for column in zip(table.headers, *rows, strict=True)]
+
+    def line(texts: Iterable[str], strong: Iterable[bool]) -> str:
+        cells: list[str] = []
+        for text, width, bold in zip(texts, widths, strong, strict=False):
+            space = " " * (width - cell_len(text))
+            shown = _bold(text) if bold and styled else text
+            cells.append(space + shown if cells else shown + space)
+        return MARGIN + GAP.join(cells)
+
+    yield line(table.headers, repeat(True))
+    yield " " + "─" * (sum(widths) + len(GAP) * len(widths) - 1)
+    for row, texts in zip(table.rows, rows, strict=True):
+        yield line(texts, (cell.bold for cell in row))
+
+
+def _starred(cell: Cell) -> str:
+    return f"{cell.text} {'*' if cell.bold else ' '}"
+
+
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m" if text else text
+
+
+def _markdown(pages: Iterable[Page]) -> Iterator[str]:
+    return _apart(map(_markdown_page, pages))
+
+
+def _markdown_page(page: Page) -> str:
+    def escape(text: str) -> str:
+        return MARKDOWN.sub(r"\\\g<0>", text)
+
+    parts = [f"## {escape(page.title)}"]
+    for table in page.tables:
+        parts += [f"**{escape(table.caption)}**", _tabulated(table, "pipe", escape, "**{}**")]
+    parts += ["\n".join(f"- {escape(note)}" for note in page.notes), f"Made by:\n\n    {page.command}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _html(pages: Iterable[Page]) -> Iterator[str]:
+    yield (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>collapsebench leaderboard</title>\n'
+        f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>collapsebench leaderboard</h1>\n"
+    )
+    yield from map(_html_page, pages)
+    yield "</body>\n</html>\n"
+
+
+def _html_page(page: Page) -> str:
+    parts = [f"<h2>{html.escape(page.title)}</h2>"]
+    for table in page.tables:
+        grid = _tabulated(table, "unsafehtml", html.escape, "<b>{}</b>")
+        parts.append(grid.replace("<table>", f"<table>\n<caption>{html.escape(table.caption)}</caption>", 1))
+    parts += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in page.notes), "</ul>"]
+    parts.append(f"<p>Made by:</p>\n<pre>{html.escape(page.command)}</pre>\n")
+    return "\n".join(parts)
+
+
+def _tabulated(table: Table, format_: str, escape: Callable[[str], str], bold: str) -> str:
+    from tabulate import tabulate
+
+    rows = [[bold.format(escape(cell.text)) if cell.bold else escape(cell.text) for cell in row] for row in table.rows]
+    align = ["left", *["right"] * (len(table.headers) - 1)]
+    return tabulate(rows, [*map(escape, table.headers)], format_, disable_numparse=True, colalign=align)
+
+
+def _latex(pages: Iterable[Page]) -> Iterator[str]:
+    yield "% needs \\usepackage{booktabs}\n\n"
+    yield from _apart(map(_latex_page, pages))
+
+
+def _latex_page(page: Page) -> str:
+    notes = "\n".join(f"% {note}" for note in (*page.notes, f"Made by: {page.command}"))
+    return "\n\n".join([*(_latex_table(page, table) for table in page.tables), notes]) + "\n"
+
+
+def _latex_table(page: Page, table: Table) -> str:
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{page.title.translate(LATEX)}. {table.caption.translate(LATEX)}.}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.headers) - 1)}}}",
+        r"\toprule",
+        _latex_row([header.translate(LATEX) for header in table.headers]),
+        r"\midrule",
+        *(_latex_row([_latex_cell(cell) for cell in row]) for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = cell.text.translate(LATEX)
+    return rf"\textbf{{{text}}}" if cell.bold else text
+
+
+PAGED: Mapping[str, Callable[[Iterable[Page]], Iterator[str]]] = {
+    "table": _terminal,
+    "markdown": _markdown,
+    "latex": _latex,
+    "html": _html,
+}
+"""The formats for people."""
+
+EXPORTS: Mapping[str, Callable[[Iterable[Board]], Iterator[str]]] = {"csv": to_csv, "json": to_json}
+"""The formats for programs."""
+
+FORMATS = (*PAGED, *EXPORTS)
+"""All of them, by name."""

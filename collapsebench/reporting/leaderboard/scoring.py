@@ -1,0 +1,368 @@
+r"""Scoring: the runs of one protocol to a board.
+
+A cell is the mean over seeds with the half-width of its 95 % interval, \(t_{0.975,\,n-1}\, s / \sqrt n\).
+Differences to the baseline, or to another contender, are taken seed by seed first, so that what a seed does to both
+cancels. A contender without a finished run for each of its seeds has no means: a mean over the survivors would flatter
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from collapsebench import plausibility as checks
+from collapsebench.components.interfaces import Direction, Estimate
+from collapsebench.errors import UsageError, unknown
+from collapsebench.metrics.dialects import Dialect
+from collapsebench.plausibility import Violation, checker
+from collapsebench.record import Observation, Outcome
+from collapsebench.reporting.leaderboard import moments
+from collapsebench.spec import Protocol
+from collapsebench.syntax import BASELINE
+
+CONFIDENCE = 0.95
+LOWER_BOUND, SATURATED = "mi_lower", "mi_saturated"
+"""The lower bound on the mutual information, and the entry that says whether it is as good as log N."""
+ENTRIES = (*checks.ENTRIES, SATURATED)
+"""What boards read of a run beside its columns."""
+MISSING = "missing"
+PARAMETERS = "parameters"
+
+
+class Column(NamedTuple):
+    """What is compared: a metric, or a cost."""
+
+    key: str
+    """How the command line and exports name it."""
+    metric: str
+    """Empty for costs: the parameters and the counters at the end of training."""
+    title: str
+    unit: str
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number per seed, with the standard errors of their estimators where there are any."""
+
+    seeds: Mapping[int, float]
+    errors: Mapping[int, float]
+
+    @cached_property
+    def mean(self) -> float:
+        """The mean over seeds, correctly rounded; NaN and infinities as arithmetic has them."""
+        return moments.mean(self.seeds.values())
+
+    @cached_property
+    def half_width(self) -> float | None:
+        """Half of the 95 % interval of the mean; None for one seed, NaN if not all values are finite."""
+        values = list(self.seeds.values())
+        if len(values) < 2:
+            return None
+        if not all(map(math.isfinite, values)):
+            return math.nan
+        from scipy.special import stdtrit
+
+        quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+        return quantile * moments.deviation(values) / math.sqrt(len(values))
+
+    @property
+    def uncertainty(self) -> float | None:
+        """What the digits of the mean are worth: the half-width; for one seed the standard error of its estimator."""
+        return self.half_width if len(self.seeds) > 1 else next(iter(self.errors.values()), None)
+
+    def minus(self, other: Sample) -> Sample:
+        """The differences over the seeds of both."""
+        shared = [seed for seed in self.seeds if seed in other.seeds]
+        known = [seed for seed in shared if seed in self.errors or seed in other.errors]
+        errors = {seed: math.hypot(self.errors.get(seed, 0), other.errors.get(seed, 0)) for seed in known}
+        return Sample(
+            {seed: self.seeds[seed] - other.seeds[seed] for seed in shared},
+            {seed: error for seed, error in errors.items() if error},
+        )
+
+
+class Problem(NamedTuple):
+    """A seed without a result: MISSING, or the outcome of a run that did not finish."""
+
+    seed: int
+    outcome: str
+    run_id: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender: its numbers by column key, over the seeds that finished."""
+
+    contender: str
+    label: str
+    """The contender, and a mark if another version of it stands in the same board."""
+    runs: Mapping[int, str]
+    """The ids of its stored runs by seed."""
+    samples: Mapping[str, Sample]
+    differences: Mapping[str, Sample]
+    """To the board's reference contender, over the seeds that both finished; empty for that one, and without one."""
+    seeds: tuple[int, ...]
+    """Those it should have: its own, and those of the other contenders."""
+    problems: tuple[Problem, ...]
+    violations: Mapping[int, tuple[Violation, ...]]
+    """What cannot be in its runs, by seed."""
+    saturated: tuple[int, ...]
+    """The seeds whose lower bound on the mutual information is so near to log N that it says no more than that."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some of its runs have no result, so that the others are a selection."""
+        return any(problem.outcome != MISSING for problem in self.problems)
+
+    def sample(self, key: str) -> Sample | None:
+        """The sample of a column if every seed has it."""
+        sample = self.samples.get(key)
+        return sample if sample is not None and len(sample.seeds) == len(self.seeds) else None
+
+    def impossible(self, column: Column) -> bool:
+        """Whether a number behind a cell cannot be."""
+        name = column.key.removeprefix(f"{column.metric}.")
+        return any(violation.column == name for found in self.violations.values() for violation in found)
+
+    def saturates(self, column: Column) -> bool:
+        """Whether a number behind a cell is as large as it can get, whatever the truth is."""
+        return column.key.removeprefix(f"{column.metric}.") == LOWER_BOUND and len(self.saturated) > 0
+
+    def applies(self, key: str) -> bool:
+        """Whether the column means something for this contender, as far as its runs can tell."""
+        return key in self.samples or len(self.problems) > 0
+
+
+@dataclass(frozen=True)
+class Board:
+    """The contenders of one protocol; the one that the others are compared with is the first row."""
+
+    protocol_id: str
+    protocol: Protocol
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    outcomes: Mapping[Outcome, int]
+    """How many runs ended how."""
+    environments: tuple[tuple[Mapping[str, Any], int], ...]
+    """Where how many of the runs ran."""
+    at: str = ""
+    """Where the runs were cut off, as in `flops=1e+13`, if they were; the numbers are then of the validation split."""
+    dialect: Dialect | None = None
+    """How the runs were scored, if not by the metrics' own columns."""
+    reference: Mapping[str, Estimate] = field(default_factory=dict)
+    """What the best possible model scores on the test split, by column key, where it is known."""
+    against: str = BASELINE
+    """The label of the contender that differences are to."""
+
+    @property
+    def compared(self) -> Row | None:
+        """The row of the contender that the others are compared with."""
+        return next((row for row in self.rows if row.label == self.against), None)
+
+    def difference(self, row: Row, key: str) -> Sample | None:
+        """The paired difference to `compared`, if all runs of both have finished."""
+        unfinished = row.unfinished or (self.compared is not None and self.compared.unfinished)
+        return None if unfinished else row.differences.get(key)
+
+    def best(self, column: Column) -> set[str]:
+        """The labels of the rows with the best finite mean: one, several if they tie, none without a direction."""
+        if column.direction is Direction.NONE:
+            return set()
+        better = min if column.direction is Direction.LOWER else max
+        scores = {row.label: sample.mean for row in self.rows if (sample := row.sample(column.key)) is not None}
+        finite = {label: mean for label, mean in scores.items() if math.isfinite(mean)}
+        top = better(finite.values(), default=None)
+        return {label for label, mean in finite.items() if mean == top}
+
+
+def score(observations: Iterable[Observation]) -> Board:
+    """The board of some runs of one protocol, whatever order they come in. Raises ValueError if there are several."""
+    by_label = labelled(observations)
+    runs = [run for own in by_label.values() for run in own]
+    protocols = {run.protocol_id for run in runs}
+    if len(protocols) != 1:
+        raise ValueError(f"a board needs runs of exactly one protocol, got {sorted(protocols)}")
+    columns = _columns(runs)
+    samples = {label: _samples(own, columns) for label, own in by_label.items()}
+    settled = {run.seed for run in runs if run.outcome.settled}
+    baseline, check = samples.get(BASELINE, {}), checker(runs[0].protocol)
+    rows = (
+        _row(label, own, samples[label], {} if label == BASELINE else baseline, settled, check)
+        for label, own in by_label.items()
+    )
+    environments = Counter(run.environment for run in runs)
+    return Board(
+        protocol_id=runs[0].protocol_id,
+        protocol=min(runs, key=lambda run: (len(run.track), run.track)).protocol,
+        columns=tuple(columns.values()),
+        rows=tuple(rows),
+        outcomes=Counter(run.outcome for run in runs),
+        environments=tuple((json.loads(text), count) for text, count in sorted(environments.items())),
+    )
+
+
+def select(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
+    """The boards with those of the named columns that they have, in the order named.
+
+    Raises UsageError for a column that no board has.
+    """
+    for board in _having(boards, keys):
+        columns = (column for key in dict.fromkeys(keys) for column in board.columns if column.key == key)
+        yield replace(board, columns=tuple(columns))
+
+
+def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
+    """The boards with their rows by one column, the best first, below the one that they are compared with.
+
+    Rows without the number come last. Raises UsageError for a column that no board has.
+    """
+    for board in _having(boards, [key]):
+        yield _ordered(board, key)
+
+
+def compare_with(boards: Iterable[Board], contender: str) -> Iterator[Board]:
+    """The boards with paired differences to this contender, which is their first row, and none where it is missing.
+
+    Raises UsageError for a contender that no board has.
+    """
+    for board in _holding(boards, [contender], "contender", lambda board: (row.label for row in board.rows)):
+        samples = next((row.samples for row in board.rows if row.label == contender), {})
+        rows = (
+            replace(row, differences={} if row.label == contender else _differences(row.samples, samples))
+            for row in sorted(board.rows, key=lambda row: row.label != contender)
+        )
+        yield replace(board, rows=tuple(rows), against=contender)
+
+
+def _having(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
+    return _holding(boards, keys, "column", lambda board: (column.key for column in board.columns))
+
+
+def _holding(
+    boards: Iterable[Board], wanted: Sequence[str], kind: str, names: Callable[[Board], Iterable[str]]
+) -> Iterator[Board]:
+    """The boards, held back until each name was seen in one of them. Raises UsageError for one that none has."""
+    coming, held, known = iter(boards), deque[Board](), set[str]()
+    for board in coming:
+        held.append(board)
+        known.update(names(board))
+        if known.issuperset(wanted):
+            break
+    for name in wanted:
+        if name not in known:
+            raise UsageError(unknown(kind, name, known))
+    while held:
+        yield held.popleft()
+    yield from coming
+
+
+def _ordered(board: Board, key: str) -> Board:
+    sign = -1 if any(c.key == key and c.direction is Direction.HIGHER for c in board.columns) else 1
+
+    def place(row: Row) -> tuple[bool, bool, float]:
+        sample = row.sample(key)
+        absent = sample is None or math.isnan(sample.mean)
+        return row is not board.compared, absent, 0.0 if sample is None or absent else sign * sample.mean
+
+    return replace(board, rows=tuple(sorted(board.rows, key=place)))
+
+
+def labelled(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
+    """Runs by contender, the baseline first. Equal labels of different versions or defaults are different ones."""
+    runs = sorted(observations, key=lambda run: (run.contender != BASELINE, run.contender, run.seed, run.run_id))
+    by_contender: dict[tuple[str, str], list[Observation]] = {}
+    for run in runs:
+        by_contender.setdefault((run.contender, run.contender_id), []).append(run)
+    labels = Counter(label for label, _ in by_contender)
+    return {
+        label if labels[label] == 1 else f"{label} #{digest[:6]}": own for (label, digest), own in by_contender.items()
+    }
+
+
+def _numbers(run: Observation) -> Iterator[tuple[tuple[str, str], float, float | None]]:
+    """What a run adds to the samples: metric (none for costs) and name, value, standard error."""
+    for shown, value, error in run.readings:
+        yield shown[:2], value, error
+    yield ("", PARAMETERS), float(run.parameters), None
+    for name, count in run.counters.items():
+        yield ("", name), count, None
+
+
+def _columns(runs: Sequence[Observation]) -> dict[tuple[str, str], Column]:
+    """By metric and name, metrics before costs. A name that several have is written `metric.name`."""
+    shown = {reading.shown[:2]: reading.shown for run in runs for reading in run.readings}
+    costs = dict.fromkeys(("", name) for run in runs for name in (PARAMETERS, *run.counters))
+    names = Counter(name for _, name in (*shown, *costs))
+    metrics = {
+        (metric, name): Column(
+            key=name if names[name] == 1 else f"{metric}.{name}",
+            metric=metric,
+            title=last.title or name,
+            unit=last.unit,
+            direction=last.direction,
+        )
+        for (metric, name), last in shown.items()
+    }
+    return metrics | {cost: Column(cost[1], "", cost[1].replace("_", " "), "", Direction.NONE) for cost in costs}
+
+
+def _samples(runs: Iterable[Observation], columns: Mapping[tuple[str, str], Column]) -> dict[str, Sample]:
+    values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    errors: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    for run in runs:
+        if run.outcome is Outcome.FINISHED:
+            seed = run.seed
+            for name, value, error in _numbers(run):
+                values[name][seed] = value
+                if error is not None:
+                    errors[name][seed] = error
+    return {columns[name].key: Sample(seeds, errors.get(name, {})) for name, seeds in values.items()}
+
+
+def _row(
+    label: str,
+    runs: Sequence[Observation],
+    samples: Mapping[str, Sample],
+    baseline: Mapping[str, Sample],
+    seeds: set[int],
+    check: Callable[[Observation], tuple[Violation, ...]],
+) -> Row:
+    own = {run.seed: run for run in runs}
+    wanted = sorted(seeds | own.keys())
+    return Row(
+        contender=runs[0].contender,
+        label=label,
+        runs={seed: run.run_id for seed, run in own.items()},
+        samples=samples,
+        differences=_differences(samples, baseline),
+        seeds=tuple(wanted),
+        problems=tuple(_problem(seed, own.get(seed)) for seed in wanted if not _finished(own.get(seed))),
+        violations={seed: found for seed, run in sorted(own.items()) if _finished(run) and (found := check(run))},
+        saturated=tuple(seed for seed, run in sorted(own.items()) if _finished(run) and _saturated(run)),
+    )
+
+
+def _differences(samples: Mapping[str, Sample], others: Mapping[str, Sample]) -> dict[str, Sample]:
+    """Over the seeds that both have, by column key."""
+    found = {key: sample.minus(others[key]) for key, sample in samples.items() if key in others}
+    return {key: sample for key, sample in found.items() if sample.seeds}
+
+
+def _finished(run: Observation | None) -> bool:
+    return run is not None and run.outcome is Outcome.FINISHED
+
+
+def _saturated(run: Observation) -> bool:
+    return SATURATED in run.entries and run.entries[SATURATED].value == 1
+
+
+def _problem(seed: int, run: Observation | None) -> Problem:
+    return Problem(seed, MISSING) if run is None else Problem(seed, run.outcome.value, run.run_id, run.message)

@@ -1,0 +1,119 @@
+"""Runs at one point of their trajectories: validation values where a counter has reached an amount.
+
+Between two scheduled evaluations values and counters are interpolated linearly. There is none before the first
+evaluation, nor after the last: a run that never got there has no value.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple, Self
+
+from collapsebench.components.interfaces import Direction
+from collapsebench.errors import UsageError, unknown
+from collapsebench.experiment.meter import COUNTERS
+from collapsebench.metrics import TRACKED
+from collapsebench.record import Evaluated, Observation, Reading, Shown
+
+Curve = Sequence[tuple[float, float]]
+"""Pairs of a counter and a value, by the counter."""
+
+
+class Quantity(NamedTuple):
+    """What a point holds."""
+
+    title: str
+    unit: str
+    direction: Direction
+
+
+VALIDATED = {
+    "neg_elbo": Quantity("valid −ELBO", "nats", Direction.LOWER),
+    "kl": Quantity("valid KL", "nats", Direction.NONE),
+    **{
+        column.name: Quantity(f"valid {column.title}", column.unit, column.direction)
+        for metric in TRACKED
+        for column in metric.columns
+    },
+}
+"""Of the validation split, by name as in `record.Point`."""
+
+QUANTITIES = VALIDATED | {"loss": Quantity("training loss", "nats", Direction.LOWER)}
+"""All, by name."""
+
+
+def check_counter(name: str) -> None:
+    """Raise UsageError for what the meter does not count."""
+    if name not in COUNTERS:
+        raise UsageError(unknown("counter", name, COUNTERS))
+
+
+def curve(points: Iterable[Evaluated], counter: str, quantity: str) -> Curve:
+    """One value over one counter, at those points that have both."""
+    return [
+        (point.counters[counter], point.values[quantity])
+        for point in points
+        if counter in point.counters and quantity in point.values
+    ]
+
+
+def value_at(values: Curve, amount: float) -> float | None:
+    """The value where the counter is `amount`."""
+    place = bisect_right(values, amount, key=itemgetter(0))
+    if place == 0:
+        return None
+    before, value = values[place - 1]
+    if before == amount:
+        return value
+    if place == len(values):
+        return None
+    after, next_value = values[place]
+    return value + (next_value - value) * (amount - before) / (after - before)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An amount of one counter, at which runs are compared."""
+
+    counter: str
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `flops=1e13`. Raises UsageError for an unknown counter, or what is no amount."""
+        counter, equals, amount = text.partition("=")
+        try:
+            cut = cls(counter.strip(), float(amount))
+        except ValueError:
+            cut = cls(counter.strip(), math.nan)
+        if not equals or not 0 < cut.amount < math.inf:
+            raise UsageError(f"cannot read '{text}': write a counter and an amount, as in flops=1e13 or seconds=60")
+        check_counter(cut.counter)
+        return cut
+
+    def __str__(self) -> str:
+        return f"{self.counter}={self.amount:.12g}"
+
+    def through(self, observations: Iterable[Observation]) -> Iterator[Observation]:
+        """The runs as they were there: validation values in place of the test split's, and the counters."""
+        for run in observations:
+            yield run._replace(readings=tuple(self._readings(run)), points=self._point(run))
+
+    def _readings(self, run: Observation) -> Iterator[Reading]:
+        for name, quantity in VALIDATED.items():
+            value = value_at(curve(run.points, self.counter, name), self.amount)
+            if value is not None:
+                yield Reading(Shown("validation", name, *quantity), value)
+
+    def _point(self, run: Observation) -> tuple[Evaluated, ...]:
+        counted = [point.counters for point in run.points if self.counter in point.counters]
+        found = {
+            name: value_at([(counts[self.counter], counts[name]) for counts in counted], self.amount)
+            for name in (counted[0] if counted else ())
+        }
+        counters = {name: value for name, value in found.items() if value is not None}
+        return (Evaluated(counters, {}),) if counters else ()

@@ -1,0 +1,161 @@
+"""Numbers over one setting in which protocols differ: KL and MI over the layers of the decoder, as in Dieng et al.
+
+Figure 1 (right) of Dieng et al. 2019: the deeper the decoder, the less a VAE uses its latent variable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from collapsebench.errors import UsageError, unknown
+from collapsebench.reporting.leaderboard.layout import header
+from collapsebench.reporting.leaderboard.scoring import Board, Column, Sample
+from collapsebench.reporting.plotting.canvas import INTERVAL, legend, looks, panels, show_intervals
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from collapsebench.reporting.plotting.canvas import Look
+    from collapsebench.spec import Protocol
+
+DEPTH = "decoder.layers"
+
+
+class Printed(NamedTuple):
+    """A published number and where it belongs."""
+
+    label: str
+    key: str
+    """Of its column."""
+    place: float
+    value: float
+
+
+class Series(NamedTuple):
+    """What is drawn of one contender in one panel."""
+
+    label: str
+    measured: Mapping[float, Sample]
+    """By the value of the setting."""
+    published: Mapping[float, float]
+
+
+def settings(protocol: Protocol) -> dict[str, Any]:
+    """Everything that two protocols can differ in; what a track fixes by its path, as `--set` writes it."""
+    dumped = protocol.model_dump(mode="json")
+    setting = dumped.pop("setting")
+    evaluation = setting["evaluation"]
+    evaluation["metrics"] = {metric["name"]: metric for metric in evaluation["metrics"]}
+    return _flat(dumped) | _flat(setting)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Tables by dotted paths; the parameters of a component stand beside its name."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "params":
+            found |= _flat(value, prefix)
+        elif isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def families(protocols: Iterable[Protocol], over: str) -> list[dict[float, Protocol]]:
+    """Protocols by the value of one setting, together where they differ in nothing else; values in rising order.
+
+    Protocols that do not have the setting are left out. Raises UsageError if none has it, or if it is no number.
+    """
+    every = [(settings(protocol), protocol) for protocol in protocols]
+    found: dict[str, dict[float, Protocol]] = {}
+    for own, protocol in every:
+        if over in own:
+            value = own.pop(over)
+            if not _is_number(value):
+                raise UsageError(f"'{over}' is no number to draw over, got {value!r}")
+            found.setdefault(json.dumps(own, sort_keys=True), {})[value] = protocol
+    if not found:
+        raise UsageError(unknown("setting", over, {path for own, _ in every for path in own if _is_number(own[path])}))
+    return [dict(sorted(family.items())) for family in found.values()]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def differing(protocols: Iterable[Protocol], over: str) -> list[str]:
+    """In what protocols differ besides one setting."""
+    every = [settings(protocol) for protocol in protocols]
+    paths = dict.fromkeys(path for own in every for path in own if path != over)
+    return [path for path in paths if any(own.get(path) != every[0].get(path) for own in every)]
+
+
+def series(boards: Mapping[float, Board], key: str, printed: Iterable[Printed] = ()) -> list[Series]:
+    """The contenders of all boards with their samples of one column, where every seed has it, and what was published.
+
+    The baseline is the first. Contenders without a sample of their own are left out.
+    """
+    of_label: dict[str, dict[float, Sample]] = {}
+    for place, board in boards.items():
+        for row in board.rows:
+            sample = row.sample(key)
+            if sample is not None:
+                of_label.setdefault(row.label, {})[place] = sample
+    numbers = [number for number in printed if number.key == key]
+    return [
+        Series(label, samples, {number.place: number.value for number in numbers if number.label == label})
+        for label, samples in of_label.items()
+    ]
+
+
+def draw(drawn: Mapping[Column, Sequence[Series]], over: str, title: str, note: str = "") -> Figure:
+    """A panel for each column: means over seeds with their intervals, published numbers as hollow markers."""
+    figure, axes = panels(len(drawn), title)
+    look = looks([each.label for of_column in drawn.values() for each in of_column])
+    shown: dict[str, Artist] = {}
+    for panel, (column, of_column) in zip(axes, drawn.items(), strict=True):
+        for each in of_column:
+            shown |= _points(panel, each, look[each.label])
+        ends = [_ends(sample) for each in of_column for sample in each.measured.values()]
+        show_intervals(panel, [low for low, _ in ends], [high for _, high in ends])
+        for each in of_column:
+            widths = [sample.half_width or 0.0 for sample in each.measured.values()]
+            means = [sample.mean for sample in each.measured.values()]
+            color = look[each.label].color
+            panel.errorbar(list(each.measured), means, widths, fmt="none", color=color, capsize=4, elinewidth=1.2)
+        panel.set_xticks(sorted({place for each in of_column for place in (*each.measured, *each.published)}))
+        panel.set_xlabel("layers of the decoder" if over == DEPTH else over)
+        panel.set_ylabel(header(column))
+    legend(figure, shown, f"{INTERVAL}. {note}" if note else INTERVAL)
+    return figure
+
+
+def _points(panel: Axes, each: Series, look: Look) -> dict[str, Artist]:
+    means = [sample.mean for sample in each.measured.values()]
+    (own,) = panel.plot(list(each.measured), means, color=look.color, marker=look.marker)
+    numbers = sorted({len(sample.seeds) for sample in each.measured.values()})
+    shown: dict[str, Artist] = {f"{each.label} (n = {' or '.join(map(str, numbers))})": own}
+    if each.published:
+        places = sorted(each.published)
+        (theirs,) = panel.plot(
+            places,
+            [each.published[place] for place in places],
+            color=look.color,
+            marker=look.marker,
+            markerfacecolor="white",
+            markersize=7,
+            linestyle=":",
+            zorder=1.9,
+        )
+        shown[f"{each.label}, published"] = theirs
+    return shown
+
+
+def _ends(sample: Sample) -> tuple[float, float]:
+    width = sample.half_width or 0.0
+    return sample.mean - width, sample.mean + width

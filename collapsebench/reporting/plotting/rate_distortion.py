@@ -1,0 +1,88 @@
+"""The rate-distortion plane: what a code costs against what it saves (Alemi et al., Fixing a Broken ELBO, ICML 2018).
+
+-ELBO = D + R, the distortion D = E_q[-log p(x|z)] and the rate R = KL(q || p), both in nats per example. Models on one
+line of slope -1 have the same bound; the bound alone does not say whether z is used, the place on the line does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from collapsebench.reporting.leaderboard.scoring import Board, Sample
+from collapsebench.reporting.plotting.canvas import INTERVAL, legend, looks, panels
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RATE, DISTORTION = "kl", "reconstruction"
+"""The columns of the two."""
+
+
+class Place(NamedTuple):
+    """One contender in the plane; both samples are of the same seeds."""
+
+    label: str
+    rate: Sample
+    distortion: Sample
+
+
+def places(board: Board) -> list[Place]:
+    """The contenders that have both numbers for every seed, the baseline first."""
+    found = []
+    for row in board.rows:
+        rate, distortion = row.sample(RATE), row.sample(DISTORTION)
+        if rate is not None and distortion is not None:
+            found.append(Place(row.label, rate, distortion))
+    return found
+
+
+def draw(drawn: Sequence[Place], title: str) -> Figure:
+    """Each contender's mean with both intervals, each seed as a small mark, and lines of equal -ELBO."""
+    figure, (panel,) = panels(1, title, width=7.0, height=5.0)
+    look = looks([each.label for each in drawn])
+    shown: dict[str, Artist] = {}
+    for each in drawn:
+        own = look[each.label]
+        seeds = sorted(each.rate.seeds)
+        panel.scatter(
+            [each.rate.seeds[seed] for seed in seeds],
+            [each.distortion.seeds[seed] for seed in seeds],
+            color=own.color,
+            marker=own.marker,
+            s=12,
+            alpha=0.5,
+            linewidths=0,
+        )
+        (mean,) = panel.plot(each.rate.mean, each.distortion.mean, color=own.color, marker=own.marker, linestyle="")
+        shown[f"{each.label} (n = {len(seeds)})"] = mean
+    panel.margins(0.12)
+    panel.set_xlim(panel.get_xlim())  # that of the seeds: two have intervals that would hide them
+    panel.set_ylim(panel.get_ylim())
+    for each in drawn:
+        widths = each.rate.half_width or 0.0, each.distortion.half_width or 0.0
+        color = look[each.label].color
+        panel.errorbar(
+            each.rate.mean, each.distortion.mean, widths[1], widths[0], fmt="none", color=color, elinewidth=1, capsize=3
+        )
+    _equal_bounds(panel)
+    panel.set_xlabel("rate: KL [nats]")
+    panel.set_ylabel("distortion: reconstruction [nats]")
+    legend(figure, shown, f"{INTERVAL}; small: each seed; grey: equal −ELBO")
+    return figure
+
+
+def _equal_bounds(panel: Axes) -> None:
+    """Lines of equal D + R at round numbers, each with its value where it enters the panel."""
+    from matplotlib.ticker import MaxNLocator
+
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    for bound in MaxNLocator(8, prune="both").tick_values(left + bottom, right + top):
+        if left + bottom < bound < right + top:
+            panel.axline((left, bound - left), slope=-1, color="0.75", linewidth=0.8, zorder=0.5)
+            x, y = (left, bound - left) if bound - left < top else (bound - top, top)
+            if y - bottom > (top - bottom) / 20 and right - x > (right - left) / 20:  # not over the edge in a corner
+                at = panel.annotate(f"{bound:g}", (x, y), (3, -3), textcoords="offset points", va="top")
+                at.set(fontsize="x-small", color="0.45")

@@ -1,0 +1,96 @@
+r"""The spectrum of the units: the variances \(\mathrm{Var}_x\, E_q[z_j|x]\) in falling order.
+
+A count of active units hangs on its threshold; the spectrum shows how far the units are from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, takewhile
+from typing import TYPE_CHECKING, NamedTuple
+
+from collapsebench.record import Observation, Outcome
+from collapsebench.reporting.leaderboard import moments
+from collapsebench.reporting.leaderboard.scoring import labelled
+from collapsebench.reporting.plotting.canvas import legend, looks, panels
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
+    from collapsebench.spec import Protocol
+
+
+def entry(rank: int) -> str:
+    """What the metric `active-units` calls the variance of a rank, from 0."""
+    return f"mean_variance[{rank}]"
+
+
+def entries(protocol: Protocol) -> list[str]:
+    """All that runs of a protocol can have."""
+    return [entry(rank) for rank in range(protocol.setting.latent_dim)]
+
+
+def threshold(protocol: Protocol) -> float | None:
+    """The variance above which the protocol counts a unit as active, None if it does not count them."""
+    metrics = protocol.setting.evaluation.metrics
+    found = next((metric.params.get("threshold") for metric in metrics if metric.name == "active-units"), None)
+    return None if found is None else float(found)
+
+
+class Spectrum(NamedTuple):
+    """What is drawn of one contender."""
+
+    label: str
+    seeds: Mapping[int, Sequence[float]]
+    """The variances of each, in falling order."""
+
+    @property
+    def mean(self) -> list[float]:
+        """Over the seeds, rank by rank."""
+        return [moments.mean(values) for values in zip(*self.seeds.values(), strict=True)]
+
+
+def spectra(observations: Iterable[Observation]) -> list[Spectrum]:
+    """The finished runs of one protocol by contender, the baseline first.
+
+    Runs without variances, as those without a latent variable, are left out.
+    """
+    finished = [run for run in observations if run.outcome is Outcome.FINISHED]
+    found = []
+    for label, runs in labelled(finished).items():
+        of_seed = {run.seed: variances for run in runs if (variances := _variances(run))}
+        if of_seed:
+            found.append(Spectrum(label, of_seed))
+    return found
+
+
+def _variances(run: Observation) -> list[float]:
+    known = takewhile(lambda rank: entry(rank) in run.entries, count())
+    return [run.entries[entry(rank)].value for rank in known]
+
+
+def draw(drawn: Sequence[Spectrum], active: float | None, title: str) -> Figure:
+    """Means on a logarithmic axis, each seed as a thin line, and the threshold above which a unit counts as active.
+
+    The seeds in place of an interval, which would reach below zero, where a logarithm has no place for it.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (panel,) = panels(1, title, width=7.0, height=4.4)
+    panel.set_yscale("log")
+    look = looks([each.label for each in drawn])
+    shown: dict[str, Artist] = {}
+    for each in drawn:
+        own, ranks = look[each.label], range(1, len(each.mean) + 1)
+        for variances in each.seeds.values():
+            panel.plot(ranks, variances, color=own.color, linewidth=0.8, alpha=0.5)
+        (mean,) = panel.plot(ranks, each.mean, color=own.color, marker=own.marker, markersize=4)
+        shown[f"{each.label} (n = {len(each.seeds)})"] = mean
+    if active is not None:
+        shown[f"active above {active:g}"] = panel.axhline(active, color="0.4", linestyle="--", linewidth=1)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.set_xlabel("unit, by falling variance")
+    panel.set_ylabel("variance of the posterior mean")
+    legend(figure, shown, "mean over seeds; thin: each seed")
+    return figure

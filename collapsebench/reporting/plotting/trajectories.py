@@ -1,0 +1,106 @@
+"""Trajectories as curves: one line a contender, the mean over its seeds with its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from collapsebench.record import Observation, Outcome
+from collapsebench.reporting.leaderboard.scoring import Sample, labelled
+from collapsebench.reporting.leaderboard.trajectories import QUANTITIES, curve, value_at
+from collapsebench.reporting.plotting.canvas import BAND, INTERVAL, legend, looks, panels, show_intervals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from collapsebench.reporting.leaderboard.trajectories import Curve
+    from collapsebench.reporting.plotting.canvas import Look
+
+UNITS = {"seconds": "s", "flops": "FLOP"}
+"""Of the counters that are not numbers of what their name says."""
+
+
+class Line(NamedTuple):
+    """What is drawn of one contender."""
+
+    label: str
+    x: tuple[float, ...]
+    mean: tuple[float, ...]
+    half_width: tuple[float, ...]
+    """Of the 95 % Student-t interval; zero for one seed."""
+    seeds: tuple[int, ...]
+
+
+def lines(observations: Iterable[Observation], counter: str, quantity: str) -> list[Line]:
+    """The finished runs of one protocol by contender, the baseline first; runs without this counter are left out.
+
+    Seeds whose evaluations stand at different places are interpolated linearly; the line covers where all of them are.
+    """
+    finished = [run for run in observations if run.outcome is Outcome.FINISHED]
+    found = []
+    for label, runs in labelled(finished).items():
+        curves = {run.seed: curve(run.points, counter, quantity) for run in runs}
+        counted = {seed: values for seed, values in curves.items() if values}
+        if counted:
+            found.append(_line(label, counted))
+    return found
+
+
+def _line(label: str, curves: Mapping[int, Curve]) -> Line:
+    places = sorted({x for values in curves.values() for x, _ in values})
+    samples = {x: _sample(curves, x) for x in places}
+    shared = {x: sample for x, sample in samples.items() if len(sample.seeds) == len(curves)}
+    return Line(
+        label,
+        tuple(shared),
+        tuple(sample.mean for sample in shared.values()),
+        tuple(sample.half_width or 0.0 for sample in shared.values()),
+        tuple(sorted(curves)),
+    )
+
+
+def _sample(curves: Mapping[int, Curve], x: float) -> Sample:
+    at = {seed: value_at(values, x) for seed, values in curves.items()}
+    return Sample({seed: value for seed, value in at.items() if value is not None}, {})
+
+
+def draw(drawn: Mapping[str, Sequence[Line]], counter: str, title: str) -> Figure:
+    """A panel for each quantity with its lines."""
+    figure, axes = panels(len(drawn), title, share=True)
+    look = looks([line.label for of_quantity in drawn.values() for line in of_quantity])
+    shown: dict[str, Artist] = {}
+    for panel, (quantity, of_quantity) in zip(axes, drawn.items(), strict=True):
+        means = {line.label: _mean(panel, line, look[line.label]) for line in of_quantity}
+        bounds = {line.label: _bounds(line) for line in of_quantity}
+        show_intervals(panel, *(chain.from_iterable(ends) for ends in zip(*bounds.values(), strict=True)))
+        for line in of_quantity:
+            _interval(panel, line, bounds[line.label], look[line.label])
+            shown.setdefault(f"{line.label} (n = {len(line.seeds)})", means[line.label])
+        unit = UNITS.get(counter)
+        panel.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
+        panel.set_ylabel(f"{QUANTITIES[quantity].title} [{QUANTITIES[quantity].unit}]")
+    legend(figure, shown, INTERVAL)
+    return figure
+
+
+def _mean(panel: Axes, line: Line, look: Look) -> Artist:
+    (artist,) = panel.plot(line.x, line.mean, color=look.color, marker=look.marker, markersize=3)
+    return artist
+
+
+def _bounds(line: Line) -> tuple[list[float], list[float]]:
+    """The lower and the upper ends of the intervals."""
+    low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
+    return low, high
+
+
+def _interval(panel: Axes, line: Line, bounds: tuple[list[float], list[float]], look: Look) -> None:
+    if len(line.x) == 1:  # a band without width is not seen
+        panel.vlines(line.x, *bounds, color=look.color)
+    else:
+        panel.fill_between(line.x, *bounds, color=look.color, **BAND)

@@ -1,0 +1,309 @@
+r"""The linear-Gaussian VAE in closed form, at any parameters (Tipping and Bishop 1999; Lucas et al. 2019).
+
+\(z \sim N(0, I_D)\), \(p(x|z) = N(Wz + b, \sigma^2 I_P)\), \(q(z|x) = N(Ax + c, V)\), \(V = \mathrm{diag}(v)\): the
+`linear` encoder and decoder with a posterior of constant variance. All values are in nats per example.
+
+Every mean over examples is one of a quadratic function of x, but for the logarithm of a mixture, so that it depends on
+the mean and the covariance \(\Sigma\) of x alone. With the moments of a split the closed forms are exact for that very
+split, and a metric's only error is that of its draws of z; with those of a distribution they are expectations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from collapsebench.components import catalog
+from collapsebench.data.linear_gaussian import basis, draw
+from collapsebench.data.splits import Vectors
+from collapsebench.errors import UsageError
+from collapsebench.examples import VectorSpec
+from collapsebench.model.distributions import StandardNormal
+from collapsebench.model.vae import VAE, Architecture, assemble
+from collapsebench.networks import (
+    GaussianPosterior,
+    LibraryDefault,
+    LinearDecoder,
+    LinearEncoder,
+    linear,
+    posterior,
+)
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+LOG_2PI = math.log(2 * math.pi)
+
+
+class Moments(NamedTuple):
+    """Mean and covariance of x."""
+
+    mean: Floats
+    """(P,)."""
+    covariance: Floats
+    """The mean of the squared deviations, (P, P)."""
+    examples: float = math.inf
+    """How many examples they are the moments of; infinity for a distribution."""
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Self:
+        """The moments of these examples, (N, P)."""
+        x = np.asarray(values, np.float64)
+        mean: Floats = x.mean(0)
+        return cls(mean, (x - mean).T @ (x - mean) / len(x), len(x))
+
+    @classmethod
+    def with_spectrum(cls, eigenvalues: ArrayLike) -> Self:
+        """The moments of the distribution that `linear-gaussian` draws from."""
+        axes = basis(len(np.asarray(eigenvalues)))
+        return cls(np.zeros(len(axes)), axes * np.asarray(eigenvalues, np.float64) @ axes.T)
+
+    @property
+    def unbiased(self) -> Floats:
+        """The covariance with N - 1 in the denominator, (P, P)."""
+        return self.covariance if math.isinf(self.examples) else self.covariance * self.examples / (self.examples - 1)
+
+
+def representative(eigenvalues: ArrayLike, size: int, seed: int) -> Vectors:
+    """A split whose mean is 0 and whose covariance has exactly these eigenvalues, but for the rounding to float32.
+
+    Drawn like `linear-gaussian`, then moved and whitened: expectations over x hold for the split itself. Raises
+    UsageError unless there are more examples than dimensions.
+    """
+    scale = np.sqrt(np.asarray(eigenvalues, np.float64))
+    if size <= len(scale):
+        raise UsageError(f"a representative split of {len(scale)} dimensions needs more examples, got {size}")
+    (split,) = draw(np.ones_like(scale), [size], seed)
+    mean, covariance, _ = Moments.of(split.values)
+    values, axes = np.linalg.eigh(covariance)
+    white = (split.values - mean) @ (axes / np.sqrt(values)) @ axes.T
+    return Vectors((white @ (basis(len(scale)) * scale).T).astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class LinearVAE:
+    r"""The parameters of one model. Below, \(M = W^T W + \sigma^2 I\) and \(m = Ax + c\)."""
+
+    weights: Floats
+    """W, (P, D)."""
+    bias: Floats
+    """b, (P,)."""
+    variance: float
+    r"""\(\sigma^2\)."""
+    encoder: Floats
+    """A, (D, P)."""
+    encoder_bias: Floats
+    """c, (D,)."""
+    posterior_variance: Floats
+    """v, (D,)."""
+
+    @classmethod
+    def with_best_posterior(cls, weights: ArrayLike, bias: ArrayLike, variance: float) -> Self:
+        r"""The best diagonal posterior for a decoder: \(A = M^{-1} W^T\), \(c = -Ab\), \(v_j = \sigma^2 / M_{jj}\).
+
+        The exact one if the columns of W are orthogonal.
+        """
+        w, b = np.asarray(weights, np.float64), np.asarray(bias, np.float64)
+        m = w.T @ w + variance * np.eye(w.shape[1])
+        encoder = np.linalg.solve(m, w.T)
+        return cls(w, b, variance, encoder, -encoder @ b, variance / m.diagonal())
+
+    @classmethod
+    def optimum(cls, eigenvalues: ArrayLike, latent_dim: int, variance: float) -> Self:
+        r"""The maximum of the likelihood and of the ELBO at a fixed \(\sigma^2\), on `linear-gaussian` data.
+
+        Column j of W is \(\sqrt{\lambda_j - \sigma^2}\,u_j\) for the j-th largest eigenvalue, and zero where
+        \(\lambda_j \le \sigma^2\): the unit collapses (Tipping and Bishop 1999, eq. 7, with R = I).
+        """
+        spectrum = np.asarray(eigenvalues, np.float64)
+        largest = np.argsort(-spectrum, kind="stable")[:latent_dim]
+        weights = np.zeros((len(spectrum), latent_dim))
+        gain = np.sqrt(np.maximum(spectrum[largest] - variance, 0))
+        weights[:, : len(largest)] = basis(len(spectrum))[:, largest] * gain
+        return cls.with_best_posterior(weights, np.zeros(len(spectrum)), variance)
+
+    @classmethod
+    def of(cls, vae: VAE) -> Self:
+        """The parameters of a model. Raises UsageError unless it is one of these."""
+        head, decoder = vae.posterior, vae.decoder
+        if not (
+            isinstance(vae.encoder, linear.Encoder)
+            and isinstance(head, posterior.Gaussian)
+            and isinstance(head.logvar, posterior.Constant)
+            and isinstance(decoder, linear.Decoder)
+            and decoder.loadings is not None
+            and isinstance(vae.prior, StandardNormal)
+        ):
+            raise UsageError("closed forms need the networks 'linear', constant_variance of the posterior and N(0, I)")
+        c = np.zeros(vae.prior.latent_dim) if head.mean.bias is None else _array(head.mean.bias)
+        v = np.exp(_array(head.logvar.row))
+        learned = decoder.log_variance
+        variance = math.exp(decoder.first_log_variance if learned is None else learned.item())
+        weights, bias = _array(decoder.loadings.weight), _array(decoder.bias)
+        return cls(weights, bias, variance, _array(head.mean.weight), c, v)
+
+    def build(self) -> VAE:
+        """The harness's own model with these parameters, rounded to float32."""
+        head, decoder = GaussianPosterior(constant_variance=True), LinearDecoder(variance=self.variance)
+        architecture = Architecture(self.latent_dim, LinearEncoder(), head, decoder, LibraryDefault())
+        vae = assemble(architecture, VectorSpec(len(self.bias)), catalog.compose(()), seed=0)
+        values = {
+            "posterior.mean.weight": self.encoder,
+            "posterior.mean.bias": self.encoder_bias,
+            "posterior.logvar.row": np.log(self.posterior_variance),
+            "decoder.loadings.weight": self.weights,
+            "decoder.bias": self.bias,
+        }
+        vae.load_state_dict({name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()})
+        return vae
+
+    @property
+    def latent_dim(self) -> int:
+        """D."""
+        return len(self.encoder)
+
+    @property
+    def _precision(self) -> Floats:
+        r"""\(M / \sigma^2\), the precision of p(z|x), (D, D)."""
+        precision: Floats = np.eye(self.latent_dim) + self.weights.T @ self.weights / self.variance
+        return precision
+
+    def log_density(self, x: ArrayLike) -> Floats:
+        r"""\(\log p(x) = \log N(x; b, WW^T + \sigma^2 I)\) of every example, (N, P) -> (N,)."""
+        deviation = np.asarray(x, np.float64) - self.bias
+        covariance = self.weights @ self.weights.T + self.variance * np.eye(len(self.bias))
+        squares = (deviation * np.linalg.solve(covariance, deviation.T).T).sum(1)
+        log_p: Floats = -0.5 * (len(self.bias) * LOG_2PI + _log_det(covariance) + squares)
+        return log_p
+
+    def exact_posterior(self, x: ArrayLike) -> tuple[Floats, Floats]:
+        r"""Mean \(M^{-1} W^T (x - b)\), (N, D), and covariance \(\sigma^2 M^{-1}\), (D, D), of p(z|x)."""
+        covariance = np.linalg.inv(self._precision)
+        mean = (np.asarray(x, np.float64) - self.bias) @ self.weights @ covariance / self.variance
+        return mean, covariance
+
+    def posterior_mean(self, x: ArrayLike) -> Floats:
+        """Ax + c, (N, P) -> (N, D)."""
+        mean: Floats = np.asarray(x, np.float64) @ self.encoder.T + self.encoder_bias
+        return mean
+
+    def example_kl(self, x: ArrayLike) -> Floats:
+        r"""\(KL(q_j \| p_j) = \tfrac12 (m_j^2 + v_j - \ln v_j - 1)\) of every example and unit, (N, P) -> (N, D)."""
+        v = self.posterior_variance
+        kl: Floats = 0.5 * (self.posterior_mean(x) ** 2 + v - np.log(v) - 1)
+        return kl
+
+    def kl(self, moments: Moments) -> Floats:
+        r"""\(E_x KL(q_j \| p_j) = \tfrac12 (E m_j^2 + v_j - \ln v_j - 1)\) of every unit, (D,)."""
+        squares = (
+            self.posterior_mean(moments.mean) ** 2 + (self.encoder @ moments.covariance @ self.encoder.T).diagonal()
+        )
+        kl: Floats = 0.5 * (squares + self.posterior_variance - np.log(self.posterior_variance) - 1)
+        return kl
+
+    def reconstruction(self, moments: Moments) -> float:
+        r"""\(-E \log p(x|z) = \tfrac{P}{2} \ln 2\pi\sigma^2 + \frac1{2\sigma^2} [E|x - b - Wm|^2 + tr(W V W^T)]\)."""
+        residual = np.eye(len(self.bias)) - self.weights @ self.encoder
+        offset = residual @ moments.mean - self.weights @ self.encoder_bias - self.bias
+        squares = offset @ offset + np.trace(residual @ moments.covariance @ residual.T)
+        spread = self.posterior_variance @ np.square(self.weights).sum(0)
+        return float(0.5 * (len(self.bias) * (LOG_2PI + math.log(self.variance)) + (squares + spread) / self.variance))
+
+    def neg_elbo(self, moments: Moments) -> float:
+        """Reconstruction + KL."""
+        return self.reconstruction(moments) + float(self.kl(moments).sum())
+
+    def nll(self, moments: Moments) -> float:
+        r"""\(-E_x \log p(x) = \tfrac12 [\ln \det 2\pi C + tr(C^{-1} E(x-b)(x-b)^T)]\), \(C = WW^T + \sigma^2 I\)."""
+        covariance = self.weights @ self.weights.T + self.variance * np.eye(len(self.bias))
+        offset = moments.mean - self.bias
+        squares = np.trace(np.linalg.solve(covariance, moments.covariance + np.outer(offset, offset)))
+        return 0.5 * float(len(self.bias) * LOG_2PI + _log_det(covariance) + squares)
+
+    def gap(self, moments: Moments) -> float:
+        r"""\(E_x KL(q(z|x) \| p(z|x))\): what the ELBO misses the likelihood by."""
+        precision = self._precision
+        exact, covariance = self.exact_posterior(moments.mean)
+        offset = self.posterior_mean(moments.mean) - exact
+        difference = self.encoder - covariance @ self.weights.T / self.variance
+        squares = np.outer(offset, offset) + difference @ moments.covariance @ difference.T
+        spread = np.trace(precision @ (squares + np.diag(self.posterior_variance)))
+        log_ratio = -_log_det(precision) - np.log(self.posterior_variance).sum()
+        return 0.5 * float(spread + log_ratio - self.latent_dim)
+
+    def aggregate(self, moments: Moments) -> tuple[Floats, Floats]:
+        r"""Mean \(A\,E x + c\), (D,), and covariance \(A \Sigma A^T + V\), (D, D), of q(z); Gaussian if x is."""
+        covariance = self.encoder @ moments.covariance @ self.encoder.T + np.diag(self.posterior_variance)
+        return self.posterior_mean(moments.mean), covariance
+
+    def aggregate_kl(self, moments: Moments) -> float:
+        r"""\(KL(q \| p) = \tfrac12 [tr T + |\bar m|^2 - D - \ln\det T]\), T the covariance of q(z); x Gaussian."""
+        mean, covariance = self.aggregate(moments)
+        return 0.5 * float(np.trace(covariance) + mean @ mean - self.latent_dim - _log_det(covariance))
+
+    def mutual_information(self, moments: Moments) -> float:
+        r"""\(I_q(x; z) = \tfrac12 \ln (\det T / \det V)\), x Gaussian."""
+        return 0.5 * float(_log_det(self.aggregate(moments)[1]) - np.log(self.posterior_variance).sum())
+
+    def bracket_bias(self, moments: Moments, examples: int) -> float:
+        r"""How far the bracket's bounds lie from I on average over splits of N examples: \((e^{2I} - 1) / 2N\).
+
+        The lower bound below and the leave-one-out bound above, to the first order in 1/N. A mixture of N posteriors
+        differs from q(z) by a relative variance of \(\chi^2/N\), \(\chi^2 = \int E_x[q(z|x)^2]/q(z)\,dz - 1\), which is
+        \(\det T/\det V - 1\) here; the logarithm takes half of it, the posterior that z was drawn from adds all.
+        """
+        return math.expm1(2 * self.mutual_information(moments)) / (2 * examples)
+
+    def mean_variance(self, moments: Moments) -> Floats:
+        r"""\(\mathrm{Var}_x\, m_j = (A \Sigma A^T)_{jj}\) of every unit, (D,), unbiased over a split."""
+        variance: Floats = (self.encoder @ moments.unbiased @ self.encoder.T).diagonal()
+        return variance
+
+    def delta_shuffle(self, moments: Moments) -> float:
+        r"""\(tr(WA\Sigma)/\sigma^2\): the loss of E log p(x|z) with the z of another example, unbiased over a split.
+
+        \(|Wz|^2\) has the same mean either way; what is lost is the covariance of x and Wz.
+        """
+        return float(np.trace(self.weights @ self.encoder @ moments.unbiased)) / self.variance
+
+    def delta_prior(self, moments: Moments) -> float:
+        r"""The loss of E log p(x|z) when z is drawn from the prior, with S the second moments of q(z).
+
+        \(\frac1{2\sigma^2} [tr(WW^T) - tr(W S W^T) + 2 E (x-b)^T W m]\).
+        """
+        mean, covariance = self.aggregate(moments)
+        gram = self.weights.T @ self.weights
+        second = np.trace(gram @ covariance) + mean @ gram @ mean
+        offset = moments.mean - self.bias
+        cross = np.trace(self.weights @ self.encoder @ moments.covariance) + offset @ self.weights @ mean
+        return float(0.5 * (np.trace(gram) - second + 2 * cross) / self.variance)
+
+    def weight_variance(self, x: ArrayLike) -> Floats:
+        r"""\(\mathrm{Var}_q(w) / p(x)^2 = \int p(z|x)^2/q(z|x)\,dz - 1\) of the importance weight, (N, P) -> (N,).
+
+        The effective share of samples tends to 1 / (1 + it), the bias of the bound from K samples to it / 2K. Infinite
+        where the posterior is so narrow that the integral diverges.
+        """
+        mean, covariance = self.exact_posterior(x)
+        v = self.posterior_variance
+        precision = 2 * np.linalg.inv(covariance) - np.diag(1 / v)
+        if np.linalg.eigvalsh(precision)[0] <= 0:
+            return np.full(len(mean), math.inf)
+        shift = (mean - self.posterior_mean(x)) / v
+        log_determinants = 0.5 * (np.log(v).sum() - _log_det(precision)) - _log_det(covariance)
+        exponent = 0.5 * (shift * np.linalg.solve(precision, shift.T).T + shift**2 * v).sum(1)
+        excess: Floats = np.expm1(log_determinants + exponent)
+        return excess
+
+
+def _array(tensor: Tensor) -> Floats:
+    values: Floats = tensor.detach().double().cpu().numpy()
+    return values
+
+
+def _log_det(matrix: Floats) -> float:
+    return float(np.linalg.slogdet(matrix)[1])
