@@ -27,18 +27,19 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from collapsebench.cli.progress import Lines, Screen
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.components.hookspecs import Progress
 from collapsebench.data.files import data_folder
 from collapsebench.examples import Batch
 from collapsebench.experiment import training
+from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.meter import Meter
 from collapsebench.experiment.planning import Data, Request, plan
 from collapsebench.experiment.runner import Runner, _Pulse, environment
 from collapsebench.model.seeding import Purpose, derive, run_noise
-from collapsebench.model.vae import Terms, objective_at
+from collapsebench.model.vae import Terms
 from collapsebench.record import Point, RunRecord
 from collapsebench.spec import RunSpec
 from collapsebench.store import Store
@@ -150,7 +151,7 @@ def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | 
     """Set everything up as a command on a terminal does, with one thread, and compare."""
     keep_mapped()
     torch.set_num_threads(1)
-    components = catalog.load()
+    components = discovery.load()
     data = Data(components, data_folder(data_dir))
     rare = f"evaluation.every={steps + 1}steps"
     request = Request((method,), dataset, track, budget=f"{steps}steps", settings=(rare,), baseline=False)

@@ -24,8 +24,8 @@ from sqlalchemy import create_engine, insert
 from tabulate import tabulate
 
 from collapsebench.cli import cli
-from collapsebench.components import catalog
-from collapsebench.components.interfaces import Direction
+from collapsebench.components import discovery
+from collapsebench.estimates import Direction
 from collapsebench.experiment.planning import Data, Request, plan
 from collapsebench.record import Number, Outcome, Point, RunRecord, Value
 from collapsebench.spec import RunSpec
@@ -124,7 +124,7 @@ def fill(path: Path, runs: int) -> None:
 
 def _specs(protocols: int) -> list[RunSpec]:
     """Every contender under every protocol, with the first seed: embedded data at many learning rates."""
-    components = catalog.load()
+    components = discovery.load()
     data = Data(components, Path())
     rates = (f"optimizer.learning_rate={rate}e-5" for rate in itertools.count(2))
     every = (Request((), dataset, track, settings=(rate,)) for rate in rates for dataset, track in TRACKS)

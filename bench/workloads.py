@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from bench.work import Perceptron, PixelCNN, Text, bracket
-from collapsebench.components import catalog
+from collapsebench.components import composition, discovery
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.examples import Batch, DataSpec, ImageSpec, Split, Splits, TextSpec
 from collapsebench.experiment import training
+from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.estimators import mutual_information_bracket
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
 from collapsebench.model.seeding import SeededNoise
-from collapsebench.model.vae import Architecture, assemble
 from collapsebench.spec import Budget, Setting
 
 Call = Callable[[], object]
@@ -79,10 +79,10 @@ class RandomSplit(Split):
 
 def _job(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[str, Any]) -> training.Job:
     """The contender on these examples, as the runner assembles it."""
-    components, chosen = catalog.load(), Setting.model_validate(setting)
+    components, chosen = discovery.load(), Setting.model_validate(setting)
     _, methods = components.contender(contender)
-    hooks = catalog.compose(methods)
-    inference = catalog.inference_of(hooks, Amortized())
+    hooks = composition.compose(methods)
+    inference = composition.inference_of(hooks, Amortized())
     architecture = Architecture(
         latent_dim=chosen.latent_dim,
         encoder=components.create(Encoder, chosen.encoder),

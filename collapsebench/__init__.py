@@ -17,12 +17,12 @@ if TYPE_CHECKING:
         Inference,
         Initialization,
         Method,
-        Metric,
         Posterior,
         Prior,
         Site,
         SiteKind,
     )
+    from collapsebench.metrics.metric import Metric
 
 __all__ = [
     "Component",
@@ -42,8 +42,11 @@ __all__ = [
 ]
 
 
+_MODULES = {"Metric": "metrics.metric", "Progress": "components.hookspecs", "hookimpl": "components.hookspecs"}
+"""Where names stand that are not in components.interfaces."""
+
+
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'collapsebench' has no attribute '{name}'")
-    module = "hookspecs" if name in {"Progress", "hookimpl"} else "interfaces"
-    return getattr(import_module(f"collapsebench.components.{module}"), name)
+    return getattr(import_module(f"collapsebench.{_MODULES.get(name, 'components.interfaces')}"), name)

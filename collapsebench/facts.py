@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, HttpUrl, NonNegativeInt, ValidationError
 
-from collapsebench.components.interfaces import Dataset
 from collapsebench.errors import UsageError, unknown
 from collapsebench.spec import Frozen
 
@@ -114,11 +113,6 @@ def _registered(name: str) -> Path:
     if name not in dataset_names():
         raise UsageError(unknown("dataset", name, dataset_names()))
     return registry_folder() / "datasets" / f"{name}.toml"
-
-
-def facts_of(dataset: Dataset | type[Dataset]) -> DatasetFacts:
-    """The facts that a dataset declares, under the dataset's name. Raises UsageError."""
-    return dataset_facts(dataset.facts or dataset.name).model_copy(update={"name": dataset.name})
 
 
 def embedded_datasets() -> list[str]:

@@ -15,8 +15,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
+from collapsebench.observation import Observation
 from collapsebench.published import PublishedRow
-from collapsebench.record import Observation
 from collapsebench.spec import Protocol
 
 STANDARD_ERRORS = 5

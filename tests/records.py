@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import strategies as st
 
-from collapsebench.components.interfaces import Direction, Estimate
-from collapsebench.record import Number, Observation, Outcome, Point, RunRecord, Value
+from collapsebench.estimates import Direction, Estimate
+from collapsebench.observation import Observation
+from collapsebench.record import Number, Outcome, Point, RunRecord, Value
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
 from collapsebench.spec import Choice, Contender, MethodChoice, Protocol, RunSpec
 from collapsebench.syntax import BASELINE, parse_composition

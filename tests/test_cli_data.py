@@ -16,7 +16,7 @@ CONTENT = b"one\ntwo\n"
 PLUGIN = '''
 from pathlib import Path
 from collapsebench import hookimpl
-from collapsebench.data import PennTreebank
+from collapsebench.data.texts import PennTreebank
 
 class Mine(PennTreebank):
     """My text."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from records import point, record, records, spec, started, values
 
 from collapsebench.cli import main
-from collapsebench.components.interfaces import Estimate
+from collapsebench.estimates import Estimate
 from collapsebench.record import Outcome
 from collapsebench.store import Store
 

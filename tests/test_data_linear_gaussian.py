@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import multivariate_normal
 
-from collapsebench.data import LinearGaussian
+from collapsebench.data.generated import LinearGaussian
 from collapsebench.data.linear_gaussian import GRID, basis, best_variance, draw, entropy, optimum
 
 SPECTRA = st.lists(st.floats(0.05, 20), min_size=2, max_size=6)

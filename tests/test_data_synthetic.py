@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapsebench.data import SyntheticText, synthetic
+from collapsebench.data import synthetic
+from collapsebench.data.generated import SyntheticText
 from collapsebench.data.text import BOS, EOS
 from collapsebench.errors import CollapsebenchError
 

@@ -21,7 +21,7 @@ from collapsebench.metrics.mutual_information import MutualInformation
 from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.model.seeding import SeededNoise
-from collapsebench.networks import LSTMDecoder, MLPDecoder
+from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder
 from collapsebench.selfcheck.exact import discrete
 from collapsebench.selfcheck.exact.discrete import every_image, tabulate, untrained, with_posterior
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from collapsebench import facts as registry
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.components.interfaces import Dataset
 from collapsebench.data import collapsebench_components
+from collapsebench.data.files import facts_of
 from collapsebench.errors import UsageError
-from collapsebench.facts import dataset_facts, dataset_names, facts_of, registry_folder
+from collapsebench.facts import dataset_facts, dataset_names, registry_folder
 from collapsebench.spec import Choice, Track
 
 DATASETS = {dataset.name: dataset for dataset in collapsebench_components()}
@@ -70,7 +71,7 @@ def test_every_track_is_complete_and_free_of_methods(name, track):
     assert "method" not in table
     assert "methods" not in table
     setting = Track.model_validate(table).setting
-    components = catalog.load()
+    components = discovery.load()
     components.create(Dataset, Choice(name=name, params=table.get("data", {})))
     for kind in ("encoder", "decoder", "posterior", "initialization"):
         choice = getattr(setting, kind)
@@ -115,7 +116,7 @@ def test_a_missing_facts_file_is_one_line(tmp_path):
 
 
 def test_a_plugin_s_facts_carry_the_dataset_s_name():
-    toy = catalog.load([Path(__file__).with_name("toy_plugin.py")]).entry("dataset", "toy").component
+    toy = discovery.load([Path(__file__).with_name("toy_plugin.py")]).entry("dataset", "toy").component
     assert facts_of(toy).name == "toy"
 
 

@@ -14,26 +14,19 @@ import torch
 import toys
 from torch.autograd import grad
 
-from collapsebench.components import catalog
+from collapsebench.components import composition
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.experiment.flops import FlopCounter, Spent, StepCosts
 from collapsebench.experiment.meter import AUDIT, Meter
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.kernels.recurrent import unfused
 from collapsebench.model.seeding import SeededNoise
-from collapsebench.model.vae import Architecture, Objective, assemble
-from collapsebench.networks import (
-    GaussianPosterior,
-    LibraryDefault,
-    LinearDecoder,
-    LinearEncoder,
-    LSTMDecoder,
-    LSTMEncoder,
-    MLPDecoder,
-    MLPEncoder,
-    PixelCNNDecoder,
-    ResNetEncoder,
-)
+from collapsebench.model.vae import Objective
+from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
+from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.initializations import LibraryDefault
+from collapsebench.networks.posteriors import GaussianPosterior
 from collapsebench.spec import Budget
 from collapsebench.store import Store
 from collapsebench_no_latent import NoLatent
@@ -159,8 +152,8 @@ DECODERS = {
 
 def model(name, *methods):
     decoder, encoder, _ = DECODERS[name]
-    hooks = catalog.compose(methods)
-    used = ENCODERS[encoder][0] if catalog.inference_of(hooks, Amortized()).uses_encoder else None
+    hooks = composition.compose(methods)
+    used = ENCODERS[encoder][0] if composition.inference_of(hooks, Amortized()).uses_encoder else None
     architecture = Architecture(D, used, GaussianPosterior(), decoder, LibraryDefault())
     return assemble(architecture, ENCODERS[encoder][1], hooks, seed=1)
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from records import COLUMNS, point, record, score_records, started, values
 from scipy import stats
 
-from collapsebench.components.interfaces import Direction, Estimate
 from collapsebench.errors import UsageError
-from collapsebench.record import Observation, Outcome
+from collapsebench.estimates import Direction, Estimate
+from collapsebench.observation import Observation
+from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import Cut, compare_with, order, pieces, render, score, select
 from collapsebench.reporting.leaderboard.layout import command, rounded, with_interval
 from collapsebench.reporting.leaderboard.scoring import Board, Row, Sample

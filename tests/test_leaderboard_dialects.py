@@ -7,8 +7,9 @@ import json
 import pytest
 from records import record, values
 
-from collapsebench.components.interfaces import Estimate
-from collapsebench.record import Observation, Value
+from collapsebench.estimates import Estimate
+from collapsebench.observation import Observation
+from collapsebench.record import Value
 from collapsebench.reporting.leaderboard import DIALECTS, in_dialect, score
 from collapsebench.reporting.leaderboard.layout import lay_out
 from collapsebench.store import Store

@@ -13,9 +13,10 @@ from dataclasses import replace
 import pytest
 from records import record, score_records, spec
 
-from collapsebench.components import catalog
-from collapsebench.components.interfaces import Direction, Estimate
-from collapsebench.data import Generated, LinearGaussian, SyntheticText
+from collapsebench.components import discovery
+from collapsebench.data.base import Generated
+from collapsebench.data.generated import LinearGaussian, SyntheticText
+from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Outcome, Value
 from collapsebench.reporting.leaderboard import FORMATS, best_possible, order, render, select
 from collapsebench.reporting.leaderboard.reference import regret, share
@@ -29,7 +30,7 @@ SMALL = {"vocabulary": 10, "length": 4, "train": 5, "valid": 5, "test": 60}
 
 @pytest.fixture(scope="module")
 def components():
-    return catalog.load()
+    return discovery.load()
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import ENVIRONMENT, record, score_records, values
 
-from collapsebench.components.interfaces import Direction, Estimate
+from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Outcome, Value
 from collapsebench.reporting.leaderboard import FORMATS, render
 from collapsebench.reporting.leaderboard.layout import BLANK, lay_out, title

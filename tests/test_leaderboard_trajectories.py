@@ -11,7 +11,8 @@ from records import record, score_records
 
 from collapsebench.errors import UsageError
 from collapsebench.experiment.meter import COUNTERS, Meter
-from collapsebench.record import Evaluated, Number, Observation, Outcome, Point
+from collapsebench.observation import Evaluated, Observation
+from collapsebench.record import Number, Outcome, Point
 from collapsebench.reporting.leaderboard import Cut, render, score
 from collapsebench.reporting.leaderboard.layout import lay_out
 from collapsebench.reporting.leaderboard.trajectories import curve, value_at

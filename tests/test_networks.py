@@ -7,30 +7,21 @@ import subprocess
 import sys
 
 import pytest
+import tiny
 import torch
 from torch import nn
 
-from collapsebench.components.catalog import compose
+from collapsebench.components.composition import compose
 from collapsebench.errors import PluginError, UsageError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.experiment.assembly import Architecture, assemble, initialize
 from collapsebench.model.distributions import DiagonalGaussian
-from collapsebench.model.vae import PLAIN, Architecture, assemble, initialize
-from collapsebench.networks import (
-    FITTING,
-    GaussianPosterior,
-    HeLinear,
-    LibraryDefault,
-    LinearDecoder,
-    LinearEncoder,
-    LSTMDecoder,
-    LSTMEncoder,
-    MLPDecoder,
-    MLPEncoder,
-    PixelCNNDecoder,
-    ResNetEncoder,
-    Uniform,
-    collapsebench_components,
-)
+from collapsebench.networks import collapsebench_components
+from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
+from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.fitting import FITTING
+from collapsebench.networks.initializations import HeLinear, LibraryDefault, Uniform
+from collapsebench.networks.posteriors import GaussianPosterior
 
 TEXT, IMAGE, VECTOR = TextSpec(7), ImageSpec((1, 8, 8)), VectorSpec(5)
 COMPONENTS = collapsebench_components()
@@ -107,7 +98,11 @@ def test_constant_variance_is_the_same_for_all_x():
 @pytest.mark.parametrize("data", [TEXT, IMAGE, VECTOR], ids=label)
 def test_a_network_fits_its_data_or_says_which_do(component, data):
     network = component()
-    build = (lambda: network.build(data)) if component.kind == "encoder" else (lambda: network.build(data, 2, PLAIN))
+    build = (
+        (lambda: network.build(data))
+        if component.kind == "encoder"
+        else (lambda: network.build(data, 2, tiny.unconnected))
+    )
     choices = FITTING[type(data)][component.kind]
     if network.name in choices.split(", "):
         assert isinstance(build(), nn.Module)
@@ -142,7 +137,7 @@ def test_pixelcnn_takes_one_number_for_all_layers_or_one_for_each():
 
 def modules():
     yield from (encoder.build(data) for encoder, data in ENCODERS)
-    yield from (decoder.build(data, 3, PLAIN) for decoder, data in DECODERS)
+    yield from (decoder.build(data, 3, tiny.unconnected) for decoder, data in DECODERS)
     yield from (GaussianPosterior(constant_variance=constant).build(4, 3) for constant in (False, True))
 
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 import pytest
+import tiny
 import torch
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal
@@ -16,9 +17,8 @@ from collapsebench.errors import PluginError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.model.kernels.likelihoods import CLAMP, bernoulli
 from collapsebench.model.seeding import SeededNoise
-from collapsebench.model.vae import PLAIN
-from collapsebench.networks import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
 from collapsebench.networks.connections import Concatenate
+from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
 from collapsebench_skip import Skip
 
 TEXT, IMAGE, VECTOR = TextSpec(5), ImageSpec((1, 3, 4)), VectorSpec(4)
@@ -30,7 +30,7 @@ DECODERS = {
     "pixelcnn": (PixelCNNDecoder(maps=2, layers=2), IMAGE),
     "linear": (LinearDecoder(variance=0.5, learn_variance=True), VECTOR),
 }
-CONNECT = {"plain": PLAIN, "skip": Skip().connect_latent}
+CONNECT = {"plain": tiny.unconnected, "skip": Skip().connect_latent}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def _fixed_generator():
         yield
 
 
-def build(name, connect=PLAIN, latent_dim=2):
+def build(name, connect=tiny.unconnected, latent_dim=2):
     """A small decoder in float64 with its default parameters."""
     decoder, data = DECODERS[name]
     torch.manual_seed(0)
@@ -169,7 +169,7 @@ def test_linear_likelihood_is_the_normal_density(latent_dim):
 @pytest.mark.parametrize("learn_variance", [False, True])
 def test_linear_decoder_integrates_to_the_closed_form(learn_variance):
     """Over z ~ N(0, 1), x ~ N(b, W W' + s I): probabilistic PCA, by a sum over a fine grid of z."""
-    decoder = LinearDecoder(variance=0.3, learn_variance=learn_variance).build(VECTOR, 1, PLAIN).double()
+    decoder = LinearDecoder(variance=0.3, learn_variance=learn_variance).build(VECTOR, 1, tiny.unconnected).double()
     decoder.reset_parameters()
     x = torch.randn(3, 4, dtype=torch.float64)
     grid = torch.linspace(-12, 12, 4801, dtype=torch.float64)
@@ -219,7 +219,7 @@ def test_pixels_depend_on_those_before_them_only(connect, kernel_size):
 def test_the_first_pixel_knows_z_through_skip_connections_only():
     z = torch.randn(1, 1, 2, dtype=torch.float64)
     x = torch.zeros(1, 1, 3, 4, dtype=torch.float64)
-    for connect, knows in ((PLAIN, False), (Skip().connect_latent, True)):
+    for connect, knows in ((tiny.unconnected, False), (Skip().connect_latent, True)):
         decoder = build("pixelcnn", connect)
         slope = torch.autograd.functional.jacobian(lambda z, d=decoder: d.probability(x, z).flatten(), z)
         assert slope[0].any() == knows

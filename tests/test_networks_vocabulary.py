@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import tiny
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -13,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from collapsebench.examples import TextSpec
 from collapsebench.model.kernels.vocabulary import fused, plain
 from collapsebench.model.seeding import SeededNoise
-from collapsebench.model.vae import PLAIN
-from collapsebench.networks import LSTMDecoder, vocabulary
+from collapsebench.networks import vocabulary
+from collapsebench.networks.decoders import LSTMDecoder
 from collapsebench_skip import Skip
 
 S, B, T, W, V = 2, 3, 4, 5, 11
@@ -170,7 +171,7 @@ def test_without_gradients_memory_is_bounded_by_the_block(monkeypatch):
     assert largest.elements <= max(6 * V, h.numel())
 
 
-@pytest.mark.parametrize("connect", [PLAIN, Skip().connect_latent], ids=["plain", "skip"])
+@pytest.mark.parametrize("connect", [tiny.unconnected, Skip().connect_latent], ids=["plain", "skip"])
 @pytest.mark.parametrize(
     "settings", [{}, {"layers": 2, "dropout": 0.4}, {"output_bias": False, "start": "cell"}], ids=str
 )

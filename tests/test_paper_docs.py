@@ -9,13 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import tiny
 
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.examples import ImageSpec
 from collapsebench.experiment import suites
 from collapsebench.facts import dataset_names
-from collapsebench.model.vae import PLAIN
-from collapsebench.networks import MLPDecoder
+from collapsebench.networks.decoders import MLPDecoder
 from collapsebench.published import publication
 from collapsebench.syntax import parse_setting
 from collapsebench_sa_vae import SAVAE
@@ -63,7 +63,7 @@ def test_every_suite_has_a_row_of_evidence():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_name_contenders_and_suites_that_exist(command):
-    components = catalog.load()
+    components = discovery.load()
     assert all(components.contender(written)[1] for written in given(command, "--method"))
     assert {word for word in command if word.startswith("dieng-2019/")} <= set(suites.suite_names())
     assert set(given(command, "--dataset")) <= set(dataset_names())
@@ -132,7 +132,7 @@ def test_likelihoods_from_perplexities():
             assert float(gap) == abs(round(row.values["neg_elbo"].value - implied, 1))
 
 
-def decoder_parameters(hidden, layers, connect=PLAIN):
+def decoder_parameters(hidden, layers, connect=tiny.unconnected):
     """How many a decoder of track paper-mlp has."""
     decoder = MLPDecoder(hidden=hidden, layers=layers).build(ImageSpec((1, 28, 28)), 50, connect)
     return sum(parameter.numel() for parameter in decoder.parameters())

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import record
 
-from collapsebench.components.interfaces import Estimate
+from collapsebench.estimates import Estimate
+from collapsebench.observation import Observation
 from collapsebench.plausibility import Kind, Quantity, Scores, checker, estimated, kind, published_scores, violations
 from collapsebench.published import publication, publications
-from collapsebench.record import Observation, Value
+from collapsebench.record import Value
 from collapsebench.store.interchange import read_lines
 
 LEADERBOARDS = Path(__file__).parents[1] / "results" / "leaderboards"

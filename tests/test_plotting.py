@@ -8,7 +8,8 @@ import pytest
 from records import record
 from scipy import stats
 
-from collapsebench.record import Number, Observation, Outcome, Point
+from collapsebench.observation import Observation
+from collapsebench.record import Number, Outcome, Point
 from collapsebench.reporting.plotting import canvas, trajectories
 from collapsebench.reporting.plotting.canvas import COLOURS, MARKERS, looks, panels, written
 from collapsebench.reporting.plotting.trajectories import draw

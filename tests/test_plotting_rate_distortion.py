@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from records import record, score_records
 
-from collapsebench.components.interfaces import Direction, Estimate
+from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Outcome, Value
 from collapsebench.reporting.plotting.rate_distortion import draw, places
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from records import SETTING, record, spec
 
-from collapsebench.components.interfaces import Estimate
+from collapsebench.estimates import Estimate
 from collapsebench.metrics.estimators import mean_variance
-from collapsebench.record import Observation, Outcome, Value
+from collapsebench.observation import Observation
+from collapsebench.record import Outcome, Value
 from collapsebench.reporting.plotting.spectrum import draw, entries, spectra, threshold
 
 

@@ -5,20 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapsebench.components.catalog import compose
+from collapsebench.components.composition import compose
 from collapsebench.components.interfaces import Site, SiteKind
 from collapsebench.examples import ImageSpec, TextSpec
-from collapsebench.model.vae import Architecture, assemble
-from collapsebench.networks import (
-    GaussianPosterior,
-    HeLinear,
-    LSTMDecoder,
-    LSTMEncoder,
-    MLPDecoder,
-    MLPEncoder,
-    PixelCNNDecoder,
-    ResNetEncoder,
-)
+from collapsebench.experiment.assembly import Architecture, assemble
+from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder, PixelCNNDecoder
+from collapsebench.networks.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.initializations import HeLinear
+from collapsebench.networks.posteriors import GaussianPosterior
 from collapsebench_skip import Skip
 
 TEXT, IMAGE = TextSpec(6), ImageSpec((1, 4, 5))

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.errors import UsageError
 from collapsebench.metrics import METRICS
 from collapsebench.metrics.dialects import DIALECTS
@@ -170,7 +170,7 @@ def test_columns_are_those_of_metrics_and_dialects():
 
 
 def test_contenders_are_written_as_they_run():
-    components = catalog.load()
+    components = discovery.load()
     written = {contender for found in publications() for contender in found.contenders.values()}
     assert {components.contender(contender)[0].label for contender in written} == written
 

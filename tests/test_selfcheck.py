@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from collapsebench.components.interfaces import Estimate, Metric
+from collapsebench.estimates import Estimate
 from collapsebench.metrics import METRICS, estimators, evaluation
 from collapsebench.metrics.evaluation import EvaluatedSplit
+from collapsebench.metrics.metric import Metric
 from collapsebench.model.distributions import StandardNormal
 from collapsebench.selfcheck.cases import METRICS as METRICS_CHECKED
 from collapsebench.selfcheck.cases import SAMPLES, VARIANCES, cases, linear_cases, word_cases

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.record import Point, RunRecord, Value
 from collapsebench.spec import RunSpec
 
@@ -54,5 +54,5 @@ def test_a_new_store_needs_no_alembic_and_a_board_of_it_no_torch(tmp_path):
 
 def test_models_are_complete_as_soon_as_they_are_imported():
     """Pydantic turns a Ctrl-C that comes while it builds a validator into an error: a run would count as failed."""
-    models = [RunSpec, RunRecord, Point, Value, *(entry.component for entry in catalog.load().entries.values())]
+    models = [RunSpec, RunRecord, Point, Value, *(entry.component for entry in discovery.load().entries.values())]
     assert all(model.__pydantic_complete__ for model in models)

@@ -11,9 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from records import START, point, record, records, spec, started, values
 
-from collapsebench.components.interfaces import Estimate
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.record import Evaluated, Kind, Number, Observation, Outcome
+from collapsebench.estimates import Estimate
+from collapsebench.observation import Evaluated, Observation
+from collapsebench.record import Kind, Number, Outcome
 from collapsebench.store import Store, observations
 from collapsebench.store import store as store_module
 from collapsebench.store.interchange import write_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.errors import UsageError
 from collapsebench.experiment import suites
 from collapsebench.experiment.planning import Request
@@ -48,7 +48,7 @@ budget = "4 steps"
 
 @pytest.fixture(scope="module")
 def components():
-    return catalog.load()
+    return discovery.load()
 
 
 @pytest.fixture

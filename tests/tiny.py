@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from collapsebench.components import catalog
+from collapsebench.components import composition
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
-from collapsebench.model.vae import VAE, Architecture, Passes, assemble
-from collapsebench.networks import (
-    GaussianPosterior,
-    LibraryDefault,
-    LinearDecoder,
-    LinearEncoder,
-    LSTMDecoder,
-    LSTMEncoder,
-    MLPDecoder,
-    MLPEncoder,
-    PixelCNNDecoder,
-    ResNetEncoder,
-)
+from collapsebench.model.vae import VAE, Passes
+from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
+from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.initializations import LibraryDefault
+from collapsebench.networks.posteriors import GaussianPosterior
+
+
+def unconnected(site) -> None:
+    """Leave a latent site as it is: the plain decoder."""
+
 
 FAMILIES = {
     "lstm": (LSTMEncoder(embedding=3, hidden=4), LSTMDecoder(embedding=3, hidden=4, dropout=0.3), TextSpec(7)),
@@ -34,8 +32,8 @@ FAMILIES = {
 def vae(family: str, methods=(), seed: int = 1, latent_dim: int = 2) -> VAE:
     """The family's model as a contender of these methods has it."""
     encoder, decoder, data = FAMILIES[family]
-    hooks = catalog.compose(methods)
-    inference = catalog.inference_of(hooks, Amortized())
+    hooks = composition.compose(methods)
+    inference = composition.inference_of(hooks, Amortized())
     architecture = Architecture(
         latent_dim, encoder if inference.uses_encoder else None, GaussianPosterior(), decoder, LibraryDefault()
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.experiment.planning import Data, Plan, Request, plan
 
 PLUGIN = Path(__file__).with_name("toy_plugin.py")
 
 
 def load():
-    return catalog.load([PLUGIN])
+    return discovery.load([PLUGIN])
 
 
 def planned(*methods: str, components=None, **given) -> Plan:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.experiment.memory import uncollected
 from collapsebench.reporting.leaderboard import (
@@ -51,7 +51,7 @@ def _protocols(url: str, columns: list[str], width: int | None, given: Mapping[s
     view = _view(given)
     boards = _boards(url, view, dataset=given["dataset"], track=given["track"], protocol=given["protocol"])
     if view == View():
-        components = catalog.load(given["plugins"], kinds={"dataset"})
+        components = discovery.load(given["plugins"], kinds={"dataset"})
         boards = (replace(b, reference=best_possible(b.protocol, components)) for b in boards)
     if given["against"] is not None:
         boards = compare_with(boards, _label(given["against"]))

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.components.interfaces import Dataset
+from collapsebench.data.files import facts_of
 from collapsebench.errors import StoreError
 from collapsebench.experiment import suites
 from collapsebench.experiment.planning import asks_for
-from collapsebench.facts import SplitFacts, facts_of
+from collapsebench.facts import SplitFacts
 from collapsebench.published import publication
 from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, pieces, score, written
 from collapsebench.reporting.leaderboard.comparison import (
@@ -50,7 +51,7 @@ def suite_pieces(
     """
     suite = suites.suite(asked.suite)
     cells = suite.cells(asked.scale, asked.variants)
-    components = catalog.load(asked.plugins)
+    components = discovery.load(asked.plugins)
     measured = [measured_cell(cell, store, components) for cell in cells]
     if all(cell.board is None for cell in measured):
         raise StoreError(f"nothing of the suite has run; to run it: {command_of(asked)}")

@@ -16,7 +16,7 @@ from collapsebench.errors import CollapsebenchError, DataError, UsageError
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.components.interfaces import Dataset
-    from collapsebench.data import Generated
+    from collapsebench.data.base import Generated
     from collapsebench.facts import DatasetFacts
 
 Truth: TypeAlias = dict[str, dict[str, float | None]] | str
@@ -125,14 +125,13 @@ def verify(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | N
 
 def _known(names: Sequence[str], plugins: tuple[Path, ...], data_dir: Path | None) -> list[Known]:
     """The named datasets, written `name[key=value]`; all without a name."""
-    from collapsebench.components import catalog
+    from collapsebench.components import discovery
     from collapsebench.components.interfaces import Dataset
-    from collapsebench.data.files import data_folder
-    from collapsebench.facts import facts_of
+    from collapsebench.data.files import data_folder, facts_of
     from collapsebench.spec import Choice
     from collapsebench.syntax import parse_composition
 
-    components = catalog.load(plugins)
+    components = discovery.load(plugins)
     known = []
     for text in names or components.names("dataset"):
         call, *others = parse_composition(text)
@@ -163,7 +162,7 @@ def _card(known: Known) -> dict[str, Any]:
 
 def _truths(known: Known) -> dict[str, Truth]:
     """What no model can beat, for this dataset and for the data of each of its tracks; empty where it is not known."""
-    from collapsebench.data import Generated
+    from collapsebench.data.base import Generated
     from collapsebench.spec import Choice
     from collapsebench.syntax import print_call
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @uncollected()
 def command(name: str | None, plugins: tuple[Path, ...], *, as_json: bool) -> None:
     """List the methods, or show one: citation, hooks, and every hyperparameter with type, default, description."""
-    from collapsebench.components import catalog
+    from collapsebench.components import discovery
 
-    components = catalog.load(plugins, kinds={"method"})
+    components = discovery.load(plugins, kinds={"method"})
     names = components.names("method") if name is None else [name]
     entries = [components.entry("method", each) for each in names]
     if as_json:

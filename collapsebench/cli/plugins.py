@@ -15,9 +15,9 @@ from collapsebench.cli import options
 @options.as_json
 def command(plugins: tuple[Path, ...], *, as_json: bool) -> None:
     """Show every component: kind, name, plugin, version, hooks, file; and the plugins that failed."""
-    from collapsebench.components import catalog
+    from collapsebench.components import discovery
 
-    components = catalog.load(plugins)
+    components = discovery.load(plugins)
     rows = [
         {
             "kind": kind,

@@ -16,8 +16,9 @@ import click
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import CollapsebenchError
+from collapsebench.observation import Observation
 from collapsebench.plausibility import Violation, checker
-from collapsebench.record import Number, Observation, Outcome, RunRecord, Value
+from collapsebench.record import Number, Outcome, RunRecord, Value
 
 if TYPE_CHECKING:
     from collapsebench.store import Artifact, RunSummary

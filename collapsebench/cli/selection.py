@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from collapsebench.cli.comparison import Asked as AskedSuite
 from collapsebench.cli.comparison import command_of, labels, stored_protocol
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.errors import DataError, StoreError, UsageError, unknown
 from collapsebench.experiment import suites
 from collapsebench.metrics.codes import ARTIFACT, Codes
@@ -18,7 +18,7 @@ from collapsebench.syntax import parse_composition, print_composition
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.experiment.suites import Cell
-    from collapsebench.record import Observation
+    from collapsebench.observation import Observation
     from collapsebench.store import Store
 
 
@@ -126,7 +126,7 @@ def only(runs: Sequence[Observation], contenders: Collection[str]) -> Sequence[O
 
 def stored_cells(store: Store, asked: Asked, suite: AskedSuite) -> list[StoredCell]:
     """The cells of a suite, of one dataset if it is named. Raises StoreError if nothing of them has run."""
-    components = catalog.load(suite.plugins)
+    components = discovery.load(suite.plugins)
     cells = [_stored(cell, store, components) for cell in suite_cells(asked, suite)]
     if all(cell.protocol_id is None for cell in cells):
         raise StoreError(f"nothing of the suite has run; to run it: {command_of(suite)}")

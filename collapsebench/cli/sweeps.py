@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.cli.comparison import command_of, measured_cell
 from collapsebench.cli.selection import stored_id, suite_cells
-from collapsebench.components import catalog
+from collapsebench.components import discovery
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.experiment import suites
 from collapsebench.published import publication
@@ -76,7 +76,7 @@ def _family(store: Store, asked: Asked, over: str) -> dict[float, Protocol]:
 
 
 def _of_suite(store: Store, asked: Asked, suite: AskedSuite, over: str) -> Sweep:
-    components, declared = catalog.load(suite.plugins), suites.suite(suite.suite)
+    components, declared = discovery.load(suite.plugins), suites.suite(suite.suite)
     cells = [measured_cell(cell, store, components) for cell in suite_cells(asked, suite)]
     boards = {cell.cell.name: cell.board for cell in cells if cell.board is not None}
     if not boards:

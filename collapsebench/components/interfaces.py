@@ -6,11 +6,11 @@ Importing this module loads no torch: a component describes; `build`, `load` and
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,14 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from collapsebench.examples import DataSpec, Splits
-    from collapsebench.experiment.executors import Work
-    from collapsebench.experiment.runner import Observer
-    from collapsebench.metrics.evaluation import EvaluatedSplit
     from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
     from collapsebench.model.seeding import Noise
     from collapsebench.model.vae import VAE, Objective, Terms
-    from collapsebench.record import RunRecord
-    from collapsebench.spec import RunSpec
 
 
 class Component(BaseModel):
@@ -162,70 +157,3 @@ class Method(Component):
     """
 
     kind: ClassVar[str] = "method"
-
-
-class Direction(StrEnum):
-    """Which way a metric is better; none for those that only describe."""
-
-    LOWER = "lower"
-    HIGHER = "higher"
-    NONE = "none"
-
-
-class Column(NamedTuple):
-    """One column that a metric reports, with its unit and direction."""
-
-    name: str
-    unit: str
-    direction: Direction
-    title: str
-    """What a table's head says."""
-
-
-class Estimate(NamedTuple):
-    """A value and the Monte Carlo standard error of its estimator, None where it is exact for this split."""
-
-    value: float
-    standard_error: float | None = None
-
-
-class Metric(Component):
-    """A number of a trained contender on the test split: formula, unit, direction, estimator, trap."""
-
-    kind: ClassVar[str] = "metric"
-    columns: ClassVar[tuple[Column, ...]]
-
-    @abstractmethod
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Estimates by column; a column that does not apply to the data is left out.
-
-        Further entries (`kl[3]`, a curve) are stored with the run and shown by `runs show`, not in boards.
-        """
-
-
-class Executor(Component):
-    """How a grid of runs is worked through."""
-
-    kind: ClassVar[str] = "executor"
-
-    @abstractmethod
-    def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
-        """Run each spec with a runner that `work`, which can be pickled, opens; give its record as soon as it is over.
-
-        `observe` makes one observer for each of the runs that go on at the same time.
-        """
-
-
-KINDS: tuple[type[Component], ...] = (
-    Dataset,
-    Encoder,
-    Posterior,
-    Decoder,
-    Prior,
-    Initialization,
-    Inference,
-    Method,
-    Metric,
-    Executor,
-)
-"""Every kind of component; the name of the kind is `kind`."""

@@ -13,8 +13,9 @@ from uuid import uuid4
 
 from platformdirs import user_cache_path
 
+from collapsebench.components.interfaces import Dataset
 from collapsebench.errors import DataError
-from collapsebench.facts import DatasetFacts, FileFacts, embedded_datasets
+from collapsebench.facts import DatasetFacts, FileFacts, dataset_facts, embedded_datasets
 
 
 def data_folder(given: Path | None) -> Path:
@@ -124,3 +125,8 @@ def verify(facts: DatasetFacts, folder: Path) -> Iterator[tuple[FileFacts, Path,
             yield file, path, error
         else:
             yield file, path, None
+
+
+def facts_of(dataset: Dataset | type[Dataset]) -> DatasetFacts:
+    """The facts that a dataset declares, under the dataset's name. Raises UsageError."""
+    return dataset_facts(dataset.facts or dataset.name).model_copy(update={"name": dataset.name})

@@ -13,10 +13,9 @@ import numpy as np
 
 from collapsebench.components.interfaces import Dataset
 from collapsebench.data.cache import Arrays, cached
-from collapsebench.data.files import read
+from collapsebench.data.files import facts_of, read
 from collapsebench.data.splits import ArraySplit, BinaryImages, GreyImages, TextSplit
 from collapsebench.examples import ImageSpec, Splits, TextSpec
-from collapsebench.facts import facts_of
 
 Parse: TypeAlias = Callable[[Mapping[str, bytes]], Splits]
 SPLITS: tuple[type[ArraySplit], ...] = (TextSplit, BinaryImages, GreyImages)

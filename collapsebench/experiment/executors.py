@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, PositiveInt
 
 from collapsebench.components.hookspecs import hookimpl
-from collapsebench.components.interfaces import Component, Executor
+from collapsebench.components.interfaces import Component
 from collapsebench.errors import CollapsebenchError
 from collapsebench.record import Outcome
 
@@ -58,7 +59,7 @@ class Work:
     @cached_property
     def catalog(self) -> Catalog:
         """Every component."""
-        from collapsebench.components.catalog import load
+        from collapsebench.components.discovery import load
 
         return load(self.plugins)
 
@@ -104,6 +105,19 @@ def torch_threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class Executor(Component):
+    """How a grid of runs is worked through."""
+
+    kind: ClassVar[str] = "executor"
+
+    @abstractmethod
+    def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
+        """Run each spec with a runner that `work`, which can be pickled, opens; give its record as soon as it is over.
+
+        `observe` makes one observer for each of the runs that go on at the same time.
+        """
 
 
 class InProcess(Executor):

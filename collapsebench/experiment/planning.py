@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from collapsebench.components.catalog import Catalog, describe
-from collapsebench.components.interfaces import Dataset, Decoder, Encoder, Initialization, Metric, Posterior
+from collapsebench.components.catalog import Catalog
+from collapsebench.components.interfaces import Dataset, Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import UsageError, unknown
 from collapsebench.examples import Splits
 from collapsebench.experiment.meter import check_affordable
 from collapsebench.facts import dataset_facts
 from collapsebench.metrics import default_metrics
+from collapsebench.metrics.metric import Metric
 from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
 from collapsebench.syntax import BASELINE, Value, parse_setting
+from collapsebench.validation import describe
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from collapsebench.components.catalog import Catalog, compose, inference_of
-from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Metric, Posterior
+from collapsebench.components.catalog import Catalog
+from collapsebench.components.composition import compose, inference_of
+from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import CollapsebenchError, DivergedError
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.codes import ARTIFACT, Codes
+from collapsebench.metrics.metric import Metric
 from collapsebench.record import Outcome, RunRecord, Value
 from collapsebench.spec import RunSpec
 
@@ -216,9 +218,9 @@ class Runner:
         """Build the contender's model."""
         import torch
 
+        from collapsebench.experiment.assembly import Architecture, assemble
         from collapsebench.experiment.training import Job
         from collapsebench.model.seeding import Purpose, derive
-        from collapsebench.model.vae import Architecture, assemble
 
         setting, create = spec.protocol.setting, self.catalog.create
         splits = self.data.of(spec.protocol.dataset)

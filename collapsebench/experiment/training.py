@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from collapsebench.errors import DivergedError
+from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.meter import Meter
 from collapsebench.metrics import TRACKED
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.model.seeding import Purpose, derive, run_noise
-from collapsebench.model.vae import VAE, Terms, objective_at
+from collapsebench.model.vae import VAE, Terms
 from collapsebench.record import Number, Point
 from collapsebench.spec import Unit
 

@@ -21,8 +21,9 @@ from collapsebench.metrics.probe import Probe
 from collapsebench.metrics.time_to_collapse import TimeToCollapse
 
 if TYPE_CHECKING:
-    from collapsebench.components.interfaces import Component, Metric
+    from collapsebench.components.interfaces import Component
     from collapsebench.examples import DataSpec
+    from collapsebench.metrics.metric import Metric
 
 METRICS: tuple[type[Metric], ...] = (
     NegELBO,

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from collapsebench.components.interfaces import Estimate
+from collapsebench.estimates import Estimate
 
 if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit, Labelled

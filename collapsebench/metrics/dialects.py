@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from collapsebench.components.interfaces import Column, Direction, Estimate, Metric
+from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor

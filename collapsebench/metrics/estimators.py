@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from collapsebench.components.interfaces import Estimate
-from collapsebench.metrics.mutual_information import SATURATION
+from collapsebench.estimates import SATURATION, Estimate
 from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
 
 BLOCK = 2**20

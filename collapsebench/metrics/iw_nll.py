@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from collapsebench.components.interfaces import Column, Direction, Estimate, Metric
+from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

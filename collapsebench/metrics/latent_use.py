@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from collapsebench.components.interfaces import Column, Direction, Estimate, Metric
+from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

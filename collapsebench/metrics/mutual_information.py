@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from collapsebench.components.interfaces import Column, Direction, Estimate, Metric
+from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collapsebench.metrics.evaluation import EvaluatedSplit
-
-SATURATION = 0.1
-"""How near to log N, in nats, the lower bound says no more than log N."""
 
 
 class MutualInformation(Metric):

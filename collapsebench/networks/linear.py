@@ -13,7 +13,6 @@ from collapsebench.model.kernels.likelihoods import gaussian
 
 if TYPE_CHECKING:
     from collapsebench.model.seeding import Noise
-    from collapsebench.networks import LinearDecoder
 
 
 class Encoder(nn.Module):
@@ -31,12 +30,12 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     r"""\(p(x|z) = N(x; Wz + b, \sigma^2 I)\); without latent units \(N(b, \sigma^2 I)\)."""
 
-    def __init__(self, settings: LinearDecoder, dimension: int, latent_dim: int) -> None:
+    def __init__(self, dimension: int, latent_dim: int, *, variance: float, learn_variance: bool) -> None:
         super().__init__()
-        self.first_log_variance = math.log(settings.variance)
+        self.first_log_variance = math.log(variance)
         self.loadings = nn.Linear(latent_dim, dimension, bias=False) if latent_dim else None
         self.bias = nn.Parameter(torch.empty(dimension))
-        self.log_variance = nn.Parameter(torch.empty(())) if settings.learn_variance else None
+        self.log_variance = nn.Parameter(torch.empty(())) if learn_variance else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,17 +15,16 @@ from collapsebench.networks.sites import LatentSite
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Connect
     from collapsebench.model.seeding import Noise
-    from collapsebench.networks import LSTMDecoder, LSTMEncoder
 
 
 class Encoder(nn.Module):
     """The last hidden state after the whole document, from the zero state."""
 
-    def __init__(self, settings: LSTMEncoder, vocabulary: int) -> None:
+    def __init__(self, vocabulary: int, embedding: int, hidden: int) -> None:
         super().__init__()
-        self.width = settings.hidden
-        self.embedding = nn.Embedding(vocabulary, settings.embedding)
-        self.lstm = nn.LSTM(settings.embedding, settings.hidden, batch_first=True)
+        self.width = hidden
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
 
     def forward(self, x: Int[Tensor, "B T"]) -> Float[Tensor, "B F"]:
         """(B, T) -> (B, hidden)."""
@@ -42,20 +41,31 @@ class Decoder(nn.Module):
     examples: all samples of z of one example share them.
     """
 
-    def __init__(self, settings: LSTMDecoder, vocabulary: int, latent_dim: int, connect: Connect) -> None:
+    def __init__(  # noqa: PLR0913 - the sizes of the data and the decoder's hyperparameters, by name
+        self,
+        vocabulary: int,
+        latent_dim: int,
+        connect: Connect,
+        *,
+        embedding: int,
+        hidden: int,
+        layers: int,
+        dropout: float,
+        start: Literal["hidden", "cell"],
+        output_bias: bool,
+    ) -> None:
         super().__init__()
-        hidden = settings.hidden
-        self.dropout, self.start = settings.dropout, settings.start
-        self.embedding = nn.Embedding(vocabulary, settings.embedding)
+        self.dropout, self.start = dropout, start
+        self.embedding = nn.Embedding(vocabulary, embedding)
         self.layers, self.sites = nn.ModuleList(), nn.ModuleList()
-        width = settings.embedding + latent_dim
-        for index in range(settings.layers):
+        width = embedding + latent_dim
+        for index in range(layers):
             site = LatentSite(Site(SiteKind.SEQUENCE, index, hidden, latent_dim), connect)
             self.layers.append(nn.LSTM(width, hidden, batch_first=True))
             self.sites.append(site)
             width = site.width
         self.first = nn.Linear(latent_dim, hidden, bias=self.start == "hidden") if latent_dim else None
-        self.output = nn.Linear(width, vocabulary, bias=settings.output_bias)
+        self.output = nn.Linear(width, vocabulary, bias=output_bias)
         self.likelihood = fused
 
     def forward(

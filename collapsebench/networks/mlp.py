@@ -14,16 +14,15 @@ from collapsebench.networks.sites import LatentSite
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Connect
     from collapsebench.model.seeding import Noise
-    from collapsebench.networks import MLPDecoder, MLPEncoder
 
 
 class Encoder(nn.Module):
     """f_l = relu(W_l f_(l-1) + b_l), from the flattened example on."""
 
-    def __init__(self, settings: MLPEncoder, size: int) -> None:
+    def __init__(self, size: int, hidden: int, layers: int) -> None:
         super().__init__()
-        self.width = settings.hidden
-        widths = [size, *[settings.hidden] * settings.layers]
+        self.width = hidden
+        widths = [size, *[hidden] * layers]
         self.layers = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
 
     def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B F"]:
@@ -41,16 +40,15 @@ class Decoder(nn.Module):
     \(h_0 = 0\), and every pixel has one probability for all images.
     """
 
-    def __init__(self, settings: MLPDecoder, size: int, latent_dim: int, connect: Connect) -> None:
+    def __init__(self, size: int, latent_dim: int, connect: Connect, *, hidden: int, layers: int) -> None:
         super().__init__()
-        width, depth = settings.hidden, settings.layers
-        self.width = width
-        self.first = nn.Linear(latent_dim, width) if latent_dim else None
-        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.width = hidden
+        self.first = nn.Linear(latent_dim, hidden) if latent_dim else None
+        self.layers = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(layers))
         self.sites = nn.ModuleList(
-            LatentSite(Site(SiteKind.VECTOR, index, width, latent_dim), connect) for index in range(depth)
+            LatentSite(Site(SiteKind.VECTOR, index, hidden, latent_dim), connect) for index in range(layers)
         )
-        self.output = nn.Linear(width, size)
+        self.output = nn.Linear(hidden, size)
 
     def forward(
         self, x: Float[Tensor, "B ..."], z: Float[Tensor, "S B D"], dropout: Noise | None = None

@@ -15,9 +15,10 @@ from collapsebench.networks.connections import ConcatenateMap
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from collapsebench.components.interfaces import Connect
     from collapsebench.model.seeding import Noise
-    from collapsebench.networks import PixelCNNDecoder
 
 
 class GatedLayer(nn.Module):
@@ -75,14 +76,15 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self, settings: PixelCNNDecoder, shape: tuple[int, int, int], latent_dim: int, connect: Connect
+        self, shape: tuple[int, int, int], latent_dim: int, connect: Connect, *, kernels: Iterable[tuple[int, int]]
     ) -> None:
+        """`kernels` are the feature maps and the kernel size of every layer."""
         super().__init__()
         channels, area = shape[0], shape[1:]
         self.first = ConcatenateMap(channels, latent_dim, area) if latent_dim else None
         self.layers, self.sites = nn.ModuleList(), nn.ModuleList()
         width = channels if self.first is None else self.first.width
-        for index, (maps, kernel_size) in enumerate(settings.kernels):
+        for index, (maps, kernel_size) in enumerate(kernels):
             self.layers.append(GatedLayer(width, maps, kernel_size, first=index == 0))
             site = LatentSite(Site(SiteKind.FEATURE_MAP, index + 1, maps, latent_dim, area), connect)
             self.sites.append(site)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collapsebench.networks import ResNetEncoder
+    from collections.abc import Iterable
 
 
 class Block(nn.Module):
@@ -33,11 +33,12 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """Stages of one residual block and a 2x2 convolution of stride 2, then flattened maps."""
 
-    def __init__(self, settings: ResNetEncoder, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: tuple[int, int, int], stages: Iterable[int]) -> None:
+        """`stages` are the feature maps of every stage."""
         super().__init__()
         width, height, breadth = shape
         self.stages = nn.ModuleList()
-        for channels in settings.channels:
+        for channels in stages:
             self.stages.append(nn.Sequential(Block(width, channels), nn.Conv2d(channels, channels, 2, stride=2)))
             width, height, breadth = channels, height // 2, breadth // 2
         self.width = width * height * breadth

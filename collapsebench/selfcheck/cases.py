@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from collapsebench.components.interfaces import Metric
 from collapsebench.data.splits import BinaryImages, TextSplit
 from collapsebench.data.synthetic import language_model
 from collapsebench.examples import ImageSpec, Split, TextSpec
@@ -26,13 +25,14 @@ from collapsebench.metrics.gap import Gap
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
 from collapsebench.metrics.latent_use import LatentUse
+from collapsebench.metrics.metric import Metric
 from collapsebench.metrics.mutual_information import MutualInformation
 from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.metrics.perplexity import Perplexity
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.model.seeding import SeededNoise, derive
 from collapsebench.model.vae import VAE
-from collapsebench.networks import LSTMDecoder, MLPDecoder
+from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder
 from collapsebench.selfcheck.checks import Case, Exact, Relation
 from collapsebench.selfcheck.exact.discrete import Table, every_image, tabulate, untrained, with_posterior
 from collapsebench.selfcheck.exact.linear import LinearVAE, Moments, representative

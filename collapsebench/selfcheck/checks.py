@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from collapsebench.components.interfaces import Estimate, Metric
+from collapsebench.estimates import Estimate
 from collapsebench.metrics.evaluation import EvaluatedSplit
+from collapsebench.metrics.metric import Metric
 
 LIMIT = 5.0
 """How many standard errors an estimate may be off: 1 of 1.7 million is, if nothing is wrong."""

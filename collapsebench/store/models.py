@@ -10,7 +10,7 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, Dialect, Enum, Foreign
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import Double, TypeDecorator, TypeEngine, UserDefinedType
 
-from collapsebench.components.interfaces import Direction
+from collapsebench.estimates import Direction
 from collapsebench.record import Kind, Outcome
 
 

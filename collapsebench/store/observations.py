@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, Text, cast, func, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
-from collapsebench.components.interfaces import Direction, Estimate
-from collapsebench.record import Evaluated, Observation, Reading, Shown
+from collapsebench.estimates import Direction, Estimate
+from collapsebench.observation import Evaluated, Observation, Reading, Shown
 from collapsebench.spec import Protocol, identity
 from collapsebench.store.mapping import read_spec
 from collapsebench.store.models import PointRow, Run, ValueRow

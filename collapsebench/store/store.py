@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Engine, Select, delete, func, insert, or_,
 from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from collapsebench.errors import StoreError, UsageError, no_store
-from collapsebench.record import Observation, Outcome, RunRecord
+from collapsebench.observation import Observation
+from collapsebench.record import Outcome, RunRecord
 from collapsebench.store import connection, schema
 from collapsebench.store.mapping import to_json, to_record, to_rows
 from collapsebench.store.models import ArtifactRow, PointRow, Run, ValueRow

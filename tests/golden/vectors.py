@@ -13,21 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tiny
 import torch
 from torch import Tensor
 
 from collapsebench.examples import ImageSpec, TextSpec
 from collapsebench.model.distributions import StandardNormal
-from collapsebench.model.vae import PLAIN, VAE, Networks
-from collapsebench.networks import (
-    GaussianPosterior,
-    LSTMDecoder,
-    LSTMEncoder,
-    MLPDecoder,
-    MLPEncoder,
-    PixelCNNDecoder,
-    ResNetEncoder,
-)
+from collapsebench.model.vae import VAE, Networks
+from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder, PixelCNNDecoder
+from collapsebench.networks.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.posteriors import GaussianPosterior
 from collapsebench_skip import Skip
 
 FOLDER = Path(os.environ.get("COLLAPSEBENCH_GOLDEN") or Path(__file__).with_suffix(""))
@@ -175,7 +170,7 @@ def _lagging(case: Case) -> Family:
         "decoder.trans_linear.": "decoder.first.",
         "decoder.pred_linear.": "decoder.output.",
     }
-    return Networks(encoder, posterior, settings.build(data, latent_dim, PLAIN)), latent_dim, prefixes
+    return Networks(encoder, posterior, settings.build(data, latent_dim, tiny.unconnected)), latent_dim, prefixes
 
 
 def _pixelcnn(case: Case) -> Family:
@@ -218,7 +213,7 @@ def _mlp(case: Case) -> Family:
 
 
 def _connect(case: Case) -> Any:
-    return Skip().connect_latent if case.meta["hyper"]["skip"] else PLAIN
+    return Skip().connect_latent if case.meta["hyper"]["skip"] else tiny.unconnected
 
 
 FAMILIES = {"RNNVAE": _text, "CNNVAE": _pixelcnn, "MLPVAE": _mlp, "VAE(LSTMEncoder, LSTMDecoder)": _lagging}

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from collapsebench.components.interfaces import Direction
 from collapsebench.errors import UsageError, unknown
+from collapsebench.estimates import SATURATION, Direction
 from collapsebench.experiment.suites import Base, Cell, Scale
 from collapsebench.plausibility import published_scores, violations
 from collapsebench.published import PublishedRow, PublishedValue
@@ -25,8 +25,6 @@ LEGEND = (
     "the column. Difference: measured minus published. A − B: one model minus another, measured seed by seed. "
     "C − D · A − B: how much that is more in cell C than in cell D, measured seed by seed, too."
 )
-SATURATED = 0.1
-"""Nats below the logarithm of N from where on an estimate of MI says no more than that."""
 INFORMATION = "mi_lower"
 
 
@@ -217,7 +215,7 @@ def _information(cell: Measured, column: Column, row: PublishedRow) -> str:
     if column.key != INFORMATION or column.key not in row.values or row.mixture is None:
         return ""
     limit = math.log(row.mixture)
-    if row.values[column.key].value > limit - SATURATED:
+    if row.values[column.key].value > limit - SATURATION:
         return f"at its limit: an estimate of MI with N {row.mixture:,} cannot pass ln N = {limit:.2f}"
     if row.mixture != cell.examples:
         return f"MI with another N: {cell.examples or 'unknown'}, published with {row.mixture}"

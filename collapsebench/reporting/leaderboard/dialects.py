@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from collapsebench.metrics import dialects
-from collapsebench.record import Observation, Reading, Shown
+from collapsebench.observation import Observation, Reading, Shown
 
 DIALECTS = {dialect.name: dialect for dialect in dialects.DIALECTS}
 """By name."""

@@ -7,9 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from collapsebench.components.interfaces import Direction, Estimate
+from collapsebench.estimates import SATURATION, Direction, Estimate
 from collapsebench.metrics.dialects import Dialect
-from collapsebench.metrics.mutual_information import SATURATION
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import reference
 from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, Column, Problem, Row, Sample
@@ -24,7 +23,7 @@ LEGEND = (
 )
 IMPOSSIBLE = "!"
 """The mark of numbers that cannot be."""
-SATURATED = "†"
+SATURATION_MARK = "†"
 """The mark of numbers that their estimator cannot get above."""
 MANY = 1e9
 """Counts from here on, of FLOPs, are written as powers of ten."""
@@ -233,7 +232,9 @@ def _pairs(row: Row) -> str:
 
 
 def _score(row: Row, column: Column) -> str:
-    mark = f"{f' {SATURATED}' if row.saturates(column) else ''}{f' {IMPOSSIBLE}' if row.impossible(column) else ''}"
+    mark = (
+        f"{f' {SATURATION_MARK}' if row.saturates(column) else ''}{f' {IMPOSSIBLE}' if row.impossible(column) else ''}"
+    )
     sample = row.sample(column.key)
     if sample is None:
         return f"{BLANK}{mark}" if row.applies(column.key) else ""
@@ -288,8 +289,8 @@ def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
         yield from (f"{row.label}, seed {problem.seed}: {_problem(problem)}" for row, problem in problems)
     if any(row.saturates(column) for row in board.rows for column in metrics):
         yield (
-            f"{SATURATED} marks lower bounds on the mutual information within {SATURATION} nats of log N, N the test "
-            "examples: the estimator gets no higher, and the truth may be anything above."
+            f"{SATURATION_MARK} marks lower bounds on the mutual information within {SATURATION} nats of log N, N the "
+            "test examples: the estimator gets no higher, and the truth may be anything above."
         )
     impossible = [
         (row, seed, found) for row in board.rows for seed, several in row.violations.items() for found in several

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from collapsebench.data import Generated
+from collapsebench.data.base import Generated
 from collapsebench.errors import CollapsebenchError
 from collapsebench.reporting.leaderboard.scoring import LOWER_BOUND, Board, Row, Sample
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
-    from collapsebench.components.interfaces import Estimate
+    from collapsebench.estimates import Estimate
     from collapsebench.spec import Protocol
 
 LABEL = "best possible"

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from collapsebench import plausibility as checks
-from collapsebench.components.interfaces import Direction, Estimate
+from collapsebench import plausibility
 from collapsebench.errors import UsageError, unknown
+from collapsebench.estimates import Direction, Estimate
 from collapsebench.metrics.dialects import Dialect
+from collapsebench.observation import Observation
 from collapsebench.plausibility import Violation, checker
-from collapsebench.record import Observation, Outcome
+from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import moments
 from collapsebench.spec import Protocol
 from collapsebench.syntax import BASELINE
@@ -29,7 +30,7 @@ from collapsebench.syntax import BASELINE
 CONFIDENCE = 0.95
 LOWER_BOUND, SATURATED = "mi_lower", "mi_saturated"
 """The lower bound on the mutual information, and the entry that says whether it is as good as log N."""
-ENTRIES = (*checks.ENTRIES, SATURATED)
+ENTRIES = (*plausibility.ENTRIES, SATURATED)
 """What boards read of a run beside its columns."""
 MISSING = "missing"
 PARAMETERS = "parameters"

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple, Self
 
-from collapsebench.components.interfaces import Direction
 from collapsebench.errors import UsageError, unknown
+from collapsebench.estimates import Direction
 from collapsebench.experiment.meter import COUNTERS
 from collapsebench.metrics import TRACKED
-from collapsebench.record import Evaluated, Observation, Reading, Shown
+from collapsebench.observation import Evaluated, Observation, Reading, Shown
 
 Curve = Sequence[tuple[float, float]]
 """Pairs of a counter and a value, by the counter."""

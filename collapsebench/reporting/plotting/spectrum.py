@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.record import Observation, Outcome
+from collapsebench.observation import Observation
+from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import moments
 from collapsebench.reporting.leaderboard.scoring import labelled
 from collapsebench.reporting.plotting.canvas import legend, looks, panels

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.record import Observation, Outcome
+from collapsebench.observation import Observation
+from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.scoring import Sample, labelled
 from collapsebench.reporting.leaderboard.trajectories import QUANTITIES, curve, value_at
 from collapsebench.reporting.plotting.canvas import BAND, INTERVAL, legend, looks, panels, show_intervals

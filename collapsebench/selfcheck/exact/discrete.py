@@ -21,13 +21,15 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from collapsebench.components import catalog
+from collapsebench.components import composition
 from collapsebench.components.interfaces import Decoder
 from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.examples import DataSpec
+from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
-from collapsebench.model.vae import VAE, Architecture, Networks, assemble
-from collapsebench.networks import GaussianPosterior, LibraryDefault
+from collapsebench.model.vae import VAE, Networks
+from collapsebench.networks.initializations import LibraryDefault
+from collapsebench.networks.posteriors import GaussianPosterior
 
 Floats: TypeAlias = NDArray[np.float64]
 LOG_2PI = math.log(2 * math.pi)
@@ -69,7 +71,7 @@ class Lookup(nn.Module):
 def untrained(decoder: Decoder, data: DataSpec, latent_dim: int, factor: float, seed: int) -> VAE:
     """A model without encoder. Its parameters are the library's first values times a factor, so that it can use z."""
     architecture = Architecture(latent_dim, None, GaussianPosterior(), decoder, LibraryDefault())
-    vae = assemble(architecture, data, catalog.compose(()), seed)
+    vae = assemble(architecture, data, composition.compose(()), seed)
     with torch.no_grad():
         for parameter in vae.parameters():
             parameter.mul_(factor)

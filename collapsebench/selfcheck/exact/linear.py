@@ -19,21 +19,20 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from collapsebench.components import catalog
+from collapsebench.components import composition
 from collapsebench.data.linear_gaussian import basis, draw
 from collapsebench.data.splits import Vectors
 from collapsebench.errors import UsageError
 from collapsebench.examples import VectorSpec
+from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.model.distributions import StandardNormal
-from collapsebench.model.vae import VAE, Architecture, assemble
-from collapsebench.networks import (
-    GaussianPosterior,
-    LibraryDefault,
-    LinearDecoder,
-    LinearEncoder,
-    linear,
-    posterior,
-)
+from collapsebench.model.vae import VAE
+from collapsebench.networks import linear
+from collapsebench.networks.decoders import LinearDecoder
+from collapsebench.networks.encoders import LinearEncoder
+from collapsebench.networks.gaussian import Constant, Gaussian
+from collapsebench.networks.initializations import LibraryDefault
+from collapsebench.networks.posteriors import GaussianPosterior
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 LOG_2PI = math.log(2 * math.pi)
@@ -132,8 +131,8 @@ class LinearVAE:
         head, decoder = vae.posterior, vae.decoder
         if not (
             isinstance(vae.encoder, linear.Encoder)
-            and isinstance(head, posterior.Gaussian)
-            and isinstance(head.logvar, posterior.Constant)
+            and isinstance(head, Gaussian)
+            and isinstance(head.logvar, Constant)
             and isinstance(decoder, linear.Decoder)
             and decoder.loadings is not None
             and isinstance(vae.prior, StandardNormal)
@@ -150,7 +149,7 @@ class LinearVAE:
         """The harness's own model with these parameters, rounded to float32."""
         head, decoder = GaussianPosterior(constant_variance=True), LinearDecoder(variance=self.variance)
         architecture = Architecture(self.latent_dim, LinearEncoder(), head, decoder, LibraryDefault())
-        vae = assemble(architecture, VectorSpec(len(self.bias)), catalog.compose(()), seed=0)
+        vae = assemble(architecture, VectorSpec(len(self.bias)), composition.compose(()), seed=0)
         values = {
             "posterior.mean.weight": self.encoder,
             "posterior.mean.bias": self.encoder_bias,

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from collapsebench.model.distributions import DiagonalGaussian
 
-if TYPE_CHECKING:
-    from collapsebench.networks import GaussianPosterior
-
 
 class Gaussian(nn.Module):
     r"""\(q(z|x) = N(W_\mu f + b_\mu, e^{W_\ell f + b_\ell})\) for features f of x."""
 
-    def __init__(self, settings: GaussianPosterior, width: int, latent_dim: int) -> None:
+    def __init__(self, width: int, latent_dim: int, *, bias: bool, constant_variance: bool) -> None:
         super().__init__()
-        self.mean = nn.Linear(width, latent_dim, bias=settings.bias)
-        constant = settings.constant_variance
-        self.logvar = Constant(latent_dim) if constant else nn.Linear(width, latent_dim, bias=settings.bias)
+        self.mean = nn.Linear(width, latent_dim, bias=bias)
+        self.logvar = Constant(latent_dim) if constant_variance else nn.Linear(width, latent_dim, bias=bias)
 
     def forward(self, features: Float[Tensor, "B F"]) -> DiagonalGaussian:
         """(B, F) -> q(z|x) over (B, D)."""

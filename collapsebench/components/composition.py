@@ -1,0 +1,75 @@
+"""Composition: the hooks of one contender, which pluggy calls together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from collapsebench.components.hookspecs import PROJECT, MethodHooks
+from collapsebench.components.interfaces import Component, Inference, Method, Prior
+from collapsebench.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+def implemented(component: type[Component]) -> dict[str, Any]:
+    """The functions of a class that are marked as hook implementations."""
+    found: dict[str, Any] = {}
+    for base in reversed(component.__mro__):
+        found |= vars(base)
+    return {name: value for name, value in found.items() if inspect.isfunction(value) and mark(value) is not None}
+
+
+def mark(function: Any) -> Any:
+    return getattr(function, f"{PROJECT}_impl", None)
+
+
+class _MethodManager(pluggy.PluginManager):
+    """Hooks of method instances: pluggy looks at the class and at marked functions only.
+
+    Reading every attribute of a pydantic instance would trip its deprecated ones.
+    """
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        return mark(inspect.getattr_static(type(plugin), name, None))
+
+
+def compose(methods: Iterable[Method]) -> pluggy.HookRelay:
+    """The hooks of one contender.
+
+    Raises UsageError if a method is named twice or two methods give the same first-result hook.
+    """
+    manager = _MethodManager(PROJECT)
+    manager.add_hookspecs(MethodHooks)
+    for method in methods:
+        if manager.has_plugin(method.name):
+            raise UsageError(f"method '{method.name}' is named twice in one contender")
+        manager.register(method, method.name)
+    for name in (name for name in vars(MethodHooks) if not name.startswith("_")):
+        caller = getattr(manager.hook, name)
+        givers = [implementation.plugin_name for implementation in caller.get_hookimpls()]
+        if caller.spec.opts["firstresult"] and len(givers) > 1:
+            raise UsageError(f"methods {' and '.join(map(repr, givers))} both give {name}: they cannot be combined")
+    return manager.hook
+
+
+def inference_of(hooks: pluggy.HookRelay, default: Inference) -> Inference:
+    """The contender's inference strategy. Raises PluginError if a method returns something else."""
+    found = hooks.inference()
+    return default if found is None else _instance(found, Inference, "inference")
+
+
+def prior_of(hooks: pluggy.HookRelay, latent_dim: int) -> Prior | None:
+    """The contender's prior, None for N(0, I). Raises PluginError if a method returns something else."""
+    found = hooks.prior(latent_dim=latent_dim)
+    return None if found is None else _instance(found, Prior, "prior")
+
+
+def _instance(found: object, kind: type[Any], hook: str) -> Any:
+    if not isinstance(found, kind):
+        raise PluginError(f"hook {hook} must return an instance of {kind.__name__}, got {type(found).__name__}")
+    return found

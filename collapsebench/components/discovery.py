@@ -1,0 +1,165 @@
+"""Discovery: built-ins, entry points and files become a catalogue.
+
+Built-ins enter through the same hook as third parties.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Iterable
+from importlib import import_module, metadata, util
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pluggy
+
+from collapsebench.components.catalog import Catalog, Entry, FailedPlugin
+from collapsebench.components.composition import implemented
+from collapsebench.components.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
+from collapsebench.components.interfaces import Component, Method
+from collapsebench.errors import CollapsebenchError, PluginError, UsageError, unknown
+from collapsebench.syntax import BASELINE, NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+BUILTINS: Final = {
+    "collapsebench.data": ("dataset",),
+    "collapsebench.networks": ("encoder", "posterior", "decoder", "initialization"),
+    "collapsebench.inference": ("inference",),
+    "collapsebench.metrics": ("metric",),
+    "collapsebench.experiment.executors": ("executor",),
+}
+"""The modules of the harness that register components, and of which kinds these are."""
+
+
+PLUGINS_VARIABLE: Final = "COLLAPSEBENCH_PLUGINS"
+"""Names of the entry points to load, separated by commas; unset: all."""
+
+
+class _Source(NamedTuple):
+    """Where a plugin module is to be found."""
+
+    plugin: str
+    origin: str
+    package: metadata.Distribution | None
+    module: ModuleType
+
+
+def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None) -> Catalog:
+    """Find every component. For a list, those that come with the harness are needed of the named `kinds` only.
+
+    An installed plugin that cannot be imported or breaks its contract is listed as failed and only the runs that name
+    it fail; a file given by hand must load. Raises PluginError if two plugins register the same kind and name.
+    """
+    entries: dict[tuple[str, str], Entry] = {}
+    for name in (name for name, given in BUILTINS.items() if kinds is None or set(given) & set(kinds)):
+        module = import_module(name)
+        source = _Source(PROJECT, str(module.__file__), metadata.distribution(PROJECT), module)
+        _add(entries, _registered(source))
+    failed: list[FailedPlugin] = []
+    for point in _entry_points():
+        try:
+            found = _registered(_from_entry_point(point))
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not take the others down
+            failed.append(FailedPlugin(point.name, point.value, _reason(error)))
+        else:
+            _add(entries, found)
+    for path in plugin_files:
+        _add(entries, _from_file(path))
+    return Catalog(entries, tuple(failed))
+
+
+def _entry_points() -> list[metadata.EntryPoint]:
+    points = sorted(metadata.entry_points(group=PROJECT), key=lambda point: point.name)
+    wanted = os.environ.get(PLUGINS_VARIABLE)
+    if wanted is None:
+        return points
+    names = {name.strip() for name in wanted.split(",") if name.strip()}
+    known = {point.name for point in points}
+    if names - known:
+        raise UsageError(f"{PLUGINS_VARIABLE}: " + unknown("plugin", min(names - known), known))
+    return [point for point in points if point.name in names]
+
+
+def _from_entry_point(point: metadata.EntryPoint) -> _Source:
+    module = point.load()
+    return _Source(point.name, str(module.__file__), point.dist, module)
+
+
+def _from_file(path: Path) -> list[Entry]:
+    if not path.is_file():
+        raise UsageError(f"plugin file '{path}' does not exist")
+    name = f"collapsebench_file_{path.stem}"
+    spec = util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"plugin file '{path}' is not a Python file")
+    module = util.module_from_spec(spec)
+    sys.modules[name] = module  # pydantic resolves postponed annotations through it
+    try:
+        spec.loader.exec_module(module)
+        return _registered(_Source(path.stem, str(path), None, module))
+    except Exception as error:
+        raise PluginError(f"plugin file '{path}' failed: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CollapsebenchError) else f"{type(error).__name__}: {text}"
+
+
+def _add(entries: dict[tuple[str, str], Entry], found: Iterable[Entry]) -> None:
+    for entry in found:
+        key = (entry.component.kind, entry.component.name)
+        if key in entries:
+            raise PluginError(
+                f"{key[0]} '{key[1]}' is registered twice: by plugin '{entries[key].plugin}' ({entries[key].origin}) "
+                f"and by '{entry.plugin}' ({entry.origin})"
+            )
+        entries[key] = entry
+
+
+def _registered(source: _Source) -> list[Entry]:
+    """What one module registers, checked."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(DiscoveryHooks)
+    manager.register(source.module, source.plugin)
+    manager.check_pending()  # a misspelled hook would otherwise never be called
+    answers = manager.hook.collapsebench_components()
+    if not answers:
+        raise PluginError(f"plugin '{source.plugin}' has no hook collapsebench_components")
+    components = list(answers[0])
+    for component in components:
+        _check(component, source.plugin)
+    return [Entry(component, source.plugin, source.origin, source.package) for component in components]
+
+
+def _check(component: type[Component], plugin: str) -> None:
+    """Raise PluginError unless the class keeps the contract of components."""
+    where = f"plugin '{plugin}': {getattr(component, '__qualname__', component)!s}"
+    if not (inspect.isclass(component) and issubclass(component, Component)) or inspect.isabstract(component):
+        raise PluginError(f"{where} must be a complete subclass of a kind of component, such as Method or Dataset")
+    name = component.__dict__.get("name")
+    if not isinstance(name, str) or NAME.fullmatch(name) is None or name == BASELINE:
+        raise PluginError(f"{where} needs a class variable `name` of small letters, digits and dashes, got {name!r}")
+    bare = [field for field, info in component.model_fields.items() if not info.description]
+    if bare:
+        raise PluginError(f"{where} must describe its field '{bare[0]}': Field(..., description=\"…\")")
+    if issubclass(component, Method):
+        _check_hooks(component, where)
+
+
+def _check_hooks(method: type[Method], where: str) -> None:
+    for name, function in implemented(method).items():
+        hook = inspect.getattr_static(MethodHooks, name, None)
+        if hook is None:
+            hooks = [hook for hook in vars(MethodHooks) if not hook.startswith("_")]
+            raise PluginError(f"{where}: {unknown('hook', name, hooks)}")
+        known, wanted = inspect.signature(hook).parameters, inspect.signature(function).parameters
+        if not set(wanted) <= set(known):
+            extra = ", ".join(set(wanted) - set(known))
+            raise PluginError(f"{where}.{name} asks for {extra}, but the hook gives {', '.join(list(known)[1:])}")

@@ -1,0 +1,143 @@
+"""Data drawn from a known distribution, whose truth can be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from collapsebench.data.base import Generated, Seed
+from collapsebench.estimates import Estimate
+
+if TYPE_CHECKING:
+    from collapsebench.data.synthetic import Sample
+    from collapsebench.examples import Splits
+    from collapsebench.spec import Setting
+
+
+class SyntheticText(Generated):
+    """Documents from a known latent-variable language model: z ~ N(0, I_2), x_t ~ softmax(A[x_{t-1}] + B z)."""
+
+    name = "synthetic-text"
+
+    vocabulary: PositiveInt = Field(100, ge=2, description="number of words V")
+    length: PositiveInt = Field(12, description="words a document T, before EOS")
+    a: PositiveFloat = Field(1.0, description="scale of the transition logits A = a N(0, 1)")
+    b: PositiveFloat = Field(1.0, description="scale of the latent directions B = b N(0, 1)")
+    train: PositiveInt = Field(16000, description="number of training documents")
+    valid: PositiveInt = Field(1000, description="number of validation documents")
+    test: PositiveInt = Field(1000, ge=2, description="number of test documents")
+    seed: Seed = Field(0, description="draws A, B and the documents")
+
+    def _samples(self) -> list[Sample]:
+        from collapsebench.data import synthetic
+
+        model = synthetic.language_model(self.vocabulary, self.a, self.b, self.seed)
+        return synthetic.samples(model, self.length, (self.train, self.valid, self.test), self.seed)
+
+    def load(self, folder: Path) -> Splits:
+        """See Dataset."""
+        from collapsebench.data.text import MARKERS
+        from collapsebench.examples import Splits, TextSpec
+
+        del folder
+        train, valid, test = (sample.split() for sample in self._samples())
+        return Splits(TextSpec(self.vocabulary + len(MARKERS)), train, valid, test)
+
+    def truth(self) -> Mapping[str, Estimate]:
+        """See Generated: H(x) and I(x; z) over the test documents; cached, as it takes seconds."""
+        from collapsebench.data import cache, synthetic
+
+        def compute() -> cache.Arrays:
+            model = synthetic.language_model(self.vocabulary, self.a, self.b, self.seed)
+            return synthetic.exact_entropy(model, self._samples()[-1].words)._asdict()
+
+        key = {"version": self.version, "params": self.model_dump(mode="json"), "tolerance": synthetic.TOLERANCE}
+        arrays = cache.cached(f"{self.name}-truth", key, compute)
+        return {
+            "entropy": Estimate(arrays["entropy"].item(), arrays["entropy_error"].item()),
+            "mutual-information": Estimate(
+                arrays["mutual_information"].item(), arrays["mutual_information_error"].item()
+            ),
+        }
+
+    def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
+        """See Generated: the true model. `truth` averages its likelihood of the test documents, so that it is exact."""
+        from math import exp
+
+        best = super().best_possible(setting)
+        nll = best["iw_nll"].value
+        return {**best, "iw_nll": Estimate(nll), "perplexity": Estimate(exp(nll / (self.length + 1)))}
+
+
+class LinearGaussian(Generated):
+    """Gaussian vectors with a chosen spectrum, on which the linear VAE has a closed form."""
+
+    name = "linear-gaussian"
+    citation = "Lucas et al. (2019), Don't Blame the ELBO! A Linear VAE Perspective on Posterior Collapse"
+
+    spectrum: tuple[PositiveFloat, ...] = Field((9.0, 4.0, 2.0, 1.0, 0.5), description="largest variances of x")
+    noise_variance: PositiveFloat = Field(0.25, description="variance of x in every other direction")
+    dimension: PositiveInt = Field(10, description="dimension of x")
+    train: PositiveInt = Field(10000, description="number of training examples")
+    valid: PositiveInt = Field(1000, description="number of validation examples")
+    test: PositiveInt = Field(1000, description="number of test examples")
+    seed: Seed = Field(0, description="draws the examples")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.spectrum) > self.dimension:
+            raise ValueError(f"a spectrum of {len(self.spectrum)} values needs at least this dimension")
+        return self
+
+    @property
+    def eigenvalues(self) -> tuple[float, ...]:
+        """Every eigenvalue of the covariance of x."""
+        return (*self.spectrum, *[self.noise_variance] * (self.dimension - len(self.spectrum)))
+
+    def load(self, folder: Path) -> Splits:
+        """See Dataset."""
+        from collapsebench.data.linear_gaussian import draw
+        from collapsebench.examples import Splits, VectorSpec
+
+        del folder
+        return Splits(
+            VectorSpec(self.dimension), *draw(self.eigenvalues, (self.train, self.valid, self.test), self.seed)
+        )
+
+    def truth(self) -> Mapping[str, Estimate]:
+        """See Generated: H(x), and I(x; z) of the linear model that has this covariance and its noise variance."""
+        from collapsebench.data.linear_gaussian import entropy, optimum
+
+        best = optimum(self.eigenvalues, len(self.spectrum), self.noise_variance)
+        return {
+            "entropy": Estimate(entropy(self.eigenvalues)),
+            "mutual-information": Estimate(float(best.kl.sum())),
+        }
+
+    def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
+        """See Generated: probabilistic PCA with the decoder's variance, or with the best one if that is learned.
+
+        Its information is what that decoder has use for, which is less than the data's if its variance is larger.
+        """
+        from collapsebench.data.linear_gaussian import best_variance, draw, neg_log_likelihood, optimum
+
+        decoder = setting.decoder.params
+        learned, units = decoder.get("learn_variance"), setting.latent_dim
+        if setting.decoder.name != "linear" or (learned and units >= self.dimension):
+            return {}  # another decoder, or one whose likelihood has no maximum
+        variance = best_variance(self.eigenvalues, units) if learned else decoder["variance"]
+        best = optimum(self.eigenvalues, units, variance)
+        test = draw(self.eigenvalues, (self.train, self.valid, self.test), self.seed)[-1]
+        nll = Estimate(float(neg_log_likelihood(test.values, self.eigenvalues, units, variance).mean()))
+        information = Estimate(float(best.kl.sum()))
+        return {
+            "neg_elbo": nll,
+            "iw_nll": nll,
+            "kl": information,
+            "mi_lower": information,
+            "mi_upper": information,
+            "active_units": Estimate(float(best.active)),
+        }

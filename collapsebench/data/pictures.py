@@ -1,0 +1,131 @@
+"""Pictures: binary images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from collapsebench.components.interfaces import Dataset
+from collapsebench.data.base import FromFiles, Seed
+
+if TYPE_CHECKING:
+    from collapsebench.examples import Splits
+
+
+class Mnist(FromFiles):
+    """MNIST, binarized anew in every pass over the training images."""
+
+    name = "mnist"
+    citation = "LeCun et al. (1998), Gradient-based learning applied to document recognition"
+    static: ClassVar[bool] = False
+
+    validation: PositiveInt = Field(10000, description="how many of the last training images validate")
+    binarization_seed: Seed = Field(0, description="draws what is binarized once: validation and test images")
+
+    def originals(self) -> list[str]:
+        """See FromFiles."""
+        return [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+
+    def parse(self, contents: Mapping[str, bytes]) -> Splits:
+        """See FromFiles."""
+        from collapsebench.data import images
+
+        train_images, train_labels, test_images, test_labels = self.originals()
+        train = images.read_mnist(contents, train_images, train_labels)
+        test = images.read_mnist(contents, test_images, test_labels)
+        binarize = images.static if self.static else images.dynamic
+        return binarize(*images.hold_out(train, self.validation), test, self.binarization_seed)
+
+
+class MnistStatic(Mnist):
+    """MNIST, all images binarized once."""
+
+    name = "mnist-static"
+    static = True
+
+    binarization_seed: Seed = Field(0, description="draws the binarization of all images")
+
+
+class MnistLarochelle(FromFiles):
+    """MNIST as binarized once by Larochelle and Murray."""
+
+    name = "mnist-larochelle"
+    citation = "Larochelle and Murray (2011), The Neural Autoregressive Distribution Estimator"
+
+    def originals(self) -> list[str]:
+        """See FromFiles."""
+        return [f"binarized_mnist_{split}.amat" for split in ("train", "valid", "test")]
+
+    def parse(self, contents: Mapping[str, bytes]) -> Splits:
+        """See FromFiles."""
+        from collapsebench.data import images
+
+        return images.binary(*(images.read_amat(name, contents[name]) for name in self.originals()))
+
+
+class Omniglot(FromFiles):
+    """Omniglot, all drawings of Lake et al. in 28x28, split by drawer."""
+
+    name = "omniglot"
+    citation = "Lake et al. (2015), Human-level concept learning through probabilistic program induction"
+
+    label: Literal["alphabet", "character"] = Field("alphabet", description="what the class of an image is")
+    binarization_seed: Seed = Field(0, description="draws what is binarized once: validation and test images")
+
+    def originals(self) -> list[str]:
+        """See FromFiles."""
+        return ["omniglot_28x28_uint8.npz"]
+
+    def parse(self, contents: Mapping[str, bytes]) -> Splits:
+        """See FromFiles: drawers 1 to 14 train, 15 validates, 16 to 20 test."""
+        from collapsebench.data import images
+
+        (name,) = self.originals()
+        drawings, drawer = images.read_drawings(name, contents[name], self.label)
+        train, valid, test = (drawings[rows] for rows in (drawer < 15, drawer == 15, drawer > 15))
+        return images.dynamic(train, valid, test, self.binarization_seed)
+
+
+class OmniglotBurda(FromFiles):
+    """Omniglot as split and scaled by Burda et al."""
+
+    name = "omniglot-burda"
+    citation = "Burda et al. (2016), Importance Weighted Autoencoders"
+
+    validation: PositiveInt = Field(2000, description="how many of the last training images validate, once shuffled")
+    shuffle_seed: Seed = Field(0, description="shuffles the training images before the validation images are taken")
+    binarization_seed: Seed = Field(0, description="draws what is binarized once: validation and test images")
+
+    def originals(self) -> list[str]:
+        """See FromFiles."""
+        return ["chardata.mat"]
+
+    def parse(self, contents: Mapping[str, bytes]) -> Splits:
+        """See FromFiles."""
+        from collapsebench.data import images
+
+        train, test = images.chardata("chardata.mat", contents["chardata.mat"])
+        train = images.shuffled(train, self.shuffle_seed)
+        return images.dynamic(*images.hold_out(train, self.validation), test, self.binarization_seed)
+
+
+class Digits(Dataset):
+    """Handwritten digits of 8x8 pixels, real and small, shipped inside scikit-learn; binarized at a threshold."""
+
+    name = "digits"
+    citation = "Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning Repository"
+
+    threshold: PositiveInt = Field(8, le=16, description="a pixel is ink if its value, 0 to 16, reaches this")
+    validation: PositiveInt = Field(400, description="how many images validate")
+    test: PositiveInt = Field(397, description="how many images test")
+    shuffle_seed: Seed = Field(0, description="shuffles the images before they are split")
+
+    def load(self, folder: Path) -> Splits:
+        """See Dataset."""
+        from collapsebench.data import images
+
+        del folder
+        return images.digits(self.threshold, self.shuffle_seed, self.validation, self.test)

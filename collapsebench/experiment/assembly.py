@@ -1,0 +1,83 @@
+"""What builds a contender: from components and hooks to a model and its objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import pluggy
+import torch
+from torch import nn
+
+from collapsebench.components.composition import prior_of
+from collapsebench.components.hookspecs import Progress
+from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site, SiteKind
+from collapsebench.errors import PluginError
+from collapsebench.examples import DataSpec
+from collapsebench.model.distributions import StandardNormal
+from collapsebench.model.seeding import Noise, derive
+from collapsebench.model.vae import VAE, Networks, Objective
+
+
+def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
+    """The contender's objective at one step: the KL weights of all its methods are multiplied."""
+    return Objective(noise, prod(map(float, hooks.kl_weight(progress=progress)), start=1.0))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The components that a VAE is assembled from; contenders without inference networks have no encoder."""
+
+    latent_dim: int
+    encoder: Encoder | None
+    posterior: Posterior
+    decoder: Decoder
+    initialization: Initialization
+
+
+def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, seed: int) -> VAE:
+    """Build the contender's VAE and draw its parameters from the seed.
+
+    The parameters of a module depend on the seed and its name alone, so a network that two contenders share starts
+    equal in both. torch's global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        component = prior_of(hooks, architecture.latent_dim)
+        prior = StandardNormal(architecture.latent_dim) if component is None else component.build()
+        vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), prior)
+        initialize(vae, architecture.initialization, seed)
+    return vae
+
+
+def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int) -> Networks:
+    decoder = architecture.decoder.build(data, latent_dim, partial(connection, hooks))
+    if architecture.encoder is None:
+        return Networks(None, None, decoder)
+    encoder = architecture.encoder.build(data)
+    width = encoder.width
+    if not isinstance(width, int):
+        raise PluginError(f"encoder '{architecture.encoder.name}' must have an integer `width`, got {width!r}")
+    return Networks(encoder, architecture.posterior.build(width, latent_dim), decoder)
+
+
+def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
+    """The module that a contender puts at one latent site, checked; None where z does not enter."""
+    module = hooks.connect_latent(site=site)
+    if module is None:
+        return None
+    width = module.width if isinstance(module, nn.Module) else None
+    if not isinstance(width, int) or (site.kind is SiteKind.VECTOR and width != site.width):
+        raise PluginError(
+            f"connect_latent must return a module with an integer `width` ({site.width} at a vector site) or None at "
+            f"{site.kind} site {site.index}, got {module!r}"
+        )
+    return module
+
+
+def initialize(model: nn.Module, rule: Initialization, seed: int) -> None:
+    """Draw every module's own parameters with a seed made of `seed` and its name, changing torch's generator."""
+    for name, module in model.named_modules():
+        torch.manual_seed(derive(seed, name))
+        rule.apply(module)

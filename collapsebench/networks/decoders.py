@@ -1,0 +1,134 @@
+"""Decoders: their hyperparameters. The modules that they build are imported when they are built."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from collapsebench.components.interfaces import Decoder
+from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.networks.fitting import fitting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from collapsebench.components.interfaces import Connect
+    from collapsebench.examples import DataSpec
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("a kernel must be odd to have a centre")
+    return value
+
+
+def _one_or_several(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
+
+
+Odd: TypeAlias = Annotated[PositiveInt, AfterValidator(_odd)]
+
+
+class MLPDecoder(Decoder):
+    """Independent Bernoulli pixels; their probabilities are a multilayer perceptron of z."""
+
+    name: ClassVar[str] = "mlp"
+    hidden: PositiveInt = Field(512, description="units of every hidden layer")
+    layers: PositiveInt = Field(2, description="number of hidden layers after the first, linear map of z")
+
+    def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
+        """Images; vector sites before the nonlinearity of every hidden layer."""
+        from collapsebench.networks import mlp
+
+        size = prod(fitting(self, data, ImageSpec).shape)
+        return mlp.Decoder(size, latent_dim, connect, hidden=self.hidden, layers=self.layers)
+
+
+class LSTMDecoder(Decoder):
+    """An LSTM language model that reads z beside every word."""
+
+    name: ClassVar[str] = "lstm"
+    citation: ClassVar[str] = "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016"
+    embedding: PositiveInt = Field(512, description="size of the word embeddings")
+    hidden: PositiveInt = Field(1024, description="units of every LSTM layer")
+    layers: PositiveInt = Field(1, description="number of LSTM layers")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout rate on word embeddings and on the output of the top layer, never on z"
+    )
+    start: Literal["hidden", "cell"] = Field(
+        "hidden",
+        description="where z enters the first state of the top layer: 'hidden' h = Wz + b (Kim et al. 2018; Dieng et "
+        "al. 2019), 'cell' c = Wz, h = tanh c (He et al. 2019)",
+    )
+    output_bias: bool = Field(default=True, description="whether the map to the vocabulary has a bias")
+
+    def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
+        """Text; sequence sites after every layer, the last one before the vocabulary."""
+        from collapsebench.networks import lstm
+
+        return lstm.Decoder(
+            fitting(self, data, TextSpec).vocabulary,
+            latent_dim,
+            connect,
+            embedding=self.embedding,
+            hidden=self.hidden,
+            layers=self.layers,
+            dropout=self.dropout,
+            start=self.start,
+            output_bias=self.output_bias,
+        )
+
+
+class PixelCNNDecoder(Decoder):
+    """The gated PixelCNN: every pixel is predicted from those above it and to its left, and from z."""
+
+    name: ClassVar[str] = "pixelcnn"
+    citation: ClassVar[str] = (
+        "van den Oord et al., Conditional Image Generation with PixelCNN Decoders, NeurIPS 2016; as in the released "
+        "code of Dieng et al. 2019"
+    )
+    layers: PositiveInt = Field(9, description="number of gated layers")
+    maps: Annotated[tuple[PositiveInt, ...], BeforeValidator(_one_or_several)] = Field(
+        (32,), description="feature maps, one number for all layers or one for each"
+    )
+    kernel_size: Annotated[tuple[Odd, ...], BeforeValidator(_one_or_several)] = Field(
+        (3,), description="kernel size, one number for all layers or one for each"
+    )
+
+    @model_validator(mode="after")
+    def _for_each_layer(self) -> PixelCNNDecoder:
+        for name, values in (("maps", self.maps), ("kernel_size", self.kernel_size)):
+            if len(values) not in {1, self.layers}:
+                raise ValueError(f"{name} has {len(values)} values for {self.layers} layers")
+        return self
+
+    @property
+    def kernels(self) -> list[tuple[int, int]]:
+        """Feature maps and kernel size of every layer."""
+        maps, sizes = (v * self.layers if len(v) == 1 else v for v in (self.maps, self.kernel_size))
+        return list(zip(maps, sizes, strict=True))
+
+    def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
+        """Images; feature-map sites before every later layer and before the output."""
+        from collapsebench.networks import pixelcnn
+
+        return pixelcnn.Decoder(fitting(self, data, ImageSpec).shape, latent_dim, connect, kernels=self.kernels)
+
+
+class LinearDecoder(Decoder):
+    """x ~ N(Wz + b, variance I): with N(0, I) as prior this is probabilistic PCA, and everything has a closed form."""
+
+    name: ClassVar[str] = "linear"
+    citation: ClassVar[str] = "Tipping and Bishop, Probabilistic Principal Component Analysis, JRSS B 1999"
+    variance: PositiveFloat = Field(1.0, description="the noise variance, or its first value if it is learned")
+    learn_variance: bool = Field(default=False, description="whether the noise variance is learned")
+
+    def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
+        """Vectors; no latent sites."""
+        from collapsebench.networks import linear
+
+        del connect
+        dimension = fitting(self, data, VectorSpec).dimension
+        return linear.Decoder(dimension, latent_dim, variance=self.variance, learn_variance=self.learn_variance)
