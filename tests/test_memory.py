@@ -66,7 +66,7 @@ def test_the_end_of_the_process_looks_for_no_garbage_either():
     """What is registered first runs last: after the collector has been told to leave everything alone."""
     code = (
         "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count()))\n"
-        "from collapsebench import memory\n"
+        "from collapsebench.experiment import memory\n"
         "with memory.uncollected(): pass\n"
         "print(gc.get_freeze_count())"
     )

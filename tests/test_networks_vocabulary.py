@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from collapsebench.examples import TextSpec
 from collapsebench.model.kernels.vocabulary import fused, plain
 from collapsebench.model.seeding import SeededNoise
-from collapsebench.networks import vocabulary
+from collapsebench.model.kernels import vocabulary
 from collapsebench.networks.decoders import LSTMDecoder
 from collapsebench_skip import Skip
 
