@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Site,
         SiteKind,
     )
+    from collapsebench.data import Images, Text
     from collapsebench.metrics.metric import Metric
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Dataset",
     "Decoder",
     "Encoder",
+    "Images",
     "Inference",
     "Initialization",
     "Method",
@@ -38,11 +40,18 @@ __all__ = [
     "Progress",
     "Site",
     "SiteKind",
+    "Text",
     "hookimpl",
 ]
 
 
-_MODULES = {"Metric": "metrics.metric", "Progress": "components.hookspecs", "hookimpl": "components.hookspecs"}
+_MODULES = {
+    "Images": "data",
+    "Text": "data",
+    "Metric": "metrics.metric",
+    "Progress": "components.hookspecs",
+    "hookimpl": "components.hookspecs",
+}
 """Where names stand that are not in components.interfaces."""
 
 

@@ -1,5 +1,6 @@
 """Discovery: what is found, where it comes from, and every way in which a plugin can be wrong."""
 
+import sys
 from importlib import metadata
 from textwrap import dedent
 
@@ -64,6 +65,17 @@ def test_built_ins_enter_through_the_same_hook(installed):
 )
 def test_a_catalogue_of_one_kind_has_all_of_that_kind(installed, kind):
     assert discovery.load(kinds={kind}).names(kind) == installed.names(kind)
+
+
+def test_a_plugin_imports_what_lies_beside_it(plugin, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    plugin("def share(): return 0.25", "beside_mine.py")
+    source = GOOD.replace("Field(4.0", "Field(share()").replace(
+        "from pydantic", "from beside_mine import share\nfrom pydantic", 1
+    )
+    path = plugin(source)
+    assert discovery.load([path]).make("method", "beta-vae", {}).beta == 0.25
+    assert sys.path[-1] == str(path.parent)
 
 
 @pytest.mark.parametrize("kinds", [None, {"method"}])

@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from collapsebench.examples import TextSpec
+from collapsebench.model.kernels import vocabulary
 from collapsebench.model.kernels.vocabulary import fused, plain
 from collapsebench.model.seeding import SeededNoise
-from collapsebench.model.kernels import vocabulary
 from collapsebench.networks.decoders import LSTMDecoder
 from collapsebench_skip import Skip
 

@@ -100,11 +100,19 @@ def _from_file(path: Path) -> list[Entry]:
         raise UsageError(f"plugin file '{path}' is not a Python file")
     module = util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic resolves postponed annotations through it
+    _find_beside(path)
     try:
         spec.loader.exec_module(module)
         return _registered(_Source(path.stem, str(path), None, module))
     except Exception as error:
         raise PluginError(f"plugin file '{path}' failed: {_reason(error)}") from error
+
+
+def _find_beside(path: Path) -> None:
+    """Let a plugin import the files that lie beside it, as a script can. What is installed comes first."""
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _reason(error: Exception) -> str:

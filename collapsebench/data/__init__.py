@@ -5,10 +5,10 @@ from __future__ import annotations
 from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Component
 from collapsebench.data.generated import LinearGaussian, SyntheticText
-from collapsebench.data.pictures import Digits, Mnist, MnistLarochelle, MnistStatic, Omniglot, OmniglotBurda
+from collapsebench.data.pictures import Digits, Images, Mnist, MnistLarochelle, MnistStatic, Omniglot, OmniglotBurda
 from collapsebench.data.texts import PennTreebank, Text, Yahoo, Yahoo9k
 
-__all__ = ["Text", "collapsebench_components"]
+__all__ = ["Images", "Text", "collapsebench_components"]
 
 
 @hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -66,6 +66,50 @@ def read_npz(name: str, content: bytes) -> dict[str, NDArray[Any]]:
             return dict(archive)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"file '{name}' is not a numpy archive: {error}") from None
+
+
+def read_npy(name: str, content: bytes) -> NDArray[Any]:
+    """The array of a numpy file. Raises DataError for another file, and for one that holds Python objects."""
+    try:
+        array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"file '{name}' is not a numpy array: {error}") from None
+    return array
+
+
+def pictures(
+    names: Sequence[str], pixels: Sequence[NDArray[Any]], classes: Sequence[NDArray[Any] | None]
+) -> list[Pictures]:
+    """The pictures of several files, all of one size. Raises DataError that names the file which is wrong."""
+    shape = pixels[0].shape[1:]
+    for name, array in zip(names, pixels, strict=True):
+        if array.ndim != 3 or array.shape[1:] != shape or not array.size:
+            raise DataError(f"file '{name}' should hold pictures (N, H, W), all files of one size, got {array.shape}")
+        highest = 255 if array.dtype == np.uint8 else 1
+        if array.dtype.kind not in "buif" or not (array.min() >= 0 and array.max() <= highest):
+            raise DataError(
+                f"file '{name}' should hold bytes from 0 to 255 or numbers from 0 to 1, got {array.dtype} from "
+                f"{array.min()} to {array.max()}"
+            )
+    return [_with_classes(*each) for each in zip(names, pixels, classes, strict=True)]
+
+
+def _with_classes(name: str, pixels: NDArray[Any], classes: NDArray[Any] | None) -> Pictures:
+    grey = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    if classes is None:
+        return Pictures(grey)
+    if classes.shape != (len(pixels),) or classes.dtype.kind not in "iu":
+        raise DataError(
+            f"file '{name}' has {len(pixels)} pictures and needs as many whole numbers as labels, got {classes.dtype} "
+            f"{classes.shape}"
+        )
+    return Pictures(grey, classes.astype(np.int64))
+
+
+def at_one_half(grey: Pictures) -> Pictures:
+    """A bit for every pixel: 1 from one half of the range on."""
+    half = 128 if grey.pixels.dtype == np.uint8 else 0.5
+    return Pictures((grey.pixels >= half).astype(np.uint8), grey.classes)
 
 
 def read_mat(name: str, content: bytes) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,40 @@ if TYPE_CHECKING:
     from collapsebench.examples import Splits
 
 
+class Images(FromFiles):
+    """Pictures of one channel in three numpy files, STEM.train.npy, STEM.valid.npy and STEM.test.npy.
+
+    Each file is an array (N, H, W): bytes from 0 to 255, or numbers from 0 to 1, of which the models see bits. With
+    `labelled` the files STEM.train.labels.npy, … hold a class (N,) of every picture, for probes and plots.
+    """
+
+    stem: ClassVar[str]
+    labelled: ClassVar[bool] = False
+
+    binarization: Literal["dynamic", "static", "threshold"] = Field(
+        "dynamic",
+        description="how pixels become bits: 'dynamic' draws training pictures anew in every pass, 'static' draws all "
+        "of them once, 'threshold' takes 1 from one half on",
+    )
+    binarization_seed: Seed = Field(0, description="draws what is binarized once")
+
+    def originals(self) -> list[str]:
+        """See FromFiles."""
+        endings = ("npy", "labels.npy") if self.labelled else ("npy",)
+        return [f"{self.stem}.{split}.{ending}" for ending in endings for split in ("train", "valid", "test")]
+
+    def parse(self, contents: Mapping[str, bytes]) -> Splits:
+        """See FromFiles."""
+        from collapsebench.data import images
+
+        arrays = [images.read_npy(name, contents[name]) for name in self.originals()]
+        train, valid, test = images.pictures(self.originals()[:3], arrays[:3], arrays[3:] or (None, None, None))
+        if self.binarization == "threshold":
+            return images.binary(*map(images.at_one_half, (train, valid, test)))
+        binarize = images.static if self.binarization == "static" else images.dynamic
+        return binarize(train, valid, test, self.binarization_seed)
+
+
 class Mnist(FromFiles):
     """MNIST, binarized anew in every pass over the training images."""
 
