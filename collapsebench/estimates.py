@@ -10,7 +10,12 @@ SATURATION = 0.1
 
 
 class Direction(StrEnum):
-    """Which way a metric is better; none for those that only describe."""
+    """Which way a metric is better. `NONE` is for metrics that only describe.
+
+    >>> from collapsebench import Direction
+    >>> Direction("lower") is Direction.LOWER
+    True
+    """
 
     LOWER = "lower"
     HIGHER = "higher"
@@ -18,17 +23,27 @@ class Direction(StrEnum):
 
 
 class Column(NamedTuple):
-    """One column that a metric reports, with its unit and direction."""
+    """One column that a metric reports, with its unit and direction.
+
+    >>> from collapsebench import Column, Direction
+    >>> Column("kl", "nats", Direction.NONE, title="KL").unit
+    'nats'
+    """
 
     name: str
     unit: str
     direction: Direction
     title: str
-    """What a table's head says."""
+    """The text in the head of a table."""
 
 
 class Estimate(NamedTuple):
-    """A value and the Monte Carlo standard error of its estimator, None where it is exact for this split."""
+    """A value, and the Monte Carlo standard error of its estimator. The error is None where the value is exact.
+
+    >>> from collapsebench import Estimate
+    >>> Estimate(3.25, standard_error=0.04).value
+    3.25
+    """
 
     value: float
     standard_error: float | None = None

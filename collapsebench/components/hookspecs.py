@@ -1,7 +1,7 @@
-"""Every hook a plugin may implement, on one screen.
+"""Every hook that a plugin may implement, on one screen.
 
-A plugin module implements `collapsebench_components`; a Method implements any subset of the method hooks.
-*First result*: at most one method of a contender may give it, two are a conflict that is reported by name.
+A plugin module implements `collapsebench_components`. A Method implements some of the method hooks. *First result*
+means that at most one method of a contender may give it: two are a conflict, which is reported by name.
 """
 
 from __future__ import annotations
@@ -22,45 +22,59 @@ PROJECT = "collapsebench"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""The mark of a function that implements a hook.
+
+>>> from collapsebench import hookimpl
+>>> @hookimpl
+... def collapsebench_components():
+...     return []
+>>> collapsebench_components()
+[]
+"""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training is: the fraction of the budget spent, 0…1, and the number of steps done."""
+    """How far training is: the fraction of the budget that is spent, 0…1, and the number of steps that are done.
+
+    >>> from collapsebench import Progress
+    >>> Progress(fraction=0.25, step=100).fraction
+    0.25
+    """
 
     fraction: float
     step: int
 
 
 class DiscoveryHooks:
-    """What a plugin module may implement."""
+    """The hook of a plugin module."""
 
     @hookspec
     def collapsebench_components(self) -> Iterable[type[Component]]:
-        """Name the components of this plugin; the class says of which kind each one is."""
+        """Name the components of this plugin. Each class says of which kind it is."""
         raise NotImplementedError
 
 
 class MethodHooks:
-    """The anatomy of a VAE: what a Method may change."""
+    """The anatomy of a VAE: the hooks of a Method."""
 
     @hookspec(firstresult=True)
     def connect_latent(self, site: Site) -> nn.Module | None:
-        """How z enters the decoder at one site: a module (h, z) -> h', or None to leave the site as it is.
+        """Give the module (h, z) -> h' by which z enters the decoder at one site, or None to leave the site as it is.
 
-        Called once per site while the decoder is built. z is (N, D) for activations h of N examples. The module's
-        attribute `width` is the width of h'; at a `vector` site it must equal `site.width`.
+        Called once for each site while the decoder is built. z is (N, D) for activations h of N examples. The
+        module's attribute `width` is the width of h'. At a `vector` site it must equal `site.width`.
         """
 
     @hookspec
     def kl_weight(self, progress: Progress) -> float:
-        """The weight of the KL term in the training objective; the weights of all methods are multiplied."""
+        """Give the weight of the KL term in the training objective. The weights of all methods are multiplied."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)
     def prior(self, latent_dim: int) -> Prior | None:
-        """The prior p(z), in place of N(0, I) over `latent_dim` units; its dimension is the model's."""
+        """Give the prior p(z), in place of N(0, I) over `latent_dim` units. Its dimension is the model's."""
 
     @hookspec(firstresult=True)
     def inference(self) -> Inference | None:
-        """How the posterior is found and trained, in place of amortized inference."""
+        """Give the strategy by which the posterior is found and trained, in place of amortized inference."""

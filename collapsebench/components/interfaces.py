@@ -1,6 +1,6 @@
-"""The interfaces of everything a plugin can add: pydantic classes whose fields are their hyperparameters.
+"""The interfaces of everything that a plugin can add: pydantic classes whose fields are their hyperparameters.
 
-Importing this module loads no torch: a component describes; `build`, `load` and `evaluate` do.
+A component describes; its `build`, `load` and `evaluate` do the work. So importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -24,37 +24,66 @@ if TYPE_CHECKING:
 
 
 class Component(BaseModel):
-    """Anything with a name that a plugin registers. Its fields are its hyperparameters, each with a description."""
+    """A thing with a name that a plugin registers. Its fields are its hyperparameters, each with a description.
+
+    Components are frozen, and unknown fields are errors. `kind` says what a class is: `method`, `dataset`, … .
+
+    >>> from pydantic import Field
+    >>> from collapsebench import Component, Method
+    >>> class BetaVAE(Method):
+    ...     name = "beta-vae"
+    ...     beta: float = Field(4.0, description="weight of the KL term")
+    >>> BetaVAE(beta=2).beta, BetaVAE.kind, issubclass(BetaVAE, Component)
+    (2.0, 'method', True)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    """Raise it when the same hyperparameters give other results: it is part of every run's identity."""
+    """A part of every run's identity. Raise it when the same hyperparameters give other results."""
     citation: ClassVar[str] = ""
 
 
 class Dataset(Component):
-    """Fixed, checksummed splits, and the facts and tracks that `facts` (a TOML file) declares about them."""
+    """Fixed, checksummed splits. A TOML file declares facts about them, and the tracks in which they are used.
+
+    >>> import numpy as np
+    >>> from collapsebench import Dataset, Splits
+    >>> from collapsebench.data.splits import Vectors
+    >>> from collapsebench.examples import VectorSpec
+    >>> class Zeros(Dataset):
+    ...     name = "zeros"
+    ...     def load(self, folder):
+    ...         split = Vectors(np.zeros((4, 2), np.float32))
+    ...         return Splits(VectorSpec(2), split, split, split)
+    >>> len(Zeros().load(None).train)
+    4
+    """
 
     kind: ClassVar[str] = "dataset"
     facts: ClassVar[Path | None] = None
-    """Where a plugin's dataset keeps its card and tracks; None: `registry/datasets/NAME.toml`."""
+    """The file of the card and the tracks of a plugin's dataset. None means `registry/datasets/NAME.toml`."""
 
     @abstractmethod
     def load(self, folder: Path) -> Splits:
-        """The splits, from original files under the data folder (ignored by generated datasets).
+        """Give the splits, from original files under the data folder. Generated datasets ignore the folder.
 
-        Raises DataError with the URL and the expected place if files are missing or not what they should be.
+        Raises DataError with the URL and the expected place if files are missing or wrong.
         """
 
 
 class SiteKind(StrEnum):
-    """What the activations at a latent site look like; N examples (or samples of examples)."""
+    """The shape of the activations at a latent site, for N examples (or samples of examples).
+
+    >>> from collapsebench import SiteKind
+    >>> [kind.value for kind in SiteKind]
+    ['vector', 'sequence', 'feature map']
+    """
 
     VECTOR = "vector"
-    """(N, width): pre-activations of a hidden layer; a connection keeps the width."""
+    """(N, width): pre-activations of a hidden layer. A connection keeps the width."""
     SEQUENCE = "sequence"
     """(N, T, width): outputs of a recurrent layer."""
     FEATURE_MAP = "feature map"
@@ -63,7 +92,14 @@ class SiteKind(StrEnum):
 
 @dataclass(frozen=True)
 class Site:
-    """One place of a decoder where z may enter, beyond those where the plain decoder takes it in."""
+    """One place of a decoder where z may enter, beside those where the plain decoder takes it in.
+
+    `index` counts the sites of a decoder from its input to its output.
+
+    >>> from collapsebench import Site, SiteKind
+    >>> Site(SiteKind.VECTOR, index=0, width=256, latent_dim=16).width
+    256
+    """
 
     kind: SiteKind
     index: int
@@ -74,64 +110,153 @@ class Site:
 
 
 Connect: TypeAlias = "Callable[[Site], nn.Module | None]"
+"""A function that gives the module (h, z) -> h' for a latent site, or None to leave the site as it is.
+
+>>> from collapsebench import Site, SiteKind
+>>> def connect(site):
+...     return None
+>>> connect(Site(SiteKind.SEQUENCE, index=0, width=8, latent_dim=2)) is None
+True
+"""
 
 
 class Encoder(Component):
-    """x -> features (B, F). The module built has the attribute `width`, which is F."""
+    """x -> features (B, F). The module that it builds has the attribute `width`, which is F.
+
+    >>> from torch import nn
+    >>> from collapsebench import Encoder
+    >>> class Flat(Encoder):
+    ...     name = "flat"
+    ...     def build(self, data):
+    ...         module = nn.Flatten()
+    ...         module.width = data.dimension
+    ...         return module
+    >>> from collapsebench import VectorSpec
+    >>> Flat().build(VectorSpec(3)).width
+    3
+    """
 
     kind: ClassVar[str] = "encoder"
 
     @abstractmethod
     def build(self, data: DataSpec) -> nn.Module:
-        """A module x -> (B, F); raises UsageError for data it cannot read."""
+        """Build a module x -> (B, F). Raises UsageError for data that it cannot read."""
 
 
 class Posterior(Component):
-    """Features -> q(z|x)."""
+    """Features (B, F) -> q(z|x).
+
+    >>> from torch import nn, ones
+    >>> from collapsebench import DiagonalGaussian, Posterior
+    >>> class UnitVariance(Posterior):
+    ...     name = "unit-variance"
+    ...     def build(self, width, latent_dim):
+    ...         class Head(nn.Module):
+    ...             def __init__(self):
+    ...                 super().__init__()
+    ...                 self.mean = nn.Linear(width, latent_dim)
+    ...             def forward(self, features):
+    ...                 mean = self.mean(features)
+    ...                 return DiagonalGaussian(mean, mean.new_zeros(mean.shape))
+    ...         return Head()
+    >>> UnitVariance().build(3, 2)(ones(5, 3)).mean.shape
+    torch.Size([5, 2])
+    """
 
     kind: ClassVar[str] = "posterior"
 
     @abstractmethod
     def build(self, width: int, latent_dim: int) -> nn.Module:
-        """A module (B, F) -> a distribution over z, with batch shape (B,)."""
+        """Build a module (B, F) -> a distribution over z with batch shape (B,)."""
 
 
 class Decoder(Component):
-    """z -> p(x|z). Declares latent sites and asks `connect` for each of them once, at construction."""
+    """z -> p(x|z). A decoder declares latent sites, and asks `connect` once for each of them while it is built.
+
+    >>> from torch import nn
+    >>> from collapsebench import Decoder, VectorSpec
+    >>> class Cauchy(Decoder):
+    ...     name = "cauchy"
+    ...     def build(self, data, latent_dim, connect):
+    ...         class Network(nn.Module):
+    ...             def __init__(self):
+    ...                 super().__init__()
+    ...                 self.location = nn.Linear(latent_dim, data.dimension)
+    ...             def forward(self, x, z, dropout):
+    ...                 excess = (x - self.location(z)).square()
+    ...                 return -(3.141592653589793 * (1 + excess)).log().sum(-1)
+    ...         return Network()
+    >>> from torch import zeros
+    >>> Cauchy().build(VectorSpec(3), 2, connect=None)(zeros(4, 3), zeros(7, 4, 2), None).shape
+    torch.Size([7, 4])
+    """
 
     kind: ClassVar[str] = "decoder"
 
     @abstractmethod
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
-        """A module (x, z, dropout) -> log p(x|z) in nats, (S, B), for z of shape (S, B, D).
+        """Build a module (x, z, dropout) -> log p(x|z) in nats, (S, B), for z of shape (S, B, D).
 
-        D = 0 is the unconditional decoder. `dropout` is the Noise that masks are drawn from, or None for none.
-        Raises UsageError for data it cannot model.
+        With D = 0 it is the unconditional decoder. Dropout masks are drawn from the Noise `dropout`; None means no
+        dropout. Raises UsageError for data that it cannot model.
         """
 
 
 class Prior(Component):
-    """p(z)."""
+    """p(z).
+
+    >>> from collapsebench import Prior, StandardNormal
+    >>> class Standard(Prior):
+    ...     name = "standard"
+    ...     def build(self):
+    ...         return StandardNormal(8)
+    >>> Standard().build().latent_dim
+    8
+    """
 
     kind: ClassVar[str] = "prior"
 
     @abstractmethod
     def build(self) -> PriorDistribution:
-        """The distribution: `latent_dim`, `log_prob(z)` and `kl(posterior)` per unit."""
+        """Build the distribution: `latent_dim`, `sample`, `log_prob(z)`, and `kl(posterior)` per unit."""
 
 
 class Initialization(Component):
-    """The rule by which parameters get their first values."""
+    """The rule by which parameters get their first values.
+
+    >>> from torch import nn
+    >>> from collapsebench import Initialization
+    >>> class Zero(Initialization):
+    ...     name = "zero"
+    ...     def apply(self, module):
+    ...         for parameter in module.parameters(recurse=False):
+    ...             nn.init.zeros_(parameter)
+    >>> layer = nn.Linear(2, 2)
+    >>> Zero().apply(layer)
+    >>> layer.bias.tolist()
+    [0.0, 0.0]
+    """
 
     kind: ClassVar[str] = "initialization"
 
     @abstractmethod
     def apply(self, module: nn.Module) -> None:
-        """Draw the parameters of one module (not of its children) from torch's generator, seeded by the harness."""
+        """Draw the parameters of one module, without its children, from torch's generator. The harness seeds it."""
 
 
 class Inference(Component):
-    """How q(z|x) is found: the two operations on which all strategies differ."""
+    """How q(z|x) is found. All strategies differ in these two operations.
+
+    >>> from collapsebench import Inference
+    >>> class Plain(Inference):
+    ...     name = "plain"
+    ...     def posterior(self, vae, x, noise):
+    ...         return vae.encode(x)
+    ...     def gradients(self, vae, x, objective):
+    ...         return objective(vae, x, vae.encode(x)).backward()
+    >>> Plain.uses_encoder
+    True
+    """
 
     kind: ClassVar[str] = "inference"
     uses_encoder: ClassVar[bool] = True
@@ -139,21 +264,30 @@ class Inference(Component):
 
     @abstractmethod
     def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
-        """The contender's own q(z|x) for evaluation, under the plain ELBO; noise where it needs some."""
+        """Give the contender's own q(z|x) for evaluation, under the plain ELBO. Random draws come from `noise`."""
 
     @abstractmethod
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
-        """Training: leave the gradients of the objective in the parameters and return its terms.
+        """Leave the gradients of the objective in the parameters, and return its terms. Called once a training step.
 
-        The networks are reached through `vae.encode` and `vae.log_likelihood`, which tell the meter of it.
+        The networks are reached through `vae.encode` and `vae.log_likelihood`. These tell the meter.
         """
 
 
 class Method(Component):
-    """A change to the plain VAE: a component that implements any subset of the method hooks.
+    """A change to the plain VAE: a component that implements some of the method hooks.
 
-    What it keeps from step to step, so that checkpoints have it, is in its modules or in pydantic private attributes:
-    tensors, numbers, text, and lists, tuples, dicts and sets of them.
+    A checkpoint has what a method keeps from step to step, if it stands in its modules or in pydantic private
+    attributes: tensors, numbers, text, and lists, tuples, dicts and sets of them.
+
+    >>> from collapsebench import Method, hookimpl
+    >>> class HalfKL(Method):
+    ...     name = "half-kl"
+    ...     @hookimpl
+    ...     def kl_weight(self):
+    ...         return 0.5
+    >>> HalfKL().kl_weight()
+    0.5
     """
 
     kind: ClassVar[str] = "method"

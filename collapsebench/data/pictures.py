@@ -20,6 +20,18 @@ class Images(FromFiles):
 
     Each file is an array (N, H, W): bytes from 0 to 255, or numbers from 0 to 1, of which the models see bits. With
     `labelled` the files STEM.train.labels.npy, … hold a class (N,) of every picture, for probes and plots.
+
+    >>> import io
+    >>> import numpy as np
+    >>> from collapsebench import Images
+    >>> class Mine(Images):
+    ...     name = "mine"
+    ...     stem = "mine"
+    >>> file = io.BytesIO()
+    >>> np.save(file, np.zeros((5, 8, 8), np.uint8))
+    >>> splits = Mine().parse({f"mine.{split}.npy": file.getvalue() for split in ("train", "valid", "test")})
+    >>> len(splits.train), splits.spec
+    (5, ImageSpec(shape=(1, 8, 8)))
     """
 
     stem: ClassVar[str]

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
 
 
 class Text(FromFiles):
-    """Text in three files, one document a line, under the published preprocessing."""
+    r"""Text in three files, STEM.train.txt, STEM.valid.txt and STEM.test.txt, one document a line.
+
+    The preprocessing is the published one: words are separated by blanks, the most frequent training words are known,
+    documents that are too long are dropped.
+
+    >>> from collapsebench import Text
+    >>> class Mine(Text):
+    ...     name = "mine"
+    ...     stem = "mine"
+    >>> text = b"the cat sat\nthe dog sat\n"
+    >>> splits = Mine().parse({f"mine.{split}.txt": text for split in ("train", "valid", "test")})
+    >>> len(splits.train), splits.spec
+    (2, TextSpec(vocabulary=8))
+    """
 
     stem: ClassVar[str]
 
