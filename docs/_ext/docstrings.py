@@ -1,0 +1,47 @@
+r"""Docstrings are Markdown: `code` in single backticks, formulas between \( and \), examples after `>>>`."""
+
+import inspect
+import re
+from typing import Any
+
+from docutils import nodes
+from docutils.utils import new_document
+from myst_parser.parsers.sphinx_ import MystParser
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+FORMULA = re.compile(r"\\\((.+?)\\\)", re.DOTALL)
+
+
+def as_markdown(docstring: str) -> str:
+    """The docstring in the Markdown of the pages: formulas between dollars, examples in fences."""
+    text = FORMULA.sub(r"$\1$", inspect.cleandoc(docstring))
+    paragraphs = re.split(r"\n{2,}", text)
+    return "\n\n".join(f"```pycon\n{each}\n```" if each.startswith(">>> ") else each for each in paragraphs)
+
+
+class Markdown(SphinxDirective):
+    """Markdown inside of reStructuredText, which is what autodoc writes."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the content with the parser of the pages."""
+        document = new_document(self.get_source_info()[0], self.state.document.settings)
+        document.reporter = self.state.document.reporter
+        MystParser().parse("\n".join(self.content), document)
+        return document.children
+
+
+def to_directive(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Replace the lines of a docstring by the directive that reads them."""
+    if any(lines):
+        lines[:] = [".. markdown::", "", *(f"   {line}" for line in as_markdown("\n".join(lines)).splitlines()), ""]
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the directive, and what calls it."""
+    app.add_directive("markdown", Markdown)
+    app.connect("autodoc-process-docstring", to_directive)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
