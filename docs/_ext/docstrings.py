@@ -31,7 +31,7 @@ class Markdown(SphinxDirective):
         document = new_document(self.get_source_info()[0], self.state.document.settings)
         document.reporter = self.state.document.reporter
         MystParser().parse("\n".join(self.content), document)
-        return document.children
+        return list(document.children)
 
 
 def to_directive(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
