@@ -15,6 +15,12 @@ from .components.interfaces import SiteKind as SiteKind
 from .data.base import Seed as Seed
 from .data.pictures import Images as Images
 from .data.texts import Text as Text
+from .errors import CollapsebenchError as CollapsebenchError
+from .errors import DataError as DataError
+from .errors import DivergedError as DivergedError
+from .errors import PluginError as PluginError
+from .errors import StoreError as StoreError
+from .errors import UsageError as UsageError
 from .estimates import Column as Column
 from .estimates import Direction as Direction
 from .estimates import Estimate as Estimate

@@ -6,31 +6,67 @@ from collections.abc import Iterable
 
 
 class CollapsebenchError(Exception):
-    """The base of every expected error. The command line prints it as one line and exits with `exit_code`."""
+    """The base of every expected error. The command line prints it as one line and exits with `exit_code`.
+
+    >>> from collapsebench import CollapsebenchError, StoreError
+    >>> issubclass(StoreError, CollapsebenchError), CollapsebenchError.exit_code
+    (True, 1)
+    """
 
     exit_code = 1
 
 
 class UsageError(CollapsebenchError):
-    """Something the user wrote is wrong: a name, a value, a file. Nothing was started."""
+    """The user wrote something wrong: a name, a value, a file. Nothing was started.
+
+    >>> from collapsebench import UsageError
+    >>> raise UsageError("unknown method 'skpi'. Did you mean 'skip'?")
+    Traceback (most recent call last):
+    collapsebench.errors.UsageError: unknown method 'skpi'. Did you mean 'skip'?
+    """
 
     exit_code = 2
 
 
 class DataError(CollapsebenchError):
-    """A data file is missing, truncated, corrupted, empty or not in the format it should have."""
+    """A data file is missing, truncated, corrupted, empty or of another format than it should be.
+
+    >>> from collapsebench import DataError, Images
+    >>> class Mine(Images):
+    ...     name = "mine"
+    ...     stem = "mine"
+    >>> Mine().parse({f"mine.{split}.npy": b"" for split in ("train", "valid", "test")})
+    Traceback (most recent call last):
+    collapsebench.errors.DataError: file 'mine.train.npy' is not a numpy array: ...
+    """
 
 
 class StoreError(CollapsebenchError):
-    """The store cannot be read or written: not a database, read-only, locked, full, or of a newer schema."""
+    """The store cannot be read or written: not a database, read-only, locked, full, or of a newer schema.
+
+    >>> import collapsebench
+    >>> collapsebench.runs(store="nowhere.sqlite")
+    Traceback (most recent call last):
+    collapsebench.errors.StoreError: there is no store 'nowhere.sqlite' yet: `collapsebench run` makes one
+    """
 
 
 class PluginError(CollapsebenchError):
-    """A plugin breaks its contract: wrong class, unknown hook, duplicate name, a tensor of a wrong shape."""
+    """A plugin breaks its contract: wrong class, unknown hook, duplicate name, a tensor of a wrong shape.
+
+    >>> from collapsebench import PluginError
+    >>> str(PluginError("plugin 'mine' has no hook collapsebench_components"))
+    "plugin 'mine' has no hook collapsebench_components"
+    """
 
 
 class DivergedError(CollapsebenchError):
-    """The training loss became NaN or infinite."""
+    """The training loss became NaN or infinite.
+
+    >>> from collapsebench import DivergedError
+    >>> str(DivergedError("step 7: loss nan, gradient norm nan"))
+    'step 7: loss nan, gradient norm nan'
+    """
 
 
 def no_store(store: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import toys
 
-from collapsebench.hookspecs import DiscoveryHooks, MethodHooks
+from collapsebench.components.hookspecs import DiscoveryHooks, MethodHooks
 
 FOLDER = Path(__file__).parents[1] / "docs" / "hooks"
 EXAMPLES = sorted(FOLDER.glob("*.py"))

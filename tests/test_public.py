@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
+from importlib import util
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +21,16 @@ import collapsebench
 NAMES = sorted(collapsebench.__all__)
 PACKAGE = Path(collapsebench.__file__).parent
 STUB = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def public():
+    """The extension of the documentation that lists the public names."""
+    path = Path(__file__).parents[1] / "docs" / "_ext" / "public.py"
+    spec = util.spec_from_file_location("docs_public", path)
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def definitions(module: ModuleType) -> dict[str, str]:
@@ -72,36 +82,18 @@ def mentioned(thing: object) -> set[str]:
     return found
 
 
-def docstring(name: str) -> str:
-    """The docstring of a public name; that of an alias stands below its assignment."""
-    thing = getattr(collapsebench, name)
-    if inspect.isclass(thing) or inspect.isfunction(thing):
-        return inspect.getdoc(thing) or ""
-    (where,) = (node.module for node in STUB.body for alias in node.names if alias.name == name)
-    body = ast.parse((PACKAGE / f"{where.replace('.', '/')}.py").read_text(encoding="utf-8")).body
-    return next(
-        text.value.value for node, text in pairwise(body) if name in targets(node) and isinstance(text, ast.Expr)
-    )
-
-
-def targets(node: ast.stmt) -> set[str]:
-    """The names that an assignment gives values to."""
-    named = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-    return {target.id for target in named if isinstance(target, ast.Name)}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_in_a_public_signature_is_public(name):
     assert mentioned(getattr(collapsebench, name)) <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_public_name_has_a_docstring_with_an_example_that_works(name, monkeypatch, tmp_path):
+def test_every_public_name_has_a_docstring_with_an_example_that_works(name, public, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    example = doctest.DocTestParser().get_doctest(docstring(name), {}, name, None, None)
+    example = doctest.DocTestParser().get_doctest(public.documentation(name), {}, name, None, None)
     assert example.examples
     report = io.StringIO()
-    failed, _ = doctest.DocTestRunner().run(example, out=report.write)
+    failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=report.write)
     assert not failed, report.getvalue()
 
 
@@ -109,3 +101,32 @@ def test_the_list_of_public_names_is_sorted_and_without_doubles():
     listed = [alias.name for node in STUB.body for alias in node.names]
     assert len(set(listed)) == len(listed)
     assert sorted(listed) == NAMES == sorted(collapsebench.__all__)
+
+
+def test_every_public_name_and_method_has_a_docstring(public):
+    assert public.undocumented() == []
+
+
+class Bare(collapsebench.Component):
+    def act(self):
+        return 1
+
+    @property
+    def fact(self):
+        """Documented."""
+
+
+def test_names_and_methods_without_a_docstring_are_found(public, monkeypatch):
+    Bare.__module__ = "collapsebench.bare"
+    module = ModuleType("collapsebench")
+    module.__all__ = ["Bare", "Method", "number", "hookimpl"]
+    module.Bare, module.Method, module.number = Bare, collapsebench.Method, 3
+    module.hookimpl = collapsebench.hookimpl
+    monkeypatch.setattr(public, "collapsebench", module)
+    assert public.undocumented() == ["Bare", "number", "Bare.act"]
+
+
+def test_the_text_below_an_assignment_is_its_docstring(public, tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text('a: int = 1\n"""One."""\nb = 2\nc = 3\n"""Three,\nor more."""\n')
+    assert [public.text_below(name, path) for name in "abcd"] == ["One.", "", "Three,\nor more.", ""]

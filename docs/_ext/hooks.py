@@ -15,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
 from collapsebench.cli import cli
-from collapsebench.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
+from collapsebench.components.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
 
 EXAMPLES = Path(__file__).parents[1] / "hooks"
 """One whole plugin for each hook, as `HOOK.py`; the tests run them."""

@@ -13,15 +13,12 @@ PACKAGE = Path(collapsebench.__file__).parent
 def documentation(name: str) -> str:
     """The docstring of a public name, empty if it has none.
 
-    A class or function has its own. A value (a type of several kinds, a marker) has the text below its assignment, or
-    the first line of its class if that is of another package: `hookimpl` is one of pluggy's markers.
+    A class or function has its own; a value (an alias of types, a marker) has the text below its assignment.
     """
     value = getattr(collapsebench, name)
     if inspect.isclass(value) or inspect.isroutine(value):
         return inspect.cleandoc(value.__doc__ or "")
-    below = next(filter(None, (text_below(name, path) for path in sorted(PACKAGE.rglob("*.py")))), "")
-    said = type(value).__module__ not in {"builtins", "types", "typing"}
-    return below or ((inspect.getdoc(type(value)) or "").partition("\n")[0] if said else "")
+    return next(filter(None, (text_below(name, path) for path in sorted(PACKAGE.rglob("*.py")))), "")
 
 
 def text_below(name: str, path: Path) -> str:
