@@ -24,7 +24,7 @@ import torch
 from tabulate import tabulate
 
 from bench.work import Text
-from bench.workloads import Call, RandomSplit, image_job, stepping, text_job
+from bench.workloads import Call, RandomSplit, image_setup, stepping, text_setup
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.metrics.estimators import mutual_information_bracket
 from collapsebench.metrics.evaluation import EvaluatedSplit
@@ -108,26 +108,26 @@ def sweeps() -> list[Sweep]:
 
 
 def _text(contender: str, size: Callable[[int], Text]) -> Build:
-    return lambda value: stepping(text_job(contender, size(value)))
+    return lambda value: stepping(text_setup(contender, size(value)))
 
 
 def _refined(steps: int) -> Call:
-    return stepping(text_job(f"sa-vae[steps={steps}]", replace(TEXT, batch=8)))
+    return stepping(text_setup(f"sa-vae[steps={steps}]", replace(TEXT, batch=8)))
 
 
 def _perceptron(batch: int) -> Call:
-    return stepping(image_job("vae", 50, {"name": "mlp"}, {"name": "mlp"}, batch))
+    return stepping(image_setup("vae", 50, {"name": "mlp"}, {"name": "mlp"}, batch))
 
 
 def _pixelcnn(batch: int) -> Call:
-    return stepping(image_job("vae", 32, {"name": "resnet"}, {"name": "pixelcnn"}, batch))
+    return stepping(image_setup("vae", 32, {"name": "resnet"}, {"name": "pixelcnn"}, batch))
 
 
 def _evaluated(size: Text, examples: int) -> Callable[[], EvaluatedSplit]:
     """What a run evaluates: nothing is computed yet."""
-    job = text_job("vae", size)
+    setup = text_setup("vae", size)
     documents = RandomSplit(np.random.default_rng(0).integers(4, size.vocabulary, (examples, size.tokens + 1)))
-    return lambda: EvaluatedSplit(job.vae, job.inference, documents, SeededNoise(1), size.batch, job.device)
+    return lambda: EvaluatedSplit(setup.vae, setup.inference, documents, SeededNoise(1), size.batch, setup.device)
 
 
 def _bound(examples: int) -> Call:

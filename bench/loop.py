@@ -36,8 +36,8 @@ from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.meter import Meter
-from collapsebench.experiment.planning import Data, Request, plan
-from collapsebench.experiment.runner import Runner, _Pulse, environment
+from collapsebench.experiment.planning import Request, SplitCache, plan
+from collapsebench.experiment.runner import Runner, RunWatcher, environment
 from collapsebench.model.seeding import Purpose, derive, run_noise
 from collapsebench.model.vae import Terms
 from collapsebench.record import Point, RunRecord
@@ -53,28 +53,28 @@ clock = time.process_time
 class Bare:
     """The steps of a run and nothing else."""
 
-    def __init__(self, job: training.Job) -> None:
-        self._job, self._step = job, 0
-        self._optimizer = training.make_optimizer(job.setting.optimizer, job.vae)
+    def __init__(self, setup: training.TrainingSetup) -> None:
+        self._setup, self._step = setup, 0
+        self._optimizer = training.make_optimizer(setup.setting.optimizer, setup.vae)
         self._batches = self._endless()
 
     def __call__(self) -> None:
         """Make the next step."""
-        job = self._job
-        progress = Progress(min(1.0, self._step / job.budget.amount), self._step)
-        objective = objective_at(job.hooks, progress, run_noise(job.seed, Purpose.TRAINING, self._step))
+        setup = self._setup
+        progress = Progress(min(1.0, self._step / setup.budget.amount), self._step)
+        objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, self._step))
         x = torch.from_numpy(next(self._batches).x)
         self._optimizer.zero_grad(set_to_none=True)
-        job.inference.gradients(job.vae, x, objective)
-        torch.nn.utils.clip_grad_norm_(job.vae.parameters(), job.setting.optimizer.clip)
+        setup.inference.gradients(setup.vae, x, objective)
+        torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip)
         self._optimizer.step()
         self._step += 1
 
     def _endless(self) -> Iterator[Batch]:
         epoch = 0
         while True:
-            seed = derive(self._job.seed, Purpose.DATA, epoch)
-            yield from self._job.splits.train.batches(self._job.setting.batch_size, seed)
+            seed = derive(self._setup.seed, Purpose.DATA, epoch)
+            yield from self._setup.splits.train.batches(self._setup.setting.batch_size, seed)
             epoch += 1
 
 
@@ -85,7 +85,7 @@ class Turns:
     So each is the first on every second batch: what touches a batch first waits for memory.
     """
 
-    pulse: _Pulse
+    pulse: RunWatcher
     bare: Bare
     loop_seconds: list[float] = field(default_factory=list)
     bare_seconds: list[float] = field(default_factory=list)
@@ -130,13 +130,13 @@ class Added(NamedTuple):
 
 def compare(runner: Runner, spec: RunSpec, lines: Lines, folder: Path) -> Added:
     """Run both. Raises AssertionError if their parameters differ in the end."""
-    job, twin = runner._job(spec), runner._job(spec)  # noqa: SLF001 - as the runner builds it, without its store
-    state = training.TrainingState.start(job)
+    setup, twin = runner.training_setup(spec), runner.training_setup(spec)
+    state = training.TrainingState.start(setup)
     checkpoint = Checkpoints(folder).of(spec.run_id, {}, click.echo)
     lines.started(RunRecord.started(spec, datetime.now(UTC), environment("cpu")))
-    turns = Turns(_Pulse(lines, checkpoint), Bare(twin), since=clock())
-    training.train(job, state, turns)
-    if not all(map(torch.equal, job.vae.parameters(), twin.vae.parameters())):
+    turns = Turns(RunWatcher(lines, checkpoint), Bare(twin), since=clock())
+    training.train(setup, state, turns)
+    if not all(map(torch.equal, setup.vae.parameters(), twin.vae.parameters())):
         raise AssertionError("loop and bare steps do not compute the same")
     loop, bare = turns.loop_seconds[WARM_UP:], turns.bare_seconds[WARM_UP:]
     return Added(
@@ -152,10 +152,10 @@ def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | 
     keep_mapped()
     torch.set_num_threads(1)
     components = discovery.load()
-    data = Data(components, data_folder(data_dir))
+    splits = SplitCache(components, data_folder(data_dir))
     rare = f"evaluation.every={steps + 1}steps"
     request = Request((method,), dataset, track, budget=f"{steps}steps", settings=(rare,), baseline=False)
-    (spec,) = plan([request], components, data).specs
+    (spec,) = plan([request], components, splits).specs
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -169,7 +169,7 @@ def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | 
         Bars(*columns, console=terminal, refresh_per_second=4, transient=True) as live,
     ):
         lines = Lines(Screen(live=live, quiet=False, verbose=False, names={}))
-        runner = Runner(components, data, store, Checkpoints(Path(folder)), lines)
+        runner = Runner(components, splits, store, Checkpoints(Path(folder)), lines)
         return compare(runner, spec, lines, Path(folder))
 
 

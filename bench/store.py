@@ -26,7 +26,7 @@ from tabulate import tabulate
 from collapsebench.cli import cli
 from collapsebench.components import discovery
 from collapsebench.estimates import Direction
-from collapsebench.experiment.planning import Data, Request, plan
+from collapsebench.experiment.planning import Request, SplitCache, plan
 from collapsebench.record import Number, Outcome, Point, RunRecord, Value
 from collapsebench.spec import RunSpec
 from collapsebench.store import Store
@@ -125,14 +125,14 @@ def fill(path: Path, runs: int) -> None:
 def _specs(protocols: int) -> list[RunSpec]:
     """Every contender under every protocol, with the first seed: embedded data at many learning rates."""
     components = discovery.load()
-    data = Data(components, Path())
+    splits = SplitCache(components, Path())
     rates = (f"optimizer.learning_rate={rate}e-5" for rate in itertools.count(2))
     every = (Request((), dataset, track, settings=(rate,)) for rate in rates for dataset, track in TRACKS)
     requests = list(itertools.islice(every, protocols))
-    contenders = plan([replace(requests[0], methods=METHODS)], components, data).specs
+    contenders = plan([replace(requests[0], methods=METHODS)], components, splits).specs
     return [
         protocol.model_copy(update={"contender": spec.contender})
-        for protocol in plan(requests, components, data).specs
+        for protocol in plan(requests, components, splits).specs
         for spec in contenders
     ]
 

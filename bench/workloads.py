@@ -77,7 +77,7 @@ class RandomSplit(Split):
             yield Batch(self.x[index], index)
 
 
-def _job(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[str, Any]) -> training.Job:
+def _setup(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[str, Any]) -> training.TrainingSetup:
     """The contender on these examples, as the runner assembles it."""
     components, chosen = discovery.load(), Setting.model_validate(setting)
     _, methods = components.contender(contender)
@@ -93,7 +93,7 @@ def _job(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[s
     split = RandomSplit(x)
     vae = assemble(architecture, data, hooks, seed=1)
     splits, budget = Splits(data, split, split, split), Budget.parse("1e9steps")
-    return training.Job(
+    return training.TrainingSetup(
         vae=vae,
         methods=tuple(methods),
         hooks=hooks,
@@ -106,14 +106,14 @@ def _job(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[s
     )
 
 
-def stepping(job: training.Job) -> Call:
+def stepping(setup: training.TrainingSetup) -> Call:
     """A call that does one step of the training loop, on its clock and counted by its meter."""
-    state = training.TrainingState.start(job)
-    batch = next(job.splits.train.batches(job.setting.batch_size))
-    return lambda: training.step(job, state, batch)
+    state = training.TrainingState.start(setup)
+    batch = next(setup.splits.train.batches(setup.setting.batch_size))
+    return lambda: training.step(setup, state, batch)
 
 
-def text_job(contender: str, size: Text) -> training.Job:
+def text_setup(contender: str, size: Text) -> training.TrainingSetup:
     """A text contender; plain SGD, as published, with a rate that random data bear."""
     x = np.random.default_rng(0).integers(4, size.vocabulary, (size.batch, size.tokens + 1))
     network = {"name": "lstm", "embedding": size.embedding, "hidden": size.hidden}
@@ -125,12 +125,12 @@ def text_job(contender: str, size: Text) -> training.Job:
         "batch_size": size.batch,
         "evaluation": {"every": "1epochs"},
     }
-    return _job(contender, TextSpec(size.vocabulary), x, setting)
+    return _setup(contender, TextSpec(size.vocabulary), x, setting)
 
 
-def image_job(
+def image_setup(
     contender: str, latent: int, encoder: dict[str, Any], decoder: dict[str, Any], batch: int = 50
-) -> training.Job:
+) -> training.TrainingSetup:
     """An image contender: a batch of binary images, Adam."""
     x = (np.random.default_rng(0).random((batch, 1, 28, 28)) < 0.3).astype(np.float32)
     setting = {
@@ -141,28 +141,28 @@ def image_job(
         "batch_size": len(x),
         "evaluation": {"every": "1epochs"},
     }
-    return _job(contender, ImageSpec((1, 28, 28)), x, setting)
+    return _setup(contender, ImageSpec((1, 28, 28)), x, setting)
 
 
 def _text(contender: str, size: Text) -> Callable[[], Call]:
-    return lambda: stepping(text_job(contender, size))
+    return lambda: stepping(text_setup(contender, size))
 
 
 def _perceptron() -> Call:
-    return stepping(image_job("vae", 50, {"name": "mlp"}, {"name": "mlp"}))
+    return stepping(image_setup("vae", 50, {"name": "mlp"}, {"name": "mlp"}))
 
 
 def _pixelcnn(contender: str) -> Callable[[], Call]:
-    return lambda: stepping(image_job(contender, 32, {"name": "resnet"}, {"name": "pixelcnn"}))
+    return lambda: stepping(image_setup(contender, 32, {"name": "resnet"}, {"name": "pixelcnn"}))
 
 
 def _importance() -> Call:
     """-log p(x) of some documents from `SAMPLES` samples, the pass of the encoder included."""
-    job = text_job("vae", SMALL)
-    documents = RandomSplit(next(job.splits.test.batches(DOCUMENTS)).x)
+    setup = text_setup("vae", SMALL)
+    documents = RandomSplit(next(setup.splits.test.batches(DOCUMENTS)).x)
 
     def bound() -> object:
-        split = EvaluatedSplit(job.vae, job.inference, documents, SeededNoise(1), SMALL.batch, job.device)
+        split = EvaluatedSplit(setup.vae, setup.inference, documents, SeededNoise(1), SMALL.batch, setup.device)
         return split.importance_bound(SAMPLES)
 
     return bound

@@ -186,7 +186,7 @@ class Bench:
         self.monkeypatch.setattr(Checkpoint, "save", stopping)
         with Store.open(self.folder / f"{store}.sqlite") as opened:
             checkpoints = Checkpoints(self.folder / f"{store}.checkpoints")
-            running = Runner(components, plan.data, opened, checkpoints, observer or Silent())
+            running = Runner(components, toys.splits(components), opened, checkpoints, observer or Silent())
             try:
                 return running.run(plan.specs[0])
             finally:

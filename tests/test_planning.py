@@ -3,14 +3,13 @@
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import toys
 
 from collapsebench.errors import UsageError
 from collapsebench.examples import TextSpec
-from collapsebench.experiment.planning import Data, Request, asks_for, plan
+from collapsebench.experiment.planning import Request, asks_for, plan
 from collapsebench.metrics import default_metrics
 from collapsebench.spec import RunSpec
 
@@ -68,18 +67,18 @@ def test_several_requests_are_one_plan_seed_by_seed():
     one = Request(methods=("skip",), dataset="toy", seeds=(1, 2), name="one")
     two = Request(methods=("skip",), dataset="toy", seeds=(1, 2), settings=("decoder.layers=2",), baseline=False)
     components = toys.load()
-    data = Data(components, Path("nowhere"))
-    both = plan([one, two, one], components, data)
+    splits = toys.splits(components)
+    both = plan([one, two, one], components, splits)
     layers = [(spec.seed, spec.contender.label, spec.protocol.setting.decoder.params["layers"]) for spec in both.specs]
     assert layers == [(seed, *rest) for seed in (1, 2) for rest in (("vae", 1), ("skip", 1), ("skip", 2))]
-    assert both.names == {both.specs[0].protocol.protocol_id: "one"}
-    assert data.of(both.specs[0].protocol.dataset) is data.of(both.specs[-1].protocol.dataset)
+    assert both.protocol_names == {both.specs[0].protocol.protocol_id: "one"}
+    assert splits.of(both.specs[0].protocol.dataset) is splits.of(both.specs[-1].protocol.dataset)
 
 
 def test_a_request_asks_for_its_protocol_on_whatever_data():
     request = Request(methods=(), dataset="toy", settings=("decoder.layers=2",))
     components = toys.load()
-    resolved = plan([request], components, Data(components, Path("nowhere")))
+    resolved = plan([request], components, toys.splits(components))
     planned = resolved.specs[0].protocol
     elsewhere = planned.model_copy(update={"splits": dict.fromkeys(planned.splits, "other data")})
     assert elsewhere.protocol_id != planned.protocol_id

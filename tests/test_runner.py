@@ -59,7 +59,7 @@ def run(store, tmp_path):
     def runs(*methods, observer=None, **given):
         components = toys.load()
         plan = toys.planned(*methods, components=components, **({"baseline": False} | given))
-        runner = Runner(components, plan.data, store, Checkpoints(tmp_path), observer or Silent())
+        runner = Runner(components, toys.splits(components), store, Checkpoints(tmp_path), observer or Silent())
         return list(map(runner.run, runner.missing(plan.specs)))
 
     return runs

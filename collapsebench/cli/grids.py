@@ -12,8 +12,8 @@ from collapsebench.cli import options
 from collapsebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collapsebench.experiment.executors import Work
     from collapsebench.experiment.planning import Plan, Request
+    from collapsebench.experiment.work import GridSetup
     from collapsebench.record import Outcome, RunRecord
     from collapsebench.spec import RunSpec
 
@@ -58,12 +58,12 @@ def work_through(requests: Iterable[Request], given: Mapping[str, Any], then: st
 
     `then` is the command that a user may want next.
     """
-    work = _work(requests, given)
+    setup = _setup(requests, given)
     if given["dry_run"]:
-        stored = _stored(work.plan, given["store"])
-        click.echo((_as_json if given["as_json"] else _as_text)(work.plan, stored))
+        stored = _stored(setup.plan, given["store"])
+        click.echo((_as_json if given["as_json"] else _as_text)(setup.plan, stored))
         return
-    records = _run(work, given)
+    records = _run(setup, given)
     if not given["quiet"]:
         store = "" if given["store"] == options.DEFAULT_STORE else f" --store {given['store']}"
         click.echo(f"next: {then}{store}")
@@ -71,12 +71,12 @@ def work_through(requests: Iterable[Request], given: Mapping[str, Any], then: st
         raise click.exceptions.Exit(1)
 
 
-def _work(requests: Iterable[Request], given: Mapping[str, Any]) -> Work:
+def _setup(requests: Iterable[Request], given: Mapping[str, Any]) -> GridSetup:
     from collapsebench.data.files import data_folder
-    from collapsebench.experiment.executors import Work
+    from collapsebench.experiment.work import GridSetup
 
     check_device(given["device"])
-    return Work(
+    return GridSetup(
         requests=tuple(requests),
         plugins=given["plugins"],
         folder=data_folder(given["data_dir"]),
@@ -94,16 +94,16 @@ def check_device(name: str) -> None:
         raise UsageError(f"unknown device '{name}'. Known: cpu, cuda, cuda:0, mps, xpu")
 
 
-def _run(work: Work, given: Mapping[str, Any]) -> list[RunRecord]:
+def _run(setup: GridSetup, given: Mapping[str, Any]) -> list[RunRecord]:
     from collapsebench.cli.progress import progress
     from collapsebench.experiment.executors import InProcess, Processes
     from collapsebench.experiment.memory import keep_mapped
 
     keep_mapped()
-    specs, threads, workers = work.plan.specs, given["threads"], given["workers"]
+    specs, threads, workers = setup.plan.specs, given["threads"], given["workers"]
     executor = InProcess(threads=threads) if workers == 1 else Processes(workers=workers, threads=threads)
-    with progress(quiet=given["quiet"], verbose=given["verbose"], names=work.plan.names) as screen:
-        with work.open(screen.lines()) as runner:
+    with progress(quiet=given["quiet"], verbose=given["verbose"], names=setup.plan.protocol_names) as screen:
+        with setup.open(screen.lines()) as runner:
             missing = runner.missing(specs)
             uncoded = [spec.run_id for spec in specs if spec not in missing and runner.lacks_codes(spec)]
         screen.planned(total=len(specs), missing=len(missing))
@@ -113,7 +113,7 @@ def _run(work: Work, given: Mapping[str, Any]) -> list[RunRecord]:
                 f"collapsebench runs delete {' '.join(uncoded)}",
                 warning=True,
             )
-        return list(executor.submit(work, missing, screen.lines)) if missing else []
+        return list(executor.submit(setup, missing, screen.lines)) if missing else []
 
 
 def _stored(plan: Plan, location: str) -> dict[str, Outcome]:
@@ -147,7 +147,7 @@ def _as_text(plan: Plan, stored: Mapping[str, Outcome]) -> str:
     def table(grid: list[RunSpec]) -> str:
         protocol = grid[0].protocol
         rows = [(spec.run_id, spec.contender.label, spec.seed, _status(spec, stored)) for spec in grid]
-        head = [plan.names[protocol.protocol_id]] if plan.names else []
+        head = [plan.protocol_names[protocol.protocol_id]] if plan.protocol_names else []
         head += [protocol.dataset.name, protocol.track_label, str(protocol.budget), f"protocol {protocol.protocol_id}"]
         shown = tabulate(rows, headers=("run", "contender", "seed", "status"), disable_numparse=True)
         return f"{' · '.join(head)}\n{shown}"
@@ -158,7 +158,7 @@ def _as_text(plan: Plan, stored: Mapping[str, Outcome]) -> str:
 def _as_json(plan: Plan, stored: Mapping[str, Outcome]) -> str:
     def grid(specs: list[RunSpec]) -> dict[str, Any]:
         protocol = specs[0].protocol
-        named = {"name": plan.names[protocol.protocol_id]} if plan.names else {}
+        named = {"name": plan.protocol_names[protocol.protocol_id]} if plan.protocol_names else {}
         runs = [
             {
                 "run_id": spec.run_id,
@@ -175,4 +175,4 @@ def _as_json(plan: Plan, stored: Mapping[str, Outcome]) -> str:
         }
 
     grids = [grid(specs) for specs in _grids(plan)]
-    return json.dumps(grids if plan.names else grids[0], indent=2)
+    return json.dumps(grids if plan.protocol_names else grids[0], indent=2)

@@ -9,9 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from multiprocessing import parent_process
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -27,9 +25,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
     from types import FrameType
 
-    from collapsebench.components.catalog import Catalog
-    from collapsebench.experiment.planning import Data, Plan, Request
     from collapsebench.experiment.runner import Observer, Runner, Step
+    from collapsebench.experiment.work import GridSetup
     from collapsebench.record import Point, RunRecord
     from collapsebench.spec import RunSpec
 
@@ -41,57 +38,6 @@ LAST_WORDS = ("finished", "skipped")
 
 PRELOADED = ("collapsebench.store", "collapsebench.experiment.training", "torch._dynamo")
 """Modules that every worker needs. The last one torch imports with its first optimizer, which takes seconds."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What it takes to run the specs of some requests, in this process or in another: it can be pickled."""
-
-    requests: tuple[Request, ...]
-    plugins: tuple[Path, ...]
-    folder: Path
-    """Where the data are."""
-    store: str
-    device: str = "cpu"
-    keep_checkpoints: bool = False
-    keep_codes: bool = False
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """Every component."""
-        from collapsebench.components.discovery import load
-
-        return load(self.plugins)
-
-    @cached_property
-    def data(self) -> Data:
-        """The data of the specs."""
-        from collapsebench.experiment.planning import Data
-
-        return Data(self.catalog, self.folder)
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The specs of the requests."""
-        from collapsebench.experiment.planning import plan
-
-        return plan(self.requests, self.catalog, self.data)
-
-    @contextmanager
-    def open(self, observer: Observer) -> Iterator[Runner]:
-        """The runner of this process."""
-        from collapsebench.experiment.checkpoint import Checkpoints
-        from collapsebench.experiment.runner import Runner
-        from collapsebench.store import Store, connection
-
-        url = connection.store_url(self.store)
-        checkpoints = Checkpoints(connection.companion(url, "checkpoints"), self.keep_checkpoints)
-        codes = connection.companion(url, "codes") if self.keep_codes else None
-        with Store.open(self.store) as store:
-            yield Runner(self.catalog, self.data, store, checkpoints, observer, self.device, codes)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in {"catalog", "data", "plan"}}
 
 
 @contextmanager
@@ -113,8 +59,10 @@ class Executor(Component):
     kind: ClassVar[str] = "executor"
 
     @abstractmethod
-    def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
-        """Run each spec with a runner that `work`, which can be pickled, opens; give its record as soon as it is over.
+    def submit(
+        self, setup: GridSetup, specs: Iterable[RunSpec], observe: Callable[[], Observer]
+    ) -> Iterator[RunRecord]:
+        """Run each spec with a runner that `setup`, which can be pickled, opens; give its record as soon as it is over.
 
         `observe` makes one observer for each of the runs that go on at the same time.
         """
@@ -127,9 +75,11 @@ class InProcess(Executor):
 
     threads: PositiveInt | None = Field(None, description="threads of torch; default: as many as it takes by itself")
 
-    def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
+    def submit(
+        self, setup: GridSetup, specs: Iterable[RunSpec], observe: Callable[[], Observer]
+    ) -> Iterator[RunRecord]:
         """Run each spec in turn."""
-        with work.open(observe()) as runner, torch_threads(self.threads):
+        with setup.open(observe()) as runner, torch_threads(self.threads):
             yield from map(runner.run, specs)
 
 
@@ -144,16 +94,18 @@ class Processes(Executor):
     workers: PositiveInt = Field(2, description="number of processes")
     threads: PositiveInt | None = Field(None, description="threads of torch in each; default: cores / workers")
 
-    def submit(self, work: Work, specs: Iterable[RunSpec], observe: Callable[[], Observer]) -> Iterator[RunRecord]:
+    def submit(
+        self, setup: GridSetup, specs: Iterable[RunSpec], observe: Callable[[], Observer]
+    ) -> Iterator[RunRecord]:
         """Give each idle worker the next spec; records come as the runs end. Raises the error that ends a worker."""
         from multiprocessing.connection import wait
 
         waiting = deque(specs)
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-        with work.open(observe()) as runner, _crew() as crew, _Interrupts() as interrupts:
+        with setup.open(observe()) as runner, _crew() as crew, _Interrupts() as interrupts:
             while waiting or crew:
                 while waiting and len(crew) < self.workers:
-                    crew.append(_hire(work, threads, observe()))
+                    crew.append(_hire(setup, threads, observe()))
                     crew[-1].take(waiting.popleft())
                 with interrupts.allowed():
                     ready = wait([worker.pipe for worker in crew])
@@ -262,7 +214,7 @@ class _Worker:
         return record
 
 
-def _hire(work: Work, threads: int, observer: Observer) -> _Worker:
+def _hire(setup: GridSetup, threads: int, observer: Observer) -> _Worker:
     """Start a worker, as a fork of a process that has imported what workers need, and nothing else: it starts at once.
 
     Ctrl-C reaches the whole process group: a worker is born deaf to it and stops when told to.
@@ -273,7 +225,7 @@ def _hire(work: Work, threads: int, observer: Observer) -> _Worker:
     context.set_forkserver_preload(list(PRELOADED))
     resource_tracker.ensure_running()  # it would unblock the signal
     ours, its = context.Pipe()
-    process = context.Process(target=_serve, args=(its, work, threads), daemon=True)
+    process = context.Process(target=_serve, args=(its, setup, threads), daemon=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
@@ -296,7 +248,7 @@ def _crew() -> Iterator[list[_Worker]]:
             worker.see_off()
 
 
-def _serve(pipe: Connection, work: Work, threads: int) -> None:
+def _serve(pipe: Connection, setup: GridSetup, threads: int) -> None:
     """The life of a worker: run what comes through the pipe, until told to stop."""
     from collapsebench.experiment.memory import keep_mapped
 
@@ -305,7 +257,7 @@ def _serve(pipe: Connection, work: Work, threads: int) -> None:
     try:
         signal.signal(signal.SIGTERM, relay.stop)
         Thread(target=_follow_parent, daemon=True).start()
-        with work.open(relay) as runner, torch_threads(threads):
+        with setup.open(relay) as runner, torch_threads(threads):
             while (spec := pipe.recv()) is not None:
                 runner.run(spec)
     except CollapsebenchError as error:

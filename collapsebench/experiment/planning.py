@@ -37,7 +37,7 @@ class Request:
     """What its runs are called among those of other requests."""
 
 
-class Data:
+class SplitCache:
     """The splits of datasets, each loaded once."""
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
@@ -53,15 +53,14 @@ class Data:
 
 
 class Plan(NamedTuple):
-    """Runs, seed by seed so that what is finished is paired, and the data of each."""
+    """Runs, seed by seed so that what is finished is paired."""
 
     specs: tuple[RunSpec, ...]
-    data: Data
-    names: dict[str, str]
-    """Of protocols, by their ids, where requests have names."""
+    protocol_names: dict[str, str]
+    """By protocol id, where requests have names."""
 
 
-def plan(requests: Iterable[Request], catalog: Catalog, data: Data) -> Plan:
+def plan(requests: Iterable[Request], catalog: Catalog, splits: SplitCache) -> Plan:
     """Resolve requests. Raises UsageError or DataError in one line; nothing is started.
 
     What several requests ask for is one run. Runs are in the order of their seeds, then of the requests.
@@ -69,33 +68,33 @@ def plan(requests: Iterable[Request], catalog: Catalog, data: Data) -> Plan:
     specs: dict[str, RunSpec] = {}
     names: dict[str, str] = {}
     for request in requests:
-        for spec in _specs(request, catalog, data):
+        for spec in _specs(request, catalog, splits):
             specs.setdefault(spec.run_id, spec)
             if request.name:
                 names.setdefault(spec.protocol.protocol_id, request.name)
     seeds = list(dict.fromkeys(spec.seed for spec in specs.values()))
-    return Plan(tuple(sorted(specs.values(), key=lambda spec: seeds.index(spec.seed))), data, names)
+    return Plan(tuple(sorted(specs.values(), key=lambda spec: seeds.index(spec.seed))), names)
 
 
-def _specs(request: Request, catalog: Catalog, data: Data) -> Iterator[RunSpec]:
+def _specs(request: Request, catalog: Catalog, splits: SplitCache) -> Iterator[RunSpec]:
     """The runs of one request, seed by seed."""
     seeds = _distinct("seed", request.seeds)
     contenders = _contenders(request, catalog)
-    protocol = _protocol(request, catalog, data)
+    protocol = _protocol(request, catalog, splits)
     for seed in seeds:
         for contender in contenders:
             yield RunSpec(contender=contender, protocol=protocol, seed=seed)
 
 
-def _protocol(request: Request, catalog: Catalog, data: Data) -> Protocol:
+def _protocol(request: Request, catalog: Catalog, splits: SplitCache) -> Protocol:
     track, overrides = _track(request, catalog)
     dataset = catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1]
-    splits = data.of(dataset)
-    setting = _resolved(track.setting, default_metrics(splits.spec), catalog)
-    check_affordable(track.budget, setting.batch_size, len(splits.train))
+    data = splits.of(dataset)
+    setting = _resolved(track.setting, default_metrics(data.spec), catalog)
+    check_affordable(track.budget, setting.batch_size, len(data.train))
     return Protocol(
         dataset=dataset,
-        splits=splits.hashes(),
+        splits=data.hashes(),
         track=request.track,
         setting=setting,
         budget=track.budget,

@@ -27,11 +27,12 @@ from collapsebench.spec import RunSpec
 if TYPE_CHECKING:
     from collapsebench.experiment.checkpoint import Checkpoint, Checkpoints
     from collapsebench.experiment.meter import Meter
-    from collapsebench.experiment.planning import Data
-    from collapsebench.experiment.training import Job, TrainingState
+    from collapsebench.experiment.planning import SplitCache
+    from collapsebench.experiment.training import TrainingSetup, TrainingState
     from collapsebench.metrics.evaluation import EvaluatedSplit
     from collapsebench.model.vae import Terms
     from collapsebench.record import Point
+    from collapsebench.store import Store
 
 PULSE = 0.25
 """Seconds between two reports of steps."""
@@ -74,31 +75,12 @@ class Observer(Protocol):
         """A run is over, whatever became of it."""
 
 
-class Store(Protocol):
-    """Where records go; see collapsebench.store."""
-
-    def begin(self, record: RunRecord) -> None:
-        """Write the row of a run that starts."""
-
-    def finish(self, record: RunRecord) -> None:
-        """Replace it by what became of the run, in one transaction."""
-
-    def outcomes(self, run_ids: Iterable[str]) -> dict[str, Outcome]:
-        """What is stored of these runs."""
-
-    def get(self, run_id: str) -> RunRecord:
-        """One stored record."""
-
-    def attach(self, run_id: str, name: str, path: Path) -> object:
-        """Note a file of a run."""
-
-
 @dataclass(frozen=True)
 class Runner:
     """What the runs of one grid share."""
 
     catalog: Catalog
-    data: Data
+    splits: SplitCache
     store: Store
     checkpoints: Checkpoints
     observer: Observer
@@ -137,7 +119,7 @@ class Runner:
         record = self.store.get(spec.run_id) if spec.run_id in self.store.outcomes([spec.run_id]) else None
         if record is None or not record.outcome.settled:
             started = record or RunRecord.started(spec, _now(), environment(self.device))
-            record = _settled(started, Result(Outcome.FAILED, message))
+            record = _settled(started, RunEnding(Outcome.FAILED, message))
             self.store.finish(record)
         return record
 
@@ -149,7 +131,7 @@ class Runner:
             self.store.finish(record)
         except KeyboardInterrupt:
             if self.missing([record.spec]):
-                record = _settled(record, Result(Outcome.INTERRUPTED, "interrupted by the user"))
+                record = _settled(record, RunEnding(Outcome.INTERRUPTED, "interrupted by the user"))
                 self.store.finish(record)
                 self.observer.finished(record)
             raise
@@ -158,15 +140,15 @@ class Runner:
         self.observer.finished(record)
         return record
 
-    def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> Result:
+    def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
         """What becomes of a run, failures included."""
         try:
             return self._result(spec, self._checkpoint(spec, conditions))
         except CollapsebenchError as error:
-            return Result(Outcome.FAILED, _line(error), traceback=traceback.format_exc())
+            return RunEnding(Outcome.FAILED, _line(error), traceback=traceback.format_exc())
         except Exception as error:  # noqa: BLE001 - one broken run must not take the grid down
             message = f"{type(error).__name__}: {_line(error)}"
-            return Result(Outcome.FAILED, message, traceback=traceback.format_exc())
+            return RunEnding(Outcome.FAILED, message, traceback=traceback.format_exc())
 
     def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
         """The run's checkpoint: of use only where the run would give the same bits again."""
@@ -182,48 +164,48 @@ class Runner:
         origins = sorted({self.catalog.entry(*name).origin for name in named})
         return sha256(b"".join(Path(origin).read_bytes() for origin in origins)).hexdigest()
 
-    def _result(self, spec: RunSpec, checkpoint: Checkpoint) -> Result:
+    def _result(self, spec: RunSpec, checkpoint: Checkpoint) -> RunEnding:
         from collapsebench.experiment.training import train
 
-        job, state = self._resumed(spec, checkpoint)
-        parameters = sum(parameter.numel() for parameter in job.vae.parameters())
+        setup, state = self._resumed(spec, checkpoint)
+        parameters = sum(parameter.numel() for parameter in setup.vae.parameters())
         try:
-            train(job, state, _Pulse(self.observer, checkpoint))
+            train(setup, state, RunWatcher(self.observer, checkpoint))
         except DivergedError as error:
-            return Result(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
-        points = state.trajectory.select(job.vae)
+            return RunEnding(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
+        points = state.trajectory.select(setup.vae)
         self.observer.testing()
-        test = self._test(spec, job, points)
+        test = self._test(spec, setup, points)
         values = self._values(spec, test)
         self._keep_codes(spec, test)
-        return Result(Outcome.FINISHED, "", parameters, points, values)
+        return RunEnding(Outcome.FINISHED, "", parameters, points, values)
 
-    def _resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[Job, TrainingState]:
+    def _resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[TrainingSetup, TrainingState]:
         """The model and its state, from the checkpoint or new."""
         from collapsebench.experiment.training import TrainingState
 
-        job = self._job(spec)
-        state, kept = TrainingState.start(job), checkpoint.load()
+        setup = self.training_setup(spec)
+        state, kept = TrainingState.start(setup), checkpoint.load()
         if kept is None:
-            return job, state
+            return setup, state
         try:
             state.load(kept)
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             checkpoint.set_aside(f"does not fit: {_line(error)}")
             return self._resumed(spec, checkpoint)
         self.observer.resumed(state.meter.steps)
-        return job, state
+        return setup, state
 
-    def _job(self, spec: RunSpec) -> Job:
+    def training_setup(self, spec: RunSpec) -> TrainingSetup:
         """Build the contender's model."""
         import torch
 
         from collapsebench.experiment.assembly import Architecture, assemble
-        from collapsebench.experiment.training import Job
+        from collapsebench.experiment.training import TrainingSetup
         from collapsebench.model.seeding import Purpose, derive
 
         setting, create = spec.protocol.setting, self.catalog.create
-        splits = self.data.of(spec.protocol.dataset)
+        splits = self.splits.of(spec.protocol.dataset)
         methods = tuple(self.catalog.methods_of(spec.contender))
         hooks = compose(methods)
         inference = inference_of(hooks, Amortized())
@@ -236,26 +218,26 @@ class Runner:
         )
         device = torch.device(self.device)
         vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
-        return Job(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
+        return TrainingSetup(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
 
-    def _test(self, spec: RunSpec, job: Job, points: tuple[Point, ...]) -> EvaluatedSplit:
+    def _test(self, spec: RunSpec, setup: TrainingSetup, points: tuple[Point, ...]) -> EvaluatedSplit:
         """The test split, to be evaluated."""
         from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
         from collapsebench.model.seeding import Purpose, derive, run_noise
 
         return EvaluatedSplit(
-            vae=job.vae,
-            inference=job.inference,
-            split=job.splits.test,
+            vae=setup.vae,
+            inference=setup.inference,
+            split=setup.splits.test,
             noise=run_noise(spec.seed, Purpose.EVALUATION, "test"),
-            batch_size=job.setting.batch_size,
-            device=job.device,
+            batch_size=setup.setting.batch_size,
+            device=setup.device,
             origin=Origin(
-                train=job.splits.train,
+                train=setup.splits.train,
                 seed=derive(spec.seed, Purpose.EVALUATION, "train"),
-                assemble=lambda: self._job(spec).vae,
+                assemble=lambda: self.training_setup(spec).vae,
                 points=points,
-                unit=job.budget.unit,
+                unit=setup.budget.unit,
             ),
         )
 
@@ -277,7 +259,7 @@ class Runner:
             self.store.attach(spec.run_id, ARTIFACT, path)
 
 
-class _Pulse:
+class RunWatcher:
     """Tells an observer about steps a few times a second, in plain numbers, and looks then if a checkpoint is due."""
 
     def __init__(self, observer: Observer, checkpoint: Checkpoint, clock: Callable[[], float] = time.monotonic) -> None:
@@ -301,7 +283,7 @@ class _Pulse:
         self._checkpoint.save(state)
 
 
-def _settled(record: RunRecord, result: Result) -> RunRecord:
+def _settled(record: RunRecord, result: RunEnding) -> RunRecord:
     return record.model_copy(update={"finished_at": _now(), **result._asdict()})
 
 
@@ -324,7 +306,7 @@ def _measured(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:
             yield Value.of(metric.name, name, estimate, board=True, **shown)
 
 
-class Result(NamedTuple):
+class RunEnding(NamedTuple):
     """What became of a run."""
 
     outcome: Outcome

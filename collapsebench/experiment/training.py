@@ -43,7 +43,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingSetup:
     """Everything a run trains with."""
 
     vae: VAE
@@ -169,16 +169,16 @@ class TrainingState:
     """Whether training is over, and only the metrics are to be computed."""
 
     @classmethod
-    def start(cls, job: Job) -> TrainingState:
+    def start(cls, setup: TrainingSetup) -> TrainingState:
         """The state before the first step."""
-        optimizer = make_optimizer(job.setting.optimizer, job.vae)
+        optimizer = make_optimizer(setup.setting.optimizer, setup.vae)
         return cls(
-            vae=job.vae,
-            methods=job.methods,
+            vae=setup.vae,
+            methods=setup.methods,
             optimizer=optimizer,
-            meter=Meter(job.budget, len(job.splits.train), job.device),
-            schedule=Schedule(job.setting.evaluation.every),
-            plateau=Plateau(job.setting.optimizer.decay, optimizer),
+            meter=Meter(setup.budget, len(setup.splits.train), setup.device),
+            schedule=Schedule(setup.setting.evaluation.every),
+            plateau=Plateau(setup.setting.optimizer.decay, optimizer),
         )
 
     def state(self) -> dict[str, Any]:
@@ -209,45 +209,45 @@ class TrainingState:
         self.epoch, self.batch, self.trained = state["position"]
 
 
-def train(job: Job, state: TrainingState, watcher: Watcher) -> None:
+def train(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> None:
     """Spend what is left of the budget, with a point on the trajectory at every scheduled evaluation and at the end.
 
     Raises DivergedError with the step if the loss, its gradient or the validation bound is not finite.
     """
     if not state.trained:
-        _spend(job, state, watcher)
+        _spend(setup, state, watcher)
         state.trained = True
         watcher.keep(state.state())
 
 
-def _spend(job: Job, state: TrainingState, watcher: Watcher) -> None:
+def _spend(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> None:
     keep = False
-    for batch in _batches(job, state):
+    for batch in _batches(setup, state):
         if not state.meter.affords(batch.x.shape):
             break
         if state.schedule.due(state.meter):
-            if state.plateau.stops(_evaluate(job, state, watcher), state.meter):
+            if state.plateau.stops(_evaluate(setup, state, watcher), state.meter):
                 return
             keep = True
         if keep:
             watcher.keep(state.state())
-        keep = watcher.stepped(state.meter, step(job, state, batch))
-    _evaluate(job, state, watcher)
+        keep = watcher.stepped(state.meter, step(setup, state, batch))
+    _evaluate(setup, state, watcher)
 
 
-def step(job: Job, state: TrainingState, batch: Batch) -> Terms:
+def step(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     """One metered optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
-    return state.meter.step(job.vae, batch.x.shape, _update, job, state, batch)
+    return state.meter.step(setup.vae, batch.x.shape, _update, setup, state, batch)
 
 
-def _update(job: Job, state: TrainingState, batch: Batch) -> Terms:
-    if not job.vae.training:  # going through all modules takes as long as a small product
-        job.vae.train()
+def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
+    if not setup.vae.training:  # going through all modules takes as long as a small product
+        setup.vae.train()
     progress = state.meter.progress()
-    objective = objective_at(job.hooks, progress, run_noise(job.seed, Purpose.TRAINING, progress.step))
+    objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, progress.step))
     state.optimizer.zero_grad(set_to_none=True)
-    terms = job.inference.gradients(job.vae, torch.from_numpy(batch.x).to(job.device), objective)
-    norm = float(torch.nn.utils.clip_grad_norm_(job.vae.parameters(), job.setting.optimizer.clip))
+    terms = setup.inference.gradients(setup.vae, torch.from_numpy(batch.x).to(setup.device), objective)
+    norm = float(torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip))
     loss = float(terms.loss)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise DivergedError(f"step {progress.step + 1}: loss {loss}, gradient norm {norm}")
@@ -256,28 +256,28 @@ def _update(job: Job, state: TrainingState, batch: Batch) -> Terms:
     return terms
 
 
-def _batches(job: Job, state: TrainingState) -> Iterator[Batch]:
+def _batches(setup: TrainingSetup, state: TrainingState) -> Iterator[Batch]:
     """Training batches for ever, from the state's position on, which is that of the batch given last.
 
     Every epoch has an order of its own, which depends on seed and epoch alone.
     """
     while True:
-        order = job.splits.train.batches(job.setting.batch_size, derive(job.seed, Purpose.DATA, state.epoch))
+        order = setup.splits.train.batches(setup.setting.batch_size, derive(setup.seed, Purpose.DATA, state.epoch))
         for batch in islice(order, state.batch, None):
             yield batch
             state.batch += 1
         state.epoch, state.batch = state.epoch + 1, 0
 
 
-def _evaluate(job: Job, state: TrainingState, watcher: Watcher) -> bool:
+def _evaluate(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> bool:
     """Add a point on the validation split, off the clock; whether it is the best so far."""
     valid = EvaluatedSplit(
-        vae=job.vae,
-        inference=job.inference,
-        split=job.splits.valid,
-        noise=run_noise(job.seed, Purpose.EVALUATION, "valid"),
-        batch_size=job.setting.batch_size,
-        device=job.device,
+        vae=setup.vae,
+        inference=setup.inference,
+        split=setup.splits.valid,
+        noise=run_noise(setup.seed, Purpose.EVALUATION, "valid"),
+        batch_size=setup.setting.batch_size,
+        device=setup.device,
     )
     measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": state.losses.take()}
     for metric in TRACKED:
@@ -285,7 +285,7 @@ def _evaluate(job: Job, state: TrainingState, watcher: Watcher) -> bool:
         measured |= {column.name: estimates[column.name].value for column in metric.columns}
     values = {name: Number.of(value) for name, value in measured.items()}
     point = Point(counters=state.meter.counters(), values=values)
-    improved = state.trajectory.add(point, job.vae)
+    improved = state.trajectory.add(point, setup.vae)
     watcher.evaluated(point)
     if not math.isfinite(measured["neg_elbo"]):
         raise DivergedError(f"step {state.meter.steps}: validation -ELBO {measured['neg_elbo']}")
