@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from collapsebench.cli.progress import Lines, Screen
+from collapsebench.cli.progress import Screen
 from collapsebench.components import discovery
 from collapsebench.components.hookspecs import Progress
 from collapsebench.data.files import data_folder
@@ -34,6 +34,7 @@ from collapsebench.examples import Batch
 from collapsebench.experiment import training
 from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.checkpoint import Checkpoints
+from collapsebench.experiment.events import Started
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.meter import Meter
 from collapsebench.experiment.planning import Request, SplitCache, plan
@@ -128,13 +129,13 @@ class Added(NamedTuple):
         )
 
 
-def compare(runner: Runner, spec: RunSpec, lines: Lines, folder: Path) -> Added:
+def compare(runner: Runner, spec: RunSpec, folder: Path) -> Added:
     """Run both. Raises AssertionError if their parameters differ in the end."""
     setup, twin = runner.training_setup(spec), runner.training_setup(spec)
     state = training.TrainingState.start(setup)
     checkpoint = Checkpoints(folder).of(spec.run_id, {}, click.echo)
-    lines.started(RunRecord.started(spec, datetime.now(UTC), environment("cpu")))
-    turns = Turns(RunWatcher(lines, checkpoint), Bare(twin), since=clock())
+    runner.observe(Started(RunRecord.started(spec, datetime.now(UTC), environment("cpu"))))
+    turns = Turns(RunWatcher(spec.run_id, runner.observe, checkpoint), Bare(twin), since=clock())
     training.train(setup, state, turns)
     if not all(map(torch.equal, setup.vae.parameters(), twin.vae.parameters())):
         raise AssertionError("loop and bare steps do not compute the same")
@@ -168,9 +169,9 @@ def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | 
         Store.open(Path(folder) / "runs.sqlite") as store,
         Bars(*columns, console=terminal, refresh_per_second=4, transient=True) as live,
     ):
-        lines = Lines(Screen(live=live, quiet=False, verbose=False, names={}))
-        runner = Runner(components, splits, store, Checkpoints(Path(folder)), lines)
-        return compare(runner, spec, lines, Path(folder))
+        screen = Screen(live=live, quiet=False, verbose=False, names={})
+        runner = Runner(components, splits, store, Checkpoints(Path(folder)), screen.observe)
+        return compare(runner, spec, Path(folder))
 
 
 def summary(calls: Sequence[Added]) -> str:

@@ -12,10 +12,10 @@ import pytest
 import torch
 import toys
 from killing import comparable
-from test_runner import Silent
+from test_runner import Listener
 
 from collapsebench.errors import StoreError
-from collapsebench.experiment import checkpoint, runner
+from collapsebench.experiment import checkpoint, events
 from collapsebench.experiment.checkpoint import Checkpoint, Checkpoints
 from collapsebench.experiment.runner import Runner
 from collapsebench.record import Outcome
@@ -171,7 +171,7 @@ class Bench:
     def __init__(self, folder, monkeypatch):
         self.folder, self.monkeypatch = folder, monkeypatch
 
-    def run(self, method, *, store="store", stop_at=None, observer=None, **given):
+    def run(self, method, *, store="store", stop_at=None, observe=None, **given):
         """The record; stopped with the checkpoint of the given number, counted from 1, if that is reached."""
         components = toys.load()
         plan = toys.planned(method, components=components, baseline=False, **given)
@@ -186,7 +186,7 @@ class Bench:
         self.monkeypatch.setattr(Checkpoint, "save", stopping)
         with Store.open(self.folder / f"{store}.sqlite") as opened:
             checkpoints = Checkpoints(self.folder / f"{store}.checkpoints")
-            running = Runner(components, toys.splits(components), opened, checkpoints, observer or Silent())
+            running = Runner(components, toys.splits(components), opened, checkpoints, observe or Listener(), pulse=0.0)
             try:
                 return running.run(plan.specs[0])
             finally:
@@ -195,8 +195,8 @@ class Bench:
 
 
 def keep_every_step(monkeypatch):
+    """Runs look at every report of steps if a checkpoint is due, and one always is."""
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
-    monkeypatch.setattr(runner, "PULSE", 0.0)
 
 
 @pytest.fixture
@@ -234,15 +234,11 @@ def test_a_divergence_after_a_stop_is_the_same_divergence(bench):
 
 
 def test_stopped_in_the_evaluation_it_goes_straight_on_to_it(bench):
-    class Impatient(Silent):
-        def testing(self):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        bench.run("skip", observer=Impatient())
-    observer = Silent()
-    record = bench.run("skip", observer=observer)
-    assert observer.events == ["started", "resumed", "testing", "finished"]
+        bench.run("skip", observe=Listener(interrupted_at=events.Testing))
+    listener = Listener()
+    record = bench.run("skip", observe=listener)
+    assert listener.kinds == [events.Started, events.Resumed, events.Testing, events.Finished]
     assert comparable(record) == comparable(bench.run("skip", store="whole"))
 
 
@@ -253,9 +249,9 @@ def test_a_full_disk_does_not_stop_a_run(bench, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint.os, "fsync", full)
-    observer = Silent()
-    record = bench.run("skip", observer=observer)
-    assert observer.events.count("warned") == 1
+    listener = Listener()
+    record = bench.run("skip", observe=listener)
+    assert listener.kinds.count(events.Warned) == 1
     assert comparable(record) == comparable(whole)
 
 
@@ -265,10 +261,10 @@ def test_a_bad_checkpoint_poisons_nothing(bench, how):
         bench.run("skip", stop_at=3)
     (path,) = (bench.folder / "store.checkpoints").glob("*.pt")
     path.write_bytes(damage(path.read_bytes(), how))
-    observer = Silent()
-    record = bench.run("skip", observer=observer)
-    assert observer.events.count("warned") == 1
-    assert "resumed" not in observer.events
+    listener = Listener()
+    record = bench.run("skip", observe=listener)
+    assert listener.kinds.count(events.Warned) == 1
+    assert events.Resumed not in listener.kinds
     assert comparable(record) == comparable(bench.run("skip", store="whole"))
 
 
@@ -278,9 +274,9 @@ def test_a_state_of_another_model_is_set_aside(bench):
     (path,) = (bench.folder / "store.checkpoints").glob("*.pt")
     header = json.loads(path.read_bytes().partition(b"\n")[0])
     Checkpoint(path, {k: v for k, v in header.items() if k != "sha256"}, print).save({"vae": {"none": torch.ones(1)}})
-    observer = Silent()
-    record = bench.run("skip", observer=observer)
-    assert observer.events.count("warned") == 1
+    listener = Listener()
+    record = bench.run("skip", observe=listener)
+    assert listener.kinds.count(events.Warned) == 1
     assert comparable(record) == comparable(bench.run("skip", store="whole"))
 
 
@@ -293,7 +289,7 @@ def test_a_store_that_cannot_take_the_result_costs_no_training(bench):
     bench.monkeypatch.setattr(Store, "finish", full)
     with pytest.raises(StoreError, match="the disk is full"):
         bench.run("skip")
-    observer = Silent()
-    record = bench.run("skip", observer=observer)
-    assert observer.events == ["started", "resumed", "testing", "finished"]
+    listener = Listener()
+    record = bench.run("skip", observe=listener)
+    assert listener.kinds == [events.Started, events.Resumed, events.Testing, events.Finished]
     assert comparable(record) == comparable(bench.run("skip", store="whole"))

@@ -16,7 +16,7 @@ import pytest
 import records
 
 from collapsebench.cli.progress import progress
-from collapsebench.experiment.runner import Step
+from collapsebench.experiment import events
 from collapsebench.record import Number, Outcome, Point
 
 
@@ -91,34 +91,35 @@ def terminal(monkeypatch, *streams: str, columns: int = 100):
     screen.feed(b"".join(heard).decode())
 
 
+LABELS = ("vae", "skip", "sa-vae[steps=2]")
 POINT = Point(counters={"steps": 2, "seconds": 0.04}, values={"neg_elbo": Number.of(31.5), "kl": Number.of(1.0)})
 
 
 def two_runs() -> None:
     """Two workers: one run is done and another takes its place, which fails; then the other is done."""
+    vae, skip, sa_vae = map(records.started, LABELS)
     with progress(quiet=False, verbose=True, names={}) as screen:
-        screen.planned(total=3, missing=3)
-        first, second = screen.lines(), screen.lines()
-        first.started(records.started("vae"))
-        second.started(records.started("sa-vae[steps=2]"))
+        screen.say("3 runs, 0 already stored, 3 to run")
+        screen.observe(events.Started(vae))
+        screen.observe(events.Started(sa_vae))
         for step in range(3):
-            for lines in (first, second):
-                lines.stepped(Step(step, step / 3, 30.0, 1.0))
+            for run in (vae, sa_vae):
+                screen.observe(events.Stepped(run.run_id, step, step / 3, 30.0, 1.0))
                 if screen.live is not None:
                     screen.live.refresh()
-        second.evaluated(POINT)
-        first.finished(records.record("vae"))
-        first.started(records.started("skip"))
-        first.stepped(Step(1, 0.3, 30.0, 1.0))
-        first.warned("the disk is full")
-        first.finished(records.record("skip", outcome=Outcome.FAILED, message="its worker\nis gone"))
-        second.testing()
+        screen.observe(events.Evaluated(sa_vae.run_id, POINT))
+        screen.observe(events.Finished(records.record("vae")))
+        screen.observe(events.Started(skip))
+        screen.observe(events.Stepped(skip.run_id, 1, 0.3, 30.0, 1.0))
+        screen.observe(events.Warned(skip.run_id, "the disk is full"))
+        screen.observe(events.Finished(records.record("skip", outcome=Outcome.FAILED, message="its worker\nis gone")))
+        screen.observe(events.Testing(sa_vae.run_id))
         if screen.live is not None:
             screen.live.refresh()
-        second.finished(records.record("sa-vae[steps=2]"))
+        screen.observe(events.Finished(records.record("sa-vae[steps=2]")))
 
 
-VAE, SKIP, SA_VAE = (records.started(label).run_id for label in ("vae", "skip", "sa-vae[steps=2]"))
+VAE, SKIP, SA_VAE = (records.started(label).run_id for label in LABELS)
 OUT = [
     "3 runs, 0 already stored, 3 to run",
     "  sa-vae[steps=2] seed 1: step 2, 0.0 s, valid −ELBO 31.500, KL 1.000",
@@ -145,9 +146,9 @@ def test_standard_output_goes_where_it_was_sent_while_live_lines_are_on_the_term
 def test_live_lines_show_each_run_under_its_own_name(monkeypatch):
     with terminal(monkeypatch, "stdout", "stderr") as screen, progress(quiet=False, verbose=False, names={}) as runs:
         for label in ("vae", "sa-vae[steps=2]"):
-            lines = runs.lines()
-            lines.started(records.started(label))
-            lines.stepped(Step(5, 0.5, 30.0, 1.0))
+            started = events.Started(records.started(label))
+            runs.observe(started)
+            runs.observe(events.Stepped(started.run_id, 5, 0.5, 30.0, 1.0))
         frame = "".join(segment.text for segment in runs.live.console.render(runs.live.get_renderable()))
     assert re.findall(r"^(\S+ seed 1) .*step 5 · loss 30\.00 · KL 1\.00 · valid −ELBO …", frame, re.MULTILINE) == [
         "vae seed 1",
@@ -164,9 +165,8 @@ def test_without_a_terminal_there_are_plain_lines_only(capsys):
 
 def test_quiet_says_what_failed(capsys):
     with progress(quiet=True, verbose=False, names={}) as screen:
-        lines = screen.lines()
-        lines.warned("the disk is full")
-        lines.finished(records.record("vae"))
-        lines.finished(records.record("skip", outcome=Outcome.FAILED, message="its worker\nis gone"))
+        screen.observe(events.Warned(SKIP, "the disk is full"))
+        screen.observe(events.Finished(records.record("vae")))
+        screen.observe(events.Finished(records.record("skip", outcome=Outcome.FAILED, message="its worker\nis gone")))
     said = capsys.readouterr()
     assert (said.out, said.err.splitlines()) == ("", ERRORS[1:])

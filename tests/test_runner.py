@@ -8,6 +8,7 @@ import pytest
 import torch
 import toys
 
+from collapsebench.experiment import events
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.runner import Runner
 from collapsebench.metrics.probe import Probe
@@ -15,35 +16,21 @@ from collapsebench.record import Outcome
 from collapsebench.store import Store
 
 
-class Silent:
-    """An observer that only keeps what it was told."""
+class Listener:
+    """An observer that keeps the events it is told, and is interrupted at the first one of a kind."""
 
-    def __init__(self):
-        self.events = []
+    def __init__(self, interrupted_at=()):
+        self.events, self.interrupted_at = [], interrupted_at
 
-    def started(self, record):
-        self.events.append("started")
+    def __call__(self, event):
+        self.events.append(event)
+        if isinstance(event, self.interrupted_at):
+            raise KeyboardInterrupt
 
-    def skipped(self, record, reason):
-        self.events.append("skipped")
-
-    def warned(self, message):
-        self.events.append("warned")
-
-    def resumed(self, steps):
-        self.events.append("resumed")
-
-    def stepped(self, step):
-        """Told now and then."""
-
-    def evaluated(self, point):
-        self.events.append("evaluated")
-
-    def testing(self):
-        self.events.append("testing")
-
-    def finished(self, record):
-        self.events.append("finished")
+    @property
+    def kinds(self):
+        """What was told, but for the steps."""
+        return [type(event) for event in self.events if not isinstance(event, events.Stepped)]
 
 
 @pytest.fixture
@@ -56,10 +43,10 @@ def store(tmp_path):
 def run(store, tmp_path):
     """Run contenders on the toy dataset; the records, in order."""
 
-    def runs(*methods, observer=None, **given):
+    def runs(*methods, observe=None, **given):
         components = toys.load()
         plan = toys.planned(*methods, components=components, **({"baseline": False} | given))
-        runner = Runner(components, toys.splits(components), store, Checkpoints(tmp_path), observer or Silent())
+        runner = Runner(components, toys.splits(components), store, Checkpoints(tmp_path), observe or Listener())
         return list(map(runner.run, runner.missing(plan.specs)))
 
     return runs
@@ -70,8 +57,8 @@ def values(record):
 
 
 def test_a_run_leaves_a_trajectory_and_every_metric(run, store):
-    observer = Silent()
-    (record,) = run("skip", observer=observer)
+    listener = Listener()
+    (record,) = run("skip", observe=listener)
     assert record.outcome is Outcome.FINISHED
     assert [point.counters["steps"] for point in record.points] == [3, 6]
     assert sum(point.selected for point in record.points) == 1
@@ -85,7 +72,12 @@ def test_a_run_leaves_a_trajectory_and_every_metric(run, store):
     assert {metric for metric, _ in found} == {"neg-elbo", "iw-nll", "kl", "active-units"}
     assert all(math.isfinite(value) for value in found.values())
     assert record.parameters > 0
-    assert observer.events == ["started", "evaluated", "evaluated", "testing", "finished"]
+    assert listener.kinds == [events.Started, events.Evaluated, events.Evaluated, events.Testing, events.Finished]
+    assert {event.run_id for event in listener.events} == {record.run_id}
+    assert [event.point.counters for event in listener.events if isinstance(event, events.Evaluated)] == [
+        point.counters for point in record.points
+    ]
+    assert listener.events[-1] == events.Finished(record)
     assert store.get(record.run_id) == record
 
 
@@ -195,12 +187,8 @@ def test_an_interrupt_while_training_is_stored_and_the_run_is_run_again(run, sto
 
 
 def test_an_interrupt_while_evaluating_is_stored(run, store):
-    class Impatient(Silent):
-        def testing(self):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run("skip", observer=Impatient())
+        run("skip", observe=Listener(interrupted_at=events.Testing))
     assert [summary.outcome for summary in store.summaries()] == [Outcome.INTERRUPTED]
     (record,) = run("skip")
     assert record.outcome is Outcome.FINISHED

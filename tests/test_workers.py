@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from multiprocessing import Pipe, Process
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import records
 import toys
 
 from collapsebench.errors import UsageError
+from collapsebench.experiment.events import Finished, Skipped, Started
 from collapsebench.experiment.executors import _Worker
 from collapsebench.record import Outcome
 from collapsebench.store import Store
@@ -99,28 +101,19 @@ def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_it
     assert killing.results(serial) == killing.results(workers)
 
 
-@pytest.mark.parametrize("last_word", ["finished", "skipped"])
+@pytest.mark.parametrize("last_word", [Finished, partial(Skipped, reason="another process computes it")])
 def test_the_last_word_on_a_run_ends_it_and_is_said_once(last_word):
-    class Listener:
-        """An observer that keeps all it is told."""
-
-        def __init__(self):
-            self.heard = []
-
-        def __getattr__(self, name):
-            return lambda *content: self.heard.append((name, *content))
-
-    record, listener = records.record("vae"), Listener()
+    record, heard = records.record("vae"), []
     ours, its = Pipe()
-    worker = _Worker(Process(), ours, listener, record.spec)
-    said = [("started", (record,)), (last_word, (record,)), ("raised", (UsageError("the store is gone"),))]
-    for message in said:
+    worker = _Worker(Process(), ours, heard.append, record.spec)
+    said = [Started(record), last_word(record)]
+    for message in (*said, UsageError("the store is gone")):
         its.send(message)
     its.close()
-    assert [worker.hear(runner=None) for _ in said[:2]] == [None, record]
+    assert [worker.hear(runner=None) for _ in said] == [None, record]
     with pytest.raises(UsageError, match="gone"):
         worker.hear(runner=None)
-    assert listener.heard == [("started", record), (last_word, record)]
+    assert heard == said
 
 
 def test_a_worker_that_is_told_to_stop_fails_only_its_run(tmp_path):

@@ -79,7 +79,7 @@ def _setup(requests: Iterable[Request], given: Mapping[str, Any]) -> GridSetup:
     return GridSetup(
         requests=tuple(requests),
         plugins=given["plugins"],
-        folder=data_folder(given["data_dir"]),
+        data_folder=data_folder(given["data_dir"]),
         store=given["store"],
         device=given["device"],
         keep_checkpoints=given["keep_checkpoints"],
@@ -103,17 +103,17 @@ def _run(setup: GridSetup, given: Mapping[str, Any]) -> list[RunRecord]:
     specs, threads, workers = setup.plan.specs, given["threads"], given["workers"]
     executor = InProcess(threads=threads) if workers == 1 else Processes(workers=workers, threads=threads)
     with progress(quiet=given["quiet"], verbose=given["verbose"], names=setup.plan.protocol_names) as screen:
-        with setup.open(screen.lines()) as runner:
+        with setup.open(screen.observe) as runner:
             missing = runner.missing(specs)
             uncoded = [spec.run_id for spec in specs if spec not in missing and runner.lacks_codes(spec)]
-        screen.planned(total=len(specs), missing=len(missing))
+        screen.say(f"{len(specs)} runs, {len(specs) - len(missing)} already stored, {len(missing)} to run")
         if uncoded:
             screen.say(
                 f"warning: {len(uncoded)} stored runs have kept no codes; to run them again: "
                 f"collapsebench runs delete {' '.join(uncoded)}",
                 warning=True,
             )
-        return list(executor.submit(setup, missing, screen.lines)) if missing else []
+        return list(executor.submit(setup, missing, screen.observe)) if missing else []
 
 
 def _stored(plan: Plan, location: str) -> dict[str, Outcome]:

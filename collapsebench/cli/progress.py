@@ -1,26 +1,52 @@
-"""What a user sees of a grid: one live line a run on a terminal, one plain line a finished run anywhere."""
+"""What a user sees of a grid: one live line for each run on a terminal, and one plain line for each finished run."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    from collapsebench.experiment.runner import Step
-    from collapsebench.record import Point, RunRecord
+from collapsebench.experiment.events import (
+    Evaluated,
+    Finished,
+    Resumed,
+    Skipped,
+    Started,
+    Stepped,
+    Testing,
+    Warned,
+)
 
-SHOWN = ("neg_elbo", "iw_nll", "kl", "active_units")
-"""The test metrics in a finished run's line, where the protocol has them."""
+if TYPE_CHECKING:
+    from collapsebench.experiment.events import Event
+    from collapsebench.record import RunRecord
+
+TEST_COLUMNS = ("neg_elbo", "iw_nll", "kl", "active_units")
+"""The metrics that the line of a finished run shows, where the protocol has them."""
+
+
+@dataclass
+class RunningLine:
+    """What the screen knows of a run that goes on."""
+
+    label: str
+    task: TaskID | None
+    """Its live line; None without a terminal."""
+    bound: str = "…"
+    """The last negative ELBO on the validation split."""
 
 
 class Screen:
-    """Where the lines of all runs go: live ones to a terminal, others to standard output, errors to standard error."""
+    """Shows the runs of a grid: live lines on a terminal, others on standard output, errors on standard error.
+
+    `observe` is the observer of the grid.
+    """
 
     def __init__(
         self,
@@ -31,113 +57,100 @@ class Screen:
         names: Mapping[str, str],
         shared: bool = False,
     ) -> None:
-        """`shared`: whether standard output is the terminal of the live lines."""
+        """`names` are those of protocols, by id; `shared` says that standard output is the terminal of the live lines.
+
+        `quiet` leaves out everything but failures; `verbose` adds every scheduled evaluation.
+        """
         self.live, self.quiet, self.verbose, self._names, self._shared = live, quiet, verbose, names, shared
+        self._running: dict[str, RunningLine] = {}
 
-    def label(self, record: RunRecord) -> str:
-        """A run in words; with the name of its protocol where that has one."""
-        run = f"{record.contender} seed {record.spec.seed}"
-        name = self._names.get(record.protocol_id)
-        return run if name is None else f"{name} · {run}"
-
-    def planned(self, total: int, missing: int) -> None:
-        """The plan is known."""
-        self.say(f"{total} runs, {total - missing} already stored, {missing} to run")
+    def observe(self, event: Event) -> None:
+        """Show an event of any run."""
+        match event:
+            case Started(record):
+                self._start(record)
+            case Skipped(record, reason):
+                self.say(f"skipped  {record.run_id}  {self._label(record)}: {reason}")
+            case Warned(_, message):
+                self.say(f"warning: {message}", warning=True)
+            case Resumed(run_id, steps):
+                self.say(f"  {self._running[run_id].label}: goes on after step {steps}")
+            case Stepped():
+                self._show_step(event)
+            case Evaluated():
+                self._show_evaluation(event)
+            case Testing(run_id):
+                self._move(run_id, 1.0, "metrics on the test split")
+            case Finished(record):
+                self._finish(record)
+            case _:
+                assert_never(event)
 
     def say(self, line: str, *, warning: bool = False) -> None:
         """Print a line, unless quiet."""
         if not self.quiet:
             self._print(line, err=warning)
 
-    def fail(self, line: str) -> None:
-        """Print what went wrong, even if quiet."""
-        self._print(line, err=True)
+    def _start(self, record: RunRecord) -> None:
+        label = self._label(record)
+        task = None if self.live is None else self.live.add_task(label, total=1.0, status="")
+        self._running[record.run_id] = RunningLine(label, task)
+
+    def _show_step(self, step: Stepped) -> None:
+        bound = self._running[step.run_id].bound
+        status = f"step {step.steps} · loss {step.loss:.2f} · KL {step.kl:.2f} · valid −ELBO {bound}"
+        self._move(step.run_id, step.fraction, status)
+
+    def _show_evaluation(self, evaluated: Evaluated) -> None:
+        line, point = self._running[evaluated.run_id], evaluated.point
+        bound, kl = float(point.values["neg_elbo"]), float(point.values["kl"])
+        line.bound = f"{bound:.2f}"
+        if self.verbose:
+            counters = point.counters
+            self.say(
+                f"  {line.label}: step {counters['steps']:.0f}, {counters['seconds']:.1f} s, "
+                f"valid −ELBO {bound:.3f}, KL {kl:.3f}"
+            )
+
+    def _finish(self, record: RunRecord) -> None:
+        line = self._running.pop(record.run_id, None)
+        if self.live is not None and line is not None and line.task is not None:
+            self.live.remove_task(line.task)
+        found = {value.column: value for value in record.values}
+        numbers = [f"{found[name].title} {float(found[name].estimate):.3f}" for name in TEST_COLUMNS if name in found]
+        seconds = record.counters.get("seconds")
+        clock = [] if seconds is None else [f"{seconds:.1f} s"]
+        details = ", ".join([*numbers, *clock]) or record.message
+        text = f"{record.outcome.value}  {record.run_id}  {self._label(record)}: {details}"
+        if record.outcome == "failed":
+            self._print(" ".join(text.split("\n")), err=True)
+        else:
+            self.say(text)
+
+    def _move(self, run_id: str, fraction: float, status: str) -> None:
+        task = self._running[run_id].task
+        if self.live is not None and task is not None:
+            self.live.update(task, completed=fraction, status=status)
+
+    def _label(self, record: RunRecord) -> str:
+        """Name a run in words, after its protocol where that has a name."""
+        run = f"{record.contender} seed {record.spec.seed}"
+        name = self._names.get(record.protocol_id)
+        return run if name is None else f"{name} · {run}"
 
     def _print(self, line: str, *, err: bool) -> None:
-        """Above the live lines where it goes to their terminal, as they are drawn over what is written beside them."""
+        """Print above the live lines if they are on the same terminal: they are drawn over what stands beside them."""
         if self.live is not None and (err or self._shared):
             self.live.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
             click.echo(line, err=err)
 
-    def lines(self) -> Lines:
-        """An observer for runs that follow one another."""
-        return Lines(self)
-
-
-class Lines:
-    """An observer of runs that prints lines, and moves its live line if there is one."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen, self._live = screen, screen.live
-        self._task: TaskID | None = None
-        self._label = ""
-        self._bound = "…"
-
-    def started(self, record: RunRecord) -> None:
-        """See runner.Observer."""
-        self._label, self._bound = self._screen.label(record), "…"
-        if self._live is not None:
-            self._task = self._live.add_task(self._label, total=1.0, status="")
-
-    def skipped(self, record: RunRecord, reason: str) -> None:
-        """See runner.Observer."""
-        self._screen.say(f"skipped  {record.run_id}  {self._screen.label(record)}: {reason}")
-
-    def warned(self, message: str) -> None:
-        """See runner.Observer."""
-        self._screen.say(f"warning: {message}", warning=True)
-
-    def resumed(self, steps: int) -> None:
-        """See runner.Observer."""
-        self._screen.say(f"  {self._label}: goes on after step {steps}")
-
-    def stepped(self, step: Step) -> None:
-        """See runner.Observer."""
-        status = f"step {step.steps} · loss {step.loss:.2f} · KL {step.kl:.2f} · valid −ELBO {self._bound}"
-        self._move(step.fraction, status)
-
-    def evaluated(self, point: Point) -> None:
-        """See runner.Observer."""
-        bound, kl = float(point.values["neg_elbo"]), float(point.values["kl"])
-        self._bound = f"{bound:.2f}"
-        if self._screen.verbose:
-            counters = point.counters
-            self._screen.say(
-                f"  {self._label}: step {counters['steps']:.0f}, {counters['seconds']:.1f} s, "
-                f"valid −ELBO {bound:.3f}, KL {kl:.3f}"
-            )
-
-    def testing(self) -> None:
-        """See runner.Observer."""
-        self._move(1.0, "metrics on the test split")
-
-    def finished(self, record: RunRecord) -> None:
-        """See runner.Observer."""
-        if self._live is not None and self._task is not None:
-            self._live.remove_task(self._task)
-            self._task = None
-        found = {value.column: value for value in record.values}
-        numbers = [f"{found[name].title} {float(found[name].estimate):.3f}" for name in SHOWN if name in found]
-        seconds = record.counters.get("seconds")
-        clock = [] if seconds is None else [f"{seconds:.1f} s"]
-        details = ", ".join([*numbers, *clock]) or record.message
-        line = f"{record.outcome.value}  {record.run_id}  {self._screen.label(record)}: {details}"
-        if record.outcome == "failed":
-            self._screen.fail(" ".join(line.split("\n")))
-        else:
-            self._screen.say(line)
-
-    def _move(self, fraction: float, status: str) -> None:
-        if self._live is not None and self._task is not None:
-            self._live.update(self._task, completed=fraction, status=status)
-
 
 @contextmanager
 def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterator[Screen]:
-    """The screen of one command: live lines only on a terminal, nothing but errors if quiet.
+    """Open the screen of one command. It has live lines only on a terminal, and shows nothing but errors if quiet.
 
-    `names` are of protocols, by their ids, where runs of several are shown.
+    `names` are those of protocols, by id, where runs of several are shown.
     """
     if quiet or not sys.stderr.isatty():
         yield Screen(live=None, quiet=quiet, verbose=verbose, names=names)

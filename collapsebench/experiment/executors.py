@@ -6,18 +6,19 @@ import os
 import signal
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from threading import Thread
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from pydantic import Field, PositiveInt
 
 from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Component
 from collapsebench.errors import CollapsebenchError
+from collapsebench.experiment.events import REMOTE_PULSE, Event, Finished, Skipped
 from collapsebench.record import Outcome
 
 if TYPE_CHECKING:
@@ -25,19 +26,21 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
     from types import FrameType
 
-    from collapsebench.experiment.runner import Observer, Runner, Step
+    from collapsebench.experiment.events import Observer
+    from collapsebench.experiment.runner import Runner
     from collapsebench.experiment.work import GridSetup
-    from collapsebench.record import Point, RunRecord
+    from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
 
 PATIENCE = 30.0
 """Seconds that an interrupted worker has to store its run."""
 
-LAST_WORDS = ("finished", "skipped")
-"""What an observer is told at the end of a run: one of these, with the record."""
-
 PRELOADED = ("collapsebench.store", "collapsebench.experiment.training", "torch._dynamo")
 """Modules that every worker needs. The last one torch imports with its first optimizer, which takes seconds."""
+
+
+Message: TypeAlias = Event | CollapsebenchError
+"""What a worker sends: events of its runs, and the error that ends it."""
 
 
 @contextmanager
@@ -59,12 +62,10 @@ class Executor(Component):
     kind: ClassVar[str] = "executor"
 
     @abstractmethod
-    def submit(
-        self, setup: GridSetup, specs: Iterable[RunSpec], observe: Callable[[], Observer]
-    ) -> Iterator[RunRecord]:
+    def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Run each spec with a runner that `setup`, which can be pickled, opens; give its record as soon as it is over.
 
-        `observe` makes one observer for each of the runs that go on at the same time.
+        `observe` is told of all runs.
         """
 
 
@@ -75,11 +76,9 @@ class InProcess(Executor):
 
     threads: PositiveInt | None = Field(None, description="threads of torch; default: as many as it takes by itself")
 
-    def submit(
-        self, setup: GridSetup, specs: Iterable[RunSpec], observe: Callable[[], Observer]
-    ) -> Iterator[RunRecord]:
+    def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Run each spec in turn."""
-        with setup.open(observe()) as runner, torch_threads(self.threads):
+        with setup.open(observe) as runner, torch_threads(self.threads):
             yield from map(runner.run, specs)
 
 
@@ -94,18 +93,16 @@ class Processes(Executor):
     workers: PositiveInt = Field(2, description="number of processes")
     threads: PositiveInt | None = Field(None, description="threads of torch in each; default: cores / workers")
 
-    def submit(
-        self, setup: GridSetup, specs: Iterable[RunSpec], observe: Callable[[], Observer]
-    ) -> Iterator[RunRecord]:
+    def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Give each idle worker the next spec; records come as the runs end. Raises the error that ends a worker."""
         from multiprocessing.connection import wait
 
         waiting = deque(specs)
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-        with setup.open(observe()) as runner, _crew() as crew, _Interrupts() as interrupts:
+        with setup.open(observe) as runner, _crew() as crew, _Interrupts() as interrupts:
             while waiting or crew:
                 while waiting and len(crew) < self.workers:
-                    crew.append(_hire(setup, threads, observe()))
+                    crew.append(_hire(setup, threads, observe))
                     crew[-1].take(waiting.popleft())
                 with interrupts.allowed():
                     ready = wait([worker.pipe for worker in crew])
@@ -161,7 +158,7 @@ class _Worker:
 
     process: ForkServerProcess
     pipe: Connection
-    observer: Observer
+    observe: Observer
     spec: RunSpec | None = None
 
     def take(self, spec: RunSpec) -> None:
@@ -173,14 +170,19 @@ class _Worker:
     def hear(self, runner: Runner) -> RunRecord | None:
         """Take in one message: the record, if it ends a run. Raises the error that ended the worker."""
         try:
-            name, content = self.pipe.recv()
+            message: Message = self.pipe.recv()
         except (EOFError, OSError):
             return self._lost(runner)
-        if name == "raised":
-            raise content[0]
-        getattr(self.observer, name)(*content)
-        # A worker that was told to stop says so of its run and ends: `_lost` is the last word on that one.
-        return content[0] if name in LAST_WORDS and content[0].outcome is not Outcome.INTERRUPTED else None
+        if isinstance(message, CollapsebenchError):
+            raise message
+        self.observe(message)
+        match message:
+            case Skipped(record):
+                return record
+            case Finished(record) if record.outcome is not Outcome.INTERRUPTED:
+                return record
+            case _:  # a worker that was told to stop says so of its run and ends: `_lost` is the last word on that one
+                return None
 
     def dismiss(self) -> None:
         """End it: there is no spec left."""
@@ -192,9 +194,9 @@ class _Worker:
         """Wait for a worker that was told to stop, and pass on its last words."""
         with suppress(EOFError, OSError):
             while self.pipe.poll(PATIENCE):
-                name, content = self.pipe.recv()
-                if name != "raised":
-                    getattr(self.observer, name)(*content)
+                message: Message = self.pipe.recv()
+                if not isinstance(message, CollapsebenchError):
+                    self.observe(message)
         self._end()
 
     def _end(self) -> None:
@@ -210,11 +212,11 @@ class _Worker:
         if self.spec is None:
             return None
         record = runner.lost(self.spec, f"its worker process ended with {reason}")
-        self.observer.finished(record)
+        self.observe(Finished(record))
         return record
 
 
-def _hire(setup: GridSetup, threads: int, observer: Observer) -> _Worker:
+def _hire(setup: GridSetup, threads: int, observe: Observer) -> _Worker:
     """Start a worker, as a fork of a process that has imported what workers need, and nothing else: it starts at once.
 
     Ctrl-C reaches the whole process group: a worker is born deaf to it and stops when told to.
@@ -232,7 +234,7 @@ def _hire(setup: GridSetup, threads: int, observer: Observer) -> _Worker:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     its.close()  # so that its death is the end of the pipe
-    return _Worker(process, ours, observer)
+    return _Worker(process, ours, observe)
 
 
 @contextmanager
@@ -257,11 +259,11 @@ def _serve(pipe: Connection, setup: GridSetup, threads: int) -> None:
     try:
         signal.signal(signal.SIGTERM, relay.stop)
         Thread(target=_follow_parent, daemon=True).start()
-        with setup.open(relay) as runner, torch_threads(threads):
+        with setup.open(relay, REMOTE_PULSE) as runner, torch_threads(threads):
             while (spec := pipe.recv()) is not None:
                 runner.run(spec)
     except CollapsebenchError as error:
-        relay.tell("raised", error)
+        relay(error)
     except (KeyboardInterrupt, EOFError, OSError):
         return
 
@@ -275,17 +277,17 @@ def _follow_parent() -> None:
 
 
 class _Relay:
-    """The observer of a worker: what it is told, the parent's observer is told."""
+    """The observer of a worker: it sends every message to the parent."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._sending = self._stopped = False
 
-    def tell(self, name: str, *content: Any) -> None:
+    def __call__(self, message: Message) -> None:
         """Send one message."""
         self._sending = True
         with suppress(OSError):  # the parent has gone, which `_follow_parent` sees to
-            self._pipe.send((name, content))
+            self._pipe.send(message)
         self._sending = False
         if self._stopped:
             self._stopped = False
@@ -298,38 +300,6 @@ class _Relay:
         if not self._sending:
             raise KeyboardInterrupt
         self._stopped = True
-
-    def started(self, record: RunRecord) -> None:
-        """See runner.Observer."""
-        self.tell("started", record)
-
-    def skipped(self, record: RunRecord, reason: str) -> None:
-        """See runner.Observer."""
-        self.tell("skipped", record, reason)
-
-    def warned(self, message: str) -> None:
-        """See runner.Observer."""
-        self.tell("warned", message)
-
-    def resumed(self, steps: int) -> None:
-        """See runner.Observer."""
-        self.tell("resumed", steps)
-
-    def stepped(self, step: Step) -> None:
-        """See runner.Observer."""
-        self.tell("stepped", step)
-
-    def evaluated(self, point: Point) -> None:
-        """See runner.Observer."""
-        self.tell("evaluated", point)
-
-    def testing(self) -> None:
-        """See runner.Observer."""
-        self.tell("testing")
-
-    def finished(self, record: RunRecord) -> None:
-        """See runner.Observer."""
-        self.tell("finished", record)
 
 
 @hookimpl

@@ -9,15 +9,27 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.components.catalog import Catalog
 from collapsebench.components.composition import compose, inference_of
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import CollapsebenchError, DivergedError
+from collapsebench.experiment.events import (
+    PULSE,
+    Evaluated,
+    Finished,
+    Resumed,
+    Skipped,
+    Started,
+    Stepped,
+    Testing,
+    Warned,
+)
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.codes import ARTIFACT, Codes
 from collapsebench.metrics.metric import Metric
@@ -26,6 +38,7 @@ from collapsebench.spec import RunSpec
 
 if TYPE_CHECKING:
     from collapsebench.experiment.checkpoint import Checkpoint, Checkpoints
+    from collapsebench.experiment.events import Observer
     from collapsebench.experiment.meter import Meter
     from collapsebench.experiment.planning import SplitCache
     from collapsebench.experiment.training import TrainingSetup, TrainingState
@@ -33,46 +46,6 @@ if TYPE_CHECKING:
     from collapsebench.model.vae import Terms
     from collapsebench.record import Point
     from collapsebench.store import Store
-
-PULSE = 0.25
-"""Seconds between two reports of steps."""
-
-
-class Step(NamedTuple):
-    """How training stands: steps done, share of the budget spent, loss and KL of the step's batch in nats."""
-
-    steps: int
-    fraction: float
-    loss: float
-    kl: float
-
-
-class Observer(Protocol):
-    """Who follows the runs of a grid, one after the other."""
-
-    def started(self, record: RunRecord) -> None:
-        """A run begins."""
-
-    def skipped(self, record: RunRecord, reason: str) -> None:
-        """A run is left out."""
-
-    def warned(self, message: str) -> None:
-        """The user should know."""
-
-    def resumed(self, steps: int) -> None:
-        """The run goes on from a checkpoint."""
-
-    def stepped(self, step: Step) -> None:
-        """Steps are done: told now and then."""
-
-    def evaluated(self, point: Point) -> None:
-        """One scheduled evaluation is done."""
-
-    def testing(self) -> None:
-        """Training is over and the metrics are being computed."""
-
-    def finished(self, record: RunRecord) -> None:
-        """A run is over, whatever became of it."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +56,12 @@ class Runner:
     splits: SplitCache
     store: Store
     checkpoints: Checkpoints
-    observer: Observer
+    observe: Observer
     device: str = "cpu"
     codes: Path | None = None
     """The folder that the codes of every run are written to, None if they are not wanted."""
+    pulse: float = PULSE
+    """Seconds between two reports of steps."""
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """The specs whose result is not stored yet; of the others no checkpoint is left behind."""
@@ -111,7 +86,7 @@ class Runner:
         with self.checkpoints.claim(record.run_id) as mine:
             if mine and self.missing([spec]):
                 return self._run(record)
-        self.observer.skipped(record, "stored by another process" if mine else "another process computes it")
+        self.observe(Skipped(record, "stored by another process" if mine else "another process computes it"))
         return record
 
     def lost(self, spec: RunSpec, message: str) -> RunRecord:
@@ -126,18 +101,18 @@ class Runner:
     def _run(self, record: RunRecord) -> RunRecord:
         try:
             self.store.begin(record)
-            self.observer.started(record)
+            self.observe(Started(record))
             record = _settled(record, self._attempt(record.spec, record.environment))
             self.store.finish(record)
         except KeyboardInterrupt:
             if self.missing([record.spec]):
                 record = _settled(record, RunEnding(Outcome.INTERRUPTED, "interrupted by the user"))
                 self.store.finish(record)
-                self.observer.finished(record)
+                self.observe(Finished(record))
             raise
         if record.outcome.settled:
             self.checkpoints.settle(record.run_id)
-        self.observer.finished(record)
+        self.observe(Finished(record))
         return record
 
     def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
@@ -153,7 +128,10 @@ class Runner:
     def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
         """The run's checkpoint: of use only where the run would give the same bits again."""
         decisive = {key: value for key, value in conditions.items() if key != "cpu_count"}
-        return self.checkpoints.of(spec.run_id, decisive | {"code": self._code(spec)}, self.observer.warned)
+        return self.checkpoints.of(spec.run_id, decisive | {"code": self._code(spec)}, partial(self._warn, spec.run_id))
+
+    def _warn(self, run_id: str, message: str) -> None:
+        self.observe(Warned(run_id, message))
 
     def _code(self, spec: RunSpec) -> str:
         """The SHA-256 of the modules that the spec's components come from: a user may edit a plugin and go on."""
@@ -170,11 +148,11 @@ class Runner:
         setup, state = self._resumed(spec, checkpoint)
         parameters = sum(parameter.numel() for parameter in setup.vae.parameters())
         try:
-            train(setup, state, RunWatcher(self.observer, checkpoint))
+            train(setup, state, RunWatcher(spec.run_id, self.observe, checkpoint, self.pulse))
         except DivergedError as error:
             return RunEnding(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
         points = state.trajectory.select(setup.vae)
-        self.observer.testing()
+        self.observe(Testing(spec.run_id))
         test = self._test(spec, setup, points)
         values = self._values(spec, test)
         self._keep_codes(spec, test)
@@ -193,7 +171,7 @@ class Runner:
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             checkpoint.set_aside(f"does not fit: {_line(error)}")
             return self._resumed(spec, checkpoint)
-        self.observer.resumed(state.meter.steps)
+        self.observe(Resumed(spec.run_id, state.meter.steps))
         return setup, state
 
     def training_setup(self, spec: RunSpec) -> TrainingSetup:
@@ -254,29 +232,38 @@ class Runner:
         try:
             Codes.of(test).write(path)
         except OSError as error:
-            self.observer.warned(f"cannot write the codes '{path}': {error.strerror}")
+            self._warn(spec.run_id, f"cannot write the codes '{path}': {error.strerror}")
         else:
             self.store.attach(spec.run_id, ARTIFACT, path)
 
 
 class RunWatcher:
-    """Tells an observer about steps a few times a second, in plain numbers, and looks then if a checkpoint is due."""
+    """Reports the steps of a run now and then, in plain numbers, and looks then if a checkpoint is due."""
 
-    def __init__(self, observer: Observer, checkpoint: Checkpoint, clock: Callable[[], float] = time.monotonic) -> None:
-        self._observer, self._checkpoint, self._clock, self._next = observer, checkpoint, clock, clock()
+    def __init__(
+        self,
+        run_id: str,
+        observe: Observer,
+        checkpoint: Checkpoint,
+        pulse: float = PULSE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`pulse` is the time between two reports, in seconds."""
+        self._run_id, self._observe, self._checkpoint = run_id, observe, checkpoint
+        self._pulse, self._clock, self._next = pulse, clock, clock()
 
     def stepped(self, meter: Meter, terms: Terms) -> bool:
         """See training.Watcher."""
         if self._clock() < self._next:
             return False
         loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
-        self._observer.stepped(Step(meter.steps, meter.progress().fraction, loss, kl))
-        self._next = self._clock() + PULSE
+        self._observe(Stepped(self._run_id, meter.steps, meter.progress().fraction, loss, kl))
+        self._next = self._clock() + self._pulse
         return self._checkpoint.due()
 
     def evaluated(self, point: Point) -> None:
         """See training.Watcher."""
-        self._observer.evaluated(point)
+        self._observe(Evaluated(self._run_id, point))
 
     def keep(self, state: dict[str, Any]) -> None:
         """See training.Watcher."""

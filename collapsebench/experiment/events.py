@@ -1,0 +1,94 @@
+"""Events: what a run tells of itself while it goes on. They are plain values, so that another process can send them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collapsebench.record import Point, RunRecord
+
+
+@dataclass(frozen=True)
+class _WithRecord:
+    record: RunRecord
+
+    @property
+    def run_id(self) -> str:
+        """The run that the event is about."""
+        return self.record.run_id
+
+
+@dataclass(frozen=True)
+class Started(_WithRecord):
+    """A run begins."""
+
+
+@dataclass(frozen=True)
+class Skipped(_WithRecord):
+    """A run is left to another process, which computes it or has stored it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something about a run that the user should know."""
+
+    run_id: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run goes on from a checkpoint."""
+
+    run_id: str
+    steps: int
+    """How many steps were done before."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """Steps of a run are done. A runner tells it now and then, never at every step."""
+
+    run_id: str
+    steps: int
+    """How many steps are done."""
+    fraction: float
+    """The share of the budget that is spent, 0 to 1."""
+    loss: float
+    """The training objective on the last batch, in nats."""
+    kl: float
+    """The KL on the last batch, in nats."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run has done a scheduled evaluation on the validation split."""
+
+    run_id: str
+    point: Point
+
+
+@dataclass(frozen=True)
+class Testing:
+    """A run is trained, and its metrics are being computed."""
+
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Finished(_WithRecord):
+    """A run is over. The record says what became of it, be it a result, a failure or an interrupt."""
+
+
+Event: TypeAlias = Started | Skipped | Warned | Resumed | Stepped | Evaluated | Testing | Finished
+Observer: TypeAlias = Callable[[Event], None]
+"""Who follows the runs of a grid. Several of them may go on at the same time: the run id tells them apart."""
+
+PULSE = 0.25
+"""Seconds between two `Stepped` events of a run, where it is watched in its own process."""
+REMOTE_PULSE = 1.0
+"""Seconds between two of them where they pass a pipe or a network."""
