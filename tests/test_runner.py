@@ -41,13 +41,14 @@ def store(tmp_path):
 
 @pytest.fixture
 def run(store, tmp_path):
-    """Run contenders on the toy dataset; the records, in order."""
+    """Run contenders on the toy dataset; the records, in order, without the runs that had a result."""
 
     def runs(*methods, observe=None, **given):
         components = toys.load()
         plan = toys.planned(*methods, components=components, **({"baseline": False} | given))
         runner = Runner(components, toys.splits(components), store, Checkpoints(tmp_path), observe or Listener())
-        return list(map(runner.run, runner.missing(plan.specs)))
+        ran = list(map(runner.run, plan.specs))
+        return [record for record in ran if record.outcome is not Outcome.STARTED]
 
     return runs
 
@@ -138,10 +139,14 @@ def test_torchs_global_generator_and_threads_are_left_alone(run):
     assert torch.get_num_threads() == threads
 
 
-def test_only_what_is_missing_is_run(run, store):
-    assert len(run("skip", seeds=(1, 2))) == 2
-    assert [record.spec.seed for record in run("skip", seeds=(1, 2, 3))] == [3]
-    assert run("skip", seeds=(1, 2, 3)) == []
+def test_a_run_with_a_result_is_skipped_and_leaves_no_checkpoint(run, tmp_path):
+    (record,) = run("skip")
+    left = tmp_path / f"{record.run_id}.pt"
+    left.touch()
+    listener = Listener()
+    assert run("skip", observe=listener) == []
+    assert listener.kinds == [events.Skipped]
+    assert not left.exists()
 
 
 def test_a_divergence_is_a_result_with_its_step(run, store):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from collapsebench.cli import options
-from collapsebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collapsebench.experiment.planning import Plan, Request
+    from collapsebench.experiment.grids import PlannedGrid
+    from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
-    from collapsebench.record import Outcome, RunRecord
+    from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 OPTIONS = (
     options.plugin,
@@ -46,125 +46,133 @@ OPTIONS = (
 )
 
 
-def grid_options(command: F) -> F:
-    """Where the data and the store are, and how runs are worked through."""
+class GridOptions(NamedTuple):
+    """What a user chooses about a grid, whatever its runs are: the values of OPTIONS."""
+
+    plugins: tuple[Path, ...]
+    data_dir: Path | None
+    store: str
+    device: str
+    workers: int
+    threads: int | None
+    keep_checkpoints: bool
+    keep_codes: bool
+    dry_run: bool
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+    def setup(self, requests: Iterable[Request]) -> GridSetup:
+        """What the runs of these requests need. Raises UsageError for an unknown device."""
+        from collapsebench.data.files import data_folder
+        from collapsebench.experiment.work import GridSetup
+
+        return GridSetup(
+            requests=tuple(requests),
+            plugins=self.plugins,
+            data_folder=data_folder(self.data_dir),
+            store=self.store,
+            device=self.device,
+            keep_checkpoints=self.keep_checkpoints,
+            keep_codes=self.keep_codes,
+        )
+
+
+def grid_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of every grid; their values come as one argument, `grid`, a GridOptions."""
+
+    @wraps(command)
+    def with_grid(**given: Any) -> None:
+        grid = GridOptions(**{name: given.pop(name) for name in GridOptions._fields})
+        command(**given, grid=grid)
+
     for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+        with_grid = option(with_grid)
+    return with_grid
 
 
-def work_through(requests: Iterable[Request], given: Mapping[str, Any], then: str) -> None:
-    """Run what is missing, or print the plan of a dry run; exit code 1 if a run failed.
+def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> None:
+    """Run what is missing, or print the plan of a dry run. Exits with code 1 if a run failed.
 
     `then` is the command that a user may want next.
     """
-    setup = _setup(requests, given)
-    if given["dry_run"]:
-        stored = _stored(setup.plan, given["store"])
-        click.echo((_as_json if given["as_json"] else _as_text)(setup.plan, stored))
+    from collapsebench.experiment.grids import look_up
+
+    setup = grid.setup(requests)
+    if grid.dry_run:
+        click.echo((_as_json if grid.as_json else _as_text)(look_up(setup)))
         return
-    records = _run(setup, given)
-    if not given["quiet"]:
-        store = "" if given["store"] == options.DEFAULT_STORE else f" --store {given['store']}"
+    records = _run(setup, grid)
+    if not grid.quiet:
+        store = "" if grid.store == options.DEFAULT_STORE else f" --store {grid.store}"
         click.echo(f"next: {then}{store}")
     if any(record.outcome == "failed" for record in records):
         raise click.exceptions.Exit(1)
 
 
-def _setup(requests: Iterable[Request], given: Mapping[str, Any]) -> GridSetup:
-    from collapsebench.data.files import data_folder
-    from collapsebench.experiment.work import GridSetup
-
-    check_device(given["device"])
-    return GridSetup(
-        requests=tuple(requests),
-        plugins=given["plugins"],
-        data_folder=data_folder(given["data_dir"]),
-        store=given["store"],
-        device=given["device"],
-        keep_checkpoints=given["keep_checkpoints"],
-        keep_codes=given["keep_codes"],
-    )
-
-
-def check_device(name: str) -> None:
-    """Raise UsageError for what is no device name at all; whether it is there, torch will say."""
-    kind, _, index = name.partition(":")
-    if kind not in {"cpu", "cuda", "mps", "xpu"} or (index and not index.isdigit()):
-        raise UsageError(f"unknown device '{name}'. Known: cpu, cuda, cuda:0, mps, xpu")
-
-
-def _run(setup: GridSetup, given: Mapping[str, Any]) -> list[RunRecord]:
+def _run(setup: GridSetup, chosen: GridOptions) -> list[RunRecord]:
     from collapsebench.cli.progress import progress
-    from collapsebench.experiment.executors import InProcess, Processes
+    from collapsebench.experiment.executors import executor_for
+    from collapsebench.experiment.grids import prepare, run_grid
     from collapsebench.experiment.memory import keep_mapped
 
     keep_mapped()
-    specs, threads, workers = setup.plan.specs, given["threads"], given["workers"]
-    executor = InProcess(threads=threads) if workers == 1 else Processes(workers=workers, threads=threads)
-    with progress(quiet=given["quiet"], verbose=given["verbose"], names=setup.plan.protocol_names) as screen:
-        with setup.open(screen.observe) as runner:
-            missing = runner.missing(specs)
-            uncoded = [spec.run_id for spec in specs if spec not in missing and runner.lacks_codes(spec)]
-        screen.say(f"{len(specs)} runs, {len(specs) - len(missing)} already stored, {len(missing)} to run")
-        if uncoded:
+    with progress(quiet=chosen.quiet, verbose=chosen.verbose, names=setup.plan.protocol_names) as screen:
+        grid = prepare(setup)
+        total, missing = len(grid.plan.specs), len(grid.missing)
+        screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
+        if uncoded := grid.without_codes:
             screen.say(
                 f"warning: {len(uncoded)} stored runs have kept no codes; to run them again: "
                 f"collapsebench runs delete {' '.join(uncoded)}",
                 warning=True,
             )
-        return list(executor.submit(setup, missing, screen.observe)) if missing else []
+        return run_grid(grid, executor_for(chosen.workers, chosen.threads), screen.observe)
 
 
-def _stored(plan: Plan, location: str) -> dict[str, Outcome]:
-    """What is stored of the plan's runs; a store that does not exist yet is not made."""
-    from collapsebench.store import Store, connection
-
-    if not connection.exists(connection.store_url(location)):
-        return {}
-    with Store.open(location) as store:
-        return store.outcomes(spec.run_id for spec in plan.specs)
+def _by_protocol(grid: PlannedGrid) -> list[list[RunSpec]]:
+    """The runs of each protocol, in the order of the plan."""
+    specs: dict[str, list[RunSpec]] = {}
+    for spec in grid.plan.specs:
+        specs.setdefault(spec.protocol.protocol_id, []).append(spec)
+    return list(specs.values())
 
 
-def _grids(plan: Plan) -> list[list[RunSpec]]:
-    """The runs of each protocol."""
-    grids: dict[str, list[RunSpec]] = {}
-    for spec in plan.specs:
-        grids.setdefault(spec.protocol.protocol_id, []).append(spec)
-    return list(grids.values())
-
-
-def _status(spec: RunSpec, stored: Mapping[str, Outcome]) -> str:
-    outcome = stored.get(spec.run_id)
+def _status(spec: RunSpec, grid: PlannedGrid) -> str:
+    outcome = grid.stored.get(spec.run_id)
     if outcome is None:
         return "to run"
     return f"stored: {outcome.value}" if outcome.settled else f"to run again: {outcome.value}"
 
 
-def _as_text(plan: Plan, stored: Mapping[str, Outcome]) -> str:
+def _as_text(grid: PlannedGrid) -> str:
     from tabulate import tabulate
 
-    def table(grid: list[RunSpec]) -> str:
-        protocol = grid[0].protocol
-        rows = [(spec.run_id, spec.contender.label, spec.seed, _status(spec, stored)) for spec in grid]
-        head = [plan.protocol_names[protocol.protocol_id]] if plan.protocol_names else []
+    names = grid.plan.protocol_names
+
+    def table(specs: list[RunSpec]) -> str:
+        protocol = specs[0].protocol
+        rows = [(spec.run_id, spec.contender.label, spec.seed, _status(spec, grid)) for spec in specs]
+        head = [names[protocol.protocol_id]] if names else []
         head += [protocol.dataset.name, protocol.track_label, str(protocol.budget), f"protocol {protocol.protocol_id}"]
         shown = tabulate(rows, headers=("run", "contender", "seed", "status"), disable_numparse=True)
         return f"{' · '.join(head)}\n{shown}"
 
-    return "\n\n".join(map(table, _grids(plan)))
+    return "\n\n".join(map(table, _by_protocol(grid)))
 
 
-def _as_json(plan: Plan, stored: Mapping[str, Outcome]) -> str:
-    def grid(specs: list[RunSpec]) -> dict[str, Any]:
+def _as_json(grid: PlannedGrid) -> str:
+    names = grid.plan.protocol_names
+
+    def as_object(specs: list[RunSpec]) -> dict[str, Any]:
         protocol = specs[0].protocol
-        named = {"name": plan.protocol_names[protocol.protocol_id]} if plan.protocol_names else {}
+        named = {"name": names[protocol.protocol_id]} if names else {}
         runs = [
             {
                 "run_id": spec.run_id,
                 "contender": spec.contender.label,
                 "seed": spec.seed,
-                "status": _status(spec, stored),
+                "status": _status(spec, grid),
             }
             for spec in specs
         ]
@@ -174,5 +182,5 @@ def _as_json(plan: Plan, stored: Mapping[str, Outcome]) -> str:
             "runs": runs,
         }
 
-    grids = [grid(specs) for specs in _grids(plan)]
-    return json.dumps(grids if plan.protocol_names else grids[0], indent=2)
+    found = list(map(as_object, _by_protocol(grid)))
+    return json.dumps(found if names else found[0], indent=2)

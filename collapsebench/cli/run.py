@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from collapsebench.cli.grids import grid_options, work_through
+from collapsebench.cli.grids import GridOptions, grid_options, work_through
 from collapsebench.errors import UsageError
 from collapsebench.syntax import BASELINE
-
-if TYPE_CHECKING:
-    from collapsebench.experiment.planning import Request
 
 
 @click.command("run")
@@ -33,28 +30,23 @@ if TYPE_CHECKING:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a track, as in decoder.layers=3.")
 @click.option("--no-baseline", is_flag=True, help=f"Do not run the baseline '{BASELINE}' beside the contenders.")
 @grid_options
-def command(**given: Any) -> None:
+def command(
+    seeds: int | None, seed_list: tuple[int, ...], *, no_baseline: bool, grid: GridOptions, **fields: Any
+) -> None:
     """Run contenders on a dataset under one budget, and store every run.
 
     The baseline 'vae' runs beside them. The same command again runs only what is missing, and goes on with what was
     interrupted, from its last checkpoint (FILE.checkpoints beside the store), to the same result. Several commands may
     work on one store at a time.
     """
-    then = f"collapsebench leaderboard --dataset {given['dataset']}"
-    work_through([_request(given)], given, then=then)
-
-
-def _request(given: dict[str, Any]) -> Request:
     from collapsebench.experiment.planning import Request
 
-    if given["seeds"] is not None and given["seed_list"]:
+    request = Request(seeds=_seeds(seeds, seed_list), baseline=not no_baseline, **fields)
+    work_through([request], grid, then=f"collapsebench leaderboard --dataset {request.dataset}")
+
+
+def _seeds(number: int | None, listed: tuple[int, ...]) -> tuple[int, ...]:
+    """The seeds that are asked for. Raises UsageError if they are given in both ways."""
+    if number is not None and listed:
         raise UsageError("give --seeds N or --seed S, not both")
-    return Request(
-        methods=given["methods"],
-        dataset=given["dataset"],
-        track=given["track"],
-        budget=given["budget"],
-        seeds=given["seed_list"] or tuple(range(1, (given["seeds"] or 1) + 1)),
-        settings=given["settings"],
-        baseline=not given["no_baseline"],
-    )
+    return listed or tuple(range(1, (number or 1) + 1))

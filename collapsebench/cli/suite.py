@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import click
 
 from collapsebench.cli import options
-from collapsebench.cli.grids import grid_options, work_through
+from collapsebench.cli.grids import GridOptions, grid_options, work_through
 from collapsebench.experiment import suites
 from collapsebench.experiment.suites import Cell, Suite
 
@@ -94,14 +93,14 @@ def _command(cell: Cell) -> str:
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Run seeds 1…N.")
 @grid_options
-def run(name: str, scale: str, variants: tuple[str, ...], only: tuple[str, ...], seeds: int, **given: Any) -> None:
+def run(name: str, scale: str, variants: tuple[str, ...], only: tuple[str, ...], seeds: int, grid: GridOptions) -> None:
     """Run what is missing of a suite: NAME as in dieng-2019/table-3, or a TOML file of the same form.
 
     What was interrupted goes on from its last checkpoint. All seeds of all cells are one grid, seed by seed.
     """
     suite = suites.suite(name)
     cells = suite.cells(scale, variants, only)
-    given["keep_codes"] |= suite.keep_codes
+    grid = grid._replace(keep_codes=grid.keep_codes or suite.keep_codes)
     asked = "".join(f" --variant {each}" for each in variants)
     then = f"collapsebench leaderboard --suite {name} --scale {scale}{asked}"
-    work_through([cell.request(tuple(range(1, seeds + 1))) for cell in cells], given, then=then)
+    work_through([cell.request(tuple(range(1, seeds + 1))) for cell in cells], grid, then=then)

@@ -302,6 +302,11 @@ class _Relay:
         self._stopped = True
 
 
+def executor_for(workers: int, threads: int | None = None) -> Executor:
+    """The executor of so many runs at a time: one runs in this process, more run in worker processes."""
+    return InProcess(threads=threads) if workers == 1 else Processes(workers=workers, threads=threads)
+
+
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
     """The executors that come with the harness."""

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,7 +31,7 @@ from collapsebench.experiment.events import (
     Warned,
 )
 from collapsebench.inference.amortized import Amortized
-from collapsebench.metrics.codes import ARTIFACT, Codes
+from collapsebench.metrics.codes import ARTIFACT, Codes, codes_file
 from collapsebench.metrics.metric import Metric
 from collapsebench.record import Outcome, RunRecord, Value
 from collapsebench.spec import RunSpec
@@ -58,23 +58,10 @@ class Runner:
     checkpoints: Checkpoints
     observe: Observer
     device: str = "cpu"
-    codes: Path | None = None
+    codes_folder: Path | None = None
     """The folder that the codes of every run are written to, None if they are not wanted."""
     pulse: float = PULSE
     """Seconds between two reports of steps."""
-
-    def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
-        """The specs whose result is not stored yet; of the others no checkpoint is left behind."""
-        wanted = list(specs)
-        stored = self.store.outcomes(spec.run_id for spec in wanted)
-        settled = {run_id for run_id, outcome in stored.items() if outcome.settled}
-        for run_id in settled:
-            self.checkpoints.settle(run_id)
-        return [spec for spec in wanted if spec.run_id not in settled]
-
-    def lacks_codes(self, spec: RunSpec) -> bool:
-        """Whether codes are wanted and those of this run are not there."""
-        return self.codes is not None and not (self.codes / f"{spec.run_id}.npz").is_file()
 
     def run(self, spec: RunSpec) -> RunRecord:
         """Run one spec and store it, from its checkpoint if it has one.
@@ -84,8 +71,10 @@ class Runner:
         """
         record = RunRecord.started(spec, _now(), environment(self.device))
         with self.checkpoints.claim(record.run_id) as mine:
-            if mine and self.missing([spec]):
+            if mine and not self._is_settled(record.run_id):
                 return self._run(record)
+            if mine:
+                self.checkpoints.settle(record.run_id)
         self.observe(Skipped(record, "stored by another process" if mine else "another process computes it"))
         return record
 
@@ -98,6 +87,11 @@ class Runner:
             self.store.finish(record)
         return record
 
+    def _is_settled(self, run_id: str) -> bool:
+        """Return whether the store has a result of the run."""
+        outcome = self.store.outcomes([run_id]).get(run_id)
+        return outcome is not None and outcome.settled
+
     def _run(self, record: RunRecord) -> RunRecord:
         try:
             self.store.begin(record)
@@ -105,7 +99,9 @@ class Runner:
             record = _settled(record, self._attempt(record.spec, record.environment))
             self.store.finish(record)
         except KeyboardInterrupt:
-            if self.missing([record.spec]):
+            if self._is_settled(record.run_id):
+                self.checkpoints.settle(record.run_id)
+            else:
                 record = _settled(record, RunEnding(Outcome.INTERRUPTED, "interrupted by the user"))
                 self.store.finish(record)
                 self.observe(Finished(record))
@@ -226,9 +222,9 @@ class Runner:
 
     def _keep_codes(self, spec: RunSpec, test: EvaluatedSplit) -> None:
         """Write the codes and note their file, before the run is settled; a disk that refuses costs a warning."""
-        if self.codes is None:
+        if self.codes_folder is None:
             return
-        path = self.codes.resolve() / f"{spec.run_id}.npz"
+        path = codes_file(self.codes_folder.resolve(), spec.run_id)
         try:
             Codes.of(test).write(path)
         except OSError as error:

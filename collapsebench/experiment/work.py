@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapsebench.components import discovery
+from collapsebench.errors import UsageError
 from collapsebench.experiment import planning
 from collapsebench.experiment.events import PULSE
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
+    from collapsebench.experiment.checkpoint import Checkpoints
     from collapsebench.experiment.events import Observer
     from collapsebench.experiment.planning import Plan, Request, SplitCache
     from collapsebench.experiment.runner import Runner
+
+
+DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
+"""The kinds of devices that torch has names for, of those that train networks."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,12 @@ class GridSetup:
     keep_checkpoints: bool = False
     keep_codes: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise UsageError for what is no name of a device at all; whether the device is there, torch will say."""
+        kind, _, index = self.device.partition(":")
+        if kind not in DEVICES or (index and not index.isdigit()):
+            raise UsageError(f"unknown device '{self.device}'. Known: cpu, cuda, cuda:0, mps, xpu")
+
     @cached_property
     def catalog(self) -> Catalog:
         """Every component."""
@@ -50,18 +62,41 @@ class GridSetup:
         """The runs. Raises UsageError or DataError."""
         return planning.plan(self.requests, self.catalog, self.splits)
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of the store."""
+        from collapsebench.experiment.checkpoint import Checkpoints
+
+        return Checkpoints(self._companion("checkpoints"), self.keep_checkpoints)
+
+    @property
+    def codes_folder(self) -> Path | None:
+        """The folder that codes are written to; None if they are not to be kept."""
+        return self._companion("codes") if self.keep_codes else None
+
     @contextmanager
     def open(self, observe: Observer, pulse: float = PULSE) -> Iterator[Runner]:
         """Open the store for a runner of this process. It reports steps every `pulse` seconds."""
-        from collapsebench.experiment.checkpoint import Checkpoints
         from collapsebench.experiment.runner import Runner
-        from collapsebench.store import Store, connection
+        from collapsebench.store import Store
 
-        url = connection.store_url(self.store)
-        checkpoints = Checkpoints(connection.companion(url, "checkpoints"), self.keep_checkpoints)
-        codes = connection.companion(url, "codes") if self.keep_codes else None
         with Store.open(self.store) as store:
-            yield Runner(self.catalog, self.splits, store, checkpoints, observe, self.device, codes, pulse)
+            yield Runner(
+                catalog=self.catalog,
+                splits=self.splits,
+                store=store,
+                checkpoints=self.checkpoints,
+                observe=observe,
+                device=self.device,
+                codes_folder=self.codes_folder,
+                pulse=pulse,
+            )
+
+    def _companion(self, what: str) -> Path:
+        """The folder of files that belong to the runs of the store."""
+        from collapsebench.store import connection
+
+        return connection.companion(connection.store_url(self.store), what)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process can make again."""

@@ -20,6 +20,11 @@ ARTIFACT = "codes"
 """What the file is called among the artifacts of its run."""
 
 
+def codes_file(folder: Path, run_id: str) -> Path:
+    """Where the codes of one run are, in the folder of all."""
+    return folder / f"{run_id}.npz"
+
+
 @dataclass(frozen=True)
 class Codes:
     """The contender's own posterior of every example, in the order of the split."""

@@ -1,0 +1,84 @@
+"""A grid of runs: what is planned, what is stored of it, and how what is missing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from collapsebench.metrics.codes import codes_file
+from collapsebench.store import Store, connection
+
+if TYPE_CHECKING:
+    from collapsebench.experiment.events import Observer
+    from collapsebench.experiment.executors import Executor
+    from collapsebench.experiment.planning import Plan
+    from collapsebench.experiment.work import GridSetup
+    from collapsebench.record import Outcome, RunRecord
+    from collapsebench.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class PlannedGrid:
+    """The runs that a setup asks for, beside what the store has of them."""
+
+    setup: GridSetup
+    stored: Mapping[str, Outcome]
+    """What became of the runs that are stored, by run id."""
+
+    @property
+    def plan(self) -> Plan:
+        """All runs, stored or not."""
+        return self.setup.plan
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """The ids of the runs that have a result: to run them again would change nothing."""
+        run_ids = (spec.run_id for spec in self.plan.specs)
+        return tuple(run_id for run_id in run_ids if run_id in self.stored and self.stored[run_id].settled)
+
+    @property
+    def missing(self) -> tuple[RunSpec, ...]:
+        """The runs that have no result yet."""
+        settled = set(self.settled)
+        return tuple(spec for spec in self.plan.specs if spec.run_id not in settled)
+
+    @property
+    def without_codes(self) -> tuple[str, ...]:
+        """The ids of the runs that have a result, but not the codes that the setup asks for."""
+        folder = self.setup.codes_folder
+        return () if folder is None else tuple(each for each in self.settled if not codes_file(folder, each).is_file())
+
+
+def look_up(setup: GridSetup) -> PlannedGrid:
+    """Plan a grid and look up what is stored of it. Nothing is changed: a store that does not exist is not made.
+
+    Raises UsageError, DataError, PluginError or StoreError.
+    """
+    run_ids = [spec.run_id for spec in setup.plan.specs]
+    if not connection.exists(connection.store_url(setup.store)):
+        return PlannedGrid(setup, {})
+    with Store.open(setup.store) as store:
+        return PlannedGrid(setup, store.outcomes(run_ids))
+
+
+def prepare(setup: GridSetup) -> PlannedGrid:
+    """Look up a grid that is to be run: the store is made if there is none, and settled runs keep no checkpoint.
+
+    Raises the same errors.
+    """
+    run_ids = [spec.run_id for spec in setup.plan.specs]
+    with Store.open(setup.store) as store:
+        grid = PlannedGrid(setup, store.outcomes(run_ids))
+    for run_id in grid.settled:
+        setup.checkpoints.settle(run_id)
+    return grid
+
+
+def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[RunRecord]:
+    """Run what is missing of a grid and store it; return the records in the order in which the runs end.
+
+    `observe` is told of every run. A run that fails costs its own record alone: look at the outcomes. A run that
+    another process computes is left to it: its record says `started`. Raises StoreError, and KeyboardInterrupt.
+    """
+    return list(executor.submit(grid.setup, grid.missing, observe)) if grid.missing else []
