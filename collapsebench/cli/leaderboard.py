@@ -67,7 +67,7 @@ def command(output: Path | None, store: str, **given: Any) -> None:
     With --suite: what is stored of a suite (with --scale, --variant, --plugin) beside what its paper printed, the
     differences, and which of the numbers are comparable at all; by default the columns that the paper prints.
     """
-    from collapsebench.cli.boards import texts
+    from collapsebench.reporting.boards import texts
 
     width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else None
     text = texts(store, width, given)

@@ -11,13 +11,13 @@ import click
 
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
-from collapsebench.cli.selection import Asked, kept_codes, one_protocol
-from collapsebench.cli.sweeps import sweep
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.experiment.meter import COUNTERS
+from collapsebench.reporting.families import sweep
 from collapsebench.reporting.leaderboard.trajectories import QUANTITIES, check_counter
 from collapsebench.reporting.plotting.canvas import METADATA, check_matplotlib, written
 from collapsebench.reporting.plotting.depth import DEPTH
+from collapsebench.reporting.selection import Asked, kept_codes, one_protocol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

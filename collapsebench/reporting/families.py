@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.cli.comparison import command_of, measured_cell
-from collapsebench.cli.selection import stored_id, suite_cells
 from collapsebench.components import discovery
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.experiment import suites
@@ -15,11 +13,13 @@ from collapsebench.published import publication
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
 from collapsebench.reporting.leaderboard.comparison import Measured, compare
 from collapsebench.reporting.plotting.depth import Printed, differing, families
+from collapsebench.reporting.selection import stored_id, suite_cells
+from collapsebench.reporting.suite_boards import command_of, measured_cell
 
 if TYPE_CHECKING:
-    from collapsebench.cli.comparison import Asked as AskedSuite
-    from collapsebench.cli.selection import Asked
     from collapsebench.experiment.suites import Suite
+    from collapsebench.reporting.selection import Asked
+    from collapsebench.reporting.suite_boards import Asked as AskedSuite
     from collapsebench.spec import Protocol
     from collapsebench.store import Store
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from collapsebench.cli.comparison import Asked as AskedSuite
-from collapsebench.cli.comparison import command_of, labels, stored_protocol
 from collapsebench.components import discovery
 from collapsebench.errors import DataError, StoreError, UsageError, unknown
 from collapsebench.experiment import suites
 from collapsebench.metrics.codes import ARTIFACT, Codes
 from collapsebench.reporting.leaderboard.scoring import labelled
+from collapsebench.reporting.suite_boards import Asked as AskedSuite
+from collapsebench.reporting.suite_boards import command_of, labels, stored_protocol
 from collapsebench.syntax import parse_composition, print_composition
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ def texts(store: str, width: int | None, given: Mapping[str, Any]) -> Iterator[s
 
 
 def _suite(url: str, columns: list[str], width: int | None, given: Mapping[str, Any]) -> Iterator[str]:
-    from collapsebench.cli.comparison import Asked, suite_pieces
+    from collapsebench.reporting.suite_boards import Asked, suite_pieces
     from collapsebench.store import Store
 
     _alone("suite", ("dataset", "track", "protocol", "sort", "against", "at", "dialect"), given)
