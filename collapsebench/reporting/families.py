@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.components import discovery
-from collapsebench.errors import StoreError, UsageError
+from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.experiment import suites
 from collapsebench.published import publication
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
 from collapsebench.reporting.leaderboard.comparison import Measured, compare
-from collapsebench.reporting.plotting.depth import Printed, differing, families
 from collapsebench.reporting.selection import stored_id, suite_cells
 from collapsebench.reporting.suite_boards import command_of, measured_cell
 
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from collapsebench.store import Store
 
 
+class Printed(NamedTuple):
+    """A published number and where it belongs."""
+
+    label: str
+    key: str
+    """Of its column."""
+    place: float
+    value: float
+
+
 class Sweep(NamedTuple):
     """The boards of protocols that differ in one setting, by its value."""
 
@@ -31,6 +41,57 @@ class Sweep(NamedTuple):
     title: str
     printed: Sequence[Printed] = ()
     note: str = ""
+
+
+def settings(protocol: Protocol) -> dict[str, Any]:
+    """Everything that two protocols can differ in; what a track fixes by its path, as `--set` writes it."""
+    dumped = protocol.model_dump(mode="json")
+    setting = dumped.pop("setting")
+    evaluation = setting["evaluation"]
+    evaluation["metrics"] = {metric["name"]: metric for metric in evaluation["metrics"]}
+    return _flat(dumped) | _flat(setting)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Tables by dotted paths; the parameters of a component stand beside its name."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "params":
+            found |= _flat(value, prefix)
+        elif isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def families(protocols: Iterable[Protocol], over: str) -> list[dict[float, Protocol]]:
+    """Protocols by the value of one setting, together where they differ in nothing else; values in rising order.
+
+    Protocols that do not have the setting are left out. Raises UsageError if none has it, or if it is no number.
+    """
+    every = [(settings(protocol), protocol) for protocol in protocols]
+    found: dict[str, dict[float, Protocol]] = {}
+    for own, protocol in every:
+        if over in own:
+            value = own.pop(over)
+            if not _is_number(value):
+                raise UsageError(f"'{over}' is no number to draw over, got {value!r}")
+            found.setdefault(json.dumps(own, sort_keys=True), {})[value] = protocol
+    if not found:
+        raise UsageError(unknown("setting", over, {path for own, _ in every for path in own if _is_number(own[path])}))
+    return [dict(sorted(family.items())) for family in found.values()]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def differing(protocols: Iterable[Protocol], over: str) -> list[str]:
+    """In what protocols differ besides one setting."""
+    every = [settings(protocol) for protocol in protocols]
+    paths = dict.fromkeys(path for own in every for path in own if path != over)
+    return [path for path in paths if any(own.get(path) != every[0].get(path) for own in every)]
 
 
 def sweep(store: Store, asked: Asked, over: str) -> Sweep:

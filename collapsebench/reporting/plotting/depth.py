@@ -5,11 +5,10 @@ Figure 1 (right) of Dieng et al. 2019: the deeper the decoder, the less a VAE us
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.errors import UsageError, unknown
+from collapsebench.reporting.families import Printed
 from collapsebench.reporting.leaderboard.layout import header
 from collapsebench.reporting.leaderboard.scoring import Board, Column, Sample
 from collapsebench.reporting.plotting.canvas import INTERVAL, legend, looks, panels, show_intervals
@@ -20,19 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from collapsebench.reporting.plotting.canvas import Look
-    from collapsebench.spec import Protocol
 
 DEPTH = "decoder.layers"
-
-
-class Printed(NamedTuple):
-    """A published number and where it belongs."""
-
-    label: str
-    key: str
-    """Of its column."""
-    place: float
-    value: float
 
 
 class Series(NamedTuple):
@@ -42,57 +30,6 @@ class Series(NamedTuple):
     measured: Mapping[float, Sample]
     """By the value of the setting."""
     published: Mapping[float, float]
-
-
-def settings(protocol: Protocol) -> dict[str, Any]:
-    """Everything that two protocols can differ in; what a track fixes by its path, as `--set` writes it."""
-    dumped = protocol.model_dump(mode="json")
-    setting = dumped.pop("setting")
-    evaluation = setting["evaluation"]
-    evaluation["metrics"] = {metric["name"]: metric for metric in evaluation["metrics"]}
-    return _flat(dumped) | _flat(setting)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Tables by dotted paths; the parameters of a component stand beside its name."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        if key == "params":
-            found |= _flat(value, prefix)
-        elif isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def families(protocols: Iterable[Protocol], over: str) -> list[dict[float, Protocol]]:
-    """Protocols by the value of one setting, together where they differ in nothing else; values in rising order.
-
-    Protocols that do not have the setting are left out. Raises UsageError if none has it, or if it is no number.
-    """
-    every = [(settings(protocol), protocol) for protocol in protocols]
-    found: dict[str, dict[float, Protocol]] = {}
-    for own, protocol in every:
-        if over in own:
-            value = own.pop(over)
-            if not _is_number(value):
-                raise UsageError(f"'{over}' is no number to draw over, got {value!r}")
-            found.setdefault(json.dumps(own, sort_keys=True), {})[value] = protocol
-    if not found:
-        raise UsageError(unknown("setting", over, {path for own, _ in every for path in own if _is_number(own[path])}))
-    return [dict(sorted(family.items())) for family in found.values()]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def differing(protocols: Iterable[Protocol], over: str) -> list[str]:
-    """In what protocols differ besides one setting."""
-    every = [settings(protocol) for protocol in protocols]
-    paths = dict.fromkeys(path for own in every for path in own if path != over)
-    return [path for path in paths if any(own.get(path) != every[0].get(path) for own in every)]
 
 
 def series(boards: Mapping[float, Board], key: str, printed: Iterable[Printed] = ()) -> list[Series]:
