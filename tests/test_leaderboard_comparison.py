@@ -13,13 +13,8 @@ from collapsebench.errors import UsageError
 from collapsebench.experiment.suites import Cell, Scale
 from collapsebench.published import publication
 from collapsebench.reporting.leaderboard import written
-from collapsebench.reporting.leaderboard.comparison import (
-    Measured,
-    compare,
-    comparison_csv,
-    comparison_json,
-    comparison_page,
-)
+from collapsebench.reporting.leaderboard.comparison import Measured, compare
+from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
 
 TABLE = publication("dieng-2019").table("Table 3")
 """Two, three and four layers: VAE 94.88, 95.38, 97.09, Skip-VAE 94.80, 94.17, 93.79."""

@@ -15,14 +15,8 @@ from collapsebench.experiment.planning import asks_for
 from collapsebench.facts import SplitFacts
 from collapsebench.published import publication
 from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, pieces, score, written
-from collapsebench.reporting.leaderboard.comparison import (
-    Measured,
-    Pair,
-    compare,
-    comparison_csv,
-    comparison_json,
-    comparison_page,
-)
+from collapsebench.reporting.leaderboard.comparison import Measured, Pair, compare
+from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

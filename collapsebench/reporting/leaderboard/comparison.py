@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +12,8 @@ from collapsebench.estimates import SATURATION, Direction
 from collapsebench.experiment.suites import Base, Cell, Scale
 from collapsebench.plausibility import published_scores, violations
 from collapsebench.published import PublishedRow, PublishedValue
-from collapsebench.record import Number
-from collapsebench.reporting.leaderboard.layout import BLANK, Page, Table, header, with_interval
-from collapsebench.reporting.leaderboard.layout import Cell as Text
 from collapsebench.reporting.leaderboard.scoring import Board, Column, Sample
 
-LEGEND = (
-    "Measured: mean over seeds ± half-width of its 95 % Student-t interval. Published: as printed, with the sign of "
-    "the column. Difference: measured minus published. A − B: one model minus another, measured seed by seed. "
-    "C − D · A − B: how much that is more in cell C than in cell D, measured seed by seed, too."
-)
 INFORMATION = "mi_lower"
 
 
@@ -225,102 +214,3 @@ def _information(cell: Measured, column: Column, row: PublishedRow) -> str:
 def _impossible(column: Column, row: PublishedRow) -> str:
     found = [violation.text for violation in violations(published_scores(row)) if violation.column == column.key]
     return f"impossible as printed: {'; '.join(found)}" if found else ""
-
-
-def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], command: str) -> Page:
-    """One table a column: every model of every cell, measured beside published; reasons are numbered below."""
-    both = [pair for pair in pairs if pair.difference is not None]
-    numbers = {reason: i for i, reason in enumerate(dict.fromkeys(r for pair in both for r in pair.reasons), start=1)}
-    by_column: dict[Column, list[Pair]] = {}
-    for pair in pairs:
-        by_column.setdefault(pair.column, []).append(pair)
-    tables = tuple(_table(column, of_column, numbers) for column, of_column in by_column.items())
-    why = (f"({number}) {reason}." for reason, number in numbers.items())
-    return Page(title, tables, (LEGEND, *why, *notes), command)
-
-
-def _table(column: Column, pairs: Iterable[Pair], numbers: Mapping[str, int]) -> Table:
-    headers = ("model", "n", "measured", "published", "difference", "comparable")
-    shown = [pair for pair in pairs if pair.measured is not None or pair.published is not None]
-    return Table(header(column), headers, tuple(tuple(map(Text, _row(pair, numbers))) for pair in shown))
-
-
-def _row(pair: Pair, numbers: Mapping[str, int]) -> tuple[str, ...]:
-    return (
-        f"{pair.cell}{f' − {pair.since}' if pair.since else ''} · {_name(pair)}",
-        "" if pair.measured is None else str(len(pair.measured.seeds)),
-        BLANK if pair.measured is None else with_interval(pair.measured, signed=bool(pair.against)),
-        "" if pair.published is None else _as_printed(pair.published, signed=bool(pair.against)),
-        "" if pair.difference is None or pair.published is None else _signed(pair.difference, pair.published),
-        {True: "yes", False: f"no ({', '.join(str(numbers[r]) for r in pair.reasons if r in numbers)})", None: ""}[
-            pair.comparable
-        ],
-    )
-
-
-def _name(pair: Pair) -> str:
-    if pair.against:
-        return f"{pair.model} − {pair.against}"
-    return pair.model if pair.contender == pair.model.casefold() else f"{pair.model} ({pair.contender})"
-
-
-def _signed(difference: float, published: PublishedValue) -> str:
-    text = f"{difference:+z.{_decimals(published)}f}".replace("-", "−")
-    return text if text.strip("+0.") else text[1:]
-
-
-def _as_printed(value: PublishedValue, *, signed: bool) -> str:
-    if signed:
-        return _signed(value.value, value)
-    bound, doubtful = "≤ " if value.bound else "", "?" if value.doubtful else ""
-    return f"{bound}{value.value:.{_decimals(value)}f}{doubtful}".replace("-", "−")
-
-
-def _decimals(value: PublishedValue) -> int:
-    """The printed ones: a difference has no more."""
-    return max(0, -round(math.log10(2 * value.rounding)))
-
-
-def comparison_csv(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
-    """One line for each model and column, in full precision."""
-    facts = [_facts(suite, scale, pair) for pair in pairs]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(facts[0])
-    writer.writerows(["" if value is None else value for value in each.values()] for each in facts)
-    return out.getvalue()
-
-
-def comparison_json(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
-    """The same; what is missing is null, and numbers that are not finite are the texts `nan`, `+inf` and `-inf`."""
-    facts = [_facts(suite, scale, pair) for pair in pairs]
-    return json.dumps({"comparison": facts}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _facts(suite: str, scale: str, pair: Pair) -> dict[str, str | float | bool | None]:
-    sample, value = pair.measured, pair.published
-    return {
-        "suite": suite,
-        "scale": scale,
-        "cell": pair.cell,
-        "since": pair.since,
-        "model": pair.model,
-        "against": pair.against,
-        "contender": pair.contender,
-        "protocol_id": pair.protocol_id,
-        "against_protocol_id": pair.against_protocol_id,
-        "column": pair.column.key,
-        "unit": pair.column.unit,
-        "n": None if sample is None else len(sample.seeds),
-        "mean": None if sample is None else _exact(sample.mean),
-        "half_width": None if sample is None or sample.half_width is None else _exact(sample.half_width),
-        "published": None if value is None else value.value,
-        "rounding": None if value is None else value.rounding,
-        "difference": None if pair.difference is None else _exact(pair.difference),
-        "comparable": pair.comparable,
-        "reasons": "; ".join(pair.reasons) if pair.comparable is False else "",
-    }
-
-
-def _exact(number: float) -> float | str:
-    return number if math.isfinite(number) else Number.of(number).kind.value
