@@ -25,7 +25,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from collapsebench.errors import UsageError, unknown
 from collapsebench.facts import read_facts, registry_folder
 from collapsebench.spec import Frozen
-from collapsebench.syntax import parse_composition, print_composition
+from collapsebench.syntax import canonical
 
 Cell: TypeAlias = int | Decimal | str
 """A number as printed, with its trailing zeros; `<=359.1` or `<80.97` for a bound, `5.86?` for digits in doubt."""
@@ -156,7 +156,7 @@ class Publication(Frozen):
         labels = {row.label for row in self.rows}
         for label, contender in self.contenders.items():
             _known("label", label, labels)
-            _canonical(contender)
+            _check_canonical(contender)
         return self
 
     def _row(self, table: PublishedTable, cells: tuple[Cell, ...]) -> PublishedRow:
@@ -227,7 +227,6 @@ def _known(what: str, name: str, choices: Iterable[str]) -> None:
         raise ValueError(unknown(what, name, choices))
 
 
-def _canonical(contender: str) -> None:
-    written = print_composition(parse_composition(contender))
-    if written != contender:
-        raise ValueError(f"contender '{contender}' is written '{written}'")
+def _check_canonical(contender: str) -> None:
+    if canonical(contender) != contender:
+        raise ValueError(f"contender '{contender}' is written '{canonical(contender)}'")

@@ -167,3 +167,8 @@ def print_call(name: str, params: Mapping[str, Value]) -> str:
 def print_composition(calls: Iterable[Call]) -> str:
     """Write `a+b[key=value]`, in the given order."""
     return "+".join(print_call(*call) for call in calls)
+
+
+def canonical(composition: str) -> str:
+    """Write a composition as labels have it, however it is spaced. Raises UsageError with its first mistake."""
+    return print_composition(parse_composition(composition))

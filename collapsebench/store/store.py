@@ -19,7 +19,7 @@ from collapsebench.store import connection, schema
 from collapsebench.store.mapping import to_json, to_record, to_rows
 from collapsebench.store.models import ArtifactRow, PointRow, Run, ValueRow
 from collapsebench.store.observations import Reader
-from collapsebench.syntax import parse_composition, print_composition
+from collapsebench.syntax import canonical
 
 ID_LENGTH = 16
 CHUNK = 500
@@ -270,7 +270,7 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     if protocol is not None:
         conditions.append(_starts(Run.protocol_id, protocol))
     if contender is not None:
-        conditions.append(Run.contender == print_composition(parse_composition(contender)))
+        conditions.append(Run.contender == canonical(contender))
     if outcome is not None:
         conditions.append(Run.outcome == outcome)
     return conditions
