@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,15 +15,47 @@ from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.syntax import BASELINE
 
+if TYPE_CHECKING:
+    from collapsebench.metrics.dialects import Dialect
+    from collapsebench.reporting.boards import BoardView
+    from collapsebench.reporting.leaderboard import Cut
+    from collapsebench.store import Store
+
 FORMATS = ("table", "markdown", "latex", "html", "csv", "json")
 DIALECTS = ("dieng2019", "skip-vae-released", "he2019", "li2019")
 """Named here as well as where they are made, which takes ten times as long to import as click."""
 
 
+@dataclass(frozen=True)
+class LeaderboardOptions:
+    """What the command is given."""
+
+    dataset: str | None
+    track: str | None
+    protocol: str | None
+    format_: str
+    sort: str | None
+    against: str | None
+    at: str | None
+    dialect: str | None
+    columns: str | None
+    suite: str | None
+    scale: str
+    variants: tuple[str, ...]
+    plugins: tuple[Path, ...]
+    output: Path | None
+    store: str
+
+    @property
+    def width(self) -> int | None:
+        """That of the terminal, None if the text does not go to one."""
+        return shutil.get_terminal_size().columns if self.output is None and sys.stdout.isatty() else None
+
+
 @click.command("leaderboard")
-@click.option("--dataset", "-d", default=None, help="Only this dataset.")
-@click.option("--track", default=None, help="Only this track; a bare name includes its overrides.")
-@click.option("--protocol", default=None, metavar="ID", help="Only this protocol: its id or the first digits.")
+@options.dataset
+@options.track
+@options.protocol
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option(
     "--sort",
@@ -53,7 +87,8 @@ DIALECTS = ("dieng2019", "skip-vae-released", "he2019", "li2019")
 @options.plugin
 @options.output
 @options.stored
-def command(output: Path | None, store: str, **given: Any) -> None:
+@options.gathered(LeaderboardOptions)
+def command(given: LeaderboardOptions) -> None:
     """Render one leaderboard for each protocol; runs of different protocols never share one.
 
     Results are means over seeds with 95 % intervals, and paired differences to the baseline 'vae' or, with --against,
@@ -67,9 +102,58 @@ def command(output: Path | None, store: str, **given: Any) -> None:
     With --suite: what is stored of a suite (with --scale, --variant, --plugin) beside what its paper printed, the
     differences, and which of the numbers are comparable at all; by default the columns that the paper prints.
     """
-    from collapsebench.reporting.boards import texts
+    from collapsebench.store import Store
 
-    width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else None
-    text = texts(store, width, given)
-    with destination(output) as stream:
-        stream.writelines(text)
+    view = _view(given)
+    with Store.open(given.store, create=False) as store:
+        text = _of_protocols(store, given, view) if given.suite is None else _of_suite(store, given, given.suite)
+        with destination(given.output) as stream:
+            stream.writelines(text)
+
+
+def _of_protocols(store: Store, given: LeaderboardOptions, view: BoardView) -> Iterator[str]:
+    from collapsebench.reporting.boards import boards
+    from collapsebench.reporting.leaderboard import pieces
+    from collapsebench.reporting.selection import ProtocolQuery
+
+    query = ProtocolQuery(given.dataset, given.track, given.protocol)
+    return pieces(boards(store, query, view, given.plugins), given.format_, width=given.width)
+
+
+def _of_suite(store: Store, given: LeaderboardOptions, suite: str) -> Iterator[str]:
+    from collapsebench.reporting.selection import SuiteQuery
+    from collapsebench.reporting.suite_boards import suite_boards, suite_pieces
+
+    query = SuiteQuery(suite, given.scale, given.variants, given.plugins)
+    return suite_pieces(suite_boards(store, query, _columns(given)), given.format_, width=given.width)
+
+
+def _view(given: LeaderboardOptions) -> BoardView:
+    """How boards are to be shown. Raises UsageError for options that do not go together, or do not parse."""
+    from collapsebench.reporting.boards import BoardView
+
+    if given.suite is not None:
+        options.refuse_beside(
+            "suite",
+            dataset=given.dataset,
+            track=given.track,
+            protocol=given.protocol,
+            sort=given.sort,
+            against=given.against,
+            at=given.at,
+            dialect=given.dialect,
+        )
+    return BoardView(_scored(given), given.against, given.sort, _columns(given))
+
+
+def _scored(given: LeaderboardOptions) -> Cut | Dialect | None:
+    from collapsebench.reporting.leaderboard import DIALECTS, Cut
+
+    if given.dialect is not None:
+        options.refuse_beside("dialect", at=given.at)
+        return DIALECTS[given.dialect]
+    return None if given.at is None else Cut.parse(given.at)
+
+
+def _columns(given: LeaderboardOptions) -> tuple[str, ...]:
+    return () if given.columns is None else options.names(given.columns)

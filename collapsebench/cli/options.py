@@ -1,14 +1,22 @@
-"""Options that mean the same in every command."""
+"""Options that mean the same in every command, and how a command gets many of them as one value."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial, wraps
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from collapsebench.errors import StoreError, no_store
+from collapsebench.errors import StoreError, UsageError, no_store
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
+"""What adds an option to the function of a command."""
 DEFAULT_STORE = "results/collapsebench.sqlite"
 
 
@@ -50,6 +58,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 output = click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write to a file instead."
 )
+dataset = click.option("--dataset", "-d", default=None, help="Only this dataset.")
+track = click.option("--track", default=None, help="Only this track; a bare name includes its overrides.")
+protocol = click.option(
+    "--protocol", default=None, metavar="ID", help="Only this protocol: its id or the first digits."
+)
 scale = click.option("--scale", default="small", show_default=True, help="A scale of the suite: small, paper.")
 variant = click.option(
     "--variant",
@@ -58,3 +71,37 @@ variant = click.option(
     metavar="NAME",
     help="Another reading of the paper by the suite (see `suite show`). May be repeated.",
 )
+
+
+def gathered(kind: type[DataclassInstance], *added: Decorator) -> Decorator:
+    """Add options to a command, in the order of `--help`, and hand it a frozen value as the first of its arguments.
+
+    The value takes all options that are called as its fields, those that are added elsewhere, too; the others stay
+    arguments of their own.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(**given: Any) -> None:
+            own = {name: given.pop(name) for name in names}
+            function(kind(**own), **given)
+
+        decorated: Callable[..., None] = command
+        for option in reversed(added):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def refuse_beside(option: str, **others: object) -> None:
+    """Raise UsageError if an option is given together with any of those that mean nothing beside it."""
+    found = [f"--{name}" for name, value in others.items() if value is not None]
+    if found:
+        raise UsageError(f"--{option} does not go with {', '.join(found)}")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Split a list of names, as in `kl, neg_elbo`."""
+    return tuple(name.strip() for name in text.split(","))

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
-from collapsebench.errors import StoreError, UsageError, unknown
-from collapsebench.experiment.meter import COUNTERS
-from collapsebench.reporting.families import sweep
-from collapsebench.reporting.leaderboard.trajectories import QUANTITIES, check_counter
+from collapsebench.errors import UsageError
 from collapsebench.reporting.plotting.canvas import METADATA, check_matplotlib, written
-from collapsebench.reporting.plotting.depth import DEPTH
-from collapsebench.reporting.selection import Asked, kept_codes, one_protocol
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from collapsebench.reporting.figures import DrawnFigure
+    from collapsebench.reporting.selection import Query
 
-    from collapsebench.store import Store
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-TRAJECTORIES = "neg_elbo,kl,mi_lower,active_units"
+COUNTERS = (
+    "steps",
+    "epochs",
+    "examples",
+    "seconds",
+    "flops",
+    "encoder_evaluations",
+    "decoder_evaluations",
+    "decoder_gradients",
+)
+QUANTITIES = ("neg_elbo", "kl", "mi_lower", "mi_upper", "active_units", "loss")
+"""Named here as well as where they are made, which takes ten times as long to import as click."""
 
 
 class Figures(click.Group):
@@ -45,89 +50,104 @@ def command() -> None:
     """
 
 
-def chosen(function: Command) -> Command:
-    """The options of every figure, in the order of `--help`."""
-    for option in reversed(
-        [
-            click.option("--dataset", "-d", default=None, help="Only this dataset."),
-            click.option("--track", default=None, help="Only this track; a bare name includes its overrides."),
-            click.option("--protocol", default=None, metavar="ID", help="Only this protocol: its first digits."),
-            click.option("--suite", default=None, metavar="NAME", help="The runs of a suite (see `suite list`)."),
-            options.scale,
-            options.variant,
-            click.option("--cell", "cells", multiple=True, metavar="NAME", help="Only this cell of the suite."),
-            click.option(
-                "--contender",
-                "contenders",
-                multiple=True,
-                metavar="NAME",
-                help="Only this contender, as in skip+sa-vae[steps=20]. May be repeated.",
-            ),
-            options.plugin,
-            click.option(
-                "--output",
-                type=click.Path(path_type=Path, dir_okay=False),
-                default=Path("plot.png"),
-                show_default=True,
-                help=f"The file; its ending says how it is written: {', '.join(METADATA)}.",
-            ),
-            options.stored,
-        ]
-    ):
-        function = option(function)
-    return function
+@dataclass(frozen=True)
+class FigureOptions:
+    """What the command of every figure is given."""
+
+    dataset: str | None
+    track: str | None
+    protocol: str | None
+    suite: str | None
+    scale: str
+    variants: tuple[str, ...]
+    cells: tuple[str, ...]
+    contenders: tuple[str, ...]
+    plugins: tuple[Path, ...]
+    output: Path
+    store: str
+
+    @property
+    def format(self) -> str:
+        """The format of the file by its ending. Raises UsageError for one that cannot be written."""
+        format_ = self.output.suffix.removeprefix(".").lower()
+        if format_ not in METADATA:
+            raise UsageError(f"cannot write '{self.output}': its ending must be one of {', '.join(METADATA)}")
+        return format_
+
+    @property
+    def query(self) -> Query:
+        """Which protocols are meant. Raises UsageError if none is named, and for what does not go together."""
+        from collapsebench.reporting.selection import ProtocolQuery, SuiteQuery
+
+        if self.suite is not None:
+            options.refuse_beside("suite", track=self.track, protocol=self.protocol)
+            return SuiteQuery(self.suite, self.scale, self.variants, self.plugins, self.dataset, self.cells)
+        if self.cells:
+            raise UsageError("--cell is of a suite: give --suite")
+        if self.dataset is None and self.protocol is None:
+            raise UsageError("nothing to draw: give --dataset, --protocol or --suite")
+        return ProtocolQuery(self.dataset, self.track, self.protocol)
+
+
+figure_options = options.gathered(
+    FigureOptions,
+    options.dataset,
+    options.track,
+    options.protocol,
+    click.option("--suite", default=None, metavar="NAME", help="The runs of a suite (see `suite list`)."),
+    options.scale,
+    options.variant,
+    click.option("--cell", "cells", multiple=True, metavar="NAME", help="Only this cell of the suite."),
+    click.option(
+        "--contender",
+        "contenders",
+        multiple=True,
+        metavar="NAME",
+        help="Only this contender, as in skip+sa-vae[steps=20]. May be repeated.",
+    ),
+    options.plugin,
+    click.option(
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=Path("plot.png"),
+        show_default=True,
+        help=f"The file; its ending says how it is written: {', '.join(METADATA)}.",
+    ),
+    options.stored,
+)
 
 
 @command.command("trajectories", short_help="Validation values over steps, seconds or FLOPs.")
 @click.option("--x", default="steps", show_default=True, metavar="COUNTER", help=f"One of {', '.join(COUNTERS)}.")
 @click.option(
     "--y",
-    default=TRAJECTORIES,
+    default="neg_elbo,kl,mi_lower,active_units",
     show_default=True,
     metavar="A,B,…",
     help=f"A panel for each, of {', '.join(QUANTITIES)}; those that no run has are left out.",
 )
-@chosen
-def trajectories(x: str, y: str, output: Path, **given: Any) -> None:
+@figure_options
+def trajectories(given: FigureOptions, x: str, y: str) -> None:
     """Values of the validation split over what the runs had spent, a line a contender."""
-    from collapsebench.reporting.plotting.trajectories import draw, lines
+    from collapsebench.reporting.figures import draw_trajectories
 
-    check_counter(x)
-    quantities = _known("value", y, QUANTITIES)
-    with _drawing(output, given) as store:
-        selected = one_protocol(store, Asked.of(given), trajectories=True)
-    drawn = {quantity: found for quantity in quantities if (found := lines(selected.runs, x, quantity))}
-    if not drawn:
-        raise StoreError(f"no run of protocol {selected.protocol_id} has finished and has counted {x}")
-    number = max(sum(len(line.seeds) for line in found) for found in drawn.values())
-    left_out = len(selected.runs) - number
-    note = f"; left out {left_out} that did not finish or did not count {x}" if left_out else ""
-    _write(draw(drawn, x, selected.title), output, f"{', '.join(drawn)} over {x} of {number} runs{note}")
+    _draw(given, partial(draw_trajectories, x=x, y=options.names(y)))
 
 
 @command.command("depth", short_help="KL and MI over decoder layers, or another setting.")
-@click.option("--over", default=DEPTH, show_default=True, metavar="SETTING", help="As --set writes it.")
+@click.option("--over", default="decoder.layers", show_default=True, metavar="SETTING", help="As --set writes it.")
 @click.option(
     "--columns", default="kl,mi_lower", show_default=True, metavar="A,B,…", help="A panel for each column of the board."
 )
-@chosen
-def depth(over: str, columns: str, output: Path, **given: Any) -> None:
+@figure_options
+def depth(given: FigureOptions, over: str, columns: str) -> None:
     """KL and MI over the layers of the decoder, or others over another setting (Dieng et al. 2019, Figure 1, right).
 
     Drawn from protocols that differ in nothing but this setting. With a suite the numbers of its paper are hollow.
     """
-    from collapsebench.reporting.plotting.depth import draw, series
+    from collapsebench.reporting.figures import draw_depth
 
-    asked = Asked.of(given)
-    with _drawing(output, given) as store:
-        swept = sweep(store, asked, over)
-    known = {column.key: column for board in swept.boards.values() for column in board.columns}
-    keys = _known("column", columns, known)
-    drawn = {known[key]: series(swept.boards, key, swept.printed) for key in keys}
-    if not any(drawn.values()):
-        raise StoreError("no contender has finished all its seeds: `collapsebench leaderboard` shows what there is")
-    figure = draw(drawn, over, swept.title, swept.note)
-    _write(figure, output, f"{', '.join(keys)} over {over} at {', '.join(f'{place:g}' for place in swept.boards)}")
+    _draw(given, partial(draw_depth, over=over, columns=options.names(columns)))
 
 
 @command.command("codes", short_help="t-SNE of posterior means, coloured by label.")
@@ -140,94 +160,46 @@ def depth(over: str, columns: str, output: Path, **given: Any) -> None:
 @click.option(
     "--examples", type=click.IntRange(min=4), default=2000, show_default=True, help="At most so many, drawn at random."
 )
-@chosen
-def codes(seed: int | None, examples: int, output: Path, **given: Any) -> None:
+@figure_options
+def codes(given: FigureOptions, seed: int | None, examples: int) -> None:
     """t-SNE of the posterior means of the test split, coloured by label (Dieng et al. 2019, Figure 2).
 
     Of runs that were made with --keep-codes; a panel for each contender.
     """
-    from collapsebench.reporting.plotting.codes import draw, embeddings, made
+    from collapsebench.reporting.figures import draw_codes
 
-    asked = Asked.of(given)
-    with _drawing(output, given) as store:
-        selected = one_protocol(store, asked)
-        number, kept = kept_codes(store, selected, seed)
-    total = len(next(iter(kept.values())).mean)
-    drawn = embeddings(kept, examples, number)
-    shown = min(examples, total)
-    figure = draw(drawn, selected.title, made(shown, total, number))
-    _write(figure, output, f"codes of {', '.join(drawn)}, seed {number}, {shown} of {total} examples")
+    _draw(given, partial(draw_codes, seed=seed, examples=examples))
 
 
 @command.command("rate-distortion", short_help="KL against reconstruction.")
-@chosen
-def rate_distortion(output: Path, **given: Any) -> None:
+@figure_options
+def rate_distortion(given: FigureOptions) -> None:
     """The plane of rate (KL) and distortion (reconstruction): contenders of equal −ELBO are on one grey line."""
-    from collapsebench.reporting.leaderboard import ENTRIES, score
-    from collapsebench.reporting.plotting.rate_distortion import draw, places
+    from collapsebench.reporting.figures import draw_rate_distortion
 
-    asked = Asked.of(given)
-    with _drawing(output, given) as store:
-        selected = one_protocol(store, asked, entries=ENTRIES)
-    drawn = places(score(selected.runs))
-    if not drawn:
-        raise StoreError(
-            f"no contender of protocol {selected.protocol_id} has KL and reconstruction for all its seeds: "
-            "they are of the metrics 'kl' and 'neg-elbo', at the end of a run"
-        )
-    _write(draw(drawn, selected.title), output, f"rate and distortion of {', '.join(each.label for each in drawn)}")
+    _draw(given, draw_rate_distortion)
 
 
 @command.command("spectrum", short_help="Variances of the units in falling order.")
-@chosen
-def spectrum(output: Path, **given: Any) -> None:
+@figure_options
+def spectrum(given: FigureOptions) -> None:
     """The variance of each unit's posterior mean, in falling order: what a count of active units does not show."""
-    from collapsebench.reporting.plotting.spectrum import draw, entries, spectra, threshold
+    from collapsebench.reporting.figures import draw_spectrum
 
-    asked = Asked.of(given)
-    with _drawing(output, given) as store:
-        protocol = one_protocol(store, asked).runs[0].protocol
-        selected = one_protocol(store, asked, entries=entries(protocol))
-    drawn = spectra(selected.runs)
-    if not drawn:
-        raise StoreError(
-            f"no run of protocol {selected.protocol_id} has finished with variances of its units: they are of the "
-            "metric 'active-units'"
-        )
-    figure = draw(drawn, threshold(protocol), selected.title)
-    _write(figure, output, f"variances of the units of {', '.join(each.label for each in drawn)}")
+    _draw(given, draw_spectrum)
 
 
-@contextmanager
-def _drawing(output: Path, given: Mapping[str, Any]) -> Iterator[Store]:
-    """The store, after a look at whether a figure can be drawn and written at all. Raises UsageError if not."""
-    check_matplotlib()
-    _format(output)
+def _draw(given: FigureOptions, draw: Callable[..., DrawnFigure]) -> None:
+    """Draw one figure to its file, and say what is in it."""
     from collapsebench.store import Store
+    from collapsebench.syntax import canonical
 
-    with Store.open(given["store"], create=False) as store:
-        yield store
-
-
-def _format(output: Path) -> str:
-    format_ = output.suffix.removeprefix(".").lower()
-    if format_ not in METADATA:
-        raise UsageError(f"cannot write '{output}': its ending must be one of {', '.join(METADATA)}")
-    return format_
-
-
-def _write(figure: Figure, output: Path, what: str) -> None:
-    """Write the file and say what is in it."""
-    content = written(figure, _format(output))
-    with destination(output) as stream:
+    query, contenders = given.query, tuple(map(canonical, given.contenders))
+    check_matplotlib()
+    format_ = given.format
+    with Store.open(given.store, create=False) as store:
+        drawn = draw(store, query, contenders)
+    content = written(drawn.figure, format_)
+    with destination(given.output) as stream:
         stream.buffer.write(content)
-    click.echo(f"wrote {output}: {what}")
-
-
-def _known(what: str, names: str, known: Collection[str]) -> list[str]:
-    """The names of a list `a,b`. Raises UsageError for one that is not known."""
-    wanted = [name.strip() for name in names.split(",")]
-    for name in wanted:
-        if name not in known:
-            raise UsageError(unknown(what, name, known))
-    return list(dict.fromkeys(wanted))
+    click.echo(f"wrote {given.output}: {drawn.what}")

@@ -7,19 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from collapsebench.components import discovery
 from collapsebench.errors import StoreError, UsageError, unknown
-from collapsebench.experiment import suites
-from collapsebench.published import publication
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
-from collapsebench.reporting.leaderboard.comparison import Measured, compare
-from collapsebench.reporting.selection import stored_id, suite_cells
-from collapsebench.reporting.suite_boards import command_of, measured_cell
+from collapsebench.reporting.selection import ProtocolQuery, SuiteQuery, stored_id
+from collapsebench.reporting.suite_boards import SuiteBoards, suite_boards
 
 if TYPE_CHECKING:
-    from collapsebench.experiment.suites import Suite
-    from collapsebench.reporting.selection import Asked
-    from collapsebench.reporting.suite_boards import Asked as AskedSuite
+    from collapsebench.reporting.selection import Query
     from collapsebench.spec import Protocol
     from collapsebench.store import Store
 
@@ -94,30 +88,32 @@ def differing(protocols: Iterable[Protocol], over: str) -> list[str]:
     return [path for path in paths if any(own.get(path) != every[0].get(path) for own in every)]
 
 
-def sweep(store: Store, asked: Asked, over: str) -> Sweep:
-    """The protocols that are meant, as far as they have runs.
+def sweep(store: Store, query: Query, over: str, contenders: Collection[str] = ()) -> Sweep:
+    """Read the boards of the protocols that are meant, or the rows of some contenders, by their canonical labels.
 
-    Raises StoreError if there are none, and UsageError if they differ in more than this setting.
+    Raises StoreError if there are no runs, and UsageError if the protocols differ in more than this setting.
     """
-    return _of_suite(store, asked, asked.suite, over) if asked.suite else _of_store(store, asked, over)
+    if isinstance(query, SuiteQuery):
+        return _of_suite(store, query, over, contenders)
+    return _of_store(store, query, over, contenders)
 
 
-def _of_store(store: Store, asked: Asked, over: str) -> Sweep:
-    family = _family(store, asked, over)
+def _of_store(store: Store, query: ProtocolQuery, over: str, contenders: Collection[str]) -> Sweep:
+    family = _family(store, query, over)
     boards = {
         place: score(store.observations(protocol=protocol.protocol_id, entries=ENTRIES))
         for place, protocol in family.items()
     }
     first = next(iter(family.values()))
     title = f"{first.dataset.name} · {first.track} · {first.budget} · over {over}"
-    return Sweep({place: _rows(board, asked.contenders) for place, board in boards.items()}, title)
+    return Sweep({place: _rows(board, contenders) for place, board in boards.items()}, title)
 
 
-def _family(store: Store, asked: Asked, over: str) -> dict[float, Protocol]:
+def _family(store: Store, query: ProtocolQuery, over: str) -> dict[float, Protocol]:
     """The only protocols that differ in this setting alone; those that one protocol belongs to if it is named."""
-    named = None if asked.protocol is None else _protocol(store, stored_id(store, asked))
-    dataset = asked.dataset if named is None else named.dataset.name
-    stored = [_protocol(store, each.protocol_id) for each in store.protocols(dataset=dataset, track=asked.track)]
+    named = None if query.protocol is None else _protocol(store, stored_id(store, query))
+    dataset = query.dataset if named is None else named.dataset.name
+    stored = [_protocol(store, each.protocol_id) for each in store.protocols(dataset=dataset, track=query.track)]
     if not stored:
         raise StoreError(f"no such runs of '{dataset}'; `collapsebench runs list` shows what there is")
     found = [
@@ -136,22 +132,13 @@ def _family(store: Store, asked: Asked, over: str) -> dict[float, Protocol]:
     return found[0]
 
 
-def _of_suite(store: Store, asked: Asked, suite: AskedSuite, over: str) -> Sweep:
-    components, declared = discovery.load(suite.plugins), suites.suite(suite.suite)
-    cells = [measured_cell(cell, store, components) for cell in suite_cells(asked, suite)]
-    boards = {cell.cell.name: cell.board for cell in cells if cell.board is not None}
-    if not boards:
-        raise StoreError(f"nothing of the suite has run; to run it: {command_of(suite)}")
-    places = _places(boards, over)
-    wanted = {cell.cell.name: asked.contenders or tuple(cell.labels.values()) for cell in cells}
-    drawn = {places[name]: _rows(board, wanted[name]) for name, board in boards.items()}
-    title = " · ".join([suite.suite, suite.scale, *suite.variants, declared.source])
-    return Sweep(
-        dict(sorted(drawn.items())),
-        title,
-        _printed(declared, suite.scale, [cell for cell in cells if cell.board is not None], places),
-        _note(declared, suite.scale),
-    )
+def _of_suite(store: Store, query: SuiteQuery, over: str, contenders: Collection[str]) -> Sweep:
+    found = suite_boards(store, query)
+    ran = [(cell, cell.board) for cell in found.cells if cell.board is not None]
+    places = _places({cell.cell.name: board for cell, board in ran}, over)
+    boards = {places[cell.cell.name]: _rows(board, contenders or tuple(cell.labels.values())) for cell, board in ran}
+    title = " · ".join([query.suite, query.scale, *query.variants, found.suite.source])
+    return Sweep(dict(sorted(boards.items())), title, _printed(found, places), _note(found))
 
 
 def _places(boards: Mapping[str, Board], over: str) -> dict[str, float]:
@@ -164,24 +151,21 @@ def _places(boards: Mapping[str, Board], over: str) -> dict[str, float]:
     return {name: of_protocol[board.protocol_id] for name, board in boards.items()}
 
 
-def _printed(
-    declared: Suite, scale: str, cells: Sequence[Measured], places: Mapping[str, float]
-) -> tuple[Printed, ...]:
-    if declared.published is None:
-        return ()
-    rows = publication(declared.published.publication).table(declared.published.table)
+def _printed(found: SuiteBoards, places: Mapping[str, float]) -> tuple[Printed, ...]:
+    """The published numbers of the models of those cells that have run."""
     return tuple(
         Printed(pair.contender, pair.column.key, places[pair.cell], pair.published.value)
-        for pair in compare(declared.scale(scale), cells, rows)
-        if not pair.against and pair.published is not None
+        for pair in found.pairs
+        if pair.cell in places and not pair.against and pair.published is not None
     )
 
 
-def _note(declared: Suite, scale: str) -> str:
-    if declared.published is None:
+def _note(found: SuiteBoards) -> str:
+    published = found.suite.published
+    if published is None:
         return ""
-    departs = declared.scale(scale).departs
-    note = f"Hollow: published, {declared.published.publication}, {declared.published.table}."
+    departs = found.suite.scale(found.query.scale).departs
+    note = f"Hollow: published, {published.publication}, {published.table}."
     return f"{note} The runs are of another setting: {departs}." if departs else note
 
 

@@ -1,19 +1,17 @@
-"""Which stored runs a figure is drawn from: a protocol, or what a suite declares."""
+"""Which stored runs a question means: those of a protocol, or those of a suite's cell."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from collapsebench.components import discovery
 from collapsebench.errors import DataError, StoreError, UsageError, unknown
 from collapsebench.experiment import suites
+from collapsebench.experiment.planning import asks_for
 from collapsebench.metrics.codes import ARTIFACT, Codes
 from collapsebench.reporting.leaderboard.scoring import labelled
-from collapsebench.reporting.suite_boards import Asked as AskedSuite
-from collapsebench.reporting.suite_boards import command_of, labels, stored_protocol
-from collapsebench.syntax import parse_composition, print_composition
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -22,34 +20,45 @@ if TYPE_CHECKING:
     from collapsebench.store import Store
 
 
-class Asked(NamedTuple):
-    """The runs that a user asks for."""
+class ProtocolQuery(NamedTuple):
+    """The stored protocols that have all of these; None stands for any."""
 
-    dataset: str | None
-    track: str | None
-    protocol: str | None
-    contenders: tuple[str, ...]
-    """Their canonical labels; all if there is none."""
-    suite: AskedSuite | None
-    cells: tuple[str, ...]
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """What the options say. Raises UsageError if neither a dataset nor a protocol nor a suite is given."""
-        named = tuple(print_composition(parse_composition(text)) for text in given["contenders"])
-        suite = None
-        if given["suite"] is not None:
-            _refuse("suite", ("track", "protocol"), given)
-            suite = AskedSuite(given["suite"], given["scale"], given["variants"], given["plugins"])
-        elif given["cells"]:
-            raise UsageError("--cell is of a suite: give --suite")
-        elif given["dataset"] is None and given["protocol"] is None:
-            raise UsageError("nothing to draw: give --dataset, --protocol or --suite")
-        return cls(given["dataset"], given["track"], given["protocol"], named, suite, given["cells"])
+    dataset: str | None = None
+    track: str | None = None
+    """A bare name includes its overrides: `quick` means `quick[decoder.layers=3]`, too."""
+    protocol: str | None = None
+    """An id, or its first digits."""
 
 
-class Selected(NamedTuple):
-    """The runs of one protocol."""
+EVERY_PROTOCOL = ProtocolQuery()
+
+
+class SuiteQuery(NamedTuple):
+    """The stored protocols of a suite."""
+
+    suite: str
+    """Its name, or a TOML file."""
+    scale: str = "small"
+    variants: tuple[str, ...] = ()
+    plugins: tuple[Path, ...] = ()
+    """Files of plugins that the suite needs, beside the installed ones."""
+    dataset: str | None = None
+    """Only the cells of this dataset; None stands for any."""
+    cells: tuple[str, ...] = ()
+    """Only these cells, by name; all if there is none."""
+
+    @property
+    def command(self) -> str:
+        """The command that runs the suite."""
+        variants = "".join(f" --variant {name}" for name in self.variants)
+        return f"collapsebench suite run {self.suite} --scale {self.scale}{variants}"
+
+
+Query: TypeAlias = ProtocolQuery | SuiteQuery
+
+
+class ProtocolRuns(NamedTuple):
+    """Stored runs of one protocol."""
 
     protocol_id: str
     title: str
@@ -61,30 +70,124 @@ class StoredCell(NamedTuple):
 
     cell: Cell
     protocol_id: str | None
+    """None if the cell has no runs."""
     labels: Collection[str]
 
 
-def one_protocol(store: Store, asked: Asked, *, trajectories: bool = False, entries: Collection[str] = ()) -> Selected:
-    """The runs of the one protocol that is meant.
+def one_protocol(
+    store: Store,
+    query: Query,
+    contenders: Collection[str] = (),
+    *,
+    trajectories: bool = False,
+    entries: Collection[str] = (),
+) -> ProtocolRuns:
+    """Read the runs of the one protocol that is meant, or those of some contenders, by their canonical labels.
 
-    Raises StoreError if there are none, and UsageError if there are several protocols.
+    `trajectories` and `entries` say what is read, as in `Store.observations`. Raises StoreError if there are no runs,
+    and UsageError for several protocols and for a contender that has no run.
     """
-    if asked.suite is None:
-        protocol = stored_id(store, asked)
-        found = list(store.observations(protocol=protocol, trajectories=trajectories, entries=entries))
-        return Selected(protocol, _title(found), only(found, asked.contenders))
-    name, protocol, contenders = _of_suite(store, asked, asked.suite)
+    if isinstance(query, SuiteQuery):
+        return _of_suite(store, query, contenders, trajectories=trajectories, entries=entries)
+    protocol = stored_id(store, query)
+    found = list(store.observations(protocol=protocol, trajectories=trajectories, entries=entries))
+    return ProtocolRuns(protocol, _title(found), only(found, contenders))
+
+
+def _of_suite(
+    store: Store, query: SuiteQuery, contenders: Collection[str], *, trajectories: bool, entries: Collection[str]
+) -> ProtocolRuns:
+    name, protocol, labels = _one_cell(store, query)
     of_protocol = store.observations(protocol=protocol, trajectories=trajectories, entries=entries)
-    found = [run for run in of_protocol if run.contender in contenders]
-    title = " · ".join([asked.suite.suite, asked.suite.scale, *asked.suite.variants, name, f"protocol {protocol}"])
-    return Selected(protocol, title, only(found, asked.contenders))
+    found = [run for run in of_protocol if run.contender in labels]
+    title = " · ".join([query.suite, query.scale, *query.variants, name, f"protocol {protocol}"])
+    return ProtocolRuns(protocol, title, only(found, contenders))
 
 
-def kept_codes(store: Store, selected: Selected, seed: int | None) -> tuple[int, dict[str, Codes]]:
-    """The codes of one seed by contender, the baseline first; of the first seed that all have, if none is named.
+def _one_cell(store: Store, query: SuiteQuery) -> tuple[str, str, Collection[str]]:
+    """The name, the protocol and the contenders of the only cell that has runs."""
+    cells = ((cell.cell.name, cell.protocol_id, cell.labels) for cell in stored_cells(store, query))
+    ran = [(name, protocol, labels) for name, protocol, labels in cells if protocol is not None]
+    if len(ran) > 1:
+        names = ", ".join(f"'{name}'" for name, _, _ in ran)
+        raise UsageError(f"this figure is of one protocol; choose one with --cell: {names}")
+    return ran[0]
 
-    Contenders without codes in any run, as those without a latent variable, are left out. Raises StoreError if no run
-    of the seed has codes, and DataError if the dataset has no labels or a file is gone.
+
+def stored_id(store: Store, query: ProtocolQuery) -> str:
+    """The id of the one protocol that is meant. Raises StoreError if there is none, and UsageError for several."""
+    found = store.protocols(**query._asdict())
+    if not found:
+        wanted = query.dataset or query.protocol
+        raise StoreError(f"no such runs of '{wanted}'; `collapsebench runs list` shows what there is")
+    if len(found) > 1:
+        listed = ", ".join(f"{protocol.protocol_id} ({protocol.track}, {protocol.runs} runs)" for protocol in found)
+        raise UsageError(f"runs of different protocols do not compare; choose one with --protocol: {listed}")
+    return found[0].protocol_id
+
+
+def _title(runs: Sequence[Observation]) -> str:
+    protocol = min(runs, key=lambda run: (len(run.track), run.track)).protocol
+    track = protocol.track_label.replace(",", ", ")  # which can be long, and is broken into lines at spaces
+    return f"{protocol.dataset.name} · {track} · {protocol.budget} · protocol {runs[0].protocol_id}"
+
+
+def only(runs: Sequence[Observation], contenders: Collection[str]) -> Sequence[Observation]:
+    """The runs of these contenders; all if none is named. Raises UsageError for a contender that has no run."""
+    known = {run.contender for run in runs}
+    for contender in contenders:
+        if contender not in known:
+            raise UsageError(unknown("contender", contender, known))
+    return [run for run in runs if not contenders or run.contender in contenders]
+
+
+def declared_cells(query: SuiteQuery) -> tuple[Cell, ...]:
+    """The cells that are meant, as the suite declares them. Raises UsageError for a name that does not exist."""
+    cells = suites.suite(query.suite).cells(query.scale, query.variants, query.cells)
+    datasets = dict.fromkeys(cell.dataset for cell in cells)
+    if query.dataset is not None and query.dataset not in datasets:
+        raise UsageError(f"suite '{query.suite}': {unknown('dataset', query.dataset, datasets)}")
+    return tuple(cell for cell in cells if query.dataset in {None, cell.dataset})
+
+
+def stored_cells(store: Store, query: SuiteQuery) -> list[StoredCell]:
+    """The cells that are meant, with what is stored of them. Raises StoreError if nothing of them has run."""
+    components = discovery.load(query.plugins)
+    cells = [
+        StoredCell(cell, stored_protocol(store, cell, components), labels(cell, components).values())
+        for cell in declared_cells(query)
+    ]
+    if all(cell.protocol_id is None for cell in cells):
+        raise nothing_ran(query)
+    return cells
+
+
+def nothing_ran(query: SuiteQuery) -> StoreError:
+    """The error for a suite without runs."""
+    return StoreError(f"nothing of the suite has run; to run it: {query.command}")
+
+
+def stored_protocol(store: Store, cell: Cell, components: Catalog) -> str | None:
+    """The id of a cell's protocol, None if it has no runs."""
+    request = cell.request(())
+    for protocol in store.protocols(dataset=cell.dataset, track=cell.track):
+        stored = next(store.observations(protocol=protocol.protocol_id)).protocol
+        if asks_for(request, stored, components):
+            return protocol.protocol_id
+    return None
+
+
+def labels(cell: Cell, components: Catalog) -> dict[str, str]:
+    """From the names of a cell's models in the published table to the labels of their rows."""
+    return {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
+
+
+def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None) -> tuple[int, dict[str, Codes]]:
+    """The seed whose codes are shown, and its codes by contender, the baseline first.
+
+    Without a seed it is the first one of which all contenders have codes. Contenders without codes in any run, as those
+    without a latent variable, are left out. Raises StoreError if no run of the seed has codes, and DataError if the
+    dataset has no labels or a file is gone.
     """
     found: dict[str, dict[int, Path]] = {}
     for label, runs in labelled(selected.runs).items():
@@ -106,75 +209,10 @@ def _codes_file(store: Store, run_id: str) -> Path | None:
     return next((Path(each.location) for each in store.artifacts(run_id) if each.name == ARTIFACT), None)
 
 
-def _no_codes(selected: Selected, seed: int | None) -> StoreError:
+def _no_codes(selected: ProtocolRuns, seed: int | None) -> StoreError:
     which = "all contenders have kept for one seed" if seed is None else f"runs of seed {seed} have kept"
     runs = [run.run_id for run in selected.runs if run.outcome.settled and seed in {None, run.seed}]
     return StoreError(
         f"protocol {selected.protocol_id} has no codes that {which}; to make them: "
         f"collapsebench runs delete {' '.join(runs)}, and run them again with --keep-codes"
     )
-
-
-def only(runs: Sequence[Observation], contenders: Collection[str]) -> Sequence[Observation]:
-    """The runs of these contenders, all if none is named. Raises UsageError for one that has no run."""
-    known = {run.contender for run in runs}
-    for contender in contenders:
-        if contender not in known:
-            raise UsageError(unknown("contender", contender, known))
-    return [run for run in runs if not contenders or run.contender in contenders]
-
-
-def stored_cells(store: Store, asked: Asked, suite: AskedSuite) -> list[StoredCell]:
-    """The cells of a suite, of one dataset if it is named. Raises StoreError if nothing of them has run."""
-    components = discovery.load(suite.plugins)
-    cells = [_stored(cell, store, components) for cell in suite_cells(asked, suite)]
-    if all(cell.protocol_id is None for cell in cells):
-        raise StoreError(f"nothing of the suite has run; to run it: {command_of(suite)}")
-    return cells
-
-
-def suite_cells(asked: Asked, suite: AskedSuite) -> list[Cell]:
-    """The cells that are asked for. Raises UsageError for names that do not exist."""
-    cells = suites.suite(suite.suite).cells(suite.scale, suite.variants, asked.cells)
-    datasets = dict.fromkeys(cell.dataset for cell in cells)
-    if asked.dataset is not None and asked.dataset not in datasets:
-        raise UsageError(f"suite '{suite.suite}': {unknown('dataset', asked.dataset, datasets)}")
-    return [cell for cell in cells if asked.dataset in {None, cell.dataset}]
-
-
-def _stored(cell: Cell, store: Store, components: Catalog) -> StoredCell:
-    return StoredCell(cell, stored_protocol(cell, store, components), labels(cell, components).values())
-
-
-def _of_suite(store: Store, asked: Asked, suite: AskedSuite) -> tuple[str, str, Collection[str]]:
-    """The name of the one cell that has run, its protocol and its contenders."""
-    found = [(cell.cell.name, cell.protocol_id, cell.labels) for cell in stored_cells(store, asked, suite)]
-    ran = [(name, protocol, of_cell) for name, protocol, of_cell in found if protocol is not None]
-    if len(ran) > 1:
-        names = ", ".join(f"'{name}'" for name, _, _ in ran)
-        raise UsageError(f"this figure is of one protocol; choose one with --cell: {names}")
-    return ran[0]
-
-
-def stored_id(store: Store, asked: Asked) -> str:
-    """The one protocol that is meant, without a suite. Raises StoreError or UsageError."""
-    found = store.protocols(dataset=asked.dataset, track=asked.track, protocol=asked.protocol)
-    if not found:
-        wanted = asked.dataset or asked.protocol
-        raise StoreError(f"no such runs of '{wanted}'; `collapsebench runs list` shows what there is")
-    if len(found) > 1:
-        listed = ", ".join(f"{protocol.protocol_id} ({protocol.track}, {protocol.runs} runs)" for protocol in found)
-        raise UsageError(f"runs of different protocols do not compare; choose one with --protocol: {listed}")
-    return found[0].protocol_id
-
-
-def _title(runs: Sequence[Observation]) -> str:
-    protocol = min(runs, key=lambda run: (len(run.track), run.track)).protocol
-    track = protocol.track_label.replace(",", ", ")  # which can be long, and is broken into lines at spaces
-    return f"{protocol.dataset.name} · {track} · {protocol.budget} · protocol {runs[0].protocol_id}"
-
-
-def _refuse(option: str, others: Collection[str], given: Mapping[str, Any]) -> None:
-    found = [f"--{other}" for other in others if given[other] is not None]
-    if found:
-        raise UsageError(f"--{option} does not go with {', '.join(found)}")

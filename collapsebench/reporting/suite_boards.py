@@ -1,108 +1,101 @@
-"""`collapsebench leaderboard --suite`: what is stored of a suite beside what its paper printed."""
+"""The boards of a suite: what is stored of it beside what its paper printed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.components import discovery
 from collapsebench.components.interfaces import Dataset
 from collapsebench.data.files import facts_of
-from collapsebench.errors import StoreError
 from collapsebench.experiment import suites
-from collapsebench.experiment.planning import asks_for
+from collapsebench.experiment.suites import Suite
 from collapsebench.facts import SplitFacts
-from collapsebench.published import publication
+from collapsebench.published import PublishedRow, publication
 from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, pieces, score, written
 from collapsebench.reporting.leaderboard.comparison import Measured, Pair, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
+from collapsebench.reporting.selection import SuiteQuery, declared_cells, labels, nothing_ran, stored_protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from collapsebench.components.catalog import Catalog
-    from collapsebench.experiment.suites import Cell, Suite
-    from collapsebench.published import PublishedRow
+    from collapsebench.experiment.suites import Cell
+    from collapsebench.reporting.leaderboard import Board
     from collapsebench.store import Store
 
 
-class Asked(NamedTuple):
-    """A suite as a user names it."""
+class SuiteBoards(NamedTuple):
+    """The cells of a suite with their boards, and the comparison with the paper's numbers."""
 
-    suite: str
-    scale: str
-    variants: tuple[str, ...]
-    plugins: tuple[Path, ...]
+    query: SuiteQuery
+    suite: Suite
+    cells: tuple[Measured, ...]
+    published: tuple[PublishedRow, ...]
+    """The rows of the paper's table; none if the paper prints no numbers."""
+    pairs: tuple[Pair, ...]
+    """Measured numbers beside published ones; none if the paper prints no numbers."""
+
+    @property
+    def boards(self) -> tuple[Board, ...]:
+        """The board of each protocol that has run."""
+        of_protocol = {cell.board.protocol_id: cell.board for cell in self.cells if cell.board is not None}
+        return tuple(of_protocol.values())
 
 
-def suite_pieces(
-    asked: Asked, store: Store, columns: Sequence[str], format_: str, *, width: int | None
-) -> Iterator[str]:
-    """The comparison in one of FORMATS; the boards alone of a suite whose paper prints no numbers.
+def suite_boards(store: Store, query: SuiteQuery, columns: Sequence[str] = ()) -> SuiteBoards:
+    """Read what is stored of a suite, and compare it with what its paper printed, in some columns or in those printed.
 
-    Raises UsageError for a suite, variant or column that is not there, and StoreError if nothing of the suite has run.
+    Raises UsageError for a suite, scale, variant, cell or column that does not exist, and StoreError if nothing of the
+    suite has run.
     """
-    suite = suites.suite(asked.suite)
-    cells = suite.cells(asked.scale, asked.variants)
-    components = discovery.load(asked.plugins)
-    measured = [measured_cell(cell, store, components) for cell in cells]
+    suite, cells = suites.suite(query.suite), declared_cells(query)
+    components = discovery.load(query.plugins)
+    measured = tuple(measured_cell(store, cell, components) for cell in cells)
     if all(cell.board is None for cell in measured):
-        raise StoreError(f"nothing of the suite has run; to run it: {command_of(asked)}")
+        raise nothing_ran(query)
     if suite.published is None:
-        boards = {cell.board.protocol_id: cell.board for cell in measured if cell.board is not None}
-        return pieces(boards.values(), format_, width=width)
+        return SuiteBoards(query, suite, measured, (), ())
     published = publication(suite.published.publication).table(suite.published.table)
-    pairs = compare(suite.scale(asked.scale), measured, published, columns)
-    return _formatted(asked, suite, pairs, published, format_, width)
+    pairs = compare(suite.scale(query.scale), measured, published, columns)
+    return SuiteBoards(query, suite, measured, published, pairs)
 
 
-def measured_cell(cell: Cell, store: Store, components: Catalog) -> Measured:
-    """The cell with the board of its protocol, if there are runs of it."""
+def measured_cell(store: Store, cell: Cell, components: Catalog) -> Measured:
+    """The cell with the board of its protocol, if it has runs."""
     dataset = components.entry("dataset", cell.dataset).component
     test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
-    protocol = stored_protocol(cell, store, components)
+    protocol = stored_protocol(store, cell, components)
     board = None if protocol is None else score(store.observations(protocol=protocol, entries=ENTRIES))
     return Measured(cell, labels(cell, components), test.examples, board)
 
 
-def stored_protocol(cell: Cell, store: Store, components: Catalog) -> str | None:
-    """The id of a cell's protocol, if there are runs of it."""
-    request = cell.request(())
-    for protocol in store.protocols(dataset=cell.dataset, track=cell.track):
-        stored = next(store.observations(protocol=protocol.protocol_id)).protocol
-        if asks_for(request, stored, components):
-            return protocol.protocol_id
-    return None
+def suite_pieces(found: SuiteBoards, format_: str, *, width: int | None = None) -> Iterator[str]:
+    """The comparison in one of FORMATS, in pieces; the boards if the paper prints no numbers.
 
-
-def labels(cell: Cell, components: Catalog) -> dict[str, str]:
-    """From the names of a cell's models in the published table to the labels of their rows."""
-    return {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
-
-
-def _formatted(
-    asked: Asked,
-    suite: Suite,
-    pairs: Sequence[Pair],
-    published: Sequence[PublishedRow],
-    format_: str,
-    width: int | None,
-) -> Iterator[str]:
+    With the `width` of a terminal, tables are split to fit it.
+    """
+    if found.suite.published is None:
+        return pieces(found.boards, format_, width=width)
     if format_ in EXPORTS:
         export = {"csv": comparison_csv, "json": comparison_json}[format_]
-        return iter([export(suite.name, asked.scale, pairs)])
-    scale = suite.scale(asked.scale)
-    notes = [f"This suite follows: {suite.follows}", f"Scale {asked.scale}: {scale.description}."]
-    notes += [f"Variant {name}: {suite.known_variants(asked.scale)[name].description}." for name in asked.variants]
-    notes += list(_protocols_apart(suite.cells(asked.scale, asked.variants)))
-    notes += [f"Comparable, says the table: {text}" for text in dict.fromkeys(row.comparable for row in published)]
-    title = " · ".join([suite.name, asked.scale, *asked.variants, suite.source])
-    return written([comparison_page(title, pairs, notes, command_of(asked))], format_, width=width)
+        return iter([export(found.suite.name, found.query.scale, found.pairs)])
+    title = " · ".join([found.suite.name, found.query.scale, *found.query.variants, found.suite.source])
+    page = comparison_page(title, found.pairs, _notes(found), found.query.command)
+    return written([page], format_, width=width)
+
+
+def _notes(found: SuiteBoards) -> Iterator[str]:
+    suite, query = found.suite, found.query
+    yield f"This suite follows: {suite.follows}"
+    yield f"Scale {query.scale}: {suite.scale(query.scale).description}."
+    yield from (f"Variant {name}: {suite.known_variants(query.scale)[name].description}." for name in query.variants)
+    yield from _protocols_apart([cell.cell for cell in found.cells])
+    comparable = dict.fromkeys(row.comparable for row in found.published)
+    yield from (f"Comparable, says the table: {text}" for text in comparable)
 
 
 def _protocols_apart(cells: Sequence[Cell]) -> Iterator[str]:
-    """In what the protocols of two cells differ whose models are subtracted from each other."""
+    """How the protocols of two cells differ whose models are subtracted from each other."""
     named = {cell.name: cell for cell in cells}
     for cell in cells:
         own, other = set(cell.settings), set(named.get(cell.against, cell).settings)
@@ -110,9 +103,3 @@ def _protocols_apart(cells: Sequence[Cell]) -> Iterator[str]:
             sides = (("the first", own - other), ("the second", other - own))
             only = [f"only {side} has {', '.join(sorted(settings))}" for side, settings in sides if settings]
             yield f"{cell.name} against {cell.against}: two protocols, {'; '.join(only)}."
-
-
-def command_of(asked: Asked) -> str:
-    """What runs it."""
-    variants = "".join(f" --variant {name}" for name in asked.variants)
-    return f"collapsebench suite run {asked.suite} --scale {asked.scale}{variants}"
