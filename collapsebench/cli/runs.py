@@ -8,41 +8,56 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import CollapsebenchError
-from collapsebench.observation import Observation
-from collapsebench.plausibility import Violation, checker
-from collapsebench.record import Number, Outcome, RunRecord, Value
 
 if TYPE_CHECKING:
-    from collapsebench.store import Artifact, RunSummary
+    from collapsebench.store import Filters, RunSummary
 
-FILTERS = (
-    click.option("--dataset", "-d", default=None, help="Only runs on this dataset."),
-    click.option("--track", default=None, help="Only runs of this track; a bare name includes its overrides."),
-    click.option("--protocol", default=None, help="Only runs of this protocol: its id or the first digits."),
-    click.option("--contender", default=None, help="Only runs of this contender, as in skip[sites=2]."),
-    click.option(
-        "--outcome",
-        type=click.Choice([outcome.value for outcome in Outcome]),
-        default=None,
-        help="Only runs that ended so.",
-    ),
-)
+OUTCOMES = ("started", "finished", "diverged", "failed", "interrupted")
+"""Named here as well as where they are made, which takes several times as long to import as click."""
 SHOWN = ("run_id", "outcome", "dataset", "track", "budget", "contender", "seed", "started_at", "message")
 
 
-def filters(command: Any) -> Any:
-    """Add the options that choose runs."""
-    for option in reversed(FILTERS):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class RunOptions:
+    """Which runs a command is about."""
+
+    dataset: str | None
+    track: str | None
+    protocol: str | None
+    contender: str | None
+    outcome: str | None
+
+    @property
+    def filters(self) -> Filters:
+        """The same for the store."""
+        from collapsebench.record import Outcome
+
+        return {
+            "dataset": self.dataset,
+            "track": self.track,
+            "protocol": self.protocol,
+            "contender": self.contender,
+            "outcome": None if self.outcome is None else Outcome(self.outcome),
+        }
+
+
+run_options = options.gathered(
+    RunOptions,
+    options.dataset,
+    options.track,
+    options.protocol,
+    click.option("--contender", default=None, help="Only runs of this contender, as in skip[sites=2]."),
+    click.option("--outcome", type=click.Choice(OUTCOMES), default=None, help="Only runs that ended so."),
+)
 
 
 @click.group("runs")
@@ -51,22 +66,24 @@ def command() -> None:
 
 
 @command.command("list")
-@filters
+@run_options
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out the newest ones.")
 @options.as_json
 @options.stored
-def list_(store: str, limit: int, offset: int, as_json: bool, **chosen: Any) -> None:
+def list_(chosen: RunOptions, store: str, limit: int, offset: int, as_json: bool) -> None:
     """List runs, the newest first."""
     from collapsebench.store import Store
 
     with Store.open(store, create=False) as opened:
-        total = opened.count(**chosen)
-        found = opened.summaries(limit=limit, offset=offset, **chosen)
+        total = opened.count(**chosen.filters)
+        found = opened.summaries(limit=limit, offset=offset, **chosen.filters)
     if as_json:
         click.echo(json.dumps([summary._asdict() for summary in found], default=str, indent=2))
     elif found:
-        click.echo(_table(SHOWN, (_line(summary) for summary in found)))
+        from tabulate import tabulate
+
+        click.echo(tabulate(list(map(_line, found)), SHOWN, disable_numparse=True))
     click.echo(_page(offset, len(found), total), err=True)
 
 
@@ -76,32 +93,27 @@ def list_(store: str, limit: int, offset: int, as_json: bool, **chosen: Any) -> 
 @options.stored
 def show(store: str, run_id: str, as_json: bool) -> None:
     """Show one run, by its id or the first digits: spec, counters, every value, trajectory."""
+    from collapsebench.reporting.run_page import run_json, run_text
     from collapsebench.store import Store
-    from collapsebench.store.mapping import to_json
 
     with Store.open(store, create=False) as opened:
         record = opened.get(run_id)
         artifacts = opened.artifacts(record.run_id)
-    if as_json:
-        content = to_json(record) | {"artifacts": [artifact._asdict() for artifact in artifacts]}
-        content |= {"impossible": [violation.text for violation in _impossible(record)]}
-        click.echo(json.dumps(content, indent=2))
-    else:
-        click.echo("\n\n".join(_sections(record, artifacts)))
+    click.echo(json.dumps(run_json(record, artifacts), indent=2) if as_json else run_text(record, artifacts))
 
 
 @command.command("export")
 @click.argument("file")
-@filters
+@run_options
 @options.stored
-def export(store: str, file: str, **chosen: Any) -> None:
+def export(chosen: RunOptions, store: str, file: str) -> None:
     """Write runs to FILE (- for standard output) as JSON lines, one run a line."""
     from collapsebench.store import Store
     from collapsebench.store.interchange import write_line
 
     written = 0
     with Store.open(store, create=False) as opened, destination(file) as stream:
-        for record in opened.find(**chosen):
+        for record in opened.find(**chosen.filters):
             stream.write(f"{write_line(record)}\n")
             written += 1
     click.echo(f"{written} runs exported", err=True)
@@ -134,13 +146,14 @@ def import_(store: str, file: str) -> None:
 @options.stored
 def delete(store: str, run_ids: tuple[str, ...], yes: bool) -> None:
     """Delete runs, by their ids or the first digits, with all that belongs to them: codes and checkpoints, too."""
+    from collapsebench.reporting.run_page import title
     from collapsebench.store import Store
 
     with Store.open(store, create=False) as opened:
         records = [opened.get(run_id) for run_id in dict.fromkeys(run_ids)]
         if not yes:
             for record in records:
-                click.echo(_title(record), err=True)
+                click.echo(title(record), err=True)
             click.confirm(f"Delete {len(records)} runs?", abort=True, err=True)
         deleted = opened.delete(record.run_id for record in records)
     for path in _files(store, [record.run_id for record in records]):
@@ -179,12 +192,6 @@ def _twice_readable(file: str) -> Iterator[IO[bytes]]:
         raise CollapsebenchError(f"cannot read '{file}': {error.strerror}") from error
 
 
-def _table(headers: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    from tabulate import tabulate
-
-    return tabulate([list(row) for row in rows], list(headers), disable_numparse=True)
-
-
 def _line(summary: RunSummary) -> list[str]:
     row = summary._asdict() | {
         "started_at": f"{summary.started_at:%Y-%m-%d %H:%M:%S}Z",
@@ -198,77 +205,3 @@ def _page(offset: int, shown: int, total: int) -> str:
         return f"no runs ({total} before this page)" if total else "no runs"
     rest = f"; more with --offset {offset + shown}" if offset + shown < total else ""
     return f"runs {offset + 1} to {offset + shown} of {total}{rest}"
-
-
-def _title(record: RunRecord) -> str:
-    protocol = record.spec.protocol
-    return (
-        f"{record.run_id}  {record.outcome}  {record.contender}  seed {record.spec.seed}  "
-        f"{protocol.dataset.name} · {record.track} · {protocol.budget} · protocol {record.protocol_id}"
-    )
-
-
-def _sections(record: RunRecord, artifacts: list[Artifact]) -> Iterator[str]:
-    yield _title(record)
-    yield _table(("fact", "value"), _facts(record))
-    yield _table(("spec", "value"), _flat(record.spec.model_dump(mode="json")))
-    if record.counters:
-        yield _table(("counter", "at the end"), ((name, _number(count)) for name, count in record.counters.items()))
-    if record.values:
-        yield _table(("metric", "column", "value", "standard error", "unit"), map(_value, record.values))
-    if impossible := _impossible(record):
-        yield "\n".join(("What cannot be, whatever the model:", *(violation.text for violation in impossible)))
-    if record.points:
-        yield _trajectory(record)
-    if artifacts:
-        yield _table(("artifact", "location", "SHA-256", "bytes"), artifacts)
-    if record.traceback:
-        yield record.traceback.rstrip()
-
-
-def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
-    yield "started", record.started_at
-    yield "finished", record.finished_at or "no"
-    yield "parameters", record.parameters
-    if record.message:
-        yield "message", record.message
-    yield from record.environment.items()
-
-
-def _impossible(record: RunRecord) -> tuple[Violation, ...]:
-    """What cannot be in any of its numbers, those of boards and the others."""
-    run = Observation.of(record, {value.column for value in record.values})
-    return checker(run.protocol)(run)
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every leaf of nested JSON with its dotted path."""
-    if isinstance(value, dict | list) and value:
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, inner in items:
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, json.dumps(value)
-
-
-def _value(value: Value) -> tuple[str, ...]:
-    error = "" if value.standard_error is None else _number(value.standard_error)
-    return value.metric, value.column, _number(value.estimate), error, value.unit
-
-
-def _trajectory(record: RunRecord) -> str:
-    counters = list(dict.fromkeys(name for point in record.points for name in point.counters))
-    values = list(dict.fromkeys(name for point in record.points for name in point.values))
-    rows = (
-        [
-            *(_number(point.counters[name]) if name in point.counters else "" for name in counters),
-            *(_number(point.values[name]) if name in point.values else "" for name in values),
-            "selected" if point.selected else "",
-        ]
-        for point in record.points
-    )
-    return _table((*counters, *(f"valid {name}" for name in values), ""), rows)
-
-
-def _number(number: Number | float) -> str:
-    return f"{float(number):.10g}"

@@ -1,0 +1,110 @@
+"""One stored run as text, and as JSON: spec, counters, every value, trajectory, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from collapsebench.observation import Observation
+from collapsebench.plausibility import Violation, checker
+from collapsebench.record import Number, RunRecord, Value
+from collapsebench.store.mapping import to_json
+
+if TYPE_CHECKING:
+    from collapsebench.store import Artifact
+
+
+def run_json(record: RunRecord, artifacts: Sequence[Artifact]) -> dict[str, Any]:
+    """The record as JSON has it, with its files and the numbers that cannot be."""
+    impossible = [violation.text for violation in _impossible(record)]
+    return to_json(record) | {
+        "artifacts": [artifact._asdict() for artifact in artifacts],
+        "impossible": impossible,
+    }
+
+
+def run_text(record: RunRecord, artifacts: Sequence[Artifact]) -> str:
+    """The record as tables with empty lines between them."""
+    return "\n\n".join(_sections(record, artifacts))
+
+
+def title(record: RunRecord) -> str:
+    """The run in one line."""
+    protocol = record.spec.protocol
+    return (
+        f"{record.run_id}  {record.outcome}  {record.contender}  seed {record.spec.seed}  "
+        f"{protocol.dataset.name} · {record.track} · {protocol.budget} · protocol {record.protocol_id}"
+    )
+
+
+def _sections(record: RunRecord, artifacts: Sequence[Artifact]) -> Iterator[str]:
+    yield title(record)
+    yield _table(("fact", "value"), _facts(record))
+    yield _table(("spec", "value"), _flat(record.spec.model_dump(mode="json")))
+    if record.counters:
+        yield _table(("counter", "at the end"), ((name, _number(count)) for name, count in record.counters.items()))
+    if record.values:
+        yield _table(("metric", "column", "value", "standard error", "unit"), map(_value, record.values))
+    if impossible := _impossible(record):
+        yield "\n".join(("What cannot be, whatever the model:", *(violation.text for violation in impossible)))
+    if record.points:
+        yield _trajectory(record)
+    if artifacts:
+        yield _table(("artifact", "location", "SHA-256", "bytes"), artifacts)
+    if record.traceback:
+        yield record.traceback.rstrip()
+
+
+def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
+    yield "started", record.started_at
+    yield "finished", record.finished_at or "no"
+    yield "parameters", record.parameters
+    if record.message:
+        yield "message", record.message
+    yield from record.environment.items()
+
+
+def _impossible(record: RunRecord) -> tuple[Violation, ...]:
+    """What cannot be in any of its numbers, those of boards and the others."""
+    run = Observation.of(record, {value.column for value in record.values})
+    return checker(run.protocol)(run)
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every leaf of nested JSON with its dotted path."""
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, json.dumps(value)
+
+
+def _value(value: Value) -> tuple[str, ...]:
+    error = "" if value.standard_error is None else _number(value.standard_error)
+    return value.metric, value.column, _number(value.estimate), error, value.unit
+
+
+def _trajectory(record: RunRecord) -> str:
+    counters = list(dict.fromkeys(name for point in record.points for name in point.counters))
+    values = list(dict.fromkeys(name for point in record.points for name in point.values))
+    rows = (
+        [
+            *(_number(point.counters[name]) if name in point.counters else "" for name in counters),
+            *(_number(point.values[name]) if name in point.values else "" for name in values),
+            "selected" if point.selected else "",
+        ]
+        for point in record.points
+    )
+    return _table((*counters, *(f"valid {name}" for name in values), ""), rows)
+
+
+def _number(number: Number | float) -> str:
+    return f"{float(number):.10g}"
+
+
+def _table(headers: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    from tabulate import tabulate
+
+    return tabulate([list(row) for row in rows], list(headers), disable_numparse=True)
