@@ -9,8 +9,12 @@ import pytest
 import toys
 from records import SETTING, record
 
+from collapsebench.cli import plot as options
+from collapsebench.experiment.meter import COUNTERS
 from collapsebench.metrics.codes import Codes
 from collapsebench.record import Outcome
+from collapsebench.reporting.leaderboard.trajectories import QUANTITIES
+from collapsebench.reporting.plotting.depth import DEPTH
 from collapsebench.store import Store
 
 BEGINNINGS = {"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF-"}
@@ -95,6 +99,12 @@ def test_without_matplotlib_the_error_says_what_to_install(plot, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     answer = plot("--dataset", "digits")
     assert (answer.code, answer.err) == (2, "error: figures need matplotlib: pip install matplotlib\n")
+
+
+def test_the_options_name_what_there_is():
+    assert options.COUNTERS == COUNTERS
+    assert tuple(QUANTITIES) == options.QUANTITIES
+    assert DEPTH in {option.default for option in options.depth.params}
 
 
 def test_help_names_the_figures(command):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from records import point, record, records, spec, started, values
 
 from collapsebench.cli import main
+from collapsebench.cli import runs as options
 from collapsebench.estimates import Estimate
 from collapsebench.record import Outcome
 from collapsebench.store import Store
@@ -77,6 +78,10 @@ def test_list_filters_and_pages(filled):
     assert filled("list", "--limit", 3, "--offset", 3)[2] == "runs 4 to 4 of 4\n"
     pages = [filled("list", "--limit", 2, "--offset", offset, "--json")[1] for offset in (0, 2, 4)]
     assert len({run["run_id"] for page in pages for run in json.loads(page)}) == 4
+
+
+def test_the_options_name_every_outcome():
+    assert tuple(Outcome) == options.OUTCOMES
 
 
 def test_list_of_a_wrong_outcome(filled):
