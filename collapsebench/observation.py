@@ -11,7 +11,7 @@ from collapsebench.record import Outcome, Point, RunRecord, Value
 from collapsebench.spec import Protocol, identity
 
 
-class Shown(NamedTuple):
+class ColumnHead(NamedTuple):
     """What tables say about a column of a metric."""
 
     metric: str
@@ -21,10 +21,10 @@ class Shown(NamedTuple):
     direction: Direction
 
 
-class Reading(NamedTuple):
+class MetricValue(NamedTuple):
     """One number of a run in a table."""
 
-    shown: Shown
+    head: ColumnHead
     value: float
     standard_error: float | None = None
 
@@ -32,11 +32,11 @@ class Reading(NamedTuple):
     def of(cls, value: Value) -> Self:
         """The number of a record."""
         error = value.standard_error
-        shown = Shown(value.metric, value.column, value.title, value.unit, value.direction)
-        return cls(shown, float(value.estimate), None if error is None else float(error))
+        head = ColumnHead(value.metric, value.column, value.title, value.unit, value.direction)
+        return cls(head, float(value.estimate), None if error is None else float(error))
 
 
-class Evaluated(NamedTuple):
+class TrajectoryPoint(NamedTuple):
     """A point of a trajectory as plain numbers."""
 
     counters: Mapping[str, float]
@@ -64,9 +64,9 @@ class Observation(NamedTuple):
     parameters: int
     environment: str
     """As JSON with sorted keys."""
-    points: tuple[Evaluated, ...]
+    points: tuple[TrajectoryPoint, ...]
     """The trajectory, or the counters of its last point alone."""
-    readings: tuple[Reading, ...]
+    values: tuple[MetricValue, ...]
     """What boards show of the metrics."""
     entries: Mapping[str, Estimate]
     """What they do not show, as far as it was asked for, by column."""
@@ -74,7 +74,7 @@ class Observation(NamedTuple):
     @classmethod
     def of(cls, record: RunRecord, entries: Collection[str] = ()) -> Self:
         """What is read of a record, with its trajectory, and the named entries that boards do not show."""
-        further = (Reading.of(value) for value in record.values if not value.board and value.column in entries)
+        further = (MetricValue.of(value) for value in record.values if not value.board and value.column in entries)
         return cls(
             run_id=record.run_id,
             protocol_id=record.protocol_id,
@@ -87,9 +87,9 @@ class Observation(NamedTuple):
             message=record.message,
             parameters=record.parameters,
             environment=json.dumps(record.environment, sort_keys=True),
-            points=tuple(map(Evaluated.of, record.points)),
-            readings=tuple(Reading.of(value) for value in record.values if value.board),
-            entries={reading.shown.column: Estimate(*reading[1:]) for reading in further},
+            points=tuple(map(TrajectoryPoint.of, record.points)),
+            values=tuple(MetricValue.of(value) for value in record.values if value.board),
+            entries={value.head.column: Estimate(*value[1:]) for value in further},
         )
 
     @property

@@ -267,7 +267,7 @@ def checker(protocol: Protocol) -> Callable[[Observation], tuple[Violation, ...]
 
 def estimated(run: Observation) -> dict[str, Quantity]:
     """The numbers of a run: within five standard errors, and exact for the split where they have none."""
-    values = {shown.column: _estimated(value, error) for shown, value, error in run.readings}
+    values = {head.column: _estimated(value, error) for head, value, error in run.values}
     return values | {name: _estimated(*estimate) for name, estimate in run.entries.items()}
 
 

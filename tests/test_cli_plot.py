@@ -13,7 +13,7 @@ from collapsebench.cli import plot as options
 from collapsebench.experiment.meter import COUNTERS
 from collapsebench.metrics.codes import Codes
 from collapsebench.record import Outcome
-from collapsebench.reporting.leaderboard.trajectories import QUANTITIES
+from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS
 from collapsebench.reporting.plotting.depth import DEPTH
 from collapsebench.store import Store
 
@@ -103,7 +103,7 @@ def test_without_matplotlib_the_error_says_what_to_install(plot, monkeypatch):
 
 def test_the_options_name_what_there_is():
     assert options.COUNTERS == COUNTERS
-    assert tuple(QUANTITIES) == options.QUANTITIES
+    assert tuple(TRAJECTORY_COLUMNS) == options.TRAJECTORY_COLUMNS
     assert DEPTH in {option.default for option in options.depth.params}
 
 

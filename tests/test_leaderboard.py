@@ -19,7 +19,7 @@ from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import Cut, compare_with, order, pieces, render, score, select
 from collapsebench.reporting.leaderboard.layout import command, rounded, with_interval
-from collapsebench.reporting.leaderboard.scoring import Board, Row, Sample
+from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
 from collapsebench.spec import Contender, MethodChoice, RunSpec
 from collapsebench.store import Store
 
@@ -36,8 +36,8 @@ def row(board: Board, label: str) -> Row:
     return next(row for row in board.rows if row.label == label)
 
 
-def sample(numbers) -> Sample:
-    return Sample(dict(enumerate(numbers)), {})
+def sample(numbers) -> SeedSample:
+    return SeedSample(dict(enumerate(numbers)), {})
 
 
 @given(several)
@@ -351,9 +351,9 @@ def test_rounding_keeps_two_digits_of_the_interval(mean, half_width):
 
 
 def test_one_seed_is_rounded_by_the_standard_error_of_its_estimator():
-    assert with_interval(Sample({1: 30.123456}, {1: 0.0123})) == "30.123"
-    assert with_interval(Sample({1: 30.123456}, {})) == "30.12"
-    assert with_interval(Sample({1: 30.0, 2: 30.0}, {1: 0.0123})) == "30 ± 0"
+    assert with_interval(SeedSample({1: 30.123456}, {1: 0.0123})) == "30.123"
+    assert with_interval(SeedSample({1: 30.123456}, {})) == "30.12"
+    assert with_interval(SeedSample({1: 30.0, 2: 30.0}, {1: 0.0123})) == "30 ± 0"
 
 
 def test_signed_differences():
@@ -363,9 +363,9 @@ def test_signed_differences():
 
 
 def test_the_error_of_a_difference_of_one_seed():
-    difference = Sample({1: 3.0}, {1: 0.3}).minus(Sample({1: 1.0}, {1: 0.4}))
-    assert difference == Sample({1: 2.0}, {1: 0.5})
-    assert Sample({1: 3.0}, {}).minus(Sample({1: 1.0}, {})).uncertainty is None
+    difference = SeedSample({1: 3.0}, {1: 0.3}).minus(SeedSample({1: 1.0}, {1: 0.4}))
+    assert difference == SeedSample({1: 2.0}, {1: 0.5})
+    assert SeedSample({1: 3.0}, {}).minus(SeedSample({1: 1.0}, {})).uncertainty is None
 
 
 def test_estimator_errors_come_from_the_records():

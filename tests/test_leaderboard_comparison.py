@@ -12,8 +12,8 @@ import records
 from collapsebench.errors import UsageError
 from collapsebench.experiment.suites import Cell, Scale
 from collapsebench.published import publication
-from collapsebench.reporting.leaderboard import written
-from collapsebench.reporting.leaderboard.comparison import Measured, compare
+from collapsebench.reporting.leaderboard import page_pieces
+from collapsebench.reporting.leaderboard.comparison import MeasuredCell, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
 
 TABLE = publication("dieng-2019").table("Table 3")
@@ -52,7 +52,7 @@ def board(threshold=0.01, **columns):
 
 def pairs(*cells, departs="", examples=10_000, of=None, columns=()):
     scale = Scale(description="", hours=1, departs=departs, cells=tuple(each for each, _ in cells))
-    measured = [Measured(each, each.contenders, examples, found) for each, found in cells]
+    measured = [MeasuredCell(each, each.contenders, examples, found) for each, found in cells]
     found = compare(scale, measured, TABLE, columns)
     return [pair for pair in found if of is None or pair.column.key == of]
 
@@ -187,7 +187,7 @@ def test_information_at_its_limit_or_of_another_n_is_not_comparable(monkeypatch)
     own = Cell(name="20", dataset="mnist", track="paper", contenders=LABELS, published={"latent_dim": 20})
     scale = Scale(description="", hours=1, cells=(own,))
     for examples, fits in ((10_000, True), (397, False), (None, False)):
-        found = compare(scale, [Measured(own, LABELS, examples, board(mi_lower=6.0))], table)
+        found = compare(scale, [MeasuredCell(own, LABELS, examples, board(mi_lower=6.0))], table)
         verdicts = {pair.comparable for pair in found if pair.difference is not None}
         assert verdicts == {fits}
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_as_printed_is_not_comparable():
     snli = Cell(name="SNLI", dataset="snli", track="quick", contenders={"DELLA": "vae"}, published={"dataset": "snli"})
     scale = Scale(description="", hours=1, cells=(snli,))
     found = {
-        pair.column.key: pair.reasons for pair in compare(scale, [Measured(snli, {"DELLA": "vae"}, 1, None)], table)
+        pair.column.key: pair.reasons for pair in compare(scale, [MeasuredCell(snli, {"DELLA": "vae"}, 1, None)], table)
     }
     assert found["mi"] == ("impossible as printed: mi 16.58 is above kl 5.86; mi 16.58 is above log 10,000 = 9.21034",)
     assert found["kl"] == ()
@@ -215,7 +215,7 @@ def test_the_page_has_a_table_for_every_printed_column_and_numbers_the_reasons()
     assert rows[3] == ["3 layers · VAE", "", "—", "95.38", "", ""]
     assert page.notes[1:] == ("(1) another setting: ten steps.", "a note")
     for format_ in ("table", "markdown", "latex", "html"):
-        text = "".join(written([page], format_))
+        text = "".join(page_pieces([page], format_))
         assert "94.88" in text
         assert "ten steps" in text
 

@@ -11,7 +11,7 @@ from records import record, score_records
 
 from collapsebench.errors import UsageError
 from collapsebench.experiment.meter import COUNTERS, Meter
-from collapsebench.observation import Evaluated, Observation
+from collapsebench.observation import Observation, TrajectoryPoint
 from collapsebench.record import Number, Outcome, Point
 from collapsebench.reporting.leaderboard import Cut, render, score
 from collapsebench.reporting.leaderboard.layout import lay_out
@@ -96,7 +96,7 @@ def test_unfinished_runs_have_no_mean():
 def test_interpolation_is_that_of_numpy(bounds, amount):
     import numpy as np
 
-    values = curve(map(Evaluated.of, points(*bounds)), "steps", "neg_elbo")
+    values = curve(map(TrajectoryPoint.of, points(*bounds)), "steps", "neg_elbo")
     xs, ys = zip(*values, strict=True)
     found = value_at(values, amount)
     if xs[0] <= amount <= xs[-1]:

@@ -11,7 +11,7 @@ from scipy import stats
 from collapsebench.observation import Observation
 from collapsebench.record import Number, Outcome, Point
 from collapsebench.reporting.plotting import canvas, trajectories
-from collapsebench.reporting.plotting.canvas import COLOURS, MARKERS, looks, panels, written
+from collapsebench.reporting.plotting.canvas import COLOURS, MARKERS, figure_bytes, looks, panels
 from collapsebench.reporting.plotting.trajectories import draw
 
 
@@ -112,7 +112,7 @@ def test_every_panel_has_the_same_size_and_the_legend_covers_none(number):
     for each in axes:
         (line,) = each.plot([1, 2], [1, 2])
     canvas.legend(figure, {f"contender {place}": line for place in range(5)}, "how it was made")
-    written(figure, "png")
+    figure_bytes(figure, "png")
     sizes = {(round(each.get_position().width, 3), round(each.get_position().height, 3)) for each in axes}
     assert len(sizes) == 1
     (legend,) = figure.legends
@@ -125,5 +125,5 @@ def test_equal_figures_are_equal_bytes_on_any_day(format_, monkeypatch):
     files = []
     for epoch in ("1", "1000000000"):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
-        files.append(written(draw({"kl": lines(runs, "steps", "kl")}, "steps", "t"), format_))
+        files.append(figure_bytes(draw({"kl": lines(runs, "steps", "kl")}, "steps", "t"), format_))
     assert files[0] == files[1]

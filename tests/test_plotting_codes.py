@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapsebench.metrics.codes import Codes
-from collapsebench.reporting.plotting.codes import LABELS, Embedding, draw, embed, embeddings, made, subset
+from collapsebench.reporting.plotting.codes import LABELS, Embedding, draw, embed, embedding_note, embeddings, subset
 
 
 def clusters(classes=3, each=20, dimension=4, seed=0):
@@ -79,7 +79,7 @@ def test_a_label_that_a_subset_lacks_is_in_the_legend_alone():
 
 
 def test_the_caption_says_how_it_was_made():
-    assert made(2000, 10000, 3).startswith("t-SNE of the posterior means of 2,000 of 10,000 test examples")
-    assert "perplexity 30" in made(2000, 10000, 3)
-    assert "perplexity 3," in made(10, 10, 3)
-    assert made(2000, 10000, 3).endswith("seed 3")
+    assert embedding_note(2000, 10000, 3).startswith("t-SNE of the posterior means of 2,000 of 10,000 test examples")
+    assert "perplexity 30" in embedding_note(2000, 10000, 3)
+    assert "perplexity 3," in embedding_note(10, 10, 3)
+    assert embedding_note(2000, 10000, 3).endswith("seed 3")

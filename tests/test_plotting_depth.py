@@ -6,7 +6,7 @@ import pytest
 from records import SETTING, record, score_records
 
 from collapsebench.record import Outcome
-from collapsebench.reporting.families import Printed
+from collapsebench.reporting.families import PublishedPoint
 from collapsebench.reporting.plotting.depth import draw, series
 
 
@@ -22,7 +22,11 @@ def board(layers, values):
 
 def test_samples_are_those_of_the_boards_with_the_printed_numbers():
     boards = {1: board(1, {"skip": [3.0, 5.0], "vae": [1.0, 2.0]}), 4: board(4, {"vae": [0.5, 0.5]})}
-    printed = [Printed("skip", "kl", 1, 4.5), Printed("skip", "kl", 9, 4.0), Printed("skip", "mi_lower", 1, 7.0)]
+    printed = [
+        PublishedPoint("skip", "kl", 1, 4.5),
+        PublishedPoint("skip", "kl", 9, 4.0),
+        PublishedPoint("skip", "mi_lower", 1, 7.0),
+    ]
     vae, skip = series(boards, "kl", printed)
     assert (vae.label, skip.label) == ("vae", "skip")
     assert {place: sample.mean for place, sample in vae.measured.items()} == {1: 1.5, 4: 0.5}
@@ -37,7 +41,7 @@ def test_a_mean_over_survivors_is_not_drawn():
 
 def test_the_figure_shows_means_intervals_and_hollow_published_numbers():
     boards = {1: board(1, {"vae": [1.0, 2.0, 3.0]}), 4: board(4, {"vae": [0.5, 0.4, 0.6]})}
-    drawn = series(boards, "kl", [Printed("vae", "kl", 1, 2.5), Printed("vae", "kl", 6, 0.1)])
+    drawn = series(boards, "kl", [PublishedPoint("vae", "kl", 1, 2.5), PublishedPoint("vae", "kl", 6, 0.1)])
     (column,) = [column for column in boards[1].columns if column.key == "kl"]
     figure = draw({column: drawn}, "decoder.layers", "a suite", "Hollow: published.")
     (axes,) = figure.axes

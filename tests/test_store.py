@@ -13,7 +13,7 @@ from records import START, point, record, records, spec, started, values
 
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.estimates import Estimate
-from collapsebench.observation import Evaluated, Observation
+from collapsebench.observation import Observation, TrajectoryPoint
 from collapsebench.record import Kind, Number, Outcome
 from collapsebench.store import Store, observations
 from collapsebench.store import store as store_module
@@ -182,7 +182,9 @@ def test_observations_are_those_of_the_records(store, made):
     store.add(made)
     expected = {each.run_id: Observation.of(each) for each in made}
     assert by_id(store.observations(trajectories=True)) == by_id(expected.values())
-    ends = ((each, tuple(Evaluated(point.counters, {}) for point in each.points[-1:])) for each in expected.values())
+    ends = (
+        (each, tuple(TrajectoryPoint(point.counters, {}) for point in each.points[-1:])) for each in expected.values()
+    )
     assert by_id(store.observations()) == by_id(each._replace(points=end) for each, end in ends)
 
 
@@ -196,8 +198,8 @@ def test_observations_read_only_the_last_point_and_board_values(filled):
     full = record(seed=9, values=(curve, *record().values), points=(point(1), point(2), point(3)))
     filled.finish(full)
     (short,) = (found for found in filled.observations() if found.run_id == full.run_id)
-    assert [reading.shown.column for reading in short.readings] == ["neg_elbo", "kl"]
-    assert short.points == (Evaluated(point(3).counters, {}),)
+    assert [value.head.column for value in short.values] == ["neg_elbo", "kl"]
+    assert short.points == (TrajectoryPoint(point(3).counters, {}),)
     assert short.counters == full.counters
 
 

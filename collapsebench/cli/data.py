@@ -25,7 +25,7 @@ Truth: TypeAlias = dict[str, dict[str, float | None]] | str
 names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
 
 
-class Known(NamedTuple):
+class DatasetHere(NamedTuple):
     """A dataset, its facts, and the data folder."""
 
     dataset: Dataset
@@ -123,7 +123,7 @@ def verify(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | N
         raise DataError(f"{wrong} of {len(rows)} checks failed")
 
 
-def _known(names: Sequence[str], plugins: tuple[Path, ...], data_dir: Path | None) -> list[Known]:
+def _known(names: Sequence[str], plugins: tuple[Path, ...], data_dir: Path | None) -> list[DatasetHere]:
     """The named datasets, written `name[key=value]`; all without a name."""
     from collapsebench.components import discovery
     from collapsebench.components.interfaces import Dataset
@@ -138,11 +138,11 @@ def _known(names: Sequence[str], plugins: tuple[Path, ...], data_dir: Path | Non
         if others:
             raise UsageError(f"'{text}' names several datasets: they cannot be combined")
         dataset = components.create(Dataset, Choice(name=call.name, params=call.params))
-        known.append(Known(dataset, facts_of(dataset), data_folder(data_dir), components))
+        known.append(DatasetHere(dataset, facts_of(dataset), data_folder(data_dir), components))
     return known
 
 
-def _card(known: Known) -> dict[str, Any]:
+def _card(known: DatasetHere) -> dict[str, Any]:
     """All there is to know, as JSON."""
     from collapsebench.data.files import find
 
@@ -160,7 +160,7 @@ def _card(known: Known) -> dict[str, Any]:
     }
 
 
-def _truths(known: Known) -> dict[str, Truth]:
+def _truths(known: DatasetHere) -> dict[str, Truth]:
     """What no model can beat, for this dataset and for the data of each of its tracks; empty where it is not known."""
     from collapsebench.data.base import Generated
     from collapsebench.spec import Choice
@@ -225,7 +225,7 @@ def _print_truth(truth: Truth) -> str:
     )
 
 
-def _checks(known: Known) -> Iterator[dict[str, Any]]:
+def _checks(known: DatasetHere) -> Iterator[dict[str, Any]]:
     """One row a file that is here, and one for the splits at default parameters if all of its files are right."""
     from collapsebench.data.files import available, verify
 
@@ -243,7 +243,7 @@ def _checks(known: Known) -> Iterator[dict[str, Any]]:
         yield row("splits", *_check_splits(known))
 
 
-def _check_splits(known: Known) -> tuple[str, bool]:
+def _check_splits(known: DatasetHere) -> tuple[str, bool]:
     """Whether the splits at default parameters are those of the card, in words, and as a truth value."""
     try:
         got = type(known.dataset)().load(known.folder).hashes()

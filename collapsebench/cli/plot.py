@@ -13,7 +13,7 @@ import click
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
 from collapsebench.errors import UsageError
-from collapsebench.reporting.plotting.canvas import METADATA, check_matplotlib, written
+from collapsebench.reporting.plotting.canvas import METADATA, check_matplotlib, figure_bytes
 
 if TYPE_CHECKING:
     from collapsebench.reporting.figures import DrawnFigure
@@ -29,7 +29,7 @@ COUNTERS = (
     "decoder_evaluations",
     "decoder_gradients",
 )
-QUANTITIES = ("neg_elbo", "kl", "mi_lower", "mi_upper", "active_units", "loss")
+TRAJECTORY_COLUMNS = ("neg_elbo", "kl", "mi_lower", "mi_upper", "active_units", "loss")
 """Named here as well as where they are made, which takes ten times as long to import as click."""
 
 
@@ -124,7 +124,7 @@ figure_options = options.gathered(
     default="neg_elbo,kl,mi_lower,active_units",
     show_default=True,
     metavar="A,B,…",
-    help=f"A panel for each, of {', '.join(QUANTITIES)}; those that no run has are left out.",
+    help=f"A panel for each, of {', '.join(TRAJECTORY_COLUMNS)}; those that no run has are left out.",
 )
 @figure_options
 def trajectories(given: FigureOptions, x: str, y: str) -> None:
@@ -199,7 +199,7 @@ def _draw(given: FigureOptions, draw: Callable[..., DrawnFigure]) -> None:
     format_ = given.format
     with Store.open(given.store, create=False) as store:
         drawn = draw(store, query, contenders)
-    content = written(drawn.figure, format_)
+    content = figure_bytes(drawn.figure, format_)
     with destination(given.output) as stream:
         stream.buffer.write(content)
     click.echo(f"wrote {given.output}: {drawn.what}")

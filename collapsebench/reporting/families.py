@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collapsebench.store import Store
 
 
-class Printed(NamedTuple):
+class PublishedPoint(NamedTuple):
     """A published number and where it belongs."""
 
     label: str
@@ -33,7 +33,7 @@ class Sweep(NamedTuple):
 
     boards: Mapping[float, Board]
     title: str
-    printed: Sequence[Printed] = ()
+    printed: Sequence[PublishedPoint] = ()
     note: str = ""
 
 
@@ -151,10 +151,10 @@ def _places(boards: Mapping[str, Board], over: str) -> dict[str, float]:
     return {name: of_protocol[board.protocol_id] for name, board in boards.items()}
 
 
-def _printed(found: SuiteBoards, places: Mapping[str, float]) -> tuple[Printed, ...]:
+def _printed(found: SuiteBoards, places: Mapping[str, float]) -> tuple[PublishedPoint, ...]:
     """The published numbers of the models of those cells that have run."""
     return tuple(
-        Printed(pair.contender, pair.column.key, places[pair.cell], pair.published.value)
+        PublishedPoint(pair.contender, pair.column.key, places[pair.cell], pair.published.value)
         for pair in found.pairs
         if pair.cell in places and not pair.against and pair.published is not None
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.reporting.families import sweep
 from collapsebench.reporting.leaderboard import ENTRIES, score
-from collapsebench.reporting.leaderboard.trajectories import QUANTITIES, check_counter
+from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS, check_counter
 from collapsebench.reporting.plotting import codes, depth, rate_distortion, spectrum, trajectories
 from collapsebench.reporting.selection import kept_codes, one_protocol
 
@@ -35,10 +35,10 @@ def draw_trajectories(
     Raises UsageError for an unknown counter or value, and StoreError if no run has finished that counted `x`.
     """
     check_counter(x)
-    quantities = _known("value", y, QUANTITIES)
+    columns = _known("value", y, TRAJECTORY_COLUMNS)
     selected = one_protocol(store, query, contenders, trajectories=True)
-    every = {quantity: trajectories.lines(selected.runs, x, quantity) for quantity in quantities}
-    drawn = {quantity: lines for quantity, lines in every.items() if lines}
+    every = {column: trajectories.lines(selected.runs, x, column) for column in columns}
+    drawn = {column: lines for column, lines in every.items() if lines}
     if not drawn:
         raise StoreError(f"no run of protocol {selected.protocol_id} has finished and has counted {x}")
     number = max(sum(len(line.seeds) for line in lines) for lines in drawn.values())
@@ -79,7 +79,7 @@ def draw_codes(
     drawn = codes.embeddings(kept, examples, number)
     total = len(next(iter(kept.values())).mean)
     shown = min(examples, total)
-    figure = codes.draw(drawn, selected.title, codes.made(shown, total, number))
+    figure = codes.draw(drawn, selected.title, codes.embedding_note(shown, total, number))
     return DrawnFigure(figure, f"codes of {', '.join(drawn)}, seed {number}, {shown} of {total} examples")
 
 
@@ -110,7 +110,7 @@ def draw_spectrum(store: Store, query: Query, contenders: Collection[str] = ()) 
     return DrawnFigure(figure, f"variances of the units of {_labels(drawn)}")
 
 
-def _labels(drawn: Iterable[rate_distortion.Place | spectrum.Spectrum]) -> str:
+def _labels(drawn: Iterable[rate_distortion.PlanePoint | spectrum.Spectrum]) -> str:
     return ", ".join(each.label for each in drawn)
 
 

@@ -11,7 +11,7 @@ from collapsebench.errors import DataError, StoreError, UsageError, unknown
 from collapsebench.experiment import suites
 from collapsebench.experiment.planning import asks_for
 from collapsebench.metrics.codes import ARTIFACT, Codes
-from collapsebench.reporting.leaderboard.scoring import labelled
+from collapsebench.reporting.leaderboard.scoring import by_contender
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -91,7 +91,7 @@ def one_protocol(
         return _of_suite(store, query, contenders, trajectories=trajectories, entries=entries)
     protocol = stored_id(store, query)
     found = list(store.observations(protocol=protocol, trajectories=trajectories, entries=entries))
-    return ProtocolRuns(protocol, _title(found), only(found, contenders))
+    return ProtocolRuns(protocol, _title(found), of_contenders(found, contenders))
 
 
 def _of_suite(
@@ -101,7 +101,7 @@ def _of_suite(
     of_protocol = store.observations(protocol=protocol, trajectories=trajectories, entries=entries)
     found = [run for run in of_protocol if run.contender in labels]
     title = " · ".join([query.suite, query.scale, *query.variants, name, f"protocol {protocol}"])
-    return ProtocolRuns(protocol, title, only(found, contenders))
+    return ProtocolRuns(protocol, title, of_contenders(found, contenders))
 
 
 def _one_cell(store: Store, query: SuiteQuery) -> tuple[str, str, Collection[str]]:
@@ -132,7 +132,7 @@ def _title(runs: Sequence[Observation]) -> str:
     return f"{protocol.dataset.name} · {track} · {protocol.budget} · protocol {runs[0].protocol_id}"
 
 
-def only(runs: Sequence[Observation], contenders: Collection[str]) -> Sequence[Observation]:
+def of_contenders(runs: Sequence[Observation], contenders: Collection[str]) -> Sequence[Observation]:
     """The runs of these contenders; all if none is named. Raises UsageError for a contender that has no run."""
     known = {run.contender for run in runs}
     for contender in contenders:
@@ -190,7 +190,7 @@ def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None) -> tuple[
     dataset has no labels or a file is gone.
     """
     found: dict[str, dict[int, Path]] = {}
-    for label, runs in labelled(selected.runs).items():
+    for label, runs in by_contender(selected.runs).items():
         files = {run.seed: path for run in runs if (path := _codes_file(store, run.run_id)) is not None}
         if files and (seed is None or seed in files):
             found[label] = files

@@ -12,8 +12,8 @@ from collapsebench.experiment import suites
 from collapsebench.experiment.suites import Suite
 from collapsebench.facts import SplitFacts
 from collapsebench.published import PublishedRow, publication
-from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, pieces, score, written
-from collapsebench.reporting.leaderboard.comparison import Measured, Pair, compare
+from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, page_pieces, pieces, score
+from collapsebench.reporting.leaderboard.comparison import MeasuredCell, Pair, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
 from collapsebench.reporting.selection import SuiteQuery, declared_cells, labels, nothing_ran, stored_protocol
 
@@ -29,7 +29,7 @@ class SuiteBoards(NamedTuple):
 
     query: SuiteQuery
     suite: Suite
-    cells: tuple[Measured, ...]
+    cells: tuple[MeasuredCell, ...]
     published: tuple[PublishedRow, ...]
     """The rows of the paper's table; none if the paper prints no numbers."""
     pairs: tuple[Pair, ...]
@@ -60,13 +60,13 @@ def suite_boards(store: Store, query: SuiteQuery, columns: Sequence[str] = ()) -
     return SuiteBoards(query, suite, measured, published, pairs)
 
 
-def measured_cell(store: Store, cell: Cell, components: Catalog) -> Measured:
+def measured_cell(store: Store, cell: Cell, components: Catalog) -> MeasuredCell:
     """The cell with the board of its protocol, if it has runs."""
     dataset = components.entry("dataset", cell.dataset).component
     test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
     protocol = stored_protocol(store, cell, components)
     board = None if protocol is None else score(store.observations(protocol=protocol, entries=ENTRIES))
-    return Measured(cell, labels(cell, components), test.examples, board)
+    return MeasuredCell(cell, labels(cell, components), test.examples, board)
 
 
 def suite_pieces(found: SuiteBoards, format_: str, *, width: int | None = None) -> Iterator[str]:
@@ -81,7 +81,7 @@ def suite_pieces(found: SuiteBoards, format_: str, *, width: int | None = None) 
         return iter([export(found.suite.name, found.query.scale, found.pairs)])
     title = " · ".join([found.suite.name, found.query.scale, *found.query.variants, found.suite.source])
     page = comparison_page(title, found.pairs, _notes(found), found.query.command)
-    return written([page], format_, width=width)
+    return page_pieces([page], format_, width=width)
 
 
 def _notes(found: SuiteBoards) -> Iterator[str]:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, String, Text, cast, func, select, type_coe
 from sqlalchemy.orm import Session, aliased
 
 from collapsebench.estimates import Direction, Estimate
-from collapsebench.observation import Evaluated, Observation, Reading, Shown
+from collapsebench.observation import ColumnHead, MetricValue, Observation, TrajectoryPoint
 from collapsebench.spec import Protocol, identity
 from collapsebench.store.mapping import read_spec
 from collapsebench.store.models import PointRow, Run, ValueRow
@@ -51,13 +51,13 @@ VALUE = (
 """Kinds and directions as text: a million of them are too many to look up."""
 
 
-class _Columns(dict[tuple[str, str, str, str, str], Shown]):
+class _Columns(dict[tuple[str, str, str, str, str], ColumnHead]):
     """What tables say about a column, once for all runs."""
 
-    def __missing__(self, key: tuple[str, str, str, str, str]) -> Shown:
+    def __missing__(self, key: tuple[str, str, str, str, str]) -> ColumnHead:
         metric, column, title, unit, direction = key
-        self[key] = shown = Shown(metric, column, title, unit, Direction(direction))
-        return shown
+        self[key] = head = ColumnHead(metric, column, title, unit, Direction(direction))
+        return head
 
 
 class Reader:
@@ -77,16 +77,16 @@ class Reader:
         for runs in found.partitions():
             ids = [run.run_id for run in runs]
             points = self._trajectories(ids) if trajectories else self._ends(ids)
-            readings, entries = self._values(ids)
+            values, entries = self._values(ids)
             for run in runs:
                 run_id = run.run_id
-                yield self._observation(run, tuple(points[run_id]), tuple(readings[run_id]), entries[run_id])
+                yield self._observation(run, tuple(points[run_id]), tuple(values[run_id]), entries[run_id])
 
     def _observation(
         self,
         run: Sequence[Any],
-        points: tuple[Evaluated, ...],
-        readings: tuple[Reading, ...],
+        points: tuple[TrajectoryPoint, ...],
+        values: tuple[MetricValue, ...],
         entries: Mapping[str, Estimate],
     ) -> Observation:
         run_id, protocol_id, track, contender, methods, seed, outcome, message, parameters, environment = run
@@ -109,46 +109,46 @@ class Reader:
             parameters=parameters,
             environment=self._environments[environment],
             points=points,
-            readings=readings,
+            values=values,
             entries=entries,
         )
 
-    def _trajectories(self, ids: Sequence[str]) -> Mapping[str, Sequence[Evaluated]]:
+    def _trajectories(self, ids: Sequence[str]) -> Mapping[str, Sequence[TrajectoryPoint]]:
         query = select(PointRow.run_id, PointRow.counters, PointRow.values).where(PointRow.run_id.in_(ids))
         found = defaultdict(list)
         for run_id, counters, values in self._connection.execute(query.order_by(PointRow.run_id, PointRow.number)):
             numbers = {name: _number(number) for name, number in values.items()}
-            found[run_id].append(Evaluated(_counts(counters), numbers))
+            found[run_id].append(TrajectoryPoint(_counts(counters), numbers))
         return found
 
-    def _ends(self, ids: Sequence[str]) -> Mapping[str, Sequence[Evaluated]]:
+    def _ends(self, ids: Sequence[str]) -> Mapping[str, Sequence[TrajectoryPoint]]:
         """The last points, without their values, which boards do not show."""
         later = aliased(PointRow)
         last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
         query = select(PointRow.run_id, PointRow.counters).where(PointRow.run_id.in_(ids), PointRow.number == last)
         rows = self._connection.execute(query).all()
-        found = {run_id: [Evaluated(_counts(counters), {})] for run_id, counters in rows}
+        found = {run_id: [TrajectoryPoint(_counts(counters), {})] for run_id, counters in rows}
         return defaultdict(list, found)
 
     def _values(
         self, ids: Sequence[str]
-    ) -> tuple[Mapping[str, Sequence[Reading]], Mapping[str, Mapping[str, Estimate]]]:
+    ) -> tuple[Mapping[str, Sequence[MetricValue]], Mapping[str, Mapping[str, Estimate]]]:
         """What boards show of the runs, and their entries."""
         query = (
             select(*VALUE).where(ValueRow.run_id.in_(ids), self._wanted).order_by(ValueRow.run_id, ValueRow.position)
         )
-        readings: dict[str, list[Reading]] = defaultdict(list)
+        values: dict[str, list[MetricValue]] = defaultdict(list)
         entries: dict[str, dict[str, Estimate]] = defaultdict(dict)
         rows = self._connection.execute(query).all()
         for run_id, board, metric, column, title, unit, direction, kind, value, error_kind, error in rows:
             number = float(kind) if value is None else value
             uncertainty = float(error_kind) if error is None and error_kind is not None else error
             if board:
-                shown = self._columns[metric, column, title, unit, direction]
-                readings[run_id].append(Reading(shown, number, uncertainty))
+                head = self._columns[metric, column, title, unit, direction]
+                values[run_id].append(MetricValue(head, number, uncertainty))
             else:
                 entries[run_id][column] = Estimate(number, uncertainty)
-        return readings, entries
+        return values, entries
 
 
 def _counts(counters: Mapping[str, Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from collapsebench.reporting.leaderboard.dialects import DIALECTS, in_dialect
 from collapsebench.reporting.leaderboard.reference import best_possible
-from collapsebench.reporting.leaderboard.rendering import EXPORTS, FORMATS, pieces, render, written
+from collapsebench.reporting.leaderboard.rendering import EXPORTS, FORMATS, page_pieces, pieces, render
 from collapsebench.reporting.leaderboard.scoring import ENTRIES, Board, compare_with, order, score, select
 from collapsebench.reporting.leaderboard.trajectories import Cut
 
@@ -17,9 +17,9 @@ __all__ = [
     "compare_with",
     "in_dialect",
     "order",
+    "page_pieces",
     "pieces",
     "render",
     "score",
     "select",
-    "written",
 ]

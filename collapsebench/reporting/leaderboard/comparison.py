@@ -12,12 +12,12 @@ from collapsebench.estimates import SATURATION, Direction
 from collapsebench.experiment.suites import Base, Cell, Scale
 from collapsebench.plausibility import published_scores, violations
 from collapsebench.published import PublishedRow, PublishedValue
-from collapsebench.reporting.leaderboard.scoring import Board, Column, Sample
+from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, SeedSample
 
 INFORMATION = "mi_lower"
 
 
-class Measured(NamedTuple):
+class MeasuredCell(NamedTuple):
     """One cell of a suite with what is stored of it."""
 
     cell: Cell
@@ -43,8 +43,8 @@ class Pair:
     """That of the other model, which is another one if its cell is; empty where there is none."""
     since: str
     """The cell whose difference is taken off, so that what is left is its growth; empty where nothing is."""
-    column: Column
-    measured: Sample | None
+    column: BoardColumn
+    measured: SeedSample | None
     published: PublishedValue | None
     reasons: tuple[str, ...]
     """Why the two cannot be compared; none if they can."""
@@ -63,7 +63,7 @@ class Pair:
 
 
 def compare(
-    scale: Scale, measured: Iterable[Measured], published: Sequence[PublishedRow], columns: Iterable[str] = ()
+    scale: Scale, measured: Iterable[MeasuredCell], published: Sequence[PublishedRow], columns: Iterable[str] = ()
 ) -> tuple[Pair, ...]:
     """Some columns, or those that the paper prints, one after the other, for every model of every cell.
 
@@ -80,12 +80,12 @@ def compare(
         if key not in known and key not in printed:
             raise UsageError(unknown("column", key, {*known, *printed}))
     keys = dict.fromkeys(columns) or printed
-    shown = (known.get(key, Column(key, "", key, "", Direction.NONE)) for key in keys)
+    shown = (known.get(key, BoardColumn(key, "", key, "", Direction.NONE)) for key in keys)
     return tuple(pair for column in shown for pair in _of_column(scale, cells, column, published))
 
 
 def _of_column(
-    scale: Scale, cells: Sequence[Measured], column: Column, published: Sequence[PublishedRow]
+    scale: Scale, cells: Sequence[MeasuredCell], column: BoardColumn, published: Sequence[PublishedRow]
 ) -> Iterator[Pair]:
     own = {
         cell.cell.name: [_pair(scale, cell, model, column, published) for model in cell.cell.contenders]
@@ -120,7 +120,7 @@ def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
             yield replace(_minus(others[-1], first), since=first.cell)
 
 
-def _pair(scale: Scale, cell: Measured, model: str, column: Column, published: Sequence[PublishedRow]) -> Pair:
+def _pair(scale: Scale, cell: MeasuredCell, model: str, column: BoardColumn, published: Sequence[PublishedRow]) -> Pair:
     rows = () if cell.board is None else cell.board.rows
     label = cell.labels[model]
     row = _printed(cell.cell, model, published)
@@ -163,7 +163,7 @@ def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> Publi
     return next((row for row in published if row.label == model and wanted <= row.setting.items()), None)
 
 
-def reasons(scale: Scale, cell: Measured, column: Column, row: PublishedRow) -> tuple[str, ...]:
+def reasons(scale: Scale, cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> tuple[str, ...]:
     """In what setting, dataset or estimator of a column are not those of the published row, as far as that is known.
 
     And that its number cannot be.
@@ -182,12 +182,12 @@ def _setting(scale: Scale) -> str:
     return f"another setting: {scale.departs}" if scale.departs else ""
 
 
-def _dataset(cell: Measured, row: PublishedRow) -> str:
+def _dataset(cell: MeasuredCell, row: PublishedRow) -> str:
     theirs = row.setting.get("dataset", cell.cell.dataset)
     return "" if theirs == cell.cell.dataset else f"another dataset: {cell.cell.dataset}, published on {theirs}"
 
 
-def _estimator(cell: Measured, column: Column, row: PublishedRow) -> str:
+def _estimator(cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> str:
     metrics = () if cell.board is None else cell.board.protocol.setting.evaluation.metrics
     ours = next((metric.params for metric in metrics if metric.name == column.metric), None)
     theirs = row.parameters.get(column.key, {}) if ours is not None else {}
@@ -199,7 +199,7 @@ def _estimator(cell: Measured, column: Column, row: PublishedRow) -> str:
     return f"another estimator: {', '.join(other)}" if other else ""
 
 
-def _information(cell: Measured, column: Column, row: PublishedRow) -> str:
+def _information(cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> str:
     """What estimates of MI can be compared with: those of the same N that are not at its logarithm."""
     if column.key != INFORMATION or column.key not in row.values or row.mixture is None:
         return ""
@@ -211,6 +211,6 @@ def _information(cell: Measured, column: Column, row: PublishedRow) -> str:
     return ""
 
 
-def _impossible(column: Column, row: PublishedRow) -> str:
+def _impossible(column: BoardColumn, row: PublishedRow) -> str:
     found = [violation.text for violation in violations(published_scores(row)) if violation.column == column.key]
     return f"impossible as printed: {'; '.join(found)}" if found else ""

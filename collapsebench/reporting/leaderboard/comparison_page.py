@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from collapsebench.published import PublishedValue
 from collapsebench.record import Number
 from collapsebench.reporting.leaderboard.comparison import Pair
-from collapsebench.reporting.leaderboard.layout import BLANK, Page, Table, header, with_interval
-from collapsebench.reporting.leaderboard.layout import Cell as Text
-from collapsebench.reporting.leaderboard.scoring import Column
+from collapsebench.reporting.leaderboard.layout import BLANK, Page, TableCell, TextTable, header, with_interval
+from collapsebench.reporting.leaderboard.scoring import BoardColumn
 
 LEGEND = (
     "Measured: mean over seeds ± half-width of its 95 % Student-t interval. Published: as printed, with the sign of "
@@ -26,7 +25,7 @@ def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], com
     """One table a column: every model of every cell, measured beside published; reasons are numbered below."""
     both = [pair for pair in pairs if pair.difference is not None]
     numbers = {reason: i for i, reason in enumerate(dict.fromkeys(r for pair in both for r in pair.reasons), start=1)}
-    by_column: dict[Column, list[Pair]] = {}
+    by_column: dict[BoardColumn, list[Pair]] = {}
     for pair in pairs:
         by_column.setdefault(pair.column, []).append(pair)
     tables = tuple(_table(column, of_column, numbers) for column, of_column in by_column.items())
@@ -34,10 +33,10 @@ def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], com
     return Page(title, tables, (LEGEND, *why, *notes), command)
 
 
-def _table(column: Column, pairs: Iterable[Pair], numbers: Mapping[str, int]) -> Table:
+def _table(column: BoardColumn, pairs: Iterable[Pair], numbers: Mapping[str, int]) -> TextTable:
     headers = ("model", "n", "measured", "published", "difference", "comparable")
     shown = [pair for pair in pairs if pair.measured is not None or pair.published is not None]
-    return Table(header(column), headers, tuple(tuple(map(Text, _row(pair, numbers))) for pair in shown))
+    return TextTable(header(column), headers, tuple(tuple(map(TableCell, _row(pair, numbers))) for pair in shown))
 
 
 def _row(pair: Pair, numbers: Mapping[str, int]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from collapsebench.metrics import dialects
-from collapsebench.observation import Observation, Reading, Shown
+from collapsebench.observation import ColumnHead, MetricValue, Observation
 
 DIALECTS = {dialect.name: dialect for dialect in dialects.DIALECTS}
 """By name."""
@@ -17,6 +17,7 @@ def in_dialect(observations: Iterable[Observation], dialect: dialects.Dialect) -
     The observations hold the dialect's columns among their entries.
     """
     metric = dialects.Dialects.name
-    shown = [Shown(metric, column.name, column.title, column.unit, column.direction) for column in dialect.columns]
+    heads = [ColumnHead(metric, column.name, column.title, column.unit, column.direction) for column in dialect.columns]
     for run in observations:
-        yield run._replace(readings=tuple(Reading(s, *run.entries[s.column]) for s in shown if s.column in run.entries))
+        own = (head for head in heads if head.column in run.entries)
+        yield run._replace(values=tuple(MetricValue(head, *run.entries[head.column]) for head in own))

@@ -12,7 +12,7 @@ from typing import Any
 from collapsebench.record import Number
 from collapsebench.reporting.leaderboard import reference
 from collapsebench.reporting.leaderboard.layout import command
-from collapsebench.reporting.leaderboard.scoring import Board, Row, Sample
+from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
 
 
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
@@ -52,7 +52,7 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
     yield out.getvalue()
 
 
-def _statistics(sample: Sample | None) -> list[str]:
+def _statistics(sample: SeedSample | None) -> list[str]:
     if sample is None:
         return ["", "", ""]
     half_width = "" if sample.half_width is None else repr(sample.half_width)
@@ -119,14 +119,14 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
     }
 
 
-def _aggregate(sample: Sample | None) -> dict[str, Any] | None:
+def _aggregate(sample: SeedSample | None) -> dict[str, Any] | None:
     if sample is None:
         return None
     half_width = None if sample.half_width is None else _number(sample.half_width)
     return {"n": len(sample.seeds), "mean": _number(sample.mean), "half_width": half_width}
 
 
-def _seeds(sample: Sample | None) -> dict[str, Any]:
+def _seeds(sample: SeedSample | None) -> dict[str, Any]:
     if sample is None:
         return {}
     errors = {seed: _number(error) for seed, error in sample.errors.items()}

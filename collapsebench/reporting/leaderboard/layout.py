@@ -11,7 +11,7 @@ from collapsebench.estimates import SATURATION, Direction, Estimate
 from collapsebench.metrics.dialects import Dialect
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import reference
-from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, Column, Problem, Row, Sample
+from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Problem, Row, SeedSample
 from collapsebench.syntax import BASELINE, print_value
 
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
@@ -33,26 +33,26 @@ NEGLIGIBLE = 1e-12
 """Uncertainties below this share of a number say nothing about its digits."""
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """What stands in one place of a table."""
 
     text: str
     bold: bool = False
 
 
-class Table(NamedTuple):
+class TextTable(NamedTuple):
     """A grid with a caption; the first column is text, the others are numbers."""
 
     caption: str
     headers: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
 
 
 class Page(NamedTuple):
     """One board, ready to be written in any format."""
 
     title: str
-    tables: tuple[Table, ...]
+    tables: tuple[TextTable, ...]
     notes: tuple[str, ...]
     command: str
     """What makes its runs."""
@@ -108,7 +108,7 @@ def rounded(number: float, uncertainty: float | None) -> str:
     return _fixed(number, _decimals(uncertainty, 2))
 
 
-def with_interval(sample: Sample, *, signed: bool = False) -> str:
+def with_interval(sample: SeedSample, *, signed: bool = False) -> str:
     """`98.41 ± 0.31`; without the interval if it is of one seed or not finite."""
     mean, half_width = sample.mean, sample.half_width
     text = rounded(mean, sample.uncertainty)
@@ -140,24 +140,24 @@ def _fixed(number: float, decimals: int) -> str:
     return f"{round(number, decimals):z.{max(decimals, 0)}f}".replace("-", "−")
 
 
-def _results(board: Board, columns: Sequence[Column]) -> Table:
+def _results(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
     best = {column.key: board.best(column) for column in columns}
     rows = [
         (
-            Cell(row.label),
-            Cell(_count(row)),
-            *(Cell(_score(row, column), row.label in best[column.key]) for column in columns),
+            TableCell(row.label),
+            TableCell(_count(row)),
+            *(TableCell(_score(row, column), row.label in best[column.key]) for column in columns),
         )
         for row in board.rows
     ]
     if any(column.key in board.reference for column in columns):
         known = (board.reference.get(column.key) for column in columns)
-        cells = (Cell("" if best is None else _best_possible(best)) for best in known)
-        rows.append((Cell(reference.LABEL), Cell(""), *cells))
-    return Table("Results", ("contender", "n", *map(header, columns)), tuple(rows))
+        cells = (TableCell("" if best is None else _best_possible(best)) for best in known)
+        rows.append((TableCell(reference.LABEL), TableCell(""), *cells))
+    return TextTable("Results", ("contender", "n", *map(header, columns)), tuple(rows))
 
 
-def _distances(board: Board, columns: Iterable[Column]) -> Iterator[Table]:
+def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTable]:
     """The regret and the share of the information, of those that are known of a column that is shown."""
     keys = {column.key for column in columns}
     shown = [
@@ -172,11 +172,14 @@ def _distances(board: Board, columns: Iterable[Column]) -> Iterator[Table]:
     if shown:
         cells = zip(*(samples for _, samples in shown), strict=True)
         rows = (
-            (Cell(row.label), *(Cell(BLANK if sample is None else with_interval(sample)) for sample in samples))
+            (
+                TableCell(row.label),
+                *(TableCell(BLANK if sample is None else with_interval(sample)) for sample in samples),
+            )
             for row, samples in zip(board.rows, cells, strict=True)
         )
         headers = ("contender", *(header for header, _ in shown))
-        yield Table(f"Against the {reference.LABEL}", headers, tuple(rows))
+        yield TextTable(f"Against the {reference.LABEL}", headers, tuple(rows))
 
 
 def _best_possible(best: Estimate) -> str:
@@ -187,36 +190,42 @@ def _best_possible(best: Estimate) -> str:
     return f"{rounded(best.value, half_width)} ± {rounded(half_width, half_width)}"
 
 
-def _differences(board: Board, columns: Sequence[Column]) -> Table:
+def _differences(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
     rows = [
-        (Cell(row.label), Cell(_pairs(row)), *(Cell(_difference(board, row, column.key)) for column in columns))
+        (
+            TableCell(row.label),
+            TableCell(_pairs(row)),
+            *(TableCell(_difference(board, row, column.key)) for column in columns),
+        )
         for row in board.rows
         if row.label != board.against
     ]
     headers = ("contender", "pairs", *(f"Δ {header(column)}" for column in columns))
-    return Table(f"Paired difference to {board.against}", headers, tuple(rows))
+    return TextTable(f"Paired difference to {board.against}", headers, tuple(rows))
 
 
-def _costs(board: Board, columns: Sequence[Column]) -> Table:
-    compared = board.compared is not None
+def _costs(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
     headers = ["contender"]
     for column in columns:
-        headers += [column.title, f"Δ {column.title}"] if compared and column.key == PARAMETERS else [column.title]
-    rows = []
-    for row in board.rows:
-        cells = [Cell(row.label)]
-        for column in columns:
-            cells.append(Cell(_cost(row.sample(column.key))))
-            if compared and column.key == PARAMETERS:
-                cells.append(
-                    Cell(_cost(board.difference(row, PARAMETERS), signed=True) if row is not board.compared else "")
-                )
-        rows.append(tuple(cells))
+        headers += [column.title, f"Δ {column.title}"] if _has_difference(board, column) else [column.title]
+    rows = ((TableCell(row.label), *map(TableCell, _row_of_costs(board, row, columns))) for row in board.rows)
     caption = f"Costs: parameters, and counters at {board.at or 'the end of training'} (means)"
-    return Table(caption, tuple(headers), tuple(rows))
+    return TextTable(caption, tuple(headers), tuple(rows))
 
 
-def header(column: Column) -> str:
+def _row_of_costs(board: Board, row: Row, columns: Iterable[BoardColumn]) -> Iterator[str]:
+    for column in columns:
+        yield _cost(row.sample(column.key))
+        if _has_difference(board, column):
+            yield "" if row is board.compared else _cost(board.difference(row, column.key), signed=True)
+
+
+def _has_difference(board: Board, column: BoardColumn) -> bool:
+    """Of the costs, the parameters alone are compared."""
+    return board.compared is not None and column.key == PARAMETERS
+
+
+def header(column: BoardColumn) -> str:
     """Title, unit and direction of a column."""
     unit = f" [{column.unit}]" if column.unit else ""
     return f"{column.title}{unit}{ARROWS[column.direction]}"
@@ -231,7 +240,7 @@ def _pairs(row: Row) -> str:
     return str(max((len(sample.seeds) for sample in row.differences.values()), default=0))
 
 
-def _score(row: Row, column: Column) -> str:
+def _score(row: Row, column: BoardColumn) -> str:
     mark = (
         f"{f' {SATURATION_MARK}' if row.saturates(column) else ''}{f' {IMPOSSIBLE}' if row.impossible(column) else ''}"
     )
@@ -248,7 +257,7 @@ def _difference(board: Board, row: Row, key: str) -> str:
     return with_interval(sample, signed=True)
 
 
-def _cost(sample: Sample | None, *, signed: bool = False) -> str:
+def _cost(sample: SeedSample | None, *, signed: bool = False) -> str:
     if sample is None:
         return BLANK
     mean = sample.mean
@@ -263,7 +272,7 @@ def _power_of_ten(number: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def _notes(board: Board, metrics: Iterable[Column]) -> Iterator[str]:
+def _notes(board: Board, metrics: Iterable[BoardColumn]) -> Iterator[str]:
     yield LEGEND
     if board.at:
         yield (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from collapsebench.data.base import Generated
 from collapsebench.errors import CollapsebenchError
-from collapsebench.reporting.leaderboard.scoring import LOWER_BOUND, Board, Row, Sample
+from collapsebench.reporting.leaderboard.scoring import LOWER_BOUND, Board, Row, SeedSample
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -34,19 +34,19 @@ def best_possible(protocol: Protocol, components: Catalog) -> Mapping[str, Estim
         return {}
 
 
-def regret(board: Board, row: Row) -> Sample | None:
+def regret(board: Board, row: Row) -> SeedSample | None:
     """IW-NLL above the best possible, in nats per example; None where one of them is not known."""
     best, sample = board.reference.get(LIKELIHOOD), row.sample(LIKELIHOOD)
     if best is None or sample is None:
         return None
-    return Sample({seed: value - best.value for seed, value in sample.seeds.items()}, sample.errors)
+    return SeedSample({seed: value - best.value for seed, value in sample.seeds.items()}, sample.errors)
 
 
-def share(board: Board, row: Row) -> Sample | None:
+def share(board: Board, row: Row) -> SeedSample | None:
     """The lower bound on the mutual information, in percent of the true information; None where that is 0."""
     best, sample = board.reference.get(INFORMATION), row.sample(INFORMATION)
     if best is None or sample is None or best.value == 0:
         return None
     percent = 100 / best.value
     errors = {seed: percent * error for seed, error in sample.errors.items()}
-    return Sample({seed: percent * value for seed, value in sample.seeds.items()}, errors)
+    return SeedSample({seed: percent * value for seed, value in sample.seeds.items()}, errors)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 
 from collapsebench.reporting.leaderboard.exports import to_csv, to_json
-from collapsebench.reporting.leaderboard.layout import Cell, Page, Table, lay_out
+from collapsebench.reporting.leaderboard.layout import Page, TableCell, TextTable, lay_out
 from collapsebench.reporting.leaderboard.scoring import Board
 
 LATEX = str.maketrans(
@@ -54,10 +54,10 @@ def pieces(boards: Iterable[Board], format_: str, *, width: int | None = None) -
     """What `render` returns, as the boards come: all formats but CSV need one board at a time."""
     if format_ in EXPORTS:
         return EXPORTS[format_](boards)
-    return written(map(lay_out, boards), format_, width=width)
+    return page_pieces(map(lay_out, boards), format_, width=width)
 
 
-def written(pages: Iterable[Page], format_: str, *, width: int | None = None) -> Iterator[str]:
+def page_pieces(pages: Iterable[Page], format_: str, *, width: int | None = None) -> Iterator[str]:
     """Pages in one of PAGED, as they come."""
     return _terminal(pages, width) if format_ == "table" else PAGED[format_](pages)
 
@@ -84,7 +84,7 @@ def _terminal_page(page: Page, width: int | None) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def _split(table: Table, width: int) -> Iterator[Table]:
+def _split(table: TextTable, width: int) -> Iterator[TextTable]:
     """The table in parts that fit, each with the first column."""
     grid = [table.headers, *([cell.text for cell in row] for row in table.rows)]
     first, *others = (max(map(len, column)) + len(GAP) for column in zip(*grid, strict=True))
@@ -97,12 +97,12 @@ def _split(table: Table, width: int) -> Iterator[Table]:
     yield _part(table, start, len(table.headers))
 
 
-def _part(table: Table, start: int, stop: int) -> Table:
+def _part(table: TextTable, start: int, stop: int) -> TextTable:
     rows = tuple((row[0], *row[start:stop]) for row in table.rows)
-    return Table(table.caption, (table.headers[0], *table.headers[start:stop]), rows)
+    return TextTable(table.caption, (table.headers[0], *table.headers[start:stop]), rows)
 
 
-def _grid(table: Table, *, styled: bool) -> Iterator[str]:
+def _grid(table: TextTable, *, styled: bool) -> Iterator[str]:
     """The lines of a table: text to the left, numbers to the right, the best in bold or with a star."""
     from rich.cells import cell_len
 
@@ -124,7 +124,7 @@ def _grid(table: Table, *, styled: bool) -> Iterator[str]:
         yield line(texts, (cell.bold for cell in row))
 
 
-def _starred(cell: Cell) -> str:
+def _starred(cell: TableCell) -> str:
     return f"{cell.text} {'*' if cell.bold else ' '}"
 
 
@@ -166,7 +166,7 @@ def _html_page(page: Page) -> str:
     return "\n".join(parts)
 
 
-def _tabulated(table: Table, format_: str, escape: Callable[[str], str], bold: str) -> str:
+def _tabulated(table: TextTable, format_: str, escape: Callable[[str], str], bold: str) -> str:
     from tabulate import tabulate
 
     rows = [[bold.format(escape(cell.text)) if cell.bold else escape(cell.text) for cell in row] for row in table.rows]
@@ -184,7 +184,7 @@ def _latex_page(page: Page) -> str:
     return "\n\n".join([*(_latex_table(page, table) for table in page.tables), notes]) + "\n"
 
 
-def _latex_table(page: Page, table: Table) -> str:
+def _latex_table(page: Page, table: TextTable) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -205,7 +205,7 @@ def _latex_row(cells: Sequence[str]) -> str:
     return rf"{' & '.join(cells)} \\"
 
 
-def _latex_cell(cell: Cell) -> str:
+def _latex_cell(cell: TableCell) -> str:
     text = cell.text.translate(LATEX)
     return rf"\textbf{{{text}}}" if cell.bold else text
 

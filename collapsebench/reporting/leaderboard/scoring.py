@@ -36,7 +36,7 @@ MISSING = "missing"
 PARAMETERS = "parameters"
 
 
-class Column(NamedTuple):
+class BoardColumn(NamedTuple):
     """What is compared: a metric, or a cost."""
 
     key: str
@@ -49,7 +49,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sample:
+class SeedSample:
     """One number per seed, with the standard errors of their estimators where there are any."""
 
     seeds: Mapping[int, float]
@@ -78,12 +78,12 @@ class Sample:
         """What the digits of the mean are worth: the half-width; for one seed the standard error of its estimator."""
         return self.half_width if len(self.seeds) > 1 else next(iter(self.errors.values()), None)
 
-    def minus(self, other: Sample) -> Sample:
+    def minus(self, other: SeedSample) -> SeedSample:
         """The differences over the seeds of both."""
         shared = [seed for seed in self.seeds if seed in other.seeds]
         known = [seed for seed in shared if seed in self.errors or seed in other.errors]
         errors = {seed: math.hypot(self.errors.get(seed, 0), other.errors.get(seed, 0)) for seed in known}
-        return Sample(
+        return SeedSample(
             {seed: self.seeds[seed] - other.seeds[seed] for seed in shared},
             {seed: error for seed, error in errors.items() if error},
         )
@@ -107,8 +107,8 @@ class Row:
     """The contender, and a mark if another version of it stands in the same board."""
     runs: Mapping[int, str]
     """The ids of its stored runs by seed."""
-    samples: Mapping[str, Sample]
-    differences: Mapping[str, Sample]
+    samples: Mapping[str, SeedSample]
+    differences: Mapping[str, SeedSample]
     """To the board's reference contender, over the seeds that both finished; empty for that one, and without one."""
     seeds: tuple[int, ...]
     """Those it should have: its own, and those of the other contenders."""
@@ -123,17 +123,17 @@ class Row:
         """Whether some of its runs have no result, so that the others are a selection."""
         return any(problem.outcome != MISSING for problem in self.problems)
 
-    def sample(self, key: str) -> Sample | None:
+    def sample(self, key: str) -> SeedSample | None:
         """The sample of a column if every seed has it."""
         sample = self.samples.get(key)
         return sample if sample is not None and len(sample.seeds) == len(self.seeds) else None
 
-    def impossible(self, column: Column) -> bool:
+    def impossible(self, column: BoardColumn) -> bool:
         """Whether a number behind a cell cannot be."""
         name = column.key.removeprefix(f"{column.metric}.")
         return any(violation.column == name for found in self.violations.values() for violation in found)
 
-    def saturates(self, column: Column) -> bool:
+    def saturates(self, column: BoardColumn) -> bool:
         """Whether a number behind a cell is as large as it can get, whatever the truth is."""
         return column.key.removeprefix(f"{column.metric}.") == LOWER_BOUND and len(self.saturated) > 0
 
@@ -148,7 +148,7 @@ class Board:
 
     protocol_id: str
     protocol: Protocol
-    columns: tuple[Column, ...]
+    columns: tuple[BoardColumn, ...]
     rows: tuple[Row, ...]
     outcomes: Mapping[Outcome, int]
     """How many runs ended how."""
@@ -168,12 +168,12 @@ class Board:
         """The row of the contender that the others are compared with."""
         return next((row for row in self.rows if row.label == self.against), None)
 
-    def difference(self, row: Row, key: str) -> Sample | None:
+    def difference(self, row: Row, key: str) -> SeedSample | None:
         """The paired difference to `compared`, if all runs of both have finished."""
         unfinished = row.unfinished or (self.compared is not None and self.compared.unfinished)
         return None if unfinished else row.differences.get(key)
 
-    def best(self, column: Column) -> set[str]:
+    def best(self, column: BoardColumn) -> set[str]:
         """The labels of the rows with the best finite mean: one, several if they tie, none without a direction."""
         if column.direction is Direction.NONE:
             return set()
@@ -186,7 +186,7 @@ class Board:
 
 def score(observations: Iterable[Observation]) -> Board:
     """The board of some runs of one protocol, whatever order they come in. Raises ValueError if there are several."""
-    by_label = labelled(observations)
+    by_label = by_contender(observations)
     runs = [run for own in by_label.values() for run in own]
     protocols = {run.protocol_id for run in runs}
     if len(protocols) != 1:
@@ -276,7 +276,7 @@ def _ordered(board: Board, key: str) -> Board:
     return replace(board, rows=tuple(sorted(board.rows, key=place)))
 
 
-def labelled(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
+def by_contender(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
     """Runs by contender, the baseline first. Equal labels of different versions or defaults are different ones."""
     runs = sorted(observations, key=lambda run: (run.contender != BASELINE, run.contender, run.seed, run.run_id))
     by_contender: dict[tuple[str, str], list[Observation]] = {}
@@ -290,32 +290,32 @@ def labelled(observations: Iterable[Observation]) -> dict[str, list[Observation]
 
 def _numbers(run: Observation) -> Iterator[tuple[tuple[str, str], float, float | None]]:
     """What a run adds to the samples: metric (none for costs) and name, value, standard error."""
-    for shown, value, error in run.readings:
-        yield shown[:2], value, error
+    for head, value, error in run.values:
+        yield head[:2], value, error
     yield ("", PARAMETERS), float(run.parameters), None
     for name, count in run.counters.items():
         yield ("", name), count, None
 
 
-def _columns(runs: Sequence[Observation]) -> dict[tuple[str, str], Column]:
+def _columns(runs: Sequence[Observation]) -> dict[tuple[str, str], BoardColumn]:
     """By metric and name, metrics before costs. A name that several have is written `metric.name`."""
-    shown = {reading.shown[:2]: reading.shown for run in runs for reading in run.readings}
+    heads = {value.head[:2]: value.head for run in runs for value in run.values}
     costs = dict.fromkeys(("", name) for run in runs for name in (PARAMETERS, *run.counters))
-    names = Counter(name for _, name in (*shown, *costs))
+    names = Counter(name for _, name in (*heads, *costs))
     metrics = {
-        (metric, name): Column(
+        (metric, name): BoardColumn(
             key=name if names[name] == 1 else f"{metric}.{name}",
             metric=metric,
-            title=last.title or name,
-            unit=last.unit,
-            direction=last.direction,
+            title=head.title or name,
+            unit=head.unit,
+            direction=head.direction,
         )
-        for (metric, name), last in shown.items()
+        for (metric, name), head in heads.items()
     }
-    return metrics | {cost: Column(cost[1], "", cost[1].replace("_", " "), "", Direction.NONE) for cost in costs}
+    return metrics | {cost: BoardColumn(cost[1], "", cost[1].replace("_", " "), "", Direction.NONE) for cost in costs}
 
 
-def _samples(runs: Iterable[Observation], columns: Mapping[tuple[str, str], Column]) -> dict[str, Sample]:
+def _samples(runs: Iterable[Observation], columns: Mapping[tuple[str, str], BoardColumn]) -> dict[str, SeedSample]:
     values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     errors: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for run in runs:
@@ -325,14 +325,14 @@ def _samples(runs: Iterable[Observation], columns: Mapping[tuple[str, str], Colu
                 values[name][seed] = value
                 if error is not None:
                     errors[name][seed] = error
-    return {columns[name].key: Sample(seeds, errors.get(name, {})) for name, seeds in values.items()}
+    return {columns[name].key: SeedSample(seeds, errors.get(name, {})) for name, seeds in values.items()}
 
 
 def _row(
     label: str,
     runs: Sequence[Observation],
-    samples: Mapping[str, Sample],
-    baseline: Mapping[str, Sample],
+    samples: Mapping[str, SeedSample],
+    baseline: Mapping[str, SeedSample],
     seeds: set[int],
     check: Callable[[Observation], tuple[Violation, ...]],
 ) -> Row:
@@ -351,7 +351,7 @@ def _row(
     )
 
 
-def _differences(samples: Mapping[str, Sample], others: Mapping[str, Sample]) -> dict[str, Sample]:
+def _differences(samples: Mapping[str, SeedSample], others: Mapping[str, SeedSample]) -> dict[str, SeedSample]:
     """Over the seeds that both have, by column key."""
     found = {key: sample.minus(others[key]) for key, sample in samples.items() if key in others}
     return {key: sample for key, sample in found.items() if sample.seeds}

@@ -11,39 +11,36 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import NamedTuple, Self
+from typing import Self
 
 from collapsebench.errors import UsageError, unknown
 from collapsebench.estimates import Direction
 from collapsebench.experiment.meter import COUNTERS
 from collapsebench.metrics import TRACKED
-from collapsebench.observation import Evaluated, Observation, Reading, Shown
+from collapsebench.observation import ColumnHead, MetricValue, Observation, TrajectoryPoint
 
 Curve = Sequence[tuple[float, float]]
 """Pairs of a counter and a value, by the counter."""
 
 
-class Quantity(NamedTuple):
-    """What a point holds."""
-
-    title: str
-    unit: str
-    direction: Direction
-
-
-VALIDATED = {
-    "neg_elbo": Quantity("valid −ELBO", "nats", Direction.LOWER),
-    "kl": Quantity("valid KL", "nats", Direction.NONE),
-    **{
-        column.name: Quantity(f"valid {column.title}", column.unit, column.direction)
-        for metric in TRACKED
-        for column in metric.columns
-    },
+VALIDATION_COLUMNS = {
+    head.column: head
+    for head in (
+        ColumnHead("validation", "neg_elbo", "valid −ELBO", "nats", Direction.LOWER),
+        ColumnHead("validation", "kl", "valid KL", "nats", Direction.NONE),
+        *(
+            ColumnHead("validation", column.name, f"valid {column.title}", column.unit, column.direction)
+            for metric in TRACKED
+            for column in metric.columns
+        ),
+    )
 }
-"""Of the validation split, by name as in `record.Point`."""
+"""What a point of a trajectory holds of the validation split, by name as in `record.Point`."""
 
-QUANTITIES = VALIDATED | {"loss": Quantity("training loss", "nats", Direction.LOWER)}
-"""All, by name."""
+TRAJECTORY_COLUMNS = VALIDATION_COLUMNS | {
+    "loss": ColumnHead("training", "loss", "training loss", "nats", Direction.LOWER)
+}
+"""All that a point of a trajectory holds, by name."""
 
 
 def check_counter(name: str) -> None:
@@ -52,12 +49,12 @@ def check_counter(name: str) -> None:
         raise UsageError(unknown("counter", name, COUNTERS))
 
 
-def curve(points: Iterable[Evaluated], counter: str, quantity: str) -> Curve:
+def curve(points: Iterable[TrajectoryPoint], counter: str, column: str) -> Curve:
     """One value over one counter, at those points that have both."""
     return [
-        (point.counters[counter], point.values[quantity])
+        (point.counters[counter], point.values[column])
         for point in points
-        if counter in point.counters and quantity in point.values
+        if counter in point.counters and column in point.values
     ]
 
 
@@ -101,19 +98,19 @@ class Cut:
     def through(self, observations: Iterable[Observation]) -> Iterator[Observation]:
         """The runs as they were there: validation values in place of the test split's, and the counters."""
         for run in observations:
-            yield run._replace(readings=tuple(self._readings(run)), points=self._point(run))
+            yield run._replace(values=tuple(self._values(run)), points=self._point(run))
 
-    def _readings(self, run: Observation) -> Iterator[Reading]:
-        for name, quantity in VALIDATED.items():
+    def _values(self, run: Observation) -> Iterator[MetricValue]:
+        for name, head in VALIDATION_COLUMNS.items():
             value = value_at(curve(run.points, self.counter, name), self.amount)
             if value is not None:
-                yield Reading(Shown("validation", name, *quantity), value)
+                yield MetricValue(head, value)
 
-    def _point(self, run: Observation) -> tuple[Evaluated, ...]:
+    def _point(self, run: Observation) -> tuple[TrajectoryPoint, ...]:
         counted = [point.counters for point in run.points if self.counter in point.counters]
         found = {
             name: value_at([(counts[self.counter], counts[name]) for counts in counted], self.amount)
             for name in (counted[0] if counted else ())
         }
         counters = {name: value for name, value in found.items() if value is not None}
-        return (Evaluated(counters, {}),) if counters else ()
+        return (TrajectoryPoint(counters, {}),) if counters else ()

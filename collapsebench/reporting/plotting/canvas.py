@@ -104,7 +104,7 @@ def _wrapped(text: str, figure: Figure) -> str:
     return textwrap.fill(text, int(LETTERS * figure.get_figwidth()), break_long_words=False, break_on_hyphens=False)
 
 
-def written(figure: Figure, format_: str) -> bytes:
+def figure_bytes(figure: Figure, format_: str) -> bytes:
     """The file of a figure, in a format of METADATA. Equal figures give equal bytes: no dates, no random ids."""
     from matplotlib import rc_context
 

@@ -90,8 +90,8 @@ def embeddings(codes: Mapping[str, Codes], number: int, seed: int) -> dict[str, 
     return found
 
 
-def made(shown: int, total: int, seed: int) -> str:
-    """How the embedding was made."""
+def embedding_note(shown: int, total: int, seed: int) -> str:
+    """Say how the embedding was made."""
     return (
         f"t-SNE of the posterior means of {shown:,} of {total:,} test examples, coloured by label; perplexity "
         f"{_perplexity(shown):.3g}, started from principal components; run and embedding of seed {seed}"

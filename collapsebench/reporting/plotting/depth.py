@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.reporting.families import Printed
+from collapsebench.reporting.families import PublishedPoint
 from collapsebench.reporting.leaderboard.layout import header
-from collapsebench.reporting.leaderboard.scoring import Board, Column, Sample
+from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, SeedSample
 from collapsebench.reporting.plotting.canvas import INTERVAL, legend, looks, panels, show_intervals
 
 if TYPE_CHECKING:
@@ -27,17 +27,17 @@ class Series(NamedTuple):
     """What is drawn of one contender in one panel."""
 
     label: str
-    measured: Mapping[float, Sample]
+    measured: Mapping[float, SeedSample]
     """By the value of the setting."""
     published: Mapping[float, float]
 
 
-def series(boards: Mapping[float, Board], key: str, printed: Iterable[Printed] = ()) -> list[Series]:
+def series(boards: Mapping[float, Board], key: str, printed: Iterable[PublishedPoint] = ()) -> list[Series]:
     """The contenders of all boards with their samples of one column, where every seed has it, and what was published.
 
     The baseline is the first. Contenders without a sample of their own are left out.
     """
-    of_label: dict[str, dict[float, Sample]] = {}
+    of_label: dict[str, dict[float, SeedSample]] = {}
     for place, board in boards.items():
         for row in board.rows:
             sample = row.sample(key)
@@ -50,7 +50,7 @@ def series(boards: Mapping[float, Board], key: str, printed: Iterable[Printed] =
     ]
 
 
-def draw(drawn: Mapping[Column, Sequence[Series]], over: str, title: str, note: str = "") -> Figure:
+def draw(drawn: Mapping[BoardColumn, Sequence[Series]], over: str, title: str, note: str = "") -> Figure:
     """A panel for each column: means over seeds with their intervals, published numbers as hollow markers."""
     figure, axes = panels(len(drawn), title)
     look = looks([each.label for of_column in drawn.values() for each in of_column])
@@ -93,6 +93,6 @@ def _points(panel: Axes, each: Series, look: Look) -> dict[str, Artist]:
     return shown
 
 
-def _ends(sample: Sample) -> tuple[float, float]:
+def _ends(sample: SeedSample) -> tuple[float, float]:
     width = sample.half_width or 0.0
     return sample.mean - width, sample.mean + width

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.reporting.leaderboard.scoring import Board, Sample
+from collapsebench.reporting.leaderboard.scoring import Board, SeedSample
 from collapsebench.reporting.plotting.canvas import INTERVAL, legend, looks, panels
 
 if TYPE_CHECKING:
@@ -21,25 +21,25 @@ RATE, DISTORTION = "kl", "reconstruction"
 """The columns of the two."""
 
 
-class Place(NamedTuple):
+class PlanePoint(NamedTuple):
     """One contender in the plane; both samples are of the same seeds."""
 
     label: str
-    rate: Sample
-    distortion: Sample
+    rate: SeedSample
+    distortion: SeedSample
 
 
-def places(board: Board) -> list[Place]:
+def places(board: Board) -> list[PlanePoint]:
     """The contenders that have both numbers for every seed, the baseline first."""
     found = []
     for row in board.rows:
         rate, distortion = row.sample(RATE), row.sample(DISTORTION)
         if rate is not None and distortion is not None:
-            found.append(Place(row.label, rate, distortion))
+            found.append(PlanePoint(row.label, rate, distortion))
     return found
 
 
-def draw(drawn: Sequence[Place], title: str) -> Figure:
+def draw(drawn: Sequence[PlanePoint], title: str) -> Figure:
     """Each contender's mean with both intervals, each seed as a small mark, and lines of equal -ELBO."""
     figure, (panel,) = panels(1, title, width=7.0, height=5.0)
     look = looks([each.label for each in drawn])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import moments
-from collapsebench.reporting.leaderboard.scoring import labelled
+from collapsebench.reporting.leaderboard.scoring import by_contender
 from collapsebench.reporting.plotting.canvas import legend, looks, panels
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def spectra(observations: Iterable[Observation]) -> list[Spectrum]:
     """
     finished = [run for run in observations if run.outcome is Outcome.FINISHED]
     found = []
-    for label, runs in labelled(finished).items():
+    for label, runs in by_contender(finished).items():
         of_seed = {run.seed: variances for run in runs if (variances := _variances(run))}
         if of_seed:
             found.append(Spectrum(label, of_seed))

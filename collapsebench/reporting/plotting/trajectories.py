@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
-from collapsebench.reporting.leaderboard.scoring import Sample, labelled
-from collapsebench.reporting.leaderboard.trajectories import QUANTITIES, curve, value_at
+from collapsebench.reporting.leaderboard.scoring import SeedSample, by_contender
+from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS, curve, value_at
 from collapsebench.reporting.plotting.canvas import BAND, INTERVAL, legend, looks, panels, show_intervals
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ class Line(NamedTuple):
     seeds: tuple[int, ...]
 
 
-def lines(observations: Iterable[Observation], counter: str, quantity: str) -> list[Line]:
+def lines(observations: Iterable[Observation], counter: str, column: str) -> list[Line]:
     """The finished runs of one protocol by contender, the baseline first; runs without this counter are left out.
 
     Seeds whose evaluations stand at different places are interpolated linearly; the line covers where all of them are.
     """
     finished = [run for run in observations if run.outcome is Outcome.FINISHED]
     found = []
-    for label, runs in labelled(finished).items():
-        curves = {run.seed: curve(run.points, counter, quantity) for run in runs}
+    for label, runs in by_contender(finished).items():
+        curves = {run.seed: curve(run.points, counter, column) for run in runs}
         counted = {seed: values for seed, values in curves.items() if values}
         if counted:
             found.append(_line(label, counted))
@@ -65,26 +65,26 @@ def _line(label: str, curves: Mapping[int, Curve]) -> Line:
     )
 
 
-def _sample(curves: Mapping[int, Curve], x: float) -> Sample:
+def _sample(curves: Mapping[int, Curve], x: float) -> SeedSample:
     at = {seed: value_at(values, x) for seed, values in curves.items()}
-    return Sample({seed: value for seed, value in at.items() if value is not None}, {})
+    return SeedSample({seed: value for seed, value in at.items() if value is not None}, {})
 
 
 def draw(drawn: Mapping[str, Sequence[Line]], counter: str, title: str) -> Figure:
-    """A panel for each quantity with its lines."""
+    """A panel for each column with its lines."""
     figure, axes = panels(len(drawn), title, share=True)
-    look = looks([line.label for of_quantity in drawn.values() for line in of_quantity])
+    look = looks([line.label for of_column in drawn.values() for line in of_column])
     shown: dict[str, Artist] = {}
-    for panel, (quantity, of_quantity) in zip(axes, drawn.items(), strict=True):
-        means = {line.label: _mean(panel, line, look[line.label]) for line in of_quantity}
-        bounds = {line.label: _bounds(line) for line in of_quantity}
+    for panel, (column, of_column) in zip(axes, drawn.items(), strict=True):
+        means = {line.label: _mean(panel, line, look[line.label]) for line in of_column}
+        bounds = {line.label: _bounds(line) for line in of_column}
         show_intervals(panel, *(chain.from_iterable(ends) for ends in zip(*bounds.values(), strict=True)))
-        for line in of_quantity:
+        for line in of_column:
             _interval(panel, line, bounds[line.label], look[line.label])
             shown.setdefault(f"{line.label} (n = {len(line.seeds)})", means[line.label])
         unit = UNITS.get(counter)
         panel.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
-        panel.set_ylabel(f"{QUANTITIES[quantity].title} [{QUANTITIES[quantity].unit}]")
+        panel.set_ylabel(f"{TRAJECTORY_COLUMNS[column].title} [{TRAJECTORY_COLUMNS[column].unit}]")
     legend(figure, shown, INTERVAL)
     return figure
 
