@@ -81,6 +81,11 @@ def test_imports_point_up(name):
     assert not below
 
 
+def test_the_command_line_alone_knows_click():
+    knowing = {room(name) for name in INNER if any(full.split(".")[0] == "click" for full in named(MODULES[name]))}
+    assert knowing == {"cli"}
+
+
 def test_no_imports_go_round_in_a_circle():
     graph = {name: {other for other in imported(name) if not is_own_folder(name, other)} for name in INNER}
     TopologicalSorter(graph).prepare()
