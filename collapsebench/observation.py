@@ -1,4 +1,4 @@
-"""What boards and curves read of a run: plain values, as it takes long to validate a hundred thousand records."""
+"""Boards and curves read observations: plain values, as it takes long to validate a hundred thousand records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collapsebench.spec import Protocol, identity
 
 
 class ColumnHead(NamedTuple):
-    """What tables say about a column of a metric."""
+    """What tables say of a column of a metric."""
 
     metric: str
     column: str
@@ -22,7 +22,7 @@ class ColumnHead(NamedTuple):
 
 
 class MetricValue(NamedTuple):
-    """One number of a run in a table."""
+    """One number of a run, with the head of its column."""
 
     head: ColumnHead
     value: float
@@ -30,26 +30,26 @@ class MetricValue(NamedTuple):
 
     @classmethod
     def of(cls, value: Value) -> Self:
-        """The number of a record."""
+        """Take the number from a record."""
         error = value.standard_error
         head = ColumnHead(value.metric, value.column, value.title, value.unit, value.direction)
         return cls(head, float(value.estimate), None if error is None else float(error))
 
 
 class TrajectoryPoint(NamedTuple):
-    """A point of a trajectory as plain numbers."""
+    """A point of a trajectory, as plain numbers."""
 
     counters: Mapping[str, float]
     values: Mapping[str, float]
 
     @classmethod
     def of(cls, point: Point) -> Self:
-        """The numbers of a record's point."""
+        """Take the numbers from a record's point."""
         return cls(point.counters, {name: float(number) for name, number in point.values.items()})
 
 
 class Observation(NamedTuple):
-    """What boards and curves read of a run: plain values, as it takes long to validate a hundred thousand records."""
+    """What boards and curves read of a run."""
 
     run_id: str
     protocol_id: str
@@ -57,23 +57,23 @@ class Observation(NamedTuple):
     track: str
     contender: str
     contender_id: str
-    """Which tells apart versions and defaults of contenders that are written alike."""
+    """The digest that tells contenders apart which are written alike but differ in version or defaults."""
     seed: int
     outcome: Outcome
     message: str
     parameters: int
     environment: str
-    """As JSON with sorted keys."""
+    """JSON with sorted keys."""
     points: tuple[TrajectoryPoint, ...]
-    """The trajectory, or the counters of its last point alone."""
+    """The trajectory, or only its last point, without values."""
     values: tuple[MetricValue, ...]
-    """What boards show of the metrics."""
+    """The numbers of metrics that boards show."""
     entries: Mapping[str, Estimate]
-    """What they do not show, as far as it was asked for, by column."""
+    """Further numbers, by column, as far as they were asked for."""
 
     @classmethod
     def of(cls, record: RunRecord, entries: Collection[str] = ()) -> Self:
-        """What is read of a record, with its trajectory, and the named entries that boards do not show."""
+        """Take the observation from a record, with its trajectory and the named entries that boards do not show."""
         further = (MetricValue.of(value) for value in record.values if not value.board and value.column in entries)
         return cls(
             run_id=record.run_id,

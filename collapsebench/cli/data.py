@@ -1,4 +1,4 @@
-"""`collapsebench data`: what datasets there are, what to know of them, and whether their files are here and right."""
+"""`collapsebench data`: the datasets, their cards, and whether their files are here and right."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collapsebench.facts import DatasetFacts
 
 Truth: TypeAlias = dict[str, dict[str, float | None]] | str
-"""By column, the value and its standard error; or why it is not known."""
+"""The value and its standard error by column, or why they are not known."""
 
 names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
 
 
 class DatasetHere(NamedTuple):
-    """A dataset, its facts, and the data folder."""
+    """A dataset with its facts and the folder of its files."""
 
     dataset: Dataset
     facts: DatasetFacts
@@ -47,7 +47,7 @@ def list_(plugins: tuple[Path, ...], data_dir: Path | None, *, as_json: bool) ->
     """List the datasets, and whether their files are here."""
     from collapsebench.data.files import available
 
-    known = _known((), plugins, data_dir)
+    found = _find_datasets((), plugins, data_dir)
     rows = [
         {
             "name": facts.name,
@@ -56,7 +56,7 @@ def list_(plugins: tuple[Path, ...], data_dir: Path | None, *, as_json: bool) ->
             "available": "embedded" if facts.embedded else "yes" if available(facts, folder) else "no",
             "title": facts.card.title,
         }
-        for facts, folder in ((each.facts, each.folder) for each in known)
+        for facts, folder in ((each.facts, each.folder) for each in found)
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -71,8 +71,8 @@ def list_(plugins: tuple[Path, ...], data_dir: Path | None, *, as_json: bool) ->
 @options.as_json
 def show(name: str, plugins: tuple[Path, ...], data_dir: Path | None, *, as_json: bool) -> None:
     """Show a dataset's card: licence, comparability, parameters, splits, files, tracks, and the truth if known."""
-    (known,) = _known([name], plugins, data_dir)
-    card = _card(known)
+    (here,) = _find_datasets([name], plugins, data_dir)
+    card = _card(here)
     click.echo(json.dumps(card, indent=2) if as_json else "\n".join(_lines(card)))
 
 
@@ -91,10 +91,10 @@ def fetch(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | No
         raise UsageError("name the datasets to fetch; 'collapsebench data list' shows them")
     fetched: dict[str, list[str]] = {}
     failures = []
-    for known in _known(names, plugins, data_dir):
-        facts = known.facts
+    for here in _find_datasets(names, plugins, data_dir):
+        facts = here.facts
         try:
-            fetched[facts.name] = list(map(str, fetching.fetch(facts, known.folder, Console(stderr=True))))
+            fetched[facts.name] = list(map(str, fetching.fetch(facts, here.folder, Console(stderr=True))))
         except DataError as error:
             failures.append(str(error))
         else:
@@ -113,7 +113,7 @@ def fetch(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | No
 @options.as_json
 def verify(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | None, *, as_json: bool) -> None:
     """Check the files that are here, and the splits made of them, against the cards' checksums; all by default."""
-    rows = [row for known in _known(names, plugins, data_dir) for row in _checks(known)]
+    rows = [row for here in _find_datasets(names, plugins, data_dir) for row in _checks(here)]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
@@ -123,8 +123,8 @@ def verify(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | N
         raise DataError(f"{wrong} of {len(rows)} checks failed")
 
 
-def _known(names: Sequence[str], plugins: tuple[Path, ...], data_dir: Path | None) -> list[DatasetHere]:
-    """The named datasets, written `name[key=value]`; all without a name."""
+def _find_datasets(names: Sequence[str], plugins: tuple[Path, ...], data_dir: Path | None) -> list[DatasetHere]:
+    """Find datasets by name, written `name[key=value]`; all of them without a name."""
     from collapsebench.components import discovery
     from collapsebench.components.interfaces import Dataset
     from collapsebench.data.files import data_folder, facts_of
@@ -132,21 +132,21 @@ def _known(names: Sequence[str], plugins: tuple[Path, ...], data_dir: Path | Non
     from collapsebench.syntax import parse_composition
 
     components = discovery.load(plugins)
-    known = []
+    found = []
     for text in names or components.names("dataset"):
         call, *others = parse_composition(text)
         if others:
             raise UsageError(f"'{text}' names several datasets: they cannot be combined")
         dataset = components.create(Dataset, Choice(name=call.name, params=call.params))
-        known.append(DatasetHere(dataset, facts_of(dataset), data_folder(data_dir), components))
-    return known
+        found.append(DatasetHere(dataset, facts_of(dataset), data_folder(data_dir), components))
+    return found
 
 
-def _card(known: DatasetHere) -> dict[str, Any]:
-    """All there is to know, as JSON."""
+def _card(here: DatasetHere) -> dict[str, Any]:
+    """The card of a dataset, as JSON."""
     from collapsebench.data.files import find
 
-    dataset, facts, folder, _ = known
+    dataset, facts, folder, _ = here
     fields = type(dataset).model_fields
     card = facts.model_dump(mode="json", exclude_none=True)
     for file, entry in zip(facts.files, card["files"], strict=True):
@@ -156,21 +156,21 @@ def _card(known: DatasetHere) -> dict[str, Any]:
         "citation": dataset.citation,
         "data_folder": str(folder / facts.folder),
         "parameters": {key: {"value": value, "description": fields[key].description} for key, value in values.items()},
-        "truth": _truths(known),
+        "truth": _truths(here),
     }
 
 
-def _truths(known: DatasetHere) -> dict[str, Truth]:
-    """What no model can beat, for this dataset and for the data of each of its tracks; empty where it is not known."""
+def _truths(here: DatasetHere) -> dict[str, Truth]:
+    """The best possible numbers of this dataset and of the data of each of its tracks; empty if they are not known."""
     from collapsebench.data.base import Generated
     from collapsebench.spec import Choice
     from collapsebench.syntax import print_call
 
-    if not isinstance(known.dataset, Generated):
+    if not isinstance(here.dataset, Generated):
         return {}
-    name, passed = known.dataset.name, known.dataset.model_dump(exclude_defaults=True)
-    choices = [passed] if passed else [{}, *(track.get("data", {}) for track in known.facts.tracks.values())]
-    datasets = [known.components.create(Generated, Choice(name=name, params=params)) for params in choices]
+    name, passed = here.dataset.name, here.dataset.model_dump(exclude_defaults=True)
+    choices = [passed] if passed else [{}, *(track.get("data", {}) for track in here.facts.tracks.values())]
+    datasets = [here.components.create(Generated, Choice(name=name, params=params)) for params in choices]
     return {
         print_call(name, dataset.model_dump(mode="json", exclude_defaults=True)): _truth(dataset)
         for dataset in datasets
@@ -185,7 +185,7 @@ def _truth(dataset: Generated) -> Truth:
 
 
 def _lines(card: dict[str, Any]) -> Iterator[str]:
-    """The card for a reader."""
+    """Write the card for a reader."""
     about = card["card"]
     yield f"{card['name']}: {about['title']}"
     for key in ("description", "comparability", "licence"):
@@ -225,11 +225,11 @@ def _print_truth(truth: Truth) -> str:
     )
 
 
-def _checks(known: DatasetHere) -> Iterator[dict[str, Any]]:
-    """One row a file that is here, and one for the splits at default parameters if all of its files are right."""
+def _checks(here: DatasetHere) -> Iterator[dict[str, Any]]:
+    """Check each file that is here, and then the splits at default parameters if all files are right."""
     from collapsebench.data.files import available, verify
 
-    _, facts, folder, _ = known
+    _, facts, folder, _ = here
 
     def row(what: str, result: str, right: bool) -> dict[str, Any]:
         return {"dataset": facts.name, "what": what, "result": result, "right": right}
@@ -240,22 +240,22 @@ def _checks(known: DatasetHere) -> Iterator[dict[str, Any]]:
     if not available(facts, folder):
         yield row("splits", "files are missing", True)
     elif all(error is None for *_, error in checks):
-        yield row("splits", *_check_splits(known))
+        yield row("splits", *_check_splits(here))
 
 
-def _check_splits(known: DatasetHere) -> tuple[str, bool]:
-    """Whether the splits at default parameters are those of the card, in words, and as a truth value."""
+def _check_splits(here: DatasetHere) -> tuple[str, bool]:
+    """Compare the splits at default parameters with the card: the result in words, and whether it is right."""
     try:
-        got = type(known.dataset)().load(known.folder).hashes()
+        got = type(here.dataset)().load(here.folder).hashes()
     except DataError as error:
         return str(error), False
-    expected = {name: split.sha256 for name, split in known.facts.splits.items() if split.sha256}
+    expected = {name: split.sha256 for name, split in here.facts.splits.items() if split.sha256}
     wrong = [f"{name} has sha256 {got[name]}" for name in expected if got[name] != expected[name]]
     return "; ".join(wrong) or ("right" if expected else "no hashes known"), not wrong
 
 
 def _print_table(headers: list[str], rows: list[list[str]]) -> None:
-    """A table in colours on a terminal, and a plain one elsewhere."""
+    """Print a table: in colours on a terminal, plain elsewhere."""
     from rich.console import Console
 
     console = Console()

@@ -1,4 +1,4 @@
-"""Where commands write: standard output, or a file that appears only when it is complete."""
+"""Commands write to standard output, or to a file that appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from collapsebench.errors import CollapsebenchError
 
 @contextmanager
 def destination(path: str | Path | None) -> Iterator[TextIO]:
-    """A text stream to `path`; `-` and None are standard output. Raises CollapsebenchError if it cannot be written.
+    """Open a text stream to `path`; `-` and None are standard output.
 
     A file is replaced in one step at the end, and kept if writing fails. Devices and pipes are written to.
+    Raises CollapsebenchError if `path` cannot be written.
     """
     if path is None or str(path) == "-":
         yield sys.stdout

@@ -1,4 +1,4 @@
-"""`collapsebench leaderboard`: its options. What makes boards is imported when one is asked for, not for `--help`."""
+"""`collapsebench leaderboard`: boards of the stored runs. What makes boards is imported when one is made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "markdown", "latex", "html", "csv", "json")
 DIALECTS = ("dieng2019", "skip-vae-released", "he2019", "li2019")
-"""Named here as well as where they are made, which takes ten times as long to import as click."""
+"""Named here, too, as their own module takes ten times as long to import as click."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LeaderboardOptions:
 
     @property
     def width(self) -> int | None:
-        """That of the terminal, None if the text does not go to one."""
+        """The width of the terminal, None if the text goes elsewhere."""
         return shutil.get_terminal_size().columns if self.output is None and sys.stdout.isatty() else None
 
 

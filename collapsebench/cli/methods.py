@@ -1,4 +1,4 @@
-"""`collapsebench methods`: what can be run, and with which hyperparameters."""
+"""`collapsebench methods`: the methods and their hyperparameters."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def summary(component: type) -> str:
 
 
 def _type(schema: dict[str, Any], field: str) -> str:
-    """The type of a field with its bounds, in words, from the JSON schema that also validates it."""
+    """Write the type of a field with its bounds in words. They come from the JSON schema that also validates it."""
     return " or ".join(_words(option, schema) for option in _options(schema["properties"][field], schema))
 
 

@@ -21,7 +21,7 @@ DEFAULT_STORE = "results/collapsebench.sqlite"
 
 
 def _present(context: click.Context, parameter: click.Parameter, store: str) -> str:
-    """Refuse a missing file before what reads stores is imported, which takes many times as long as this."""
+    """Refuse a missing file at once, as it takes long to import what reads stores."""
     del context, parameter
     file = Path(store).expanduser()
     if "://" not in store and not file.exists():
@@ -39,7 +39,7 @@ _store = partial(
 )
 store = _store()
 stored = _store(callback=_present)
-"""The same for commands that need one that is there."""
+"""The same option for commands that need a store that exists."""
 data_dir = click.option(
     "--data-dir",
     envvar="COLLAPSEBENCH_DATA",

@@ -30,7 +30,7 @@ COUNTERS = (
     "decoder_gradients",
 )
 TRAJECTORY_COLUMNS = ("neg_elbo", "kl", "mi_lower", "mi_upper", "active_units", "loss")
-"""Named here as well as where they are made, which takes ten times as long to import as click."""
+"""Named here, too, as their own modules take ten times as long to import as click."""
 
 
 class Figures(click.Group):

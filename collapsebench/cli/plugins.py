@@ -1,4 +1,4 @@
-"""`collapsebench plugins`: what is installed, and where it comes from."""
+"""`collapsebench plugins`: the components, and where they come from."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from collapsebench.store import Filters, RunSummary
 
 OUTCOMES = ("started", "finished", "diverged", "failed", "interrupted")
-"""Named here as well as where they are made, which takes several times as long to import as click."""
+"""Named here, too, as their own module takes several times as long to import as click."""
 SHOWN = ("run_id", "outcome", "dataset", "track", "budget", "contender", "seed", "started_at", "message")
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Which runs a command is about."""
+    """The runs that a command is about."""
 
     dataset: str | None
     track: str | None
@@ -38,7 +38,7 @@ class RunOptions:
 
     @property
     def filters(self) -> Filters:
-        """The same for the store."""
+        """The same, as the store takes them."""
         from collapsebench.record import Outcome
 
         return {
@@ -162,7 +162,7 @@ def delete(store: str, run_ids: tuple[str, ...], yes: bool) -> None:
 
 
 def _files(store: str, run_ids: Iterable[str]) -> list[Path]:
-    """What runs have left beside their store."""
+    """Find the files that runs have left beside their store."""
     from collapsebench.store import connection
 
     folders = [connection.companion(connection.store_url(store), what) for what in ("codes", "checkpoints")]
@@ -178,7 +178,7 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def _twice_readable(file: str) -> Iterator[IO[bytes]]:
-    """The file opened, or a copy of standard input."""
+    """Open the file, or a copy of standard input."""
     try:
         if file == "-":
             with tempfile.SpooledTemporaryFile(max_size=2**24) as copy:

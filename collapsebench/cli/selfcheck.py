@@ -1,4 +1,4 @@
-"""`collapsebench selfcheck`: whether the metrics measure right on this machine."""
+"""`collapsebench selfcheck`: the metrics against exact values, on this machine."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def command(seed: int, format_: str, output: Path | None, *, as_json: bool) -> N
 
 
 def _checks(seed: int) -> Iterator[Check]:
-    """All checks, with one thread: the models are so small that a second one would only wait."""
+    """Make all checks with one thread: the models are so small that a second thread would only wait."""
     from collapsebench.experiment.executors import torch_threads
     from collapsebench.selfcheck.cases import cases
 
@@ -67,7 +67,7 @@ def _kept(checks: Iterable[Check], done: list[Check]) -> Iterator[Check]:
 
 
 def _table(checks: Iterable[Check], stream: TextIO) -> None:
-    """Each case as soon as it is checked, and the sum at the end."""
+    """Print each case as soon as it is checked, and the sum at the end."""
     print(ROW.format("metric", "entry", "estimate", "± SE", "", "exact", "SEs", "result"), file=stream)
     case, count, failed = None, 0, 0
     for check in checks:

@@ -1,4 +1,4 @@
-"""Stored protocols that differ in one setting, for figures over it."""
+"""Families of protocols: those that differ in one setting alone, and their boards in the order of that setting."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class PublishedPoint(NamedTuple):
-    """A published number and where it belongs."""
+    """A published number, and the value of the setting that it belongs to."""
 
     label: str
     key: str
-    """Of its column."""
+    """The key of its column."""
     place: float
     value: float
 
@@ -38,7 +38,7 @@ class Sweep(NamedTuple):
 
 
 def settings(protocol: Protocol) -> dict[str, Any]:
-    """Everything that two protocols can differ in; what a track fixes by its path, as `--set` writes it."""
+    """Everything that two protocols can differ in. A setting of a track is named by its path, as `--set` does."""
     dumped = protocol.model_dump(mode="json")
     setting = dumped.pop("setting")
     evaluation = setting["evaluation"]
@@ -47,7 +47,7 @@ def settings(protocol: Protocol) -> dict[str, Any]:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Tables by dotted paths; the parameters of a component stand beside its name."""
+    """Flatten tables to dotted paths. The parameters of a component stand beside its name."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         if key == "params":
@@ -60,9 +60,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def families(protocols: Iterable[Protocol], over: str) -> list[dict[float, Protocol]]:
-    """Protocols by the value of one setting, together where they differ in nothing else; values in rising order.
+    """Group protocols that differ in one setting alone, by its value, in rising order.
 
-    Protocols that do not have the setting are left out. Raises UsageError if none has it, or if it is no number.
+    Protocols without the setting are left out. Raises UsageError if none has it, or if it is no number.
     """
     every = [(settings(protocol), protocol) for protocol in protocols]
     found: dict[str, dict[float, Protocol]] = {}
@@ -82,7 +82,7 @@ def _is_number(value: object) -> bool:
 
 
 def differing(protocols: Iterable[Protocol], over: str) -> list[str]:
-    """In what protocols differ besides one setting."""
+    """Name the settings in which protocols differ, besides one setting."""
     every = [settings(protocol) for protocol in protocols]
     paths = dict.fromkeys(path for own in every for path in own if path != over)
     return [path for path in paths if any(own.get(path) != every[0].get(path) for own in every)]
@@ -110,7 +110,7 @@ def _of_store(store: Store, query: ProtocolQuery, over: str, contenders: Collect
 
 
 def _family(store: Store, query: ProtocolQuery, over: str) -> dict[float, Protocol]:
-    """The only protocols that differ in this setting alone; those that one protocol belongs to if it is named."""
+    """Find the only family over this setting, or that of the named protocol."""
     named = None if query.protocol is None else _protocol(store, stored_id(store, query))
     dataset = query.dataset if named is None else named.dataset.name
     stored = [_protocol(store, each.protocol_id) for each in store.protocols(dataset=dataset, track=query.track)]

@@ -1,7 +1,7 @@
-"""What boards and curves read of runs, straight from SQL.
+"""Observations of runs, straight from SQL.
 
-Records are validated field by field, which takes milliseconds for each. Here a spec is validated once for all runs that
-share it, and the numbers, which the database keeps exactly, are taken as they are.
+To validate a record field by field takes milliseconds. Here a spec is validated once for all runs that share it, and
+numbers are taken as they are, as the database keeps them exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collapsebench.store.mapping import read_spec
 from collapsebench.store.models import PointRow, Run, ValueRow
 
 CHUNK = 500
-"""How many runs are asked for at once."""
+"""How many runs are read at once."""
 
 RUN = (
     Run.run_id,
@@ -48,11 +48,11 @@ VALUE = (
     type_coerce(ValueRow.standard_error_kind, String),
     ValueRow.standard_error,
 )
-"""Kinds and directions as text: a million of them are too many to look up."""
+"""Kinds and directions are read as text, as a million of them are too many to look up."""
 
 
 class _Columns(dict[tuple[str, str, str, str, str], ColumnHead]):
-    """What tables say about a column, once for all runs."""
+    """The heads of columns; equal ones are one object for all runs."""
 
     def __missing__(self, key: tuple[str, str, str, str, str]) -> ColumnHead:
         metric, column, title, unit, direction = key
@@ -61,7 +61,7 @@ class _Columns(dict[tuple[str, str, str, str, str], ColumnHead]):
 
 
 class Reader:
-    """Observations of one session, with the named entries that boards do not show; what runs share is read once."""
+    """Reads observations in one session, with the named entries that boards do not show. Shared parts are read once."""
 
     def __init__(self, session: Session, entries: Collection[str]) -> None:
         self._session, self._connection = session, session.connection()
@@ -72,7 +72,7 @@ class Reader:
         self._columns = _Columns()
 
     def read(self, conditions: Sequence[ColumnElement[bool]], *, trajectories: bool) -> Iterator[Observation]:
-        """The runs that meet the conditions, some hundred in memory at a time. Raises StoreError."""
+        """Read the runs that meet the conditions, some hundreds in memory at a time. Raises StoreError."""
         found = self._connection.execute(select(*RUN).where(*conditions).execution_options(yield_per=CHUNK))
         for runs in found.partitions():
             ids = [run.run_id for run in runs]
@@ -122,7 +122,7 @@ class Reader:
         return found
 
     def _ends(self, ids: Sequence[str]) -> Mapping[str, Sequence[TrajectoryPoint]]:
-        """The last points, without their values, which boards do not show."""
+        """Read the last points, without their values, which boards do not show."""
         later = aliased(PointRow)
         last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
         query = select(PointRow.run_id, PointRow.counters).where(PointRow.run_id.in_(ids), PointRow.number == last)
@@ -133,7 +133,7 @@ class Reader:
     def _values(
         self, ids: Sequence[str]
     ) -> tuple[Mapping[str, Sequence[MetricValue]], Mapping[str, Mapping[str, Estimate]]]:
-        """What boards show of the runs, and their entries."""
+        """Read the numbers that boards show, and the entries."""
         query = (
             select(*VALUE).where(ValueRow.run_id.in_(ids), self._wanted).order_by(ValueRow.run_id, ValueRow.position)
         )
@@ -156,6 +156,6 @@ def _counts(counters: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _number(stored: Mapping[str, Any]) -> float:
-    """The float of a number in JSON; kinds that have no value read as what they are."""
+    """Read a number of JSON. Kinds without a value are NaN and the infinities."""
     kind, value = stored["kind"], stored["value"]
     return float(kind if value is None else value)

@@ -1,4 +1,4 @@
-"""Leaderboards: scoring, pure functions over what is read of runs, and rendering. One board a protocol, never mixed."""
+"""Leaderboards: pure functions score runs, and boards are rendered. A board shows one protocol, never several."""
 
 from collapsebench.reporting.leaderboard.dialects import DIALECTS, in_dialect
 from collapsebench.reporting.leaderboard.reference import best_possible

@@ -1,4 +1,4 @@
-"""Suites beside the tables they are about: what was measured, what was printed, and whether the two can be compared."""
+"""Measured numbers of a suite beside those that its paper printed, and whether the two can be compared."""
 
 from __future__ import annotations
 
@@ -18,59 +18,59 @@ INFORMATION = "mi_lower"
 
 
 class MeasuredCell(NamedTuple):
-    """One cell of a suite with what is stored of it."""
+    """One cell of a suite, and what is stored of it."""
 
     cell: Cell
     labels: Mapping[str, str]
-    """From the name of a model in the published table to the label of its row."""
+    """The labels of the rows, by the names of the models in the published table."""
     examples: int | None
-    """Of the test split, where that is declared."""
+    """The number of test examples; None if it is not declared."""
     board: Board | None
-    """None if nothing of it has run."""
+    """None if the cell has no runs."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One number of one model, measured and published: either may be missing."""
+    """One number of one model, measured and published. Either may be missing."""
 
     cell: str
     model: str
     against: str
-    """The model that the numbers are differences to; empty where they are the model's own."""
+    """The numbers are differences to this model; empty if they are the model's own."""
     contender: str
     protocol_id: str
     against_protocol_id: str
-    """That of the other model, which is another one if its cell is; empty where there is none."""
+    """The protocol of the other model, which may be in another cell; empty if there is none."""
     since: str
-    """The cell whose difference is taken off, so that what is left is its growth; empty where nothing is."""
+    """The numbers tell how a difference has grown since this cell; empty if they do not."""
     column: BoardColumn
     measured: SeedSample | None
     published: PublishedValue | None
     reasons: tuple[str, ...]
-    """Why the two cannot be compared; none if they can."""
+    """The reasons why the two cannot be compared; none if they can."""
 
     @property
     def difference(self) -> float | None:
-        """Measured minus published, if there are both."""
+        """Measured minus published; None if one is missing."""
         if self.measured is None or self.published is None:
             return None
         return self.measured.mean - self.published.value
 
     @property
     def comparable(self) -> bool | None:
-        """Whether the difference means something, None if there is none."""
+        """Whether the difference means something; None if there is no difference."""
         return None if self.difference is None else not self.reasons
 
 
 def compare(
     scale: Scale, measured: Iterable[MeasuredCell], published: Sequence[PublishedRow], columns: Iterable[str] = ()
 ) -> tuple[Pair, ...]:
-    """Some columns, or those that the paper prints, one after the other, for every model of every cell.
+    """Pair every model of every cell in some columns, or in those that the paper prints, column by column.
 
-    Published numbers of what has not run are there; so are models that the paper does not have, without a number of it.
-    A model that adds methods to another one of its cell is there as the difference to it, too, as skip+sa-vae to
-    sa-vae, skip and vae; what is in a cell against another one, as differences to the models of that; and each
-    difference as it grows from the first cell of a dataset, track and budget that has it to the last. Raises
+    Published numbers are there for cells without runs, and measured ones for models that the paper does not have.
+    Differences come after the numbers. A model that adds methods to another model of its cell is compared with it, as
+    skip+sa-vae with sa-vae, skip and vae. A cell that is against another cell is compared with the models of that one.
+    Last comes how each difference grows from the first cell of a dataset, track and budget to the last. Raises
     UsageError for a column that is neither printed nor measured.
     """
     cells = list(measured)
@@ -98,7 +98,7 @@ def _of_column(
 
 
 def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]]) -> Iterator[Pair]:
-    """The models of a cell minus those that have a part of their methods, and minus those of the cell it is against."""
+    """Subtract from each model of a cell those that have a part of its methods, and those of the cell it is against."""
     pairs = own[cell.name]
     for pair in pairs:
         parts = (other for other in pairs if cell.methods(other.model) < cell.methods(pair.model))
@@ -106,9 +106,9 @@ def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]]) -> Iterator[Pair]:
 
 
 def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
-    """Of each difference the last of one dataset, track and budget minus the first, seed by seed.
+    """Subtract from each difference in the last cell that in the first, by dataset, track and budget, seed by seed.
 
-    The last and the first that were measured, if two were: a grid may have been run in part.
+    If two cells or more were measured, the first and the last of these count: a grid may have been run in part.
     """
     of_models: dict[tuple[Base, str, str], list[Pair]] = {}
     for base, gain in gains:
@@ -140,12 +140,12 @@ def _pair(scale: Scale, cell: MeasuredCell, model: str, column: BoardColumn, pub
 
 
 def _gain(pair: Pair, other: Pair) -> Pair:
-    """The difference of one model to another."""
+    """Subtract one model from another."""
     return replace(_minus(pair, other), against=other.model, against_protocol_id=other.protocol_id)
 
 
 def _minus(pair: Pair, other: Pair) -> Pair:
-    """One number minus another, seed by seed where they were measured."""
+    """Subtract one number from another, seed by seed if both were measured."""
     measured, published = None, None
     if pair.measured is not None and other.measured is not None:
         measured = pair.measured.minus(other.measured)
@@ -164,9 +164,9 @@ def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> Publi
 
 
 def reasons(scale: Scale, cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> tuple[str, ...]:
-    """In what setting, dataset or estimator of a column are not those of the published row, as far as that is known.
+    """Why a column of a cell cannot be compared with a published row, as far as that is known; empty if it can.
 
-    And that its number cannot be.
+    The setting, the dataset or the estimator is another one, or the published number cannot be.
     """
     found = (
         _setting(scale),
@@ -200,7 +200,7 @@ def _estimator(cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> st
 
 
 def _information(cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> str:
-    """What estimates of MI can be compared with: those of the same N that are not at its logarithm."""
+    """Estimates of MI compare if both have the same N, and if the published one has not reached the logarithm of N."""
     if column.key != INFORMATION or column.key not in row.values or row.mixture is None:
         return ""
     limit = math.log(row.mixture)

@@ -1,4 +1,4 @@
-"""A comparison with published numbers, written: one page for people, CSV and JSON for programs."""
+"""A comparison with published numbers as text: a page for people, CSV and JSON for programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEGEND = (
 
 
 def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], command: str) -> Page:
-    """One table a column: every model of every cell, measured beside published; reasons are numbered below."""
+    """Lay pairs out, one table a column, every model of every cell. The reasons are numbered, and listed below."""
     both = [pair for pair in pairs if pair.difference is not None]
     numbers = {reason: i for i, reason in enumerate(dict.fromkeys(r for pair in both for r in pair.reasons), start=1)}
     by_column: dict[BoardColumn, list[Pair]] = {}
@@ -71,12 +71,12 @@ def _as_printed(value: PublishedValue, *, signed: bool) -> str:
 
 
 def _decimals(value: PublishedValue) -> int:
-    """The printed ones: a difference has no more."""
+    """How many decimals were printed. A difference has no more."""
     return max(0, -round(math.log10(2 * value.rounding)))
 
 
 def comparison_csv(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
-    """One line for each model and column, in full precision."""
+    """Write one line for each pair, in full precision."""
     facts = [_facts(suite, scale, pair) for pair in pairs]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -86,7 +86,7 @@ def comparison_csv(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
 
 
 def comparison_json(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
-    """The same; what is missing is null, and numbers that are not finite are the texts `nan`, `+inf` and `-inf`."""
+    """Write one object for each pair. What is missing is null; `nan`, `+inf` and `-inf` are texts."""
     facts = [_facts(suite, scale, pair) for pair in pairs]
     return json.dumps({"comparison": facts}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -1,4 +1,4 @@
-"""Runs as another paper would have scored them: the numbers of one dialect in place of the metrics'."""
+"""Runs as another paper would have scored them, with the numbers of one dialect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIALECTS = {dialect.name: dialect for dialect in dialects.DIALECTS}
 
 
 def in_dialect(observations: Iterable[Observation], dialect: dialects.Dialect) -> Iterator[Observation]:
-    """The runs with the dialect's columns, under its own titles; without any if they were not scored in it.
+    """Replace the columns of runs by those of a dialect. A run that was not scored in it has none.
 
     The observations hold the dialect's columns among their entries.
     """

@@ -16,9 +16,9 @@ from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
 
 
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
-    """One line for each contender and column, the best possible after them; the value of seed s is in `seed s`.
+    """Write one line for each contender and column, and the best possible after them. `seed 3` is the value of seed 3.
 
-    All boards are in memory, as the header names the seeds of all.
+    All boards are in memory at once, as the header names the seeds of all.
     """
     boards = list(boards)
     seeds = sorted({seed for board in boards for row in board.rows for seed in row.seeds})
@@ -60,7 +60,7 @@ def _statistics(sample: SeedSample | None) -> list[str]:
 
 
 def to_json(boards: Iterable[Board]) -> Iterator[str]:
-    """Numbers that are not finite are the texts `nan`, `+inf` and `-inf`; what is blank in a table is null."""
+    """Write one object. Numbers that are not finite are the texts `nan`, `+inf` and `-inf`; a blank cell is null."""
     yield '{\n  "boards": ['
     for number, board in enumerate(boards):
         text = json.dumps(_board(board), indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,4 +1,4 @@
-"""From a board to tables of text: numbers rounded to the digits that their uncertainty justifies, captions, notes."""
+"""The layout of a board: tables of text with captions and notes. Numbers are rounded to the digits that are certain."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ LEGEND = (
     "The best mean of a column is bold (in plain text: *)."
 )
 IMPOSSIBLE = "!"
-"""The mark of numbers that cannot be."""
+"""Marks numbers that cannot be."""
 SATURATION_MARK = "†"
-"""The mark of numbers that their estimator cannot get above."""
+"""Marks numbers that have reached the limit of their estimator."""
 MANY = 1e9
-"""Counts from here on, of FLOPs, are written as powers of ten."""
+"""Larger counts, of FLOPs, are written as powers of ten."""
 NORMAL = 1.96
-"""Standard errors that the 95 % interval of a normal distribution has to either side."""
+"""The 95 % interval of a normal distribution has this many standard errors on either side."""
 NEGLIGIBLE = 1e-12
-"""Uncertainties below this share of a number say nothing about its digits."""
+"""An uncertainty below this share of a number says nothing about its digits."""
 
 
 class TableCell(NamedTuple):
-    """What stands in one place of a table."""
+    """One cell of a table."""
 
     text: str
     bold: bool = False
 
 
 class TextTable(NamedTuple):
-    """A grid with a caption; the first column is text, the others are numbers."""
+    """A table with a caption. The first column is text, the others are numbers."""
 
     caption: str
     headers: tuple[str, ...]
@@ -49,17 +49,17 @@ class TextTable(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One board, ready to be written in any format."""
+    """A board that can be written in any format."""
 
     title: str
     tables: tuple[TextTable, ...]
     notes: tuple[str, ...]
     command: str
-    """What makes its runs."""
+    """Running it makes the runs."""
 
 
 def lay_out(board: Board) -> Page:
-    """The tables of a board: results, distances from the best possible and another contender, costs; notes."""
+    """Lay a board out: results, distances from the best possible, differences to another contender, costs, notes."""
     metrics = [column for column in board.columns if column.metric]
     costs = [column for column in board.columns if not column.metric]
     tables = []
@@ -73,7 +73,7 @@ def lay_out(board: Board) -> Page:
 
 
 def title(board: Board) -> str:
-    """Dataset, track, budget, protocol and versions."""
+    """The title of a board: dataset, track, budget, protocol and versions."""
     protocol = board.protocol
     versions = sorted({str(environment.get("collapsebench", "?")) for environment, _ in board.environments})
     return (
@@ -100,7 +100,7 @@ def command(board: Board) -> str:
 
 
 def rounded(number: float, uncertainty: float | None) -> str:
-    """The number to the second significant digit of its uncertainty, or to four of its own if that says nothing."""
+    """Round to the second significant digit of the uncertainty, or to four digits if that says nothing."""
     if not math.isfinite(number):
         return str(number).replace("-", "−")
     if uncertainty is None or not math.isfinite(uncertainty) or uncertainty <= abs(number) * NEGLIGIBLE:
@@ -109,7 +109,7 @@ def rounded(number: float, uncertainty: float | None) -> str:
 
 
 def with_interval(sample: SeedSample, *, signed: bool = False) -> str:
-    """`98.41 ± 0.31`; without the interval if it is of one seed or not finite."""
+    """Write `98.41 ± 0.31`; the interval is left out if there is one seed or if it is not finite."""
     mean, half_width = sample.mean, sample.half_width
     text = rounded(mean, sample.uncertainty)
     text = _signed(text) if signed and mean > 0 else text
@@ -132,7 +132,7 @@ def _four_digits(number: float) -> str:
 
 
 def _decimals(number: float, digits: int) -> int:
-    """How many decimals show so many significant digits, after rounding: two for 0.0996, which is 0.10."""
+    """How many decimals show so many significant digits. Rounding counts: 0.0996 is 0.10 and has two."""
     return digits - 1 - int(f"{number:.{digits - 1}e}".partition("e")[2])
 
 
@@ -158,7 +158,7 @@ def _results(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
 
 
 def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTable]:
-    """The regret and the share of the information, of those that are known of a column that is shown."""
+    """The table of regrets and shares of the information: those that are known, of columns that are shown."""
     keys = {column.key for column in columns}
     shown = [
         (header, [measure(board, row) for row in board.rows])
@@ -183,7 +183,7 @@ def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTab
 
 
 def _best_possible(best: Estimate) -> str:
-    """The value, with its 95 % interval if it was estimated."""
+    """Write the value, with its 95 % interval if it was estimated."""
     if best.standard_error is None:
         return rounded(best.value, None)
     half_width = NORMAL * best.standard_error
@@ -221,12 +221,12 @@ def _row_of_costs(board: Board, row: Row, columns: Iterable[BoardColumn]) -> Ite
 
 
 def _has_difference(board: Board, column: BoardColumn) -> bool:
-    """Of the costs, the parameters alone are compared."""
+    """Whether a cost is compared: the parameters alone are."""
     return board.compared is not None and column.key == PARAMETERS
 
 
 def header(column: BoardColumn) -> str:
-    """Title, unit and direction of a column."""
+    """The head of a column: title, unit and direction."""
     unit = f" [{column.unit}]" if column.unit else ""
     return f"{column.title}{unit}{ARROWS[column.direction]}"
 

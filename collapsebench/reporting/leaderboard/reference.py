@@ -1,4 +1,4 @@
-"""The best possible: what no model can beat where the data were generated, and how far runs are from it."""
+"""The best possible: no model can beat it. It is known where the data were generated."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 LABEL = "best possible"
 LIKELIHOOD, INFORMATION = "iw_nll", LOWER_BOUND
-"""The columns that are compared with it."""
+"""These columns are compared with the best possible."""
 
 
 def best_possible(protocol: Protocol, components: Catalog) -> Mapping[str, Estimate]:
-    """By column, what the best model of a protocol scores on its test split; empty where it is not known.
+    """The scores of the best model of a protocol on its test split, by column; empty where they are not known.
 
-    It is known for data drawn from a distribution, by the plugin and the version that the runs had.
+    They are known for data that were drawn from a distribution, by a dataset of the version that the runs had.
     """
     choice = protocol.dataset
     entry = components.entries.get(("dataset", choice.name))
@@ -35,7 +35,7 @@ def best_possible(protocol: Protocol, components: Catalog) -> Mapping[str, Estim
 
 
 def regret(board: Board, row: Row) -> SeedSample | None:
-    """IW-NLL above the best possible, in nats per example; None where one of them is not known."""
+    """How far IW-NLL is above the best possible, in nats per example; None if one of the two is not known."""
     best, sample = board.reference.get(LIKELIHOOD), row.sample(LIKELIHOOD)
     if best is None or sample is None:
         return None
@@ -43,7 +43,7 @@ def regret(board: Board, row: Row) -> SeedSample | None:
 
 
 def share(board: Board, row: Row) -> SeedSample | None:
-    """The lower bound on the mutual information, in percent of the true information; None where that is 0."""
+    """The lower bound on the mutual information in percent of the truth; None if one is not known, or is 0."""
     best, sample = board.reference.get(INFORMATION), row.sample(INFORMATION)
     if best is None or sample is None or best.value == 0:
         return None

@@ -1,4 +1,4 @@
-"""Boards as text for people: a terminal, Markdown, LaTeX, HTML; `exports` has what is for programs."""
+"""Boards as text for people: on a terminal, in Markdown, LaTeX and HTML. `exports` writes for programs."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ LATEX = str.maketrans(
 )
 MARKDOWN = re.compile(r"[\\`*|<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 WIDE = 10_000
-"""More than any table needs: nothing is cut or wrapped."""
+"""No table is as wide, so that nothing is cut or wrapped."""
 MARGIN, GAP = "  ", "   "
-"""What lies before the first column, and between two."""
+"""The space before the first column, and between two columns."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
@@ -46,24 +46,24 @@ th, td { padding: .2rem .7rem; border-bottom: 1px solid #ccc; white-space: nowra
 
 
 def render(boards: Iterable[Board], format_: str, *, width: int | None = None) -> str:
-    """The boards in one of FORMATS; with the `width` of a terminal, tables are split to fit it and use its bold."""
+    """Write boards in one of FORMATS. Given the `width` of a terminal, tables are split to fit it and use its bold."""
     return "".join(pieces(boards, format_, width=width))
 
 
 def pieces(boards: Iterable[Board], format_: str, *, width: int | None = None) -> Iterator[str]:
-    """What `render` returns, as the boards come: all formats but CSV need one board at a time."""
+    """Write as `render` does, piece by piece as the boards come. All formats but CSV need one board at a time."""
     if format_ in EXPORTS:
         return EXPORTS[format_](boards)
     return page_pieces(map(lay_out, boards), format_, width=width)
 
 
 def page_pieces(pages: Iterable[Page], format_: str, *, width: int | None = None) -> Iterator[str]:
-    """Pages in one of PAGED, as they come."""
+    """Write pages in one of PAGED, as they come."""
     return _terminal(pages, width) if format_ == "table" else PAGED[format_](pages)
 
 
 def _apart(pages: Iterable[str]) -> Iterator[str]:
-    """The pages with an empty line between them."""
+    """Put an empty line between pages."""
     for number, page in enumerate(pages):
         yield f"\n{page}" if number else page
 
@@ -85,7 +85,7 @@ def _terminal_page(page: Page, width: int | None) -> str:
 
 
 def _split(table: TextTable, width: int) -> Iterator[TextTable]:
-    """The table in parts that fit, each with the first column."""
+    """Split a table into parts that fit, each with the first column."""
     grid = [table.headers, *([cell.text for cell in row] for row in table.rows)]
     first, *others = (max(map(len, column)) + len(GAP) for column in zip(*grid, strict=True))
     start, used = 1, first
@@ -103,7 +103,7 @@ def _part(table: TextTable, start: int, stop: int) -> TextTable:
 
 
 def _grid(table: TextTable, *, styled: bool) -> Iterator[str]:
-    """The lines of a table: text to the left, numbers to the right, the best in bold or with a star."""
+    """Write a table in lines: text is on the left, numbers on the right, the best in bold or with a star."""
     from rich.cells import cell_len
 
     starred = {place for row in table.rows for place, cell in enumerate(row) if cell.bold and not styled}
@@ -222,4 +222,4 @@ EXPORTS: Mapping[str, Callable[[Iterable[Board]], Iterator[str]]] = {"csv": to_c
 """The formats for programs."""
 
 FORMATS = (*PAGED, *EXPORTS)
-"""All of them, by name."""
+"""All formats, by name."""

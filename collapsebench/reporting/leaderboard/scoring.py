@@ -1,9 +1,9 @@
-r"""Scoring: the runs of one protocol to a board.
+r"""Scoring turns the runs of one protocol into a board.
 
 A cell is the mean over seeds with the half-width of its 95 % interval, \(t_{0.975,\,n-1}\, s / \sqrt n\).
-Differences to the baseline, or to another contender, are taken seed by seed first, so that what a seed does to both
-cancels. A contender without a finished run for each of its seeds has no means: a mean over the survivors would flatter
-it.
+Differences to the baseline, or to another contender, are taken seed by seed first, so that the effect of a seed on both
+cancels. A contender has means only if it has a finished run for each of its seeds: a mean over the survivors would
+flatter it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from collapsebench.syntax import BASELINE
 
 CONFIDENCE = 0.95
 LOWER_BOUND, SATURATED = "mi_lower", "mi_saturated"
-"""The lower bound on the mutual information, and the entry that says whether it is as good as log N."""
+"""The lower bound on the mutual information, and the entry that says whether the bound has reached log N."""
 ENTRIES = (*plausibility.ENTRIES, SATURATED)
-"""What boards read of a run beside its columns."""
+"""Boards read these entries of a run beside its columns."""
 MISSING = "missing"
 PARAMETERS = "parameters"
 
 
 class BoardColumn(NamedTuple):
-    """What is compared: a metric, or a cost."""
+    """A column of a board: a number of a metric, or a cost."""
 
     key: str
-    """How the command line and exports name it."""
+    """The name in the command line and in exports."""
     metric: str
-    """Empty for costs: the parameters and the counters at the end of training."""
+    """The name of the metric; empty for costs, which are the parameters and the counters at the end of training."""
     title: str
     unit: str
     direction: Direction
@@ -50,7 +50,7 @@ class BoardColumn(NamedTuple):
 
 @dataclass(frozen=True)
 class SeedSample:
-    """One number per seed, with the standard errors of their estimators where there are any."""
+    """One number for each seed, and the standard errors of the estimators that have one."""
 
     seeds: Mapping[int, float]
     errors: Mapping[int, float]
@@ -75,11 +75,11 @@ class SeedSample:
 
     @property
     def uncertainty(self) -> float | None:
-        """What the digits of the mean are worth: the half-width; for one seed the standard error of its estimator."""
+        """How far the mean may be off: its half-width, or the standard error of the estimator if there is one seed."""
         return self.half_width if len(self.seeds) > 1 else next(iter(self.errors.values()), None)
 
     def minus(self, other: SeedSample) -> SeedSample:
-        """The differences over the seeds of both."""
+        """Subtract another sample, seed by seed, over the seeds that both have."""
         shared = [seed for seed in self.seeds if seed in other.seeds]
         known = [seed for seed in shared if seed in self.errors or seed in other.errors]
         errors = {seed: math.hypot(self.errors.get(seed, 0), other.errors.get(seed, 0)) for seed in known}
@@ -90,7 +90,7 @@ class SeedSample:
 
 
 class Problem(NamedTuple):
-    """A seed without a result: MISSING, or the outcome of a run that did not finish."""
+    """A seed without a result. The outcome is that of its run, or MISSING."""
 
     seed: int
     outcome: str
@@ -100,81 +100,81 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One contender: its numbers by column key, over the seeds that finished."""
+    """One contender with its numbers, by the key of the column, over the seeds that finished."""
 
     contender: str
     label: str
-    """The contender, and a mark if another version of it stands in the same board."""
+    """The contender, with a mark if the board also shows another version of it."""
     runs: Mapping[int, str]
-    """The ids of its stored runs by seed."""
+    """The ids of its stored runs, by seed."""
     samples: Mapping[str, SeedSample]
     differences: Mapping[str, SeedSample]
-    """To the board's reference contender, over the seeds that both finished; empty for that one, and without one."""
+    """To the contender that the board compares with, over the seeds that both finished; empty for itself."""
     seeds: tuple[int, ...]
-    """Those it should have: its own, and those of the other contenders."""
+    """All seeds that it should have: its own, and those of the other contenders."""
     problems: tuple[Problem, ...]
     violations: Mapping[int, tuple[Violation, ...]]
-    """What cannot be in its runs, by seed."""
+    """The numbers that cannot be, by seed."""
     saturated: tuple[int, ...]
-    """The seeds whose lower bound on the mutual information is so near to log N that it says no more than that."""
+    """The seeds whose lower bound on the mutual information is so near to log N that it says nothing more."""
 
     @property
     def unfinished(self) -> bool:
-        """Whether some of its runs have no result, so that the others are a selection."""
+        """Whether a run ended without a result, so that the other runs are a selection."""
         return any(problem.outcome != MISSING for problem in self.problems)
 
     def sample(self, key: str) -> SeedSample | None:
-        """The sample of a column if every seed has it."""
+        """The sample of a column; None if a seed lacks the number."""
         sample = self.samples.get(key)
         return sample if sample is not None and len(sample.seeds) == len(self.seeds) else None
 
     def impossible(self, column: BoardColumn) -> bool:
-        """Whether a number behind a cell cannot be."""
+        """Whether the cell of a column rests on a number that cannot be."""
         name = column.key.removeprefix(f"{column.metric}.")
         return any(violation.column == name for found in self.violations.values() for violation in found)
 
     def saturates(self, column: BoardColumn) -> bool:
-        """Whether a number behind a cell is as large as it can get, whatever the truth is."""
+        """Whether the cell of a column rests on a number that has reached the limit of its estimator."""
         return column.key.removeprefix(f"{column.metric}.") == LOWER_BOUND and len(self.saturated) > 0
 
     def applies(self, key: str) -> bool:
-        """Whether the column means something for this contender, as far as its runs can tell."""
+        """Whether the column means something for this contender. If runs have no result, it may."""
         return key in self.samples or len(self.problems) > 0
 
 
 @dataclass(frozen=True)
 class Board:
-    """The contenders of one protocol; the one that the others are compared with is the first row."""
+    """The contenders of one protocol, one a row. The first row is the contender that the others are compared with."""
 
     protocol_id: str
     protocol: Protocol
     columns: tuple[BoardColumn, ...]
     rows: tuple[Row, ...]
     outcomes: Mapping[Outcome, int]
-    """How many runs ended how."""
+    """The number of runs by their outcome."""
     environments: tuple[tuple[Mapping[str, Any], int], ...]
-    """Where how many of the runs ran."""
+    """Each environment, and how many of the runs ran in it."""
     at: str = ""
-    """Where the runs were cut off, as in `flops=1e+13`, if they were; the numbers are then of the validation split."""
+    """Where the trajectories are cut, as in `flops=1e+13`, with numbers of the validation split; empty for the end."""
     dialect: Dialect | None = None
-    """How the runs were scored, if not by the metrics' own columns."""
+    """The dialect that replaces the metrics' own columns; None for these."""
     reference: Mapping[str, Estimate] = field(default_factory=dict)
-    """What the best possible model scores on the test split, by column key, where it is known."""
+    """The score of the best possible model on the test split, by the key of the column, where it is known."""
     against: str = BASELINE
-    """The label of the contender that differences are to."""
+    """Differences are to the contender of this label."""
 
     @property
     def compared(self) -> Row | None:
-        """The row of the contender that the others are compared with."""
+        """The row that the others are compared with; None if its contender is missing."""
         return next((row for row in self.rows if row.label == self.against), None)
 
     def difference(self, row: Row, key: str) -> SeedSample | None:
-        """The paired difference to `compared`, if all runs of both have finished."""
+        """The paired difference of a row to `compared`; None if a run of one of them ended without a result."""
         unfinished = row.unfinished or (self.compared is not None and self.compared.unfinished)
         return None if unfinished else row.differences.get(key)
 
     def best(self, column: BoardColumn) -> set[str]:
-        """The labels of the rows with the best finite mean: one, several if they tie, none without a direction."""
+        """The labels of the rows with the best finite mean: several if they tie, none without a direction."""
         if column.direction is Direction.NONE:
             return set()
         better = min if column.direction is Direction.LOWER else max
@@ -185,7 +185,7 @@ class Board:
 
 
 def score(observations: Iterable[Observation]) -> Board:
-    """The board of some runs of one protocol, whatever order they come in. Raises ValueError if there are several."""
+    """Score runs of one protocol, in any order. Raises ValueError for no run, and for runs of several protocols."""
     by_label = by_contender(observations)
     runs = [run for own in by_label.values() for run in own]
     protocols = {run.protocol_id for run in runs}
@@ -211,7 +211,7 @@ def score(observations: Iterable[Observation]) -> Board:
 
 
 def select(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
-    """The boards with those of the named columns that they have, in the order named.
+    """Keep the named columns of each board, in the order named; a board may lack some of them.
 
     Raises UsageError for a column that no board has.
     """
@@ -221,7 +221,7 @@ def select(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
 
 
 def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
-    """The boards with their rows by one column, the best first, below the one that they are compared with.
+    """Sort the rows of each board by one column, the best first, below the row that they are compared with.
 
     Rows without the number come last. Raises UsageError for a column that no board has.
     """
@@ -230,7 +230,7 @@ def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
 
 
 def compare_with(boards: Iterable[Board], contender: str) -> Iterator[Board]:
-    """The boards with paired differences to this contender, which is their first row, and none where it is missing.
+    """Take paired differences to this contender, and put it first. Boards without it have no differences.
 
     Raises UsageError for a contender that no board has.
     """
@@ -250,7 +250,7 @@ def _having(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
 def _holding(
     boards: Iterable[Board], wanted: Sequence[str], kind: str, names: Callable[[Board], Iterable[str]]
 ) -> Iterator[Board]:
-    """The boards, held back until each name was seen in one of them. Raises UsageError for one that none has."""
+    """Hold boards back until each name was seen in one of them. Raises UsageError for a name that no board has."""
     coming, held, known = iter(boards), deque[Board](), set[str]()
     for board in coming:
         held.append(board)
@@ -277,7 +277,7 @@ def _ordered(board: Board, key: str) -> Board:
 
 
 def by_contender(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
-    """Runs by contender, the baseline first. Equal labels of different versions or defaults are different ones."""
+    """Group runs by contender, the baseline first. Equal labels of different versions or defaults get a mark."""
     runs = sorted(observations, key=lambda run: (run.contender != BASELINE, run.contender, run.seed, run.run_id))
     by_contender: dict[tuple[str, str], list[Observation]] = {}
     for run in runs:
@@ -289,7 +289,7 @@ def by_contender(observations: Iterable[Observation]) -> dict[str, list[Observat
 
 
 def _numbers(run: Observation) -> Iterator[tuple[tuple[str, str], float, float | None]]:
-    """What a run adds to the samples: metric (none for costs) and name, value, standard error."""
+    """The numbers of a run: metric (empty for costs) and name, value, standard error."""
     for head, value, error in run.values:
         yield head[:2], value, error
     yield ("", PARAMETERS), float(run.parameters), None
@@ -298,7 +298,7 @@ def _numbers(run: Observation) -> Iterator[tuple[tuple[str, str], float, float |
 
 
 def _columns(runs: Sequence[Observation]) -> dict[tuple[str, str], BoardColumn]:
-    """By metric and name, metrics before costs. A name that several have is written `metric.name`."""
+    """The columns by metric and name, metrics before costs. If several metrics share a name, it is `metric.name`."""
     heads = {value.head[:2]: value.head for run in runs for value in run.values}
     costs = dict.fromkeys(("", name) for run in runs for name in (PARAMETERS, *run.counters))
     names = Counter(name for _, name in (*heads, *costs))
@@ -352,7 +352,7 @@ def _row(
 
 
 def _differences(samples: Mapping[str, SeedSample], others: Mapping[str, SeedSample]) -> dict[str, SeedSample]:
-    """Over the seeds that both have, by column key."""
+    """The differences by the key of the column, over the seeds that both contenders have."""
     found = {key: sample.minus(others[key]) for key, sample in samples.items() if key in others}
     return {key: sample for key, sample in found.items() if sample.seeds}
 

@@ -1,7 +1,7 @@
-"""Runs at one point of their trajectories: validation values where a counter has reached an amount.
+"""Runs at one point of their trajectories: their validation values where a counter has reached an amount.
 
-Between two scheduled evaluations values and counters are interpolated linearly. There is none before the first
-evaluation, nor after the last: a run that never got there has no value.
+Values and counters are interpolated linearly between two scheduled evaluations. A run that has not reached the amount,
+or passed it before its first evaluation, has no value there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collapsebench.metrics import TRACKED
 from collapsebench.observation import ColumnHead, MetricValue, Observation, TrajectoryPoint
 
 Curve = Sequence[tuple[float, float]]
-"""Pairs of a counter and a value, by the counter."""
+"""Pairs of a counter and a value, in the order of the counter."""
 
 
 VALIDATION_COLUMNS = {
@@ -35,22 +35,22 @@ VALIDATION_COLUMNS = {
         ),
     )
 }
-"""What a point of a trajectory holds of the validation split, by name as in `record.Point`."""
+"""The numbers of the validation split at a point of a trajectory, by their names in `record.Point`."""
 
 TRAJECTORY_COLUMNS = VALIDATION_COLUMNS | {
     "loss": ColumnHead("training", "loss", "training loss", "nats", Direction.LOWER)
 }
-"""All that a point of a trajectory holds, by name."""
+"""All numbers at a point of a trajectory, by name."""
 
 
 def check_counter(name: str) -> None:
-    """Raise UsageError for what the meter does not count."""
+    """Raise UsageError for a counter that the meter does not have."""
     if name not in COUNTERS:
         raise UsageError(unknown("counter", name, COUNTERS))
 
 
 def curve(points: Iterable[TrajectoryPoint], counter: str, column: str) -> Curve:
-    """One value over one counter, at those points that have both."""
+    """Pair one counter and one value at the points that have both."""
     return [
         (point.counters[counter], point.values[column])
         for point in points
@@ -59,7 +59,7 @@ def curve(points: Iterable[TrajectoryPoint], counter: str, column: str) -> Curve
 
 
 def value_at(values: Curve, amount: float) -> float | None:
-    """The value where the counter is `amount`."""
+    """Interpolate the value where the counter is `amount`; None outside of the curve."""
     place = bisect_right(values, amount, key=itemgetter(0))
     if place == 0:
         return None
@@ -74,14 +74,14 @@ def value_at(values: Curve, amount: float) -> float | None:
 
 @dataclass(frozen=True)
 class Cut:
-    """An amount of one counter, at which runs are compared."""
+    """Runs are compared where one counter has reached an amount."""
 
     counter: str
     amount: float
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `flops=1e13`. Raises UsageError for an unknown counter, or what is no amount."""
+        """Read `flops=1e13`. Raises UsageError for an unknown counter, and for a text that is no amount."""
         counter, equals, amount = text.partition("=")
         try:
             cut = cls(counter.strip(), float(amount))
@@ -96,7 +96,7 @@ class Cut:
         return f"{self.counter}={self.amount:.12g}"
 
     def through(self, observations: Iterable[Observation]) -> Iterator[Observation]:
-        """The runs as they were there: validation values in place of the test split's, and the counters."""
+        """Cut runs: the counters are those at the cut, and the numbers those of the validation split there."""
         for run in observations:
             yield run._replace(values=tuple(self._values(run)), points=self._point(run))
 

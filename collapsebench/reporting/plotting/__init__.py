@@ -1,1 +1,1 @@
-"""Figures: what is drawn, pure functions over what is read of runs, and the drawing. One module a figure."""
+"""Figures, one a module: pure functions say what is drawn of the runs, and `draw` draws it."""

@@ -1,6 +1,6 @@
-"""What all figures share: panels, colours, legends that cover no data, and equal bytes for equal figures.
+"""All figures share these: panels, colours, legends that cover no data, and equal bytes for equal figures.
 
-Drawn without pyplot, so that no state of it is touched. A user's matplotlibrc is followed.
+They are drawn without pyplot, so that its state is not touched. A user's matplotlibrc is followed.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METADATA: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-"""By format: the metadata that are not the writer's own choice. A date would make equal figures differ."""
+"""The formats, with the metadata that are set in each. A date would make equal figures differ."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito, Color Universal Design, 2008; without the yellow, which white paper swallows."""
+"""The colours of Okabe and Ito, Color Universal Design, 2008, without the yellow, which is not seen on white paper."""
 MARKERS = "os^Dv<>P"
-"""One more than the colours, so that both together repeat after 56."""
+"""One marker more than colours, so that the pairs repeat after 56."""
 BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0}
 WIDTH, HEIGHT = 4.6, 3.4
-"""Of a panel, in inches."""
+"""The size of a panel, in inches."""
 LETTERS = 11
-"""Of a title in an inch."""
+"""How many letters of a title take an inch."""
 INTERVAL = "mean over seeds, 95 % interval"
 
 
 class Look(NamedTuple):
-    """How one contender is drawn, in all panels of a figure."""
+    """The colour and the marker of one contender in all panels of a figure."""
 
     color: str
     marker: str
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """One for each label, told apart by colour and by marker."""
+    """Give each label a colour and a marker of its own."""
     return {
         label: Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
         for place, label in enumerate(dict.fromkeys(labels))
@@ -58,7 +58,7 @@ def check_matplotlib() -> None:
 def panels(
     number: int, title: str, *, share: bool = False, width: float = WIDTH, height: float = HEIGHT
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels of one size under its title. `share`: they have one x axis."""
+    """Make a figure of so many panels of one size, in inches, under its title. `share` gives them one x axis."""
     from matplotlib.figure import Figure
 
     columns = number if number <= 3 else math.ceil(math.sqrt(number))
@@ -77,7 +77,8 @@ def panels(
 def show_intervals(panel: Axes, low: Iterable[float], high: Iterable[float]) -> None:
     """Let an axis that was scaled to means reach to the ends of their intervals, on each side by half its height.
 
-    Not further: a 95 % interval of two seeds is 12.7 standard errors wide to each side, and would hide the means.
+    It reaches no further, as a 95 % interval of two seeds is 12.7 standard errors wide on each side, and would hide the
+    means.
     """
     bottom, top = panel.get_ylim()
     reach, margin = (top - bottom) / 2, (top - bottom) / 40
@@ -87,7 +88,7 @@ def show_intervals(panel: Axes, low: Iterable[float], high: Iterable[float]) -> 
 
 
 def legend(figure: Figure, shown: Mapping[str, Artist], title: str, *, markers: float = 1.0) -> None:
-    """Of the whole figure, below it; the title says how it was made. `markers`: their size over that in the panels."""
+    """Put one legend below the figure; its title says how the figure was made. `markers` scales those of the panels."""
     widest = max(map(len, shown))
     columns = max(1, min(len(shown), int(figure.get_figwidth() / (0.7 + widest / LETTERS))))
     figure.legend(
@@ -105,7 +106,7 @@ def _wrapped(text: str, figure: Figure) -> str:
 
 
 def figure_bytes(figure: Figure, format_: str) -> bytes:
-    """The file of a figure, in a format of METADATA. Equal figures give equal bytes: no dates, no random ids."""
+    """Write a figure in a format of METADATA. Equal figures give equal bytes, without dates and random ids."""
     from matplotlib import rc_context
 
     stream = io.BytesIO()

@@ -1,6 +1,6 @@
 """t-SNE of posterior means, coloured by label: Figure 2 of Dieng et al. 2019.
 
-A latent variable that is used groups examples by what they are, though no label was seen in training.
+A latent variable in use groups examples by what they are, though training saw no labels.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ LABELS = (
     "#AA4499",
     "#888888",
 )
-"""Paul Tol's muted scheme, its grey darker."""
+"""Paul Tol's muted scheme, with a darker grey."""
 
 
 class Embedding(NamedTuple):
-    """What is drawn of one contender."""
+    """The positions and labels that are drawn of one contender."""
 
     position: NDArray[np.float32]
     """(n, 2), without unit: only neighbourhoods mean something."""
@@ -44,7 +44,7 @@ class Embedding(NamedTuple):
 
 
 def subset(total: int, number: int, seed: int) -> NDArray[np.int64]:
-    """Which examples are drawn: at most `number`, in their order, the same for every contender."""
+    """Choose at most `number` examples, in their order. The choice is the same for every contender."""
     import numpy as np
 
     chosen = np.random.default_rng(seed).permutation(total)[:number]
@@ -52,10 +52,10 @@ def subset(total: int, number: int, seed: int) -> NDArray[np.int64]:
 
 
 def embed(mean: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """(n, D) to (n, 2) by t-SNE (van der Maaten and Hinton 2008) from the first two principal components.
+    """Embed (n, D) in (n, 2) by t-SNE (van der Maaten and Hinton 2008), starting from two principal components.
 
-    One thread, as the sums of several have an order of their own each time: equal codes give equal positions. Means
-    of one unit are joined by a constant, as there must be two components to start from.
+    Equal codes give equal positions: one thread computes, as several would sum in another order each time. A constant
+    joins the means of a single unit, as there must be two components to start from.
     """
     import numpy as np
     from sklearn.manifold import TSNE
@@ -75,12 +75,12 @@ def embed(mean: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 
 def _perplexity(examples: int) -> float:
-    """The usual one, less where there are too few examples to have so many neighbours."""
+    """The usual perplexity, or less if there are too few examples to have so many neighbours."""
     return min(PERPLEXITY, (examples - 1) / 3)
 
 
 def embeddings(codes: Mapping[str, Codes], number: int, seed: int) -> dict[str, Embedding]:
-    """By contender. Raises ValueError if codes have no labels."""
+    """Embed the codes of each contender. Raises ValueError if codes have no labels."""
     found = {}
     for label, each in codes.items():
         if each.labels is None:
@@ -99,7 +99,7 @@ def embedding_note(shown: int, total: int, seed: int) -> str:
 
 
 def draw(drawn: Mapping[str, Embedding], title: str, note: str) -> Figure:
-    """A panel for each contender; every label has its colour, and its number where most of it is."""
+    """Draw a panel for each contender. Each label has a colour, and its number stands at the median of its examples."""
     import numpy as np
     from matplotlib.patheffects import withStroke
 
@@ -128,7 +128,7 @@ def draw(drawn: Mapping[str, Embedding], title: str, note: str) -> Figure:
 
 
 def _colors(number: int) -> list[str]:
-    """Of the labels; more than the scheme has are taken from one map of rising lightness."""
+    """The colours of the labels. If the scheme has too few, they are taken from one map of rising lightness."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

@@ -1,4 +1,4 @@
-"""Numbers over one setting in which protocols differ: KL and MI over the layers of the decoder, as in Dieng et al.
+"""Columns of boards over one setting, as KL and MI over the layers of the decoder.
 
 Figure 1 (right) of Dieng et al. 2019: the deeper the decoder, the less a VAE uses its latent variable.
 """
@@ -24,18 +24,17 @@ DEPTH = "decoder.layers"
 
 
 class Series(NamedTuple):
-    """What is drawn of one contender in one panel."""
+    """The numbers of one contender in one panel, by the value of the setting."""
 
     label: str
     measured: Mapping[float, SeedSample]
-    """By the value of the setting."""
     published: Mapping[float, float]
 
 
 def series(boards: Mapping[float, Board], key: str, printed: Iterable[PublishedPoint] = ()) -> list[Series]:
-    """The contenders of all boards with their samples of one column, where every seed has it, and what was published.
+    """Collect the samples of one column, contender by contender, and what was published of it.
 
-    The baseline is the first. Contenders without a sample of their own are left out.
+    The baseline is first. A sample counts if every seed has the number. Contenders without a sample are left out.
     """
     of_label: dict[str, dict[float, SeedSample]] = {}
     for place, board in boards.items():
@@ -51,7 +50,7 @@ def series(boards: Mapping[float, Board], key: str, printed: Iterable[PublishedP
 
 
 def draw(drawn: Mapping[BoardColumn, Sequence[Series]], over: str, title: str, note: str = "") -> Figure:
-    """A panel for each column: means over seeds with their intervals, published numbers as hollow markers."""
+    """Draw a panel for each column: means over seeds with their intervals, and published numbers as hollow markers."""
     figure, axes = panels(len(drawn), title)
     look = looks([each.label for of_column in drawn.values() for each in of_column])
     shown: dict[str, Artist] = {}

@@ -1,7 +1,7 @@
-"""The rate-distortion plane: what a code costs against what it saves (Alemi et al., Fixing a Broken ELBO, ICML 2018).
+"""The rate-distortion plane: the cost of a code against what it saves (Alemi et al., Fixing a Broken ELBO, ICML 2018).
 
 -ELBO = D + R, the distortion D = E_q[-log p(x|z)] and the rate R = KL(q || p), both in nats per example. Models on one
-line of slope -1 have the same bound; the bound alone does not say whether z is used, the place on the line does.
+line of slope -1 have the same bound. The bound does not say whether z is used; the place on the line does.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RATE, DISTORTION = "kl", "reconstruction"
-"""The columns of the two."""
+"""The columns of rate and distortion."""
 
 
 class PlanePoint(NamedTuple):
-    """One contender in the plane; both samples are of the same seeds."""
+    """One contender in the plane. Both samples have the same seeds."""
 
     label: str
     rate: SeedSample
@@ -30,7 +30,7 @@ class PlanePoint(NamedTuple):
 
 
 def places(board: Board) -> list[PlanePoint]:
-    """The contenders that have both numbers for every seed, the baseline first."""
+    """Find the contenders that have both numbers for every seed, the baseline first."""
     found = []
     for row in board.rows:
         rate, distortion = row.sample(RATE), row.sample(DISTORTION)
@@ -40,7 +40,7 @@ def places(board: Board) -> list[PlanePoint]:
 
 
 def draw(drawn: Sequence[PlanePoint], title: str) -> Figure:
-    """Each contender's mean with both intervals, each seed as a small mark, and lines of equal -ELBO."""
+    """Draw the mean of each contender with both intervals, each seed as a small mark, and lines of equal -ELBO."""
     figure, (panel,) = panels(1, title, width=7.0, height=5.0)
     look = looks([each.label for each in drawn])
     shown: dict[str, Artist] = {}
@@ -75,7 +75,7 @@ def draw(drawn: Sequence[PlanePoint], title: str) -> Figure:
 
 
 def _equal_bounds(panel: Axes) -> None:
-    """Lines of equal D + R at round numbers, each with its value where it enters the panel."""
+    """Draw lines of equal D + R at round numbers, each with its value where it enters the panel."""
     from matplotlib.ticker import MaxNLocator
 
     (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()

@@ -1,6 +1,6 @@
 r"""The spectrum of the units: the variances \(\mathrm{Var}_x\, E_q[z_j|x]\) in falling order.
 
-A count of active units hangs on its threshold; the spectrum shows how far the units are from it.
+A count of active units depends on its threshold; the spectrum shows how far the units are from it.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ if TYPE_CHECKING:
 
 
 def entry(rank: int) -> str:
-    """What the metric `active-units` calls the variance of a rank, from 0."""
+    """The entry of the metric `active-units` that holds the variance of a rank; ranks count from 0."""
     return f"mean_variance[{rank}]"
 
 
 def entries(protocol: Protocol) -> list[str]:
-    """All that runs of a protocol can have."""
+    """All entries that runs of a protocol can have."""
     return [entry(rank) for rank in range(protocol.setting.latent_dim)]
 
 
 def threshold(protocol: Protocol) -> float | None:
-    """The variance above which the protocol counts a unit as active, None if it does not count them."""
+    """The variance above which the protocol counts a unit as active; None if it counts none."""
     metrics = protocol.setting.evaluation.metrics
     found = next((metric.params.get("threshold") for metric in metrics if metric.name == "active-units"), None)
     return None if found is None else float(found)
 
 
 class Spectrum(NamedTuple):
-    """What is drawn of one contender."""
+    """The variances of one contender."""
 
     label: str
     seeds: Mapping[int, Sequence[float]]
-    """The variances of each, in falling order."""
+    """The variances of each seed, in falling order."""
 
     @property
     def mean(self) -> list[float]:
-        """Over the seeds, rank by rank."""
+        """The mean over the seeds, rank by rank."""
         return [moments.mean(values) for values in zip(*self.seeds.values(), strict=True)]
 
 
 def spectra(observations: Iterable[Observation]) -> list[Spectrum]:
-    """The finished runs of one protocol by contender, the baseline first.
+    """Collect the variances of the finished runs of one protocol by contender, the baseline first.
 
     Runs without variances, as those without a latent variable, are left out.
     """
@@ -72,9 +72,9 @@ def _variances(run: Observation) -> list[float]:
 
 
 def draw(drawn: Sequence[Spectrum], active: float | None, title: str) -> Figure:
-    """Means on a logarithmic axis, each seed as a thin line, and the threshold above which a unit counts as active.
+    """Draw means on a logarithmic axis, each seed as a thin line, and the threshold above which a unit is active.
 
-    The seeds in place of an interval, which would reach below zero, where a logarithm has no place for it.
+    The seeds take the place of an interval, which could reach below zero, where a logarithmic axis ends.
     """
     from matplotlib.ticker import MaxNLocator
 

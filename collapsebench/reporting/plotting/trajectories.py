@@ -1,4 +1,4 @@
-"""Trajectories as curves: one line a contender, the mean over its seeds with its 95 % interval."""
+"""Trajectories as curves: a line for each contender is the mean over its seeds with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
     from collapsebench.reporting.plotting.canvas import Look
 
 UNITS = {"seconds": "s", "flops": "FLOP"}
-"""Of the counters that are not numbers of what their name says."""
+"""The units of the counters that are no plain counts."""
 
 
 class Line(NamedTuple):
-    """What is drawn of one contender."""
+    """The curve of one contender."""
 
     label: str
     x: tuple[float, ...]
     mean: tuple[float, ...]
     half_width: tuple[float, ...]
-    """Of the 95 % Student-t interval; zero for one seed."""
+    """Half the 95 % Student-t interval; zero for one seed."""
     seeds: tuple[int, ...]
 
 
 def lines(observations: Iterable[Observation], counter: str, column: str) -> list[Line]:
-    """The finished runs of one protocol by contender, the baseline first; runs without this counter are left out.
+    """Average the finished runs of one protocol by contender, the baseline first.
 
-    Seeds whose evaluations stand at different places are interpolated linearly; the line covers where all of them are.
+    If seeds were evaluated at different places, they are interpolated linearly. A line ends where the first seed ends.
+    Runs without the counter are left out.
     """
     finished = [run for run in observations if run.outcome is Outcome.FINISHED]
     found = []
@@ -71,7 +72,7 @@ def _sample(curves: Mapping[int, Curve], x: float) -> SeedSample:
 
 
 def draw(drawn: Mapping[str, Sequence[Line]], counter: str, title: str) -> Figure:
-    """A panel for each column with its lines."""
+    """Draw a panel for each column with its lines."""
     figure, axes = panels(len(drawn), title, share=True)
     look = looks([line.label for of_column in drawn.values() for line in of_column])
     shown: dict[str, Artist] = {}
