@@ -8,7 +8,7 @@ from records import point, record, score_records, spec
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.reporting.boards import BoardView, boards
 from collapsebench.reporting.leaderboard import DIALECTS, FORMATS, Cut, render
-from collapsebench.reporting.selection import ProtocolQuery
+from collapsebench.reporting.queries import ProtocolQuery
 from collapsebench.store import Store
 
 LABELS = ("vae", "a", "skip")

@@ -10,7 +10,8 @@ from collapsebench.errors import StoreError, UsageError
 from collapsebench.reporting.boards import boards
 from collapsebench.reporting.figures import draw_depth, draw_rate_distortion
 from collapsebench.reporting.leaderboard import FORMATS
-from collapsebench.reporting.selection import ProtocolQuery, SuiteQuery, one_protocol
+from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
+from collapsebench.reporting.selection import one_protocol
 from collapsebench.reporting.suite_boards import suite_boards, suite_pieces
 from collapsebench.store import Store
 from collapsebench.store.interchange import read_lines

@@ -114,14 +114,14 @@ def command(given: LeaderboardOptions) -> None:
 def _of_protocols(store: Store, given: LeaderboardOptions, view: BoardView) -> Iterator[str]:
     from collapsebench.reporting.boards import boards
     from collapsebench.reporting.leaderboard import pieces
-    from collapsebench.reporting.selection import ProtocolQuery
+    from collapsebench.reporting.queries import ProtocolQuery
 
     query = ProtocolQuery(given.dataset, given.track, given.protocol)
     return pieces(boards(store, query, view, given.plugins), given.format_, width=given.width)
 
 
 def _of_suite(store: Store, given: LeaderboardOptions, suite: str) -> Iterator[str]:
-    from collapsebench.reporting.selection import SuiteQuery
+    from collapsebench.reporting.queries import SuiteQuery
     from collapsebench.reporting.suite_boards import suite_boards, suite_pieces
 
     query = SuiteQuery(suite, given.scale, given.variants, given.plugins)

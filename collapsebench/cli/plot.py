@@ -17,7 +17,7 @@ from collapsebench.reporting.plotting.canvas import METADATA, check_matplotlib, 
 
 if TYPE_CHECKING:
     from collapsebench.reporting.figures import DrawnFigure
-    from collapsebench.reporting.selection import Query
+    from collapsebench.reporting.queries import Query
 
 COUNTERS = (
     "steps",
@@ -77,7 +77,7 @@ class FigureOptions:
     @property
     def query(self) -> Query:
         """Which protocols are meant. Raises UsageError if none is named, and for what does not go together."""
-        from collapsebench.reporting.selection import ProtocolQuery, SuiteQuery
+        from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
 
         if self.suite is not None:
             options.refuse_beside("suite", track=self.track, protocol=self.protocol)

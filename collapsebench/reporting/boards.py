@@ -23,7 +23,7 @@ from collapsebench.reporting.leaderboard import (
     score,
     select,
 )
-from collapsebench.reporting.selection import EVERY_PROTOCOL, ProtocolQuery
+from collapsebench.reporting.queries import EVERY_PROTOCOL, ProtocolQuery
 from collapsebench.syntax import canonical
 
 if TYPE_CHECKING:

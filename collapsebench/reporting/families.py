@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
-from collapsebench.reporting.selection import ProtocolQuery, SuiteQuery, stored_id
+from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
+from collapsebench.reporting.selection import stored_id
 from collapsebench.reporting.suite_boards import SuiteBoards, suite_boards
 
 if TYPE_CHECKING:
-    from collapsebench.reporting.selection import Query
+    from collapsebench.reporting.queries import Query
     from collapsebench.spec import Protocol
     from collapsebench.store import Store
 

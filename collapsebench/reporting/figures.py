@@ -1,4 +1,4 @@
-"""The figures of stored runs: one function a figure, from a question to the drawing and to what is in it, in words."""
+"""The figures of stored runs. Each function draws the runs that a query means, and says in words what the figure shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collapsebench.reporting.selection import kept_codes, one_protocol
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from collapsebench.reporting.selection import Query
+    from collapsebench.reporting.queries import Query
     from collapsebench.store import Store
 
 

@@ -1,10 +1,10 @@
-"""Which stored runs a question means: those of a protocol, or those of a suite's cell."""
+"""Which stored runs a query means: those of a protocol, or those of a suite's cell."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.components import discovery
 from collapsebench.errors import DataError, StoreError, UsageError, unknown
@@ -12,49 +12,14 @@ from collapsebench.experiment import suites
 from collapsebench.experiment.planning import asks_for
 from collapsebench.metrics.codes import ARTIFACT, Codes
 from collapsebench.reporting.leaderboard.scoring import by_contender
+from collapsebench.reporting.queries import SuiteQuery
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.experiment.suites import Cell
     from collapsebench.observation import Observation
+    from collapsebench.reporting.queries import ProtocolQuery, Query
     from collapsebench.store import Store
-
-
-class ProtocolQuery(NamedTuple):
-    """The stored protocols that have all of these; None stands for any."""
-
-    dataset: str | None = None
-    track: str | None = None
-    """A bare name includes its overrides: `quick` means `quick[decoder.layers=3]`, too."""
-    protocol: str | None = None
-    """An id, or its first digits."""
-
-
-EVERY_PROTOCOL = ProtocolQuery()
-
-
-class SuiteQuery(NamedTuple):
-    """The stored protocols of a suite."""
-
-    suite: str
-    """Its name, or a TOML file."""
-    scale: str = "small"
-    variants: tuple[str, ...] = ()
-    plugins: tuple[Path, ...] = ()
-    """Files of plugins that the suite needs, beside the installed ones."""
-    dataset: str | None = None
-    """Only the cells of this dataset; None stands for any."""
-    cells: tuple[str, ...] = ()
-    """Only these cells, by name; all if there is none."""
-
-    @property
-    def command(self) -> str:
-        """The command that runs the suite."""
-        variants = "".join(f" --variant {name}" for name in self.variants)
-        return f"collapsebench suite run {self.suite} --scale {self.scale}{variants}"
-
-
-Query: TypeAlias = ProtocolQuery | SuiteQuery
 
 
 class ProtocolRuns(NamedTuple):

@@ -15,7 +15,8 @@ from collapsebench.published import PublishedRow, publication
 from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, page_pieces, pieces, score
 from collapsebench.reporting.leaderboard.comparison import MeasuredCell, Pair, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
-from collapsebench.reporting.selection import SuiteQuery, declared_cells, labels, nothing_ran, stored_protocol
+from collapsebench.reporting.queries import SuiteQuery
+from collapsebench.reporting.selection import declared_cells, labels, nothing_ran, stored_protocol
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
