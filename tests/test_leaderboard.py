@@ -78,7 +78,7 @@ def test_difference_is_the_mean_of_the_differences_over_shared_seeds(base, other
         assert difference is None
     else:
         assert difference.seeds == {seed: other[seed] - base[seed] for seed in shared}
-        assert difference.mean == statistics.mean(other[seed] - base[seed] for seed in shared)
+        assert difference.mean == pytest.approx(statistics.mean(other[seed] - base[seed] for seed in shared), rel=1e-15)
     assert row(board, "vae").differences == {}
 
 
@@ -90,7 +90,7 @@ def test_a_missing_seed_blanks_the_mean_and_is_listed(base, other):
         assert [problem.seed for problem in row(board, label).problems] == missing
         scored = row(board, label).sample("neg_elbo")
         assert (scored is None) == bool(missing)
-        assert scored is None or scored.mean == statistics.mean(own.values())
+        assert scored is None or scored.mean == pytest.approx(statistics.mean(own.values()), rel=1e-15)
     assert {problem.outcome for r in board.rows for problem in r.problems} <= {"missing"}
 
 

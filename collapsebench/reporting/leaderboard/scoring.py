@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,7 +24,6 @@ from collapsebench.metrics.dialects import Dialect
 from collapsebench.observation import Observation
 from collapsebench.plausibility import Violation, checker
 from collapsebench.record import Outcome
-from collapsebench.reporting.leaderboard import moments
 from collapsebench.spec import Protocol
 from collapsebench.syntax import BASELINE
 
@@ -57,8 +57,8 @@ class SeedSample:
 
     @cached_property
     def mean(self) -> float:
-        """The mean over seeds, correctly rounded; NaN and infinities as arithmetic has them."""
-        return moments.mean(self.seeds.values())
+        """The mean over seeds; NaN and infinities as arithmetic has them."""
+        return mean(self.seeds.values())
 
     @cached_property
     def half_width(self) -> float | None:
@@ -71,7 +71,7 @@ class SeedSample:
         from scipy.special import stdtrit
 
         quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-        return quantile * moments.deviation(values) / math.sqrt(len(values))
+        return quantile * deviation(values) / math.sqrt(len(values))
 
     @property
     def uncertainty(self) -> float | None:
@@ -367,3 +367,28 @@ def _saturated(run: Observation) -> bool:
 
 def _problem(seed: int, run: Observation | None) -> Problem:
     return Problem(seed, MISSING) if run is None else Problem(seed, run.outcome.value, run.run_id, run.message)
+
+
+def mean(values: Collection[float]) -> float:
+    """The mean of one or more numbers, within 2.3e-16 relative; NaN and infinities as arithmetic has them.
+
+    Equal numbers have themselves as their mean. Round-off could give them another one, and then an interval of
+    round-off alone would decide a comparison.
+    """
+    if len(set(values)) == 1:
+        return next(iter(values))
+    try:
+        return statistics.fmean(values)
+    except (OverflowError, ValueError):  # the sum is no float, or it has infinities of both signs
+        return statistics.mean(values)
+
+
+def deviation(values: Collection[float]) -> float:
+    r"""\(s = \sqrt{\sum (x - \bar x)^2 / (n - 1)}\) of two or more finite numbers, within some 1e-15 relative.
+
+    The mean is a rounded number. What it was rounded by is the mean of the differences to it, and is taken off them:
+    it would be most of the deviation where the numbers differ in their last digits alone.
+    """
+    center = mean(values)
+    differences = [value - center for value in values]
+    return math.dist(differences, [mean(differences)] * len(differences)) / math.sqrt(len(differences) - 1)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
-from collapsebench.reporting.leaderboard import moments
-from collapsebench.reporting.leaderboard.scoring import by_contender
+from collapsebench.reporting.leaderboard.scoring import by_contender, mean
 from collapsebench.reporting.plotting.canvas import legend, looks, panels
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Spectrum(NamedTuple):
     @property
     def mean(self) -> list[float]:
         """The mean over the seeds, rank by rank."""
-        return [moments.mean(values) for values in zip(*self.seeds.values(), strict=True)]
+        return [mean(values) for values in zip(*self.seeds.values(), strict=True)]
 
 
 def spectra(observations: Iterable[Observation]) -> list[Spectrum]:
