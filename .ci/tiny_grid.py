@@ -1,0 +1,46 @@
+"""A tiny grid and its board from the wheel, the sdist and an editable install, each in a fresh environment.
+
+    python .ci/tiny_grid.py FOLDER_OF_WHEEL_AND_SDIST CHECKOUT
+
+Every command runs in an empty folder, so that nothing of the checkout is found but what was installed.
+"""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+def main() -> None:
+    built, checkout = (Path(argument).resolve() for argument in sys.argv[1:])
+    (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    registry = checkout / "registry" / "suites"
+    suites = {file.relative_to(registry).with_suffix("").as_posix() for file in registry.rglob("*.toml")}
+    for what in ([wheel], [sdist], ["--editable", checkout]):
+        with TemporaryDirectory() as folder:
+            assert_a_grid_runs(Path(folder), what, suites)
+        print("A tiny grid ran from", *what, flush=True)
+
+
+def assert_a_grid_runs(folder: Path, what: list[str | Path], suites: set[str]) -> None:
+    """Install `what` below `folder`; the commands then know the datasets, the methods and the suites."""
+    venv.create(folder / "environment", with_pip=True)
+    (empty := folder / "empty").mkdir()
+
+    def output_of(program: str, *arguments: str | Path) -> str:
+        command = [folder / "environment" / "bin" / program, *arguments]
+        return subprocess.run(command, cwd=empty, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    output_of("pip", "install", "--quiet", *what)
+    output_of("collapsebench", "run", "--method", "skip", "--dataset", "linear-gaussian", "--budget", "2steps")
+    board = output_of("collapsebench", "leaderboard", "--dataset", "linear-gaussian", "--format", "csv")
+    assert {"vae", "skip"} <= {row["contender"] for row in csv.DictReader(board.splitlines())}
+    listed = output_of("collapsebench", "suite", "list")
+    assert suites == {line.split()[0] for line in listed.splitlines()[1:]}
+
+
+main()
