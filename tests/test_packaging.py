@@ -1,0 +1,68 @@
+"""The files around the package name one environment, one version and one command for one thing."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from configparser import ConfigParser
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+REQUIREMENTS = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
+(CONSTRAINT,) = map(Requirement, re.findall(r"^\w.*", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+
+
+@pytest.fixture
+def tox():
+    parser = ConfigParser()
+    parser.read(ROOT / "tox.ini", encoding="utf-8")
+    return parser
+
+
+def environments(tox) -> set[str]:
+    """The names in tox.ini; `a-{b,c}` are two."""
+    sections = [name.removeprefix("testenv:") for name in tox.sections() if name.startswith("testenv:")]
+    return set(chain.from_iterable(expanded(section) for section in sections))
+
+
+def expanded(section: str) -> list[str]:
+    head, _, choices = section.partition("{")
+    return [head + choice for choice in choices.removesuffix("}").split(",")]
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    (line,) = re.findall(r"^    (python3 .* \.venv/bin/tox)$", README, re.MULTILINE)
+    assert line in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_environment_says_what_it_is_for_and_is_in_the_readme(tox):
+    assert all("description" in tox[section] for section in tox.sections() if section.startswith("testenv:"))
+    assert environments(tox) <= set(re.findall(r"^\| `([\w.-]+)` \|", README, re.MULTILINE))
+
+
+def test_a_commit_is_checked_by_the_lint_environment():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"entry: (.*)", hooks) == [".venv/bin/tox run -q -e lint"]
+    assert "ruff==" not in hooks
+
+
+def test_environments_take_every_python_that_the_package_takes(tox):
+    assert tox["testenv"]["base_python"] == PYPROJECT["project"]["requires-python"]
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
+def test_every_dependency_has_a_lower_bound_that_can_be_tried(requirement):
+    assert [specifier.operator for specifier in requirement.specifier] == [">="]
+
+
+def test_the_torch_of_the_environments_is_one_that_the_package_takes():
+    (version,) = (specifier.version for specifier in CONSTRAINT.specifier)
+    (promised,) = (requirement for requirement in REQUIREMENTS if requirement.name == CONSTRAINT.name)
+    assert promised.specifier.contains(version)
+    assert f"install {CONSTRAINT.name} {version}" in README
