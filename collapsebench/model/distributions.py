@@ -1,6 +1,6 @@
-r"""Diagonal Gaussians: pure tensor mathematics. All densities and divergences in nats.
+r"""Diagonal Gaussians and priors: pure tensor mathematics. Log-densities and divergences are in nats.
 
-Symbols: B examples, D latent units, S samples. \(\mu\) mean, \(\sigma^2 = e^{\ell}\) with \(\ell\) the log-variance.
+Symbols: B examples, D latent units, S samples, \(\mu\) the mean, \(\ell\) the log-variance, \(\sigma^2 = e^{\ell}\).
 """
 
 from __future__ import annotations
@@ -22,13 +22,27 @@ LOG_2PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    r"""\(q(z|x) = \prod_j N(z_j; \mu_j, e^{\ell_j})\) for a batch of B examples."""
+    r"""\(q(z|x) = \prod_j N(z_j; \mu_j, e^{\ell_j})\) for a batch of B examples and D latent units.
+
+    `mean` \(\mu\) and `logvar` \(\ell\) have the shape (B, D). Other shapes raise ValueError.
+
+    KL(N(1, 1) || N(0, 1)) is \(\tfrac12(\mu^2 + e^\ell - \ell - 1) = 0.5\) nats:
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian
+    >>> q = DiagonalGaussian(mean=torch.tensor([[1.0]]), logvar=torch.tensor([[0.0]]))
+    >>> standard = DiagonalGaussian(mean=torch.tensor([[0.0]]), logvar=torch.tensor([[0.0]]))
+    >>> q.kl(standard).tolist()
+    [[0.5]]
+    >>> q.sample(epsilon=torch.tensor([[[-1.0]], [[2.0]]])).tolist()
+    [[[0.0]], [[3.0]]]
+    """
 
     mean: Tensor  # (B, D)
     logvar: Tensor  # (B, D)
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless mean and log-variance are both (B, D)."""
+        """Raise ValueError unless the mean and the log-variance are both (B, D)."""
         if self.mean.shape != self.logvar.shape or self.mean.ndim != 2:
             raise ValueError(
                 f"mean and logvar must both be (B, D), got {tuple(self.mean.shape)} and {tuple(self.logvar.shape)}"
@@ -36,13 +50,13 @@ class DiagonalGaussian:
 
     @classmethod
     def of(cls, parameters: Float[Tensor, "2 B D"]) -> DiagonalGaussian:
-        """The distribution with these stacked means and log-variances."""
+        """Make the distribution with these stacked means and log-variances."""
         mean, logvar = parameters
         return cls(mean, logvar)
 
     @property
     def parameters(self) -> Float[Tensor, "2 B D"]:
-        """Means and log-variances, stacked: the variational parameters that inference strategies move."""
+        """The means and the log-variances, stacked: the variational parameters that an inference strategy moves."""
         return torch.stack((self.mean, self.logvar))
 
     def __len__(self) -> int:
@@ -52,20 +66,23 @@ class DiagonalGaussian:
         return DiagonalGaussian(self.mean[rows], self.logvar[rows])
 
     def detach(self) -> DiagonalGaussian:
-        """The same distribution, cut from the graph."""
+        """Give the same distribution without its autograd graph."""
         return DiagonalGaussian(self.mean.detach(), self.logvar.detach())
 
     def sample(self, epsilon: Float[Tensor, "S B D"]) -> Float[Tensor, "S B D"]:
-        r"""\(z = \mu + e^{\ell/2}\,\epsilon\) (reparameterization; Kingma and Welling 2014)."""
+        r"""Give \(z = \mu + e^{\ell/2}\,\epsilon\), the reparameterized sample (Kingma and Welling 2014)."""
         return self.mean + (0.5 * self.logvar).exp() * epsilon
 
     def log_prob(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
-        r"""\(\log q(z) = -\tfrac12 \sum_j [\log 2\pi + \ell_j + (z_j-\mu_j)^2 e^{-\ell_j}]\)."""
+        r"""Give \(\log q(z) = -\tfrac12 \sum_j [\log 2\pi + \ell_j + (z_j-\mu_j)^2 e^{-\ell_j}]\) in nats."""
         squares = (z - self.mean).square() * (-self.logvar).exp()
         return -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
 
     def kl(self, other: DiagonalGaussian) -> Float[Tensor, "B D"]:
-        r"""\(\tfrac12[\ell' - \ell + (e^{\ell} + (\mu-\mu')^2) e^{-\ell'} - 1]\) per unit, to N(\mu', e^{\ell'})."""
+        r"""Give the KL divergence to `other`, \(N(\mu', e^{\ell'})\), in nats per unit.
+
+        It is \(\tfrac12[\ell' - \ell + (e^{\ell} + (\mu-\mu')^2) e^{-\ell'} - 1]\).
+        """
         excess = (self.logvar.exp() + (self.mean - other.mean).square()) * (-other.logvar).exp()
         return 0.5 * (other.logvar - self.logvar + excess - 1)
 
@@ -78,37 +95,69 @@ def concatenate(parts: Iterable[DiagonalGaussian]) -> DiagonalGaussian:
 
 @runtime_checkable
 class PriorDistribution(Protocol):
-    """p(z), as far as the objective and the metrics need it."""
+    """The prior p(z): the four things that the objective and the metrics need of it.
+
+    A class with these four members is a prior. It inherits nothing. This one is N(m, 1) for one latent unit:
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, PriorDistribution
+    >>> class ShiftedNormal:
+    ...     latent_dim = 1
+    ...     def __init__(self, m):
+    ...         self.normal = DiagonalGaussian(torch.tensor([[m]]), torch.tensor([[0.0]]))
+    ...     def sample(self, number, noise):
+    ...         return self.normal.mean + noise.normal((number, 1), self.normal.mean)
+    ...     def log_prob(self, z):
+    ...         return self.normal.log_prob(z)
+    ...     def kl(self, posterior):
+    ...         return posterior.kl(self.normal)
+    >>> prior = ShiftedNormal(3.0)
+    >>> isinstance(prior, PriorDistribution)
+    True
+    >>> prior.kl(DiagonalGaussian(torch.tensor([[1.0]]), torch.tensor([[0.0]]))).tolist()
+    [[2.0]]
+    """
 
     @property
     def latent_dim(self) -> int:
-        """The number of units D."""
+        """The number of latent units D."""
 
     def sample(self, number: int, noise: Noise) -> Float[Tensor, "N D"]:
-        """Draw so many codes; the same noise gives the same codes."""
+        """Draw `number` codes. The same noise gives the same codes."""
 
     def log_prob(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
-        """log p(z) in nats."""
+        """Give log p(z) in nats."""
 
     def kl(self, posterior: DiagonalGaussian) -> Float[Tensor, "B D"]:
-        """KL(q || p) per unit in nats."""
+        """Give KL(q || p) in nats per unit."""
 
 
 @dataclass(frozen=True)
 class StandardNormal:
-    """N(0, I) over `latent_dim` units; zero units make the decoder unconditional."""
+    r"""N(0, I) over `latent_dim` units. With zero units the decoder is unconditional.
+
+    The density of two zeros is \(-\log 2\pi = -1.8379\) nats:
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, StandardNormal
+    >>> prior = StandardNormal(2)
+    >>> round(float(prior.log_prob(torch.zeros(1, 1, 2))), 4)
+    -1.8379
+    >>> prior.kl(DiagonalGaussian(torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2))).tolist()
+    [[0.0, 0.5]]
+    """
 
     latent_dim: int
 
     def sample(self, number: int, noise: Noise) -> Float[Tensor, "N D"]:
-        """Draw from N(0, I)."""
+        """Draw `number` codes from N(0, I)."""
         return noise.normal((number, self.latent_dim), torch.empty(0))
 
     def log_prob(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
-        r"""\(\log p(z) = -\tfrac12 \sum_j [\log 2\pi + z_j^2]\)."""
+        r"""Give \(\log p(z) = -\tfrac12 \sum_j [\log 2\pi + z_j^2]\) in nats."""
         return -0.5 * (LOG_2PI + z.square()).sum(-1)
 
     def kl(self, posterior: DiagonalGaussian) -> Float[Tensor, "B D"]:
-        r"""\(\tfrac12(\mu^2 + e^{\ell} - \ell - 1)\) per unit."""
+        r"""Give KL(q || p) in nats per unit: \(\tfrac12(\mu^2 + e^{\ell} - \ell - 1)\)."""
         mean, logvar = posterior.mean, posterior.logvar
         return 0.5 * (mean.square() + logvar.exp() - logvar - 1)

@@ -1,8 +1,8 @@
-"""One seed per purpose, and the noise drawn from it. The global generator is never touched.
+"""One seed per purpose, and the noise that is drawn from it. The global generator is never touched.
 
-Seeds are hashes of what they are for, so a draw depends on its purpose alone and not on what was drawn before it: a
-step of a resumed run draws what the uninterrupted run drew there. Contenders are left out of the data and init seeds,
-so that all contenders of one seed see the same batches and start from the same weights.
+A seed is a hash of its purpose. So a draw depends on its purpose alone and not on earlier draws, and a step of a
+resumed run draws the same as in the uninterrupted run. The contender is no part of the seeds of data order and
+initialization. So all contenders of one seed see the same batches and start from the same weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Purpose(StrEnum):
-    """What randomness is for."""
+    """The purposes of random draws."""
 
     DATA = "data order"
     INIT = "initialization"
@@ -28,14 +28,31 @@ class Purpose(StrEnum):
 
 
 def derive(seed: int, *labels: str | int) -> int:
-    """A 63-bit seed for one purpose: the first bits of SHA-256 over the seed and the labels."""
+    """Derive a 63-bit seed for one purpose: the first bits of SHA-256 over the seed and the labels."""
     text = "/".join(map(str, (seed, *labels)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 @runtime_checkable
 class Noise(Protocol):
-    """A source of random tensors that can be split by label; equal labels give equal draws."""
+    """A source of random tensors. It is split by labels, and equal labels give equal draws.
+
+    A class with these three members is a source of noise, such as `SeededNoise` or this one without randomness:
+
+    >>> import torch
+    >>> from collapsebench import Noise, StandardNormal
+    >>> class Zeros:
+    ...     def normal(self, shape, like):
+    ...         return torch.zeros(shape).to(like)
+    ...     def uniform(self, shape, like):
+    ...         return torch.zeros(shape).to(like)
+    ...     def child(self, *labels):
+    ...         return self
+    >>> isinstance(Zeros(), Noise)
+    True
+    >>> StandardNormal(2).sample(1, Zeros()).tolist()
+    [[0.0, 0.0]]
+    """
 
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Draw from N(0, 1), in the type and on the device of `like`. The same call gives the same draw."""
@@ -44,12 +61,22 @@ class Noise(Protocol):
         """Draw from U[0, 1), in the type and on the device of `like`. The same call gives the same draw."""
 
     def child(self, *labels: str | int) -> Noise:
-        """An independent source for one part of the work."""
+        """Give the independent source of one part of the work."""
 
 
 @dataclass(frozen=True)
 class SeededNoise:
-    """Noise from a seed. Draws are made on the CPU in float32, so that they are the same on every device."""
+    """Noise from a seed. It is drawn on the CPU in float32, so that it is the same for every device.
+
+    >>> import torch
+    >>> from collapsebench import SeededNoise
+    >>> noise, like = SeededNoise(1), torch.empty(0)
+    >>> first = noise.child("step", 1).normal((2, 3), like)
+    >>> torch.equal(first, noise.child("step", 1).normal((2, 3), like))
+    True
+    >>> torch.equal(first, noise.child("step", 2).normal((2, 3), like))
+    False
+    """
 
     seed: int
 
@@ -70,5 +97,5 @@ class SeededNoise:
 
 
 def run_noise(seed: int, purpose: Purpose, *labels: str | int) -> SeededNoise:
-    """The noise of one run for one purpose."""
+    """Give the noise of one run for one purpose."""
     return SeededNoise(derive(seed, purpose, *labels))

@@ -1,4 +1,4 @@
-"""The assembled model: encoder + posterior + prior + decoder, and the training objective of its contender."""
+"""The model of a contender, and its training objective: encoder, posterior, prior and decoder as one module."""
 
 from __future__ import annotations
 
@@ -18,17 +18,37 @@ from collapsebench.model.seeding import Noise
 
 @dataclass
 class Passes:
-    """Forward passes through encoder and decoder, per example and sample: whole numbers that only grow."""
+    """The forward passes through encoder and decoder, counted per example and sample. The numbers only grow."""
 
     encoder: int = 0
     decoder: int = 0
 
 
 class VAE(nn.Module):
-    """p(z) p(x|z) with an encoder for q(z|x). Every evaluation of a network goes through these two methods.
+    """The generative model p(z) p(x|z), with an encoder for q(z|x).
 
-    They count them in `passes`, which is how a step is recognized whose costs are known. Steps of a method that calls
-    the networks themselves are counted as they run, which takes longer.
+    Call the networks through `encode` and `log_likelihood` alone. These count the forward passes in `passes`, by which
+    the meter recognizes a step of known cost. The meter also sees the work of a method that calls the networks
+    directly, but counts it more slowly.
+
+    A linear model, with x ~ N(z, 1) and q(z|x) = N(x/2, 1):
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, Networks, StandardNormal, VAE
+    >>> class Head(torch.nn.Module):
+    ...     def forward(self, features):
+    ...         return DiagonalGaussian(features / 2, torch.zeros_like(features))
+    >>> class Decoder(torch.nn.Module):
+    ...     def forward(self, x, z, dropout):
+    ...         return torch.distributions.Normal(z, 1.0).log_prob(x).sum(-1)
+    >>> vae = VAE(Networks(torch.nn.Identity(), Head(), Decoder()), StandardNormal(1))
+    >>> x = torch.tensor([[2.0], [4.0]])
+    >>> vae.encode(x).mean.tolist()
+    [[1.0], [2.0]]
+    >>> vae.log_likelihood(x, z=torch.zeros(5, 2, 1)).shape
+    torch.Size([5, 2])
+    >>> vae.passes
+    Passes(encoder=2, decoder=10)
     """
 
     def __init__(self, networks: Networks, prior: PriorDistribution) -> None:
@@ -40,7 +60,10 @@ class VAE(nn.Module):
         self.passes = Passes()
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """q(z|x) from the encoder; N(0, I) where the contender has none."""
+        """Give q(z|x) by the encoder, or N(0, I) if the contender has no encoder.
+
+        Raises PluginError if the posterior is no DiagonalGaussian of shape (B, D).
+        """
         if self.encoder is None or self.posterior is None:
             zeros = next(self.decoder.parameters()).new_zeros(len(x), self.prior.latent_dim)
             return DiagonalGaussian(zeros, zeros)
@@ -55,7 +78,11 @@ class VAE(nn.Module):
     def log_likelihood(
         self, x: Tensor, z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B"]:
-        """log p(x|z) in nats for S samples of z per example; `dropout` masks are drawn in training only."""
+        """Give log p(x|z) in nats for S samples of z per example.
+
+        Dropout masks are drawn from `dropout`. None means no dropout, as in evaluation. Raises PluginError if the
+        decoder returns another shape than (S, B).
+        """
         log_p: Tensor = self.decoder(x, z, dropout)
         self.passes.decoder += log_p.numel()
         if log_p.shape != z.shape[:2]:
@@ -64,7 +91,14 @@ class VAE(nn.Module):
 
 
 class Networks(NamedTuple):
-    """The modules of a VAE; contenders without an encoder have neither encoder nor posterior."""
+    """The modules of a VAE. A contender without an encoder has neither encoder nor posterior.
+
+    >>> from torch import nn
+    >>> from collapsebench import Networks
+    >>> networks = Networks(encoder=None, posterior=None, decoder=nn.Linear(2, 3))
+    >>> networks.decoder.out_features
+    3
+    """
 
     encoder: nn.Module | None
     posterior: nn.Module | None
@@ -72,39 +106,68 @@ class Networks(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The objective of one batch."""
+    r"""The terms of the objective for one batch.
+
+    `loss` is the mean over the batch of \(-\log p(x|z) + \beta \sum_j KL_j\), where \(\beta\) is `kl_weight`:
+
+    >>> import torch
+    >>> from collapsebench import Terms
+    >>> reconstruction, kl = torch.tensor([10.0, 20.0]), torch.tensor([[1.0, 1.0], [2.0, 0.0]])
+    >>> loss = (reconstruction + 0.5 * kl.sum(1)).mean()
+    >>> float(Terms(reconstruction, kl, kl_weight=0.5, loss=loss).loss)
+    16.0
+    """
 
     reconstruction: Tensor
-    """-log p(x|z), one sample of z, (B,), nats."""
+    """-log p(x|z) at one sample of z, (B,), in nats."""
     kl: Tensor
-    """KL(q || p) per unit, (B, D), nats."""
+    """KL(q || p) per unit, (B, D), in nats."""
     kl_weight: float
+    """The weight of the KL term."""
     loss: Tensor
-    """Mean over the batch of reconstruction + kl_weight * sum_j kl, a scalar, nats per example."""
+    """The mean over the batch of reconstruction + kl_weight * sum_j kl, a scalar, in nats per example."""
 
     def backward(self) -> Terms:
-        """Leave the gradients of the loss in the parameters; the same numbers, cut from the graph."""
+        """Leave the gradients of the loss in the parameters, and give the same terms without their autograd graph."""
         torch.autograd.backward(self.loss)
         return self.detach()
 
     def detach(self) -> Terms:
-        """The same numbers, cut from the graph."""
+        """Give the same terms without their autograd graph."""
         return Terms(self.reconstruction.detach(), self.kl.detach(), self.kl_weight, self.loss.detach())
 
 
 @dataclass(frozen=True)
 class Objective:
-    r"""\(L = \frac1B \sum_i [-\log p(x_i|z_i) + \beta\, KL(q_i \| p)]\), one sample \(z_i \sim q_i\).
+    r"""The training objective \(L = \frac1B \sum_i [-\log p(x_i|z_i) + \beta\, KL(q_i \| p)]\), \(z_i \sim q_i\).
 
-    `noise` is the noise of this step; draws for different parts of the step take children of it.
+    The expectation over z is estimated by one sample. The unit is nats per example.
+
+    Here x ~ N(z, 1), so that the KL is known and the reconstruction is random:
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, Networks, Objective, SeededNoise, StandardNormal, VAE
+    >>> class Decoder(torch.nn.Module):
+    ...     def forward(self, x, z, dropout):
+    ...         return torch.distributions.Normal(z, 1.0).log_prob(x).sum(-1)
+    >>> vae = VAE(Networks(None, None, Decoder()), StandardNormal(1))
+    >>> q = DiagonalGaussian(mean=torch.tensor([[1.0]]), logvar=torch.tensor([[0.0]]))
+    >>> terms = Objective(SeededNoise(0), kl_weight=0.1)(vae, torch.tensor([[1.0]]), q)
+    >>> terms.kl.tolist()
+    [[0.5]]
+    >>> round(float(terms.loss - terms.reconstruction), 4)
+    0.05
     """
 
     noise: Noise
+    """The noise of this step. Different parts of the step draw from children of it."""
     kl_weight: float = 1.0
+    r"""The weight \(\beta\) of the KL term."""
     training: bool = True
+    """True draws dropout masks."""
 
     def __call__(self, vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise | None = None) -> Terms:
-        """The terms at one posterior; with the same noise the same sample of z and the same dropout masks."""
+        """Give the terms at one posterior. The same noise gives the same sample of z and the same dropout masks."""
         noise = self.noise if noise is None else noise
         epsilon = noise.child("z").normal((1, *posterior.mean.shape), posterior.mean)
         dropout = noise.child("dropout") if self.training else None
@@ -123,9 +186,10 @@ class Objective:
         parameters: tuple[nn.Parameter, ...] = (),
         create_graph: bool = False,
     ) -> Gradient:
-        r"""\(\nabla_\lambda L\) at the variational parameters \(\lambda = (\mu, \ell)\), and by further `parameters`.
+        r"""Give \(\nabla_\lambda L\) at the variational parameters \(\lambda = (\mu, \ell)\), and that by `parameters`.
 
-        What the inner loop of an inference strategy repeats. Parameters that do not enter the loss have gradient zero.
+        An inference strategy repeats this in its inner loop. `create_graph` keeps the graph for second derivatives.
+        Parameters that do not enter the loss have gradient zero.
         """
         point = posterior.parameters if create_graph else posterior.parameters.detach().requires_grad_()
         with torch.enable_grad(), unfused(vae) if create_graph else nullcontext():
@@ -137,11 +201,25 @@ class Objective:
 
 
 class Gradient(NamedTuple):
-    """The gradient of one inner step."""
+    r"""The gradient of one inner step, by the posterior and by parameters of the networks.
+
+    The decoder ignores z, so that the gradient is that of the KL, \((\mu, \tfrac12(e^\ell - 1)) = (3, 0)\):
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, Networks, Objective, SeededNoise, StandardNormal, VAE
+    >>> class Decoder(torch.nn.Module):
+    ...     def forward(self, x, z, dropout):
+    ...         return torch.zeros(z.shape[:2])
+    >>> vae = VAE(Networks(None, None, Decoder()), StandardNormal(1))
+    >>> q = DiagonalGaussian(mean=torch.tensor([[3.0]]), logvar=torch.tensor([[0.0]]))
+    >>> gradient = Objective(SeededNoise(0)).gradient(vae, torch.zeros(1, 1), q, SeededNoise(1))
+    >>> float(gradient.loss), gradient.posterior.flatten().tolist(), gradient.parameters
+    (4.5, [3.0, 0.0], ())
+    """
 
     loss: Tensor
-    """The objective at the step's start, a scalar, nats per example."""
+    """The objective at the start of the step, a scalar, in nats per example."""
     posterior: Tensor
-    """By the variational parameters, (2, B, D)."""
+    """The gradient by the variational parameters, (2, B, D)."""
     parameters: tuple[Tensor, ...]
-    """By each of the parameters asked for."""
+    """The gradients by the further parameters, one for each."""
