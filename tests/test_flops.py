@@ -20,7 +20,7 @@ from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.experiment.flops import FlopCounter, Spent, StepCosts
 from collapsebench.experiment.meter import AUDIT, Meter
 from collapsebench.inference.amortized import Amortized
-from collapsebench.model.kernels.recurrent import unfused
+from collapsebench.model.kernels.recurrent import unfused_lstms
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
 from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
@@ -215,7 +215,7 @@ def test_decoders(name, skip):
     assert gradient(z) == pytest.approx(expected.by_input, rel=0.01)
     assert gradient(weights, z.detach()) == pytest.approx(expected.by_hidden + expected.by_weights, rel=0.01)
     assert gradient((z, *weights)) == pytest.approx(expected.by_input + expected.by_weights, rel=0.01)
-    with unfused(vae):
+    with unfused_lstms(vae):
         (first,) = grad(loss(z), z, create_graph=True)
     second = counted(lambda: grad(first.square().sum(), (z, *weights), allow_unused=True))
     assert second == pytest.approx(expected.second, rel=0.01)
@@ -515,7 +515,7 @@ def test_a_budget_of_flops_is_spent_and_not_overdrawn():
 def test_onednn_is_off_within_the_layer_alone():
     vae, x, seen = model("lstm"), data(TEXT), []
     allowed, layer = torch.backends.mkldnn.enabled, vae.decoder.layers[0]
-    with unfused(vae):
+    with unfused_lstms(vae):
         layer.register_forward_pre_hook(lambda *_: seen.append(torch.backends.mkldnn.enabled))
         vae.log_likelihood(x, torch.zeros(1, B, D))
         assert (seen, torch.backends.mkldnn.enabled) == ([False], allowed)

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import conv1d, conv2d, pad
 from torch.utils.flop_counter import FlopCounterMode
 
-from collapsebench.model.kernels.convolution import above, before, maps_first, maps_last
+from collapsebench.model.kernels.convolution import convolve_above, convolve_before, maps_first, maps_last
 from collapsebench.networks.connections import ConcatenateMap
 from collapsebench.networks.pixelcnn import GatedLayer
 
@@ -57,7 +57,7 @@ def derivatives(convolve, inputs):
 @pytest.mark.parametrize("area", AREAS, ids=str)
 def test_rows_above(area, kernel):
     inputs = leaves((2, *area, 3), (6, 3, *kernel), (6,))
-    found = derivatives(above, inputs)
+    found = derivatives(convolve_above, inputs)
     torch.testing.assert_close(found, derivatives(plain_above, inputs), rtol=1e-10, atol=1e-10)
     assert not found[0][:, 0].any()
 
@@ -65,7 +65,7 @@ def test_rows_above(area, kernel):
 @pytest.mark.parametrize("area", AREAS, ids=str)
 def test_pixels_before(area):
     inputs = leaves((2, *area, 3), (6, 3, 3), (2, *area, 2), (6, 2, 1), (6,))
-    found = derivatives(two_terms(before), inputs)
+    found = derivatives(two_terms(convolve_before), inputs)
     torch.testing.assert_close(found, derivatives(two_terms(plain_before), inputs), rtol=1e-10, atol=1e-10)
 
 
@@ -73,7 +73,7 @@ def test_a_pixel_that_is_not_finite_spoils_no_other_row():
     x, weight, bias = leaves((1, 3, 2, 3), (6, 3, 2), (6,))
     with torch.no_grad():
         x[0, 1] = torch.inf
-    finite = before((x, weight), bias=bias).isfinite().all(-1)
+    finite = convolve_before((x, weight), bias=bias).isfinite().all(-1)
     assert finite.tolist() == [[[True, True], [False, False], [True, True]]]
 
 
@@ -85,7 +85,7 @@ def test_maps_stay_where_they_are_in_memory(memory_format):
 
 def test_maps_come_last_in_memory():
     x, weight, bias = (t.detach().float().requires_grad_() for t in leaves((2, 5, 4, 3), (6, 3, 2, 3), (6,)))
-    y = above(x, weight, bias)
+    y = convolve_above(x, weight, bias)
     (gradient,) = torch.autograd.grad(y, x, torch.ones_like(y))
     assert y.is_contiguous()
     assert gradient.is_contiguous()
@@ -99,7 +99,7 @@ def flops(run):
 
 def test_second_derivatives_cost_as_many_convolutions_as_there_are():
     x, weight, bias = leaves((2, 5, 4, 3), (6, 3, 2, 3), (6,))
-    unit, y = flops(lambda: above(x, weight, bias))
+    unit, y = flops(lambda: convolve_above(x, weight, bias))
     cost, (first,) = flops(lambda: torch.autograd.grad(y.pow(2).sum(), x, create_graph=True))
     assert cost == unit
     assert flops(lambda: torch.autograd.grad(first.sum(), (x, weight)))[0] == 4 * unit
@@ -108,7 +108,7 @@ def test_second_derivatives_cost_as_many_convolutions_as_there_are():
 def test_products_are_those_that_are_asked_for():
     x, weight, z, matrix, bias = leaves((2, 5, 4, 3), (6, 3, 1), (2, 5, 4, 2), (6, 2, 1), (6,))
     unit = {size: 2 * 2 * 5 * 4 * 6 * size for size in (3, 2)}
-    total, y = flops(lambda: before((x, weight), (z, matrix), bias=bias))
+    total, y = flops(lambda: convolve_before((x, weight), (z, matrix), bias=bias))
     assert total == unit[3] + unit[2]
     for wanted, cost in (
         (x, unit[3]),

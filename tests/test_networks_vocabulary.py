@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from collapsebench.examples import TextSpec
 from collapsebench.model.kernels import vocabulary
-from collapsebench.model.kernels.vocabulary import fused, plain
+from collapsebench.model.kernels.vocabulary import fused_log_likelihood, plain_log_likelihood
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.networks.decoders import LSTMDecoder
 from collapsebench_skip import Skip
@@ -58,9 +58,14 @@ def derivatives(likelihood, h, layer, tokens):
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 def test_fused_equals_plain(bias, scale):
     case = draw(bias=bias, scale=scale)
-    torch.testing.assert_close(derivatives(fused, *case), derivatives(plain, *case), rtol=1e-11, atol=1e-11 * scale**2)
+    torch.testing.assert_close(
+        derivatives(fused_log_likelihood, *case),
+        derivatives(plain_log_likelihood, *case),
+        rtol=1e-11,
+        atol=1e-11 * scale**2,
+    )
     with torch.no_grad():
-        torch.testing.assert_close(fused(*case), plain(*case), rtol=1e-12, atol=0)
+        torch.testing.assert_close(fused_log_likelihood(*case), plain_log_likelihood(*case), rtol=1e-12, atol=0)
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -68,7 +73,7 @@ def test_hessian_vector_products_of_the_input_alone():
     """What SA-VAE takes: the weights' gradients enter in the second backward only."""
     h, layer, tokens = draw()
     found = []
-    for likelihood in (fused, plain):
+    for likelihood in (fused_log_likelihood, plain_log_likelihood):
         (first,) = torch.autograd.grad(likelihood(h, layer, tokens).mean(), h, create_graph=True)
         found.append(torch.autograd.grad(first.pow(3).sum(), (h, *layer.parameters())))
     torch.testing.assert_close(*found, rtol=1e-11, atol=1e-14)
@@ -91,14 +96,14 @@ class Likelihood(nn.Module):
         self.layer = layer
 
     def forward(self, h, tokens):
-        return fused(h, self.layer, tokens)
+        return fused_log_likelihood(h, self.layer, tokens)
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
 def test_float32_is_near_float64(scale):
     """Relative to the largest entry of each, over a vocabulary of 2,000 words."""
-    exact = derivatives(plain, *draw(scale=scale, size=2000))
-    single = derivatives(fused, *draw(torch.float32, scale=scale, size=2000))
+    exact = derivatives(plain_log_likelihood, *draw(scale=scale, size=2000))
+    single = derivatives(fused_log_likelihood, *draw(torch.float32, scale=scale, size=2000))
     for a, b in zip(torch.utils._pytree.tree_leaves(single), torch.utils._pytree.tree_leaves(exact), strict=True):
         assert (a.double() - b).abs().max() <= 1e-5 * b.abs().max()
 
@@ -110,7 +115,7 @@ def test_certain_and_impossible_words():
         layer.weight.zero_()
         layer.bias.zero_()[0] = 1e4
     for word, expected in ((0, 0.0), (1, -1e4)):
-        log_p = fused(h, layer, torch.full_like(tokens, word))
+        log_p = fused_log_likelihood(h, layer, torch.full_like(tokens, word))
         torch.testing.assert_close(log_p, torch.full_like(log_p, T * expected))
         (gradient,) = torch.autograd.grad(log_p.sum(), layer.bias)
         assert gradient.isfinite().all()
@@ -120,12 +125,12 @@ def test_what_is_not_finite_stays_so():
     h, layer, tokens = draw()
     with torch.no_grad():
         layer.bias[4] = math.nan
-        assert fused(h, layer, tokens).isnan().all()
+        assert fused_log_likelihood(h, layer, tokens).isnan().all()
 
 
 def test_a_graph_that_is_kept_can_be_used_again():
     h, layer, tokens = draw()
-    log_p = fused(h, layer, tokens).sum()
+    log_p = fused_log_likelihood(h, layer, tokens).sum()
     inputs = (h, *layer.parameters())
     once = torch.autograd.grad(log_p, inputs, retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(log_p, inputs), once, rtol=0, atol=0)
@@ -140,7 +145,7 @@ def flops(run):
 def test_products_are_those_that_are_asked_for():
     """The inner loops ask for the input's gradient alone; a Hessian-vector product costs four more products."""
     h, layer, tokens = draw()
-    forward, log_p = flops(lambda: fused(h, layer, tokens).sum())
+    forward, log_p = flops(lambda: fused_log_likelihood(h, layer, tokens).sum())
     assert forward == PRODUCT
     assert flops(lambda: torch.autograd.grad(log_p, h, retain_graph=True))[0] == PRODUCT
     assert flops(lambda: torch.autograd.grad(log_p, layer.weight, retain_graph=True))[0] == 2 * PRODUCT
@@ -167,7 +172,7 @@ def test_without_gradients_memory_is_bounded_by_the_block(monkeypatch):
     monkeypatch.setattr(vocabulary, "ROWS", 6)
     h, layer, tokens = draw()
     with torch.no_grad(), Largest() as largest:
-        fused(h, layer, tokens)
+        fused_log_likelihood(h, layer, tokens)
     assert largest.elements <= max(6 * V, h.numel())
 
 
@@ -178,11 +183,11 @@ def test_without_gradients_memory_is_bounded_by_the_block(monkeypatch):
 def test_a_decoder_gives_the_same_with_either(settings, connect):
     torch.manual_seed(0)
     decoder = LSTMDecoder(embedding=3, hidden=4, **settings).build(TextSpec(V), 2, connect).double()
-    assert decoder.likelihood is fused
+    assert decoder.likelihood is fused_log_likelihood
     x = torch.randint(V, (B, T), generator=torch.Generator().manual_seed(1))
     z = torch.randn(S, B, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
     found = []
-    for likelihood in (fused, plain):
+    for likelihood in (fused_log_likelihood, plain_log_likelihood):
         decoder.likelihood = likelihood
         log_p = decoder(x, z, SeededNoise(5))
         (first,) = torch.autograd.grad(log_p.logsumexp(0).sum(), z, create_graph=True)

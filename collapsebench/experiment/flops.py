@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from collapsebench.model.kernels.autograd import asked_for
+from collapsebench.model.kernels.autograd import needed_gradients
 
 if TYPE_CHECKING:
     from torch import nn
@@ -124,7 +124,7 @@ def lstm_backward(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) 
     del out_val
     steps, examples = x.shape[:2]
     node = torch._C._current_autograd_node()  # noqa: SLF001 - no public function gives it
-    of_x, of_w_ih, of_w_hh, *_biases, of_first_state, _of_first_cell = asked_for(node)
+    of_x, of_w_ih, of_w_hh, *_biases, of_first_state, _of_first_cell = needed_gradients(node)
     inputs = 2 * steps * examples * w_ih.numel() * (of_x + of_w_ih)
     states = 2 * examples * w_hh.numel() * (steps * of_w_hh + steps - 1 + of_first_state)
     return inputs + states

@@ -1,4 +1,4 @@
-"""LSTM encoder and language-model decoder."""
+"""The LSTM encoder, and the decoder that is an LSTM language model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Site, SiteKind
-from collapsebench.model.kernels.vocabulary import fused
+from collapsebench.model.kernels.vocabulary import fused_log_likelihood
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(nn.Module):
-    """The last hidden state after the whole document, from the zero state."""
+    """The last hidden state after the whole document. The LSTM starts from the zero state."""
 
     def __init__(self, vocabulary: int, embedding: int, hidden: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Encoder(nn.Module):
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
 
     def forward(self, x: Int[Tensor, "B T"]) -> Float[Tensor, "B F"]:
-        """(B, T) -> (B, hidden)."""
+        """Map tokens (B, T) to (B, hidden)."""
         _, (hidden, _) = self.lstm(self.embedding(x))
         last: Tensor = hidden[-1]
         return last
@@ -36,9 +36,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     r"""\(p(x|z) = \prod_t \mathrm{softmax}(V g_L(h_t, z) + v)_{x_t}\), with h from LSTM layers over \([e(x_{<t}), z]\).
 
-    The top layer starts from a map of z, the others from zero. Sites \(g_l\) stand after every layer: between layers,
-    and before the vocabulary. Without latent units this is the LSTM language model. Dropout masks belong to
-    examples: all samples of z of one example share them.
+    The top layer starts from a map of z, the others from zero. There is a site \(g_l\) after every layer: between two
+    layers, or before the vocabulary. Without latent units this is the LSTM language model. All samples of z of one
+    example share its dropout masks.
     """
 
     def __init__(  # noqa: PLR0913 - the sizes of the data and the decoder's hyperparameters, by name
@@ -66,25 +66,25 @@ class Decoder(nn.Module):
             width = site.width
         self.first = nn.Linear(latent_dim, hidden, bias=self.start == "hidden") if latent_dim else None
         self.output = nn.Linear(width, vocabulary, bias=output_bias)
-        self.likelihood = fused
+        self.likelihood = fused_log_likelihood
 
     def forward(
         self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B"]:
-        """log p(x|z) in nats of all tokens after BOS, which is given; `dropout` is what masks are drawn from."""
+        """Give log p(x|z) in nats of all tokens after BOS, which is given. Dropout masks are drawn from `dropout`."""
         return self.likelihood(self.hidden(x[:, :-1], z, dropout), self.output, x[:, 1:])
 
     def logits(
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B T V"]:
-        """Unnormalised log-probabilities of the token after each of `tokens`."""
+        """Give the unnormalised log-probabilities of the token that follows each of `tokens`."""
         logits: Tensor = self.output(self.hidden(tokens, z, dropout))
         return logits
 
     def hidden(
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B T W"]:
-        """What the map to the vocabulary reads after each of `tokens`."""
+        """Give the input of the map to the vocabulary after each of `tokens`."""
         samples, examples, _ = z.shape
         length = tokens.shape[1]
         rows = z.flatten(0, 1)  # (N, D), N = S B
@@ -97,7 +97,7 @@ class Decoder(nn.Module):
         return read.view(samples, examples, length, -1)
 
     def _first_state(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Hidden state and cell of the top layer, each (1, N, H); None is the zero state."""
+        """Give the first hidden state and cell of the top layer, each (1, N, H). None means the zero state."""
         if self.first is None:
             return None
         mapped: Tensor = self.first(rows)[None]

@@ -8,7 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Site, SiteKind
-from collapsebench.model.kernels.convolution import above, before, maps_first, maps_last, moved
+from collapsebench.model.kernels.convolution import (
+    convolve_above,
+    convolve_before,
+    maps_first,
+    maps_last,
+    shift_columns,
+)
 from collapsebench.model.kernels.gate import gate
 from collapsebench.model.kernels.likelihoods import bernoulli
 from collapsebench.networks.connections import ConcatenateMap
@@ -22,12 +28,12 @@ if TYPE_CHECKING:
 
 
 class GatedLayer(nn.Module):
-    """One layer of the vertical stack (it sees the rows above a pixel) and of the horizontal one (the pixels before).
+    """One layer of two stacks: the vertical one sees the rows above a pixel, the horizontal one the pixels on its left.
 
-    Kernels are cut, not masked: with p = k // 2 the vertical one is (p + 1) x k, and ends in the row above a pixel; the
-    horizontal one is 1 x (p + 1), and ends in the pixel. The first layer moves the horizontal output one column right,
-    so that no pixel sees itself; what moves in is zero. Later layers add a 1x1 map of their horizontal input.
-    Feature maps come last, so that all but the vertical convolution are products with tall matrices.
+    Kernels are cut, not masked. With p = k // 2, the vertical kernel is (p + 1) x k and ends in the row above a pixel.
+    The horizontal kernel is 1 x (p + 1) and ends in the pixel. The first layer shifts the horizontal output by one
+    column to the right, so that no pixel sees itself, and zeros come in. Later layers add a 1x1 map of their horizontal
+    input. Feature maps come last, so that all but the vertical convolution are products with tall matrices.
     """
 
     def __init__(self, width: int, maps: int, kernel_size: int, *, first: bool) -> None:
@@ -42,37 +48,38 @@ class GatedLayer(nn.Module):
     def forward(
         self, v: Float[Tensor, "N H W C"], h: Float[Tensor, "N H W C"]
     ) -> tuple[Float[Tensor, "N H W K"], Float[Tensor, "N H W K"]]:
-        """Both stacks: (N, H, W, width) -> (N, H, W, maps)."""
-        reached = above(v, self.vertical.weight, bias_of(self.vertical))
+        """Map both stacks: (N, H, W, width) -> (N, H, W, maps)."""
+        reached = convolve_above(v, self.vertical.weight, bias_of(self.vertical))
         left, link = (h, columns_of(self.horizontal)), (reached, columns_of(self.link))
         if self.residual is None:
-            here = moved(before(left, bias=bias_of(self.horizontal)), 1) + before(link, bias=bias_of(self.link))
+            strictly_left = shift_columns(convolve_before(left, bias=bias_of(self.horizontal)), 1)
+            here = strictly_left + convolve_before(link, bias=bias_of(self.link))
             return gate(reached), pointwise(self.output, gate(here))
-        here = before(left, link, bias=bias_of(self.horizontal) + bias_of(self.link))
+        here = convolve_before(left, link, bias=bias_of(self.horizontal) + bias_of(self.link))
         output, residual = (gate(here), columns_of(self.output)), (h, columns_of(self.residual))
-        return gate(reached), before(output, residual, bias=bias_of(self.output) + bias_of(self.residual))
+        return gate(reached), convolve_before(output, residual, bias=bias_of(self.output) + bias_of(self.residual))
 
 
 def pointwise(layer: nn.Conv2d, x: Float[Tensor, "N H W C"]) -> Float[Tensor, "N H W K"]:
-    """A convolution with a 1x1 kernel."""
-    return before((x, columns_of(layer)), bias=bias_of(layer))
+    """Convolve x with a 1x1 kernel."""
+    return convolve_before((x, columns_of(layer)), bias=bias_of(layer))
 
 
 def columns_of(layer: nn.Conv2d) -> Float[Tensor, "K C k"]:
-    """The kernel of a convolution over columns alone."""
+    """Give the kernel of a convolution over columns alone."""
     return layer.weight[:, :, 0]
 
 
 def bias_of(layer: nn.Conv2d) -> Float[Tensor, " K"]:
-    """The bias, which every layer here has."""
+    """Give the bias. Every layer here has one."""
     return cast("Tensor", layer.bias)
 
 
 class Decoder(nn.Module):
-    r"""\(p(x|z) = \prod_p p(x_p | x_{<p}, z)\) over pixels in reading order, Bernoulli each.
+    r"""\(p(x|z) = \prod_p p(x_p | x_{<p}, z)\) over the pixels in reading order. Each factor is a Bernoulli.
 
-    Both stacks start from the image and one map of z. Sites stand before every later layer, where both stacks share
-    one connection, and before the 1x1 output. Without latent units this is the plain PixelCNN.
+    Both stacks start from the image and one map of z. There is a site before every layer but the first, and one before
+    the 1x1 output. Both stacks share the connection of a site. Without latent units this is the plain PixelCNN.
     """
 
     def __init__(
@@ -94,12 +101,12 @@ class Decoder(nn.Module):
     def forward(
         self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B"]:
-        """log p(x|z) in nats; this decoder has no dropout."""
+        """Give log p(x|z) in nats. This decoder has no dropout."""
         del dropout
         return bernoulli(self.probability(x, z).flatten(2), x.flatten(1))
 
     def probability(self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B C H W"]:
-        """The probability of a one at every pixel given those before it, before the clamp of the likelihood."""
+        """Give the probability of a one at each pixel, given the pixels before it. It is not clamped yet."""
         rows = z.flatten(0, 1)  # (N, D), N = S B
         image = x.expand(len(z), *x.shape)
         v = h = maps_last(image.flatten(0, 1) if self.first is None else self.first(image.flatten(0, 1), rows))

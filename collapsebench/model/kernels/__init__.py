@@ -1,1 +1,1 @@
-"""Tensor operations that are faster than those of the library, or that it lacks."""
+"""Tensor operations that torch lacks, or that are faster here than in torch."""

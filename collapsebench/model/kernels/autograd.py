@@ -1,4 +1,4 @@
-"""What autograd asks for while it runs a backward."""
+"""The gradients that autograd needs while it runs a backward pass."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 import torch
 
 
-def asked_for(node: Any) -> tuple[bool, ...]:
-    """For every tensor that the operation whose backward is running read, whether its gradient will be used.
+def needed_gradients(node: Any) -> tuple[bool, ...]:
+    """Say for each input of an operation whether autograd will use its gradient. Its backward must be running.
 
-    `node` is the node of that operation, which in a `torch.autograd.Function` is `ctx`. There `ctx.needs_input_grad`
-    only says which inputs require a gradient: of all that, `torch.autograd.grad` may want one.
+    `node` is the node of that operation. In a `torch.autograd.Function` it is `ctx`. `ctx.needs_input_grad` says too
+    little: many inputs may require a gradient while `torch.autograd.grad` wants only one of them.
     """
     return tuple(edge is not None and _used(edge) for edge, _ in node.next_functions)
 
 
 def _used(node: Any) -> bool:
     try:
-        return torch._C._will_engine_execute_node(node)  # noqa: SLF001 - no public function tells it
+        return torch._C._will_engine_execute_node(node)  # noqa: SLF001 - there is no public function for it
     except RuntimeError:
-        return True  # torch does not say it of a leaf whose gradient `autograd.grad` was asked for
+        return True  # torch raises it for a leaf whose gradient `autograd.grad` will return

@@ -1,9 +1,9 @@
-r"""The masked convolutions of a PixelCNN, differentiable as often as one likes at the price of convolutions.
+r"""The masked convolutions of a PixelCNN. Their derivatives of any order cost no more than convolutions.
 
-`above` is a convolution over the rows above a pixel, `before` a sum of convolutions over the pixels of its row up to
-itself. For each, \(\langle g, x * w \rangle\) is linear in each of g, x and w, so its three gradients are each other's:
-whatever is asked for, however deep, is one of them. The library's own second derivative by w is a convolution whose
-kernel is an image, which is several times slower. Feature maps come last.
+`convolve_above` is a convolution over the rows above a pixel. `convolve_before` is a sum of convolutions over the pixel
+and those on its left. For each, \(\langle g, x * w \rangle\) is linear in g, in x and in w. So there are three
+gradients, and every derivative of one of them is another of the three. Torch's own second derivative by w is a
+convolution whose kernel is an image, which is several times slower. Feature maps come last.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import conv2d, pad
 
-from collapsebench.model.kernels.autograd import asked_for
+from collapsebench.model.kernels.autograd import needed_gradients
 
 Term: TypeAlias = tuple[Float[Tensor, "N H W _"], Float[Tensor, "K _ _"]]
-"""C feature maps, and the kernel (K, C, k) over columns that they are convolved with."""
+"""C feature maps, and their kernel (K, C, k) over columns."""
 
 
-def above(
+def convolve_above(
     x: Float[Tensor, "N H W C"], weight: Float[Tensor, "K C h w"], bias: Float[Tensor, " K"]
 ) -> Float[Tensor, "N H W K"]:
-    """Of every pixel the h rows above it and w columns around it; the first row, with none above it, is zero."""
+    """Convolve, for each pixel, the h rows above it and the w columns around it. The first row is zero."""
     rows, columns = weight.shape[2:]
     moved_down = _extend(x, 1, rows, -1)
     return maps_last(_convolve(maps_first(moved_down), weight, bias, columns // 2))
 
 
-def before(*terms: Term, bias: Float[Tensor, " K"]) -> Float[Tensor, "N H W K"]:
-    """The sum over all terms of each pixel with the k - 1 pixels on its left, where a kernel has k columns."""
+def convolve_before(*terms: Term, bias: Float[Tensor, " K"]) -> Float[Tensor, "N H W K"]:
+    """Convolve each pixel and the k - 1 pixels on its left, where a kernel has k columns, and sum over the terms."""
     return _row(1, bias, *(tensor for term in terms for tensor in term))
 
 
-def moved(x: Float[Tensor, "N H W C"], columns: int) -> Float[Tensor, "N H W C"]:
-    """So many columns to the right, or to the left if negative; zeros move in."""
+def shift_columns(x: Float[Tensor, "N H W C"], columns: int) -> Float[Tensor, "N H W C"]:
+    """Shift the maps to the right, or to the left if `columns` is negative. Zeros come in."""
     return _extend(x, 2, columns, -columns) if columns else x
 
 
 def maps_first(x: Float[Tensor, "N H W C"]) -> Float[Tensor, "N C H W"]:
-    """The same memory, as the library's convolutions and the latent sites see it."""
+    """Give a view of the same memory in the order of torch's convolutions and of the latent sites."""
     return x.permute(0, 3, 1, 2)
 
 
 def maps_last(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N H W C"]:
-    """The way back."""
+    """Undo `maps_first`."""
     return x.permute(0, 2, 3, 1)
 
 
 class _Extend(Function):
-    """So many zeros before and after x in one dimension; so much less of x where negative.
+    """x with `first` zeros before it and `last` zeros after it in one dimension. A negative number cuts x.
 
-    The library's `pad` fills the whole result with zeros first, which takes as long again.
+    Torch's `pad` fills the whole result with zeros first, which doubles the time.
     """
 
     @staticmethod
@@ -75,10 +75,10 @@ class _Extend(Function):
 
 
 class _Convolve(Function):
-    """x * w + b without the first row, which is zero.
+    """x * w + b, with zeros in the first row.
 
-    As many rows of x are zero as the kernel has, so that nothing of the first row but b is lost. What the gradients
-    have there is multiplied by zeros, or belongs to zeros.
+    The kernel has as many rows as x has rows of zeros at the top. So the first row would be b alone. There the
+    gradients are multiplied by zeros, or they belong to zeros, so that they need no care.
     """
 
     @staticmethod
@@ -92,14 +92,14 @@ class _Convolve(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        by_x, by_weight, *by_bias = asked_for(ctx)
+        by_x, by_weight, *by_bias = needed_gradients(ctx)
         of_x = _by_input(g, weight, x.shape, ctx.padding) if by_x else None
         of_weight = _by_weight(g, x, weight.shape, ctx.padding) if by_weight else None
         return of_x, of_weight, _sum(g) - _sum(g[:, :, :1]) if any(by_bias) else None, None
 
 
 class _ByInput(Function):
-    """The gradient by x."""
+    """The gradient of `_Convolve` by x."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, weight: Tensor, shape: torch.Size, padding: int) -> Tensor:
@@ -111,13 +111,13 @@ class _ByInput(Function):
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         g, weight = ctx.saved_tensors
-        by_g, by_weight = asked_for(ctx)
+        by_g, by_weight = needed_gradients(ctx)
         of_g = _convolve(u, weight, None, ctx.padding) if by_g else None
         return of_g, _by_weight(g, u, weight.shape, ctx.padding) if by_weight else None, None, None
 
 
 class _ByWeight(Function):
-    """The gradient by w."""
+    """The gradient of `_Convolve` by w."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
@@ -128,7 +128,7 @@ class _ByWeight(Function):
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         g, x = ctx.saved_tensors
-        by_g, by_x = asked_for(ctx)
+        by_g, by_x = needed_gradients(ctx)
         of_g = _convolve(x, u, None, ctx.padding) if by_g else None
         return of_g, _by_input(g, u, x.shape, ctx.padding) if by_x else None, None, None
 
@@ -146,7 +146,7 @@ def _sum(g: Tensor) -> Tensor:
 
 
 class _Row(Function):
-    """The sum of x * w for maps that move to the right (`way` 1), and for the gradients by x to the left (-1)."""
+    """The sum of x * w over the terms. Maps move to the right (`way` 1), or to the left (-1) for the gradients by x."""
 
     @staticmethod
     def forward(ctx: Any, way: int, bias: Tensor | None, *tensors: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class _Row(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         tensors, g = ctx.saved_tensors, g.contiguous()
-        asked = asked_for(ctx)
+        asked = needed_gradients(ctx)
         by_bias, by_tensors = asked[: -len(tensors)], asked[-len(tensors) :]
         found: list[Tensor | None] = [None, g.flatten(0, -2).sum(0) if any(by_bias) else None]
         for x, weight, by_x, by_weight in zip(
@@ -170,7 +170,7 @@ class _Row(Function):
 
 
 class _ByRow(Function):
-    """The gradient of one term by w."""
+    """The gradient of one term of `_Row` by w."""
 
     @staticmethod
     def forward(ctx: Any, way: int, columns: int, g: Tensor, x: Tensor) -> Tensor:
@@ -182,27 +182,27 @@ class _ByRow(Function):
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         g, x = ctx.saved_tensors
-        by_g, by_x = asked_for(ctx)
+        by_g, by_x = needed_gradients(ctx)
         of_g = _row(ctx.way, None, x, u) if by_g else None
         return None, None, of_g, _row(-ctx.way, None, g, u.transpose(0, 1)) if by_x else None
 
 
 def _weights(g: Tensor, x: Tensor, shift: int) -> Tensor:
-    """Products of g with moved maps x, or of maps with g moved back, whichever is less to move."""
-    g, x = (moved(g, -shift), x) if g.shape[-1] < x.shape[-1] else (g, moved(x, shift))
+    """Give the product of g and the shifted maps x, or of g shifted back and x: the smaller tensor is shifted."""
+    g, x = (shift_columns(g, -shift), x) if g.shape[-1] < x.shape[-1] else (g, shift_columns(x, shift))
     return g.flatten(0, -2).T @ x.flatten(0, -2)
 
 
 def _shifts(columns: int, breadth: int) -> range:
-    """How far each column of a kernel moves the maps; those that move all of them out are left out."""
+    """Give the shift for each column of a kernel. A shift by the whole breadth or more is left out."""
     return range(min(columns, breadth) - 1, -1, -1)
 
 
 def _products(way: int, terms: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """A product for each column of each kernel, all into the same memory.
+    """Add up one product for each column of each kernel, in the same memory.
 
-    Moved maps are an offset in memory. The columns that move in hold those of the next row, and are set to zero before
-    anything nearer, which may reach them, is added.
+    Shifting maps is an offset in memory. The columns that come in then hold values of the neighbouring row. They are
+    set to zero after each shift, before the products of smaller shifts are added to them.
     """
     shape = terms[0][0].shape[:-1]
     y = terms[0][0].new_empty(*shape, len(terms[0][1]))

@@ -1,7 +1,7 @@
 r"""\(\tanh(a)\,\sigma(b)\), the gate of a PixelCNN, with its first two derivatives.
 
-A gate computes next to nothing for what it reads and writes. It is worked on in blocks of rows, so that what lies
-between its operands and its results stays in the cache.
+A gate reads and writes much and computes little. It is computed in blocks of rows, so that the intermediate results
+stay in the cache.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 ROWS = 4096
-"""Rows, of some tens of numbers each, that are worked on at a time: two threads have half of them each."""
+"""The rows in a block. A row has some tens of numbers, and each of two threads computes half of the rows."""
 
 
 def gate(x: Float[Tensor, "*shape C2"]) -> Float[Tensor, "*shape C"]:
-    r"""\(\tanh(a)\,\sigma(b)\) for the halves a, b of the last dimension; twice differentiable."""
+    r"""Give \(\tanh(a)\,\sigma(b)\) for the halves a, b of the last dimension. It is twice differentiable."""
     gated: Tensor = _gate(x)[0]
     return gated
 
 
 class _Gate(Function):
-    r"""\(ts\), \(t = \tanh(a)\), \(s = \sigma(b)\).
+    r"""The product \(ts\) of \(t = \tanh(a)\) and \(s = \sigma(b)\).
 
-    t and s are outputs, so that derivatives of the gradient reach x through them, and x need not be kept.
+    t and s are outputs, too. So derivatives of the gradient reach x through them, and x need not be kept.
     """
 
     @staticmethod
@@ -48,7 +48,7 @@ class _Gate(Function):
 
 
 class _Gradient(Function):
-    r"""\([(gs + g_t)(1 - t^2), (gt + g_s)(s - s^2)]\); second derivatives bring \(g_t\) and \(g_s\)."""
+    r"""The gradient \([(gs + g_t)(1 - t^2), (gt + g_s)(s - s^2)]\). Second derivatives bring \(g_t\) and \(g_s\)."""
 
     @staticmethod
     def forward(ctx: Any, t: Tensor, s: Tensor, g: Tensor, *further: Tensor) -> Tensor:
@@ -76,13 +76,13 @@ def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _value(x: Tensor, y: Tensor, t: Tensor, s: Tensor) -> None:
-    """Fill y, t and s. a is copied first: of short rows that lie apart, tanh takes four times as long."""
+    """Fill y, t and s. a is copied first, as tanh takes four times as long on short rows that lie apart."""
     a, b = x.chunk(2, -1)
     torch.mul(t.copy_(a).tanh_(), torch.sigmoid(b, out=s), out=y)
 
 
 def _first(x: Tensor, t: Tensor, s: Tensor, g: Tensor, *further: Tensor) -> None:
-    """Fill x, the gradient."""
+    """Fill x with the gradient."""
     a, b = x.chunk(2, -1)
     u = g * s
     ut = vs = u * t
@@ -95,7 +95,10 @@ def _first(x: Tensor, t: Tensor, s: Tensor, g: Tensor, *further: Tensor) -> None
 
 
 def _second(w: Tensor, t: Tensor, s: Tensor, g: Tensor, *found: Tensor) -> None:
-    r"""\(g(q - 2tsw_a)\), \(g(p + t(1 - 2s)w_b)\), \(ps + qt\), where \(p = w_a(1 - t^2)\), \(q = w_b(s - s^2)\)."""
+    r"""Fill the gradients by t, s and g.
+
+    They are \(g(q - 2tsw_a)\), \(g(p + t(1 - 2s)w_b)\), \(ps + qt\), where \(p = w_a(1 - t^2)\), \(q = w_b(s - s^2)\).
+    """
     of_t, of_s, of_g = found
     w_a, w_b = w.chunk(2, -1)
     ta, sb = w_a * t, w_b * s

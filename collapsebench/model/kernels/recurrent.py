@@ -1,4 +1,4 @@
-"""How LSTMs are computed."""
+"""A switch for the way in which LSTMs are computed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import nn
 
 
 @contextmanager
-def unfused(model: nn.Module) -> Iterator[None]:
+def unfused_lstms(model: nn.Module) -> Iterator[None]:
     """Let the model's LSTMs compute step by step in plain operations, which can be differentiated twice.
 
-    oneDNN's LSTM is one operation without a second derivative. In its place torch computes the forward once more, and
-    the gradients of all weights: two thirds more work for this layer, and other work than on machines without oneDNN.
+    oneDNN computes an LSTM as one operation that has no second derivative. To differentiate it twice, torch computes
+    the forward pass once more and the gradients of all weights. That is two thirds more work for this layer, and other
+    work than on machines without oneDNN.
     """
     layers = [module for module in model.modules() if isinstance(module, nn.LSTM)]
     switch = _OneDNN()
@@ -28,7 +29,7 @@ def unfused(model: nn.Module) -> Iterator[None]:
 
 
 class _OneDNN:
-    """Whether torch may use it, around the forward of one layer; `mkldnn.flags` would change, and warn of, more."""
+    """The permission to use oneDNN during the forward of one layer. `mkldnn.flags` changes more, and warns of that."""
 
     def __init__(self) -> None:
         self._allowed = torch._C._get_mkldnn_enabled()  # noqa: SLF001

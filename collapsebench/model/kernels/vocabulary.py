@@ -1,13 +1,14 @@
 r"""\(\log \mathrm{softmax}(Wh + b)_x\): the vocabulary layer together with its likelihood.
 
-S samples of z, B examples, T tokens, n = S B T rows, V words. The layer is most of the work of a text model. `plain` is
-the definition; `fused` gives the same numbers, gradients and second derivatives with fewer passes over (n, V):
+Symbols: S samples of z, B examples, T tokens, n = S B T rows, V words. The layer is most of the work of a text model.
+`plain_log_likelihood` is the definition. `fused_log_likelihood` gives the same numbers, gradients and second
+derivatives with fewer passes over (n, V):
 
-- Without gradients no more than `ROWS` rows of logits are there at a time.
-- With gradients the probabilities P are kept, in place of the logits. The gradient \(G(E - P)W\), with upstream
-  weights G and one-hot rows E, is then one product, as EW are rows of W: nothing else of size (n, V) is built.
-- Inputs and weights are two nodes of the graph, so that autograd forms the gradient of W only where it is asked for,
-  which the inner loops of SVI never do.
+- Without gradients, at most `ROWS` rows of logits exist at a time.
+- With gradients, the probabilities P are kept in place of the logits. The gradient is \(G(E - P)W\), with upstream
+  weights G and one-hot rows E. It is one product, as the rows of EW are rows of W. Nothing else of size (n, V) exists.
+- Inputs and weights are two nodes of the graph. So autograd computes the gradient of W only if it is needed. The inner
+  loops of SVI never need it.
 """
 
 from __future__ import annotations
@@ -25,16 +26,20 @@ from torch.nn.functional import linear
 from collapsebench.model.kernels.likelihoods import categorical
 
 ROWS = 320
-"""Rows of logits that are worked on at a time: for a vocabulary of 10,000 they stay in the last cache."""
+"""The rows of logits in a block. For a vocabulary of 10,000 words a block stays in the last cache."""
 
 
-def plain(h: Float[Tensor, "S B T W"], layer: nn.Linear, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "S B"]:
-    r"""\(\sum_t \log \mathrm{softmax}(Wh_t + b)_{x_t}\) in nats, by the library's own operations."""
+def plain_log_likelihood(
+    h: Float[Tensor, "S B T W"], layer: nn.Linear, tokens: Int[Tensor, "B T"]
+) -> Float[Tensor, "S B"]:
+    r"""Give \(\sum_t \log \mathrm{softmax}(Wh_t + b)_{x_t}\) in nats, by torch's own operations."""
     return categorical(layer(h), tokens)
 
 
-def fused(h: Float[Tensor, "S B T W"], layer: nn.Linear, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "S B"]:
-    """The same as `plain`."""
+def fused_log_likelihood(
+    h: Float[Tensor, "S B T W"], layer: nn.Linear, tokens: Int[Tensor, "B T"]
+) -> Float[Tensor, "S B"]:
+    """Give the same as `plain_log_likelihood` with less work and memory."""
     targets = tokens.expand(h.shape[:-1])
     bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
     log_p = log_probability(h.flatten(0, -2), layer.weight, bias, targets.flatten())
@@ -44,7 +49,7 @@ def fused(h: Float[Tensor, "S B T W"], layer: nn.Linear, tokens: Int[Tensor, "B 
 def log_probability(
     h: Float[Tensor, "n W"], weight: Float[Tensor, "V W"], bias: Float[Tensor, " V"], targets: Int[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
-    """The log-probability of each row's target in nats, twice differentiable by h, weight and bias."""
+    """Give the log-probability of each row's target in nats. It is twice differentiable by h, weight and bias."""
     needed = torch.is_grad_enabled() and any(t.requires_grad for t in (h, weight, bias))
     with torch.no_grad():
         p = h.new_empty(len(h) if needed else min(ROWS, len(h)), len(weight))
@@ -55,7 +60,7 @@ def log_probability(
 
 
 def _log_probability(h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, p: Tensor) -> Tensor:
-    """(n,). Leaves the probabilities in p if it has room for all rows; a block of it is used again and again if not."""
+    """Give (n,). The probabilities stay in p if it has room for all rows. A smaller p is one block that is reused."""
     log_p, keep = h.new_empty(len(h)), len(p) == len(h)
     for start in range(0, len(h), ROWS):
         rows = slice(start, start + ROWS)
@@ -68,7 +73,7 @@ def _log_probability(h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, p
 
 
 class _ByInput(Function):
-    """log p, as a function of h alone."""
+    """The log-probability, as a function of h alone."""
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> Tensor:
@@ -82,7 +87,7 @@ class _ByInput(Function):
 
 
 class _InputGradient(Function):
-    r"""\(\nabla_h \sum_i g_i \log p_i = G(E - P)W\), which depends on g, h, weight and bias."""
+    r"""The gradient \(\nabla_h \sum_i g_i \log p_i = G(E - P)W\), a function of g, h, weight and bias."""
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> Tensor:
@@ -93,7 +98,10 @@ class _InputGradient(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
-        r"""\(\nabla \sum_i g_i [R_{i x_i} - \sum_j P_{ij} R_{ij}]\), \(R = UW^\top\); Q is the tangent of P along u."""
+        r"""Differentiate \(\sum_i g_i [R_{i x_i} - \sum_j P_{ij} R_{ij}]\), where \(R = UW^\top\).
+
+        Q is the tangent of P along u.
+        """
         g, h, weight, targets, p = ctx.saved_tensors
         weighted_h, weighted_u = g[:, None] * h, g[:, None] * u
         of_g, of_h, of_bias = torch.empty_like(g), torch.empty_like(h), torch.zeros_like(weight[:, 0])
@@ -112,7 +120,11 @@ class _InputGradient(Function):
 
 
 class _ByWeight(Function):
-    """Zero: what it adds to log p is the gradient by weight and bias. (h,) is no input of the node for that reason."""
+    """Zero, with the gradient of the log-probability by weight and bias.
+
+    Adding it to `_ByInput` gives the log-probability with all its gradients. h comes in a tuple, so that autograd does
+    not see it as an input of this node.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, h: tuple[Tensor], targets: Tensor, p: Tensor) -> Tensor:
@@ -123,7 +135,7 @@ class _ByWeight(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         weight, bias, targets, p = ctx.saved_tensors
-        if torch.is_grad_enabled():  # no inference strategy needs these second derivatives, so they may take longer
+        if torch.is_grad_enabled():  # no inference strategy needs these second derivatives: they may be slow
             p = linear(ctx.h, weight, bias).softmax(1)
         weighted = g[:, None] * ctx.h
         of_weight = (p.T @ weighted).neg().index_add(0, targets, weighted)
