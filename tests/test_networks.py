@@ -19,7 +19,7 @@ from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.networks import collapsebench_components
 from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
 from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
-from collapsebench.networks.fitting import FITTING
+from collapsebench.networks.fitting import NETWORKS_FOR
 from collapsebench.networks.initializations import HeLinear, LibraryDefault, Uniform
 from collapsebench.networks.posteriors import GaussianPosterior
 
@@ -103,7 +103,7 @@ def test_a_network_fits_its_data_or_says_which_do(component, data):
         if component.kind == "encoder"
         else (lambda: network.build(data, 2, tiny.unconnected))
     )
-    choices = FITTING[type(data)][component.kind]
+    choices = NETWORKS_FOR[type(data)][component.kind]
     if network.name in choices.split(", "):
         assert isinstance(build(), nn.Module)
     else:

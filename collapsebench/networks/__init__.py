@@ -1,7 +1,7 @@
-"""Encoders, posteriors, decoders and initializations that come with the harness.
+"""The encoders, posteriors, decoders and initializations that come with the harness.
 
-The files encoders, posteriors, decoders and initializations hold their hyperparameters. The modules that they build
-stand in the other files, and are imported when they are built.
+Their hyperparameters are in the files `encoders`, `posteriors`, `decoders` and `initializations`. The torch modules are
+in the other files, which are imported when a network is built.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collapsebench.networks.posteriors import GaussianPosterior
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The networks that come with the harness."""
+    """Name the networks that come with the harness."""
     return [
         MLPEncoder,
         ResNetEncoder,

@@ -1,6 +1,7 @@
 """Modules (h, z) -> h' that a method may put at a latent site (hook `connect_latent`).
 
-N rows (examples, or samples of examples), D latent units. Each has the attribute `width`, the width of h'.
+Symbols: N rows (examples, or samples of examples), D latent units. Each module has the attribute `width`, which is the
+width of h'.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Concatenate(nn.Module):
 
 
 class ConcatenateMap(nn.Module):
-    """h' = [h, Uz + b] with Uz + b read as one feature map of height x breadth, in the memory format of h."""
+    """h' = [h, Uz + b], where Uz + b is one feature map of height x breadth, in the memory format of h."""
 
     def __init__(self, width: int, latent_dim: int, area: tuple[int, int]) -> None:
         super().__init__()

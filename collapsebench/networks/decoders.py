@@ -1,4 +1,4 @@
-"""Decoders: their hyperparameters. The modules that they build are imported when they are built."""
+"""The decoders and their hyperparameters. The torch modules are imported when a decoder is built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, Posi
 
 from collapsebench.components.interfaces import Decoder
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.networks.fitting import fitting
+from collapsebench.networks.fitting import require_spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,17 +32,20 @@ Odd: TypeAlias = Annotated[PositiveInt, AfterValidator(_odd)]
 
 
 class MLPDecoder(Decoder):
-    """Independent Bernoulli pixels; their probabilities are a multilayer perceptron of z."""
+    """Independent Bernoulli pixels. Their probabilities are a multilayer perceptron of z."""
 
     name: ClassVar[str] = "mlp"
     hidden: PositiveInt = Field(512, description="units of every hidden layer")
     layers: PositiveInt = Field(2, description="number of hidden layers after the first, linear map of z")
 
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
-        """Images; vector sites before the nonlinearity of every hidden layer."""
+        """Build the decoder of images. There is a vector site before the nonlinearity of every hidden layer.
+
+        Raises UsageError for other data.
+        """
         from collapsebench.networks import mlp
 
-        size = prod(fitting(self, data, ImageSpec).shape)
+        size = prod(require_spec(self, data, ImageSpec).shape)
         return mlp.Decoder(size, latent_dim, connect, hidden=self.hidden, layers=self.layers)
 
 
@@ -65,11 +68,14 @@ class LSTMDecoder(Decoder):
     output_bias: bool = Field(default=True, description="whether the map to the vocabulary has a bias")
 
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
-        """Text; sequence sites after every layer, the last one before the vocabulary."""
+        """Build the decoder of text. There is a sequence site after every layer, the last one before the vocabulary.
+
+        Raises UsageError for other data.
+        """
         from collapsebench.networks import lstm
 
         return lstm.Decoder(
-            fitting(self, data, TextSpec).vocabulary,
+            require_spec(self, data, TextSpec).vocabulary,
             latent_dim,
             connect,
             embedding=self.embedding,
@@ -82,7 +88,7 @@ class LSTMDecoder(Decoder):
 
 
 class PixelCNNDecoder(Decoder):
-    """The gated PixelCNN: every pixel is predicted from those above it and to its left, and from z."""
+    """The gated PixelCNN. It predicts each pixel from the pixels above it and to its left, and from z."""
 
     name: ClassVar[str] = "pixelcnn"
     citation: ClassVar[str] = (
@@ -106,19 +112,22 @@ class PixelCNNDecoder(Decoder):
 
     @property
     def kernels(self) -> list[tuple[int, int]]:
-        """Feature maps and kernel size of every layer."""
+        """The feature maps and the kernel size of every layer."""
         maps, sizes = (v * self.layers if len(v) == 1 else v for v in (self.maps, self.kernel_size))
         return list(zip(maps, sizes, strict=True))
 
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
-        """Images; feature-map sites before every later layer and before the output."""
+        """Build the decoder of images. A feature-map site is before each layer but the first, and before the output.
+
+        Raises UsageError for other data.
+        """
         from collapsebench.networks import pixelcnn
 
-        return pixelcnn.Decoder(fitting(self, data, ImageSpec).shape, latent_dim, connect, kernels=self.kernels)
+        return pixelcnn.Decoder(require_spec(self, data, ImageSpec).shape, latent_dim, connect, kernels=self.kernels)
 
 
 class LinearDecoder(Decoder):
-    """x ~ N(Wz + b, variance I): with N(0, I) as prior this is probabilistic PCA, and everything has a closed form."""
+    """x ~ N(Wz + b, variance I). With the prior N(0, I) this is probabilistic PCA, and everything has a closed form."""
 
     name: ClassVar[str] = "linear"
     citation: ClassVar[str] = "Tipping and Bishop, Probabilistic Principal Component Analysis, JRSS B 1999"
@@ -126,9 +135,12 @@ class LinearDecoder(Decoder):
     learn_variance: bool = Field(default=False, description="whether the noise variance is learned")
 
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
-        """Vectors; no latent sites."""
+        """Build the decoder of vectors. It has no latent sites.
+
+        Raises UsageError for other data.
+        """
         from collapsebench.networks import linear
 
         del connect
-        dimension = fitting(self, data, VectorSpec).dimension
+        dimension = require_spec(self, data, VectorSpec).dimension
         return linear.Decoder(dimension, latent_dim, variance=self.variance, learn_variance=self.learn_variance)

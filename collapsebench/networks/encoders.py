@@ -1,4 +1,4 @@
-"""Encoders: their hyperparameters. The modules that they build are imported when they are built."""
+"""The encoders and their hyperparameters. The torch modules are imported when an encoder is built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from collapsebench.components.interfaces import Encoder
 from collapsebench.errors import UsageError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.networks.fitting import fitting
+from collapsebench.networks.fitting import require_spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,10 +26,10 @@ class MLPEncoder(Encoder):
     layers: PositiveInt = Field(2, description="number of hidden layers")
 
     def build(self, data: DataSpec) -> nn.Module:
-        """Images or vectors -> (B, hidden)."""
+        """Build the module from images or vectors to (B, hidden). Raises UsageError for other data."""
         from collapsebench.networks import mlp
 
-        size = prod(data.shape) if isinstance(data, ImageSpec) else fitting(self, data, VectorSpec).dimension
+        size = prod(data.shape) if isinstance(data, ImageSpec) else require_spec(self, data, VectorSpec).dimension
         return mlp.Encoder(size, self.hidden, self.layers)
 
 
@@ -43,10 +43,13 @@ class ResNetEncoder(Encoder):
     )
 
     def build(self, data: DataSpec) -> nn.Module:
-        """Images -> (B, F), the flattened feature maps of the last stage."""
+        """Build the module from images to (B, F), the flattened feature maps of the last stage.
+
+        Raises UsageError for other data, and for images that are too small for the number of stages.
+        """
         from collapsebench.networks import resnet
 
-        shape = fitting(self, data, ImageSpec).shape
+        shape = require_spec(self, data, ImageSpec).shape
         if min(shape[1:]) >> len(self.channels) == 0:
             raise UsageError(
                 f"encoder 'resnet' cannot halve an image of {shape[1]}x{shape[2]} pixels {len(self.channels)} times; "
@@ -64,20 +67,20 @@ class LSTMEncoder(Encoder):
     hidden: PositiveInt = Field(1024, description="units of the LSTM")
 
     def build(self, data: DataSpec) -> nn.Module:
-        """Text -> (B, hidden)."""
+        """Build the module from text to (B, hidden). Raises UsageError for other data."""
         from collapsebench.networks import lstm
 
-        return lstm.Encoder(fitting(self, data, TextSpec).vocabulary, self.embedding, self.hidden)
+        return lstm.Encoder(require_spec(self, data, TextSpec).vocabulary, self.embedding, self.hidden)
 
 
 class LinearEncoder(Encoder):
-    """The example itself, so that the posterior's mean is linear in it, as probabilistic PCA's is."""
+    """The example itself. So the mean of the posterior is linear in it, as in probabilistic PCA."""
 
     name: ClassVar[str] = "linear"
     citation: ClassVar[str] = "Lucas et al., Don't Blame the ELBO! A Linear VAE Perspective, NeurIPS 2019"
 
     def build(self, data: DataSpec) -> nn.Module:
-        """Vectors (B, P) -> (B, P)."""
+        """Build the module from vectors (B, P) to (B, P). Raises UsageError for other data."""
         from collapsebench.networks import linear
 
-        return linear.Encoder(fitting(self, data, VectorSpec).dimension)
+        return linear.Encoder(require_spec(self, data, VectorSpec).dimension)

@@ -1,6 +1,6 @@
-"""Rules for the first values of one module's own parameters, drawn from torch's global generator.
+"""The rules for the first values of one module's own parameters. They draw from torch's global generator.
 
-The harness seeds that generator for every module, so a value depends on the seed and the module's name alone.
+The harness seeds that generator for each module. So a value depends on the seed and the module's name alone.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collapsebench.errors import PluginError
 
 @runtime_checkable
 class Resettable(Protocol):
-    """A module that can draw its own parameters anew, as every layer of the library can."""
+    """A module that can draw its own parameters again, as every layer of torch can."""
 
     def reset_parameters(self) -> None:
         """Give the module's own parameters their first values."""
 
 
 def reset(module: nn.Module) -> None:
-    """The library's default. Raises PluginError for a module with parameters that it cannot reset."""
+    """Draw the parameters by torch's default. Raises PluginError for a module that has parameters and cannot do so."""
     if isinstance(module, Resettable):
         module.reset_parameters()
     elif next(module.parameters(recurse=False), None) is not None:
@@ -31,13 +31,13 @@ def reset(module: nn.Module) -> None:
 
 
 def uniform(module: nn.Module, scale: float) -> None:
-    """Every parameter from U(-scale, scale)."""
+    """Draw every parameter from U(-scale, scale)."""
     for parameter in module.parameters(recurse=False):
         nn.init.uniform_(parameter, -scale, scale)
 
 
 def he_linear(module: nn.Module) -> None:
-    """Weights of affine maps from N(0, 2 / fan_in), everything else the library's default."""
+    """Draw the weights of affine maps from N(0, 2 / fan_in), and all other parameters by torch's default."""
     reset(module)
     if isinstance(module, nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

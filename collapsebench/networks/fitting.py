@@ -1,4 +1,4 @@
-"""Which network fits which data."""
+"""The check that a network fits the data."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", TextSpec, ImageSpec, VectorSpec)
 
 
-FITTING: dict[type[DataSpec], dict[str, str]] = {
+NETWORKS_FOR: dict[type[DataSpec], dict[str, str]] = {
     TextSpec: {"encoder": "lstm", "decoder": "lstm"},
     ImageSpec: {"encoder": "mlp, resnet", "decoder": "mlp, pixelcnn"},
     VectorSpec: {"encoder": "linear, mlp", "decoder": "linear"},
 }
-"""Which of these networks fit which data, for the message to those who choose another."""
+"""The built-in networks for each kind of data. The error message names them."""
 
 
-def fitting(component: Encoder | Decoder, data: DataSpec, kind: type[Spec]) -> Spec:
-    """The data's description if the network is made for its kind; raises UsageError if not."""
+def require_spec(component: Encoder | Decoder, data: DataSpec, kind: type[Spec]) -> Spec:
+    """Give the description of the data if the network is made for their kind. Raises UsageError if it is not."""
     if isinstance(data, kind):
         return data
-    choices = FITTING[type(data)][component.kind]
+    choices = NETWORKS_FOR[type(data)][component.kind]
     raise UsageError(f"{component.kind} '{component.name}' does not fit {data}; {component.kind}s that do: {choices}")

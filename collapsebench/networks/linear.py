@@ -23,12 +23,12 @@ class Encoder(nn.Module):
         self.width = dimension
 
     def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """(B, P) -> (B, P)."""
+        """Give x, (B, P)."""
         return x
 
 
 class Decoder(nn.Module):
-    r"""\(p(x|z) = N(x; Wz + b, \sigma^2 I)\); without latent units \(N(b, \sigma^2 I)\)."""
+    r"""\(p(x|z) = N(x; Wz + b, \sigma^2 I)\). Without latent units it is \(N(b, \sigma^2 I)\)."""
 
     def __init__(self, dimension: int, latent_dim: int, *, variance: float, learn_variance: bool) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Decoder(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Zero for b, and the variance that was asked for."""
+        """Set b to zero, and a learned variance to its first value."""
         nn.init.zeros_(self.bias)
         if self.log_variance is not None:
             nn.init.constant_(self.log_variance, self.first_log_variance)
@@ -47,7 +47,7 @@ class Decoder(nn.Module):
     def forward(
         self, x: Float[Tensor, "B P"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B"]:
-        """log p(x|z) in nats; this decoder has no dropout."""
+        """Give log p(x|z) in nats. This decoder has no dropout."""
         del dropout
         mean = self.bias.expand(*z.shape[:2], -1)
         if self.loadings is not None:

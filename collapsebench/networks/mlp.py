@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(nn.Module):
-    """f_l = relu(W_l f_(l-1) + b_l), from the flattened example on."""
+    """f_l = relu(W_l f_(l-1) + b_l), where f_0 is the flattened example."""
 
     def __init__(self, size: int, hidden: int, layers: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
 
     def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B F"]:
-        """(B, …) -> (B, hidden)."""
+        """Map examples (B, …) to (B, hidden)."""
         features = x.flatten(1)
         for layer in self.layers:
             features = layer(features).relu()
@@ -36,8 +36,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     r"""\(h_0 = Az + a,\; h_l = \mathrm{relu}(g_l(W_l h_{l-1} + b_l, z)),\; \pi = \mathrm{sigmoid}(V h_L + v)\).
 
-    The sites \(g_l\) leave pre-activations as they are, or add a map of z (Skip-VAE). Without latent units
-    \(h_0 = 0\), and every pixel has one probability for all images.
+    A site \(g_l\) leaves the pre-activations as they are, or adds a map of z (Skip-VAE). Without latent units
+    \(h_0 = 0\), so that each pixel has the same probability for all images.
     """
 
     def __init__(self, size: int, latent_dim: int, connect: Connect, *, hidden: int, layers: int) -> None:
@@ -53,12 +53,12 @@ class Decoder(nn.Module):
     def forward(
         self, x: Float[Tensor, "B ..."], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B"]:
-        """log p(x|z) in nats; this decoder has no dropout."""
+        """Give log p(x|z) in nats. This decoder has no dropout."""
         del dropout
         return bernoulli(self.probability(z), x.flatten(1))
 
     def probability(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P"]:
-        """The probability of a one at every pixel, before the clamp of the likelihood."""
+        """Give the probability of a one at each pixel. It is not clamped yet."""
         rows = z.flatten(0, 1)
         h = rows.new_zeros(len(rows), self.width) if self.first is None else self.first(rows)
         for layer, site in zip(self.layers, self.sites, strict=True):

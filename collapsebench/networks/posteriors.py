@@ -1,4 +1,4 @@
-"""Posteriors: features to q(z|x)."""
+"""The posteriors and their hyperparameters: from features to q(z|x)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GaussianPosterior(Posterior):
     )
 
     def build(self, width: int, latent_dim: int) -> nn.Module:
-        """(B, F) -> DiagonalGaussian."""
+        """Build the module from features (B, F) to a DiagonalGaussian over (B, D)."""
         from collapsebench.networks import gaussian
 
         return gaussian.Gaussian(width, latent_dim, bias=self.bias, constant_variance=self.constant_variance)

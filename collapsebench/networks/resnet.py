@@ -1,4 +1,4 @@
-"""Residual convolutional encoder."""
+"""The residual convolutional encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Block(nn.Module):
-    """relu(x' + BN(conv(relu(BN(conv(x)))))) with 3x3 kernels; x' is x, through a 1x1 kernel if the maps change."""
+    """relu(x' + BN(conv(relu(BN(conv(x)))))) with 3x3 kernels. x' is x, or a 1x1 convolution if the maps change."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -24,14 +24,14 @@ class Block(nn.Module):
         self.shortcut = nn.Identity() if width == channels else nn.Conv2d(width, channels, 1)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K H W"]:
-        """(B, width, H, W) -> (B, channels, H, W)."""
+        """Map (B, width, H, W) to (B, channels, H, W)."""
         residual = self.second_norm(self.second(self.first_norm(self.first(x)).relu()))
         activated: Tensor = (self.shortcut(x) + residual).relu()
         return activated
 
 
 class Encoder(nn.Module):
-    """Stages of one residual block and a 2x2 convolution of stride 2, then flattened maps."""
+    """Stages of one residual block and one 2x2 convolution of stride 2. The maps of the last stage are flattened."""
 
     def __init__(self, shape: tuple[int, int, int], stages: Iterable[int]) -> None:
         """`stages` are the feature maps of every stage."""
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         self.width = width * height * breadth
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
-        """(B, C, H, W) -> (B, F), feature map by feature map."""
+        """Map images (B, C, H, W) to (B, F), feature map by feature map."""
         x = x.clone(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)

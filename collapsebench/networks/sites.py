@@ -1,4 +1,4 @@
-"""Latent sites: the places of a decoder where a contender may let z in."""
+"""Latent sites: the places of a decoder where a contender may add z."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class LatentSite(nn.Module):
-    """h' = g(h, z) with the contender's g, or h' = h where it has none; `width` is the width of h'.
+    """h' = g(h, z) with the contender's connection g, or h' = h without one. `width` is the width of h'.
 
-    A decoder without latent units has no latent sites: `connect` is not asked.
+    In a decoder without latent units `connect` is not called.
     """
 
     def __init__(self, site: Site, connect: Connect) -> None:
@@ -26,9 +26,9 @@ class LatentSite(nn.Module):
         self.width = site.width if self.connection is None else cast("int", self.connection.width)
 
     def forward(self, h: Tensor, z: Tensor) -> Tensor:
-        """Activations h of N rows, as `SiteKind` describes them, and z (N, D).
+        """Map activations h of N rows, whose shape `SiteKind` gives, and z (N, D) to h'.
 
-        Raises PluginError if the connection returns another shape than its `width` says.
+        Raises PluginError if the shape of h' does not agree with the `width` of the connection.
         """
         if self.connection is None:
             return h
