@@ -26,7 +26,6 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from collapsebench.cli.progress import Screen
 from collapsebench.components import discovery
 from collapsebench.components.hookspecs import Progress
 from collapsebench.data.files import data_folder
@@ -38,6 +37,7 @@ from collapsebench.experiment.events import Started
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.meter import Meter
 from collapsebench.experiment.planning import Request, SplitCache, plan
+from collapsebench.experiment.progress import Screen
 from collapsebench.experiment.runner import Runner, RunWatcher, environment
 from collapsebench.model.seeding import Purpose, derive, run_noise
 from collapsebench.model.vae import Terms

@@ -1,3 +1,11 @@
+from .api import Boards as Boards
+from .api import Contestant as Contestant
+from .api import Run as Run
+from .api import Runs as Runs
+from .api import board as board
+from .api import load_run as load_run
+from .api import run as run
+from .api import runs as runs
 from .components.hookspecs import Progress as Progress
 from .components.hookspecs import hookimpl as hookimpl
 from .components.interfaces import Component as Component
@@ -42,3 +50,4 @@ from .model.vae import Gradient as Gradient
 from .model.vae import Networks as Networks
 from .model.vae import Objective as Objective
 from .model.vae import Terms as Terms
+from .syntax import ParameterValue as ParameterValue

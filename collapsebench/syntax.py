@@ -19,7 +19,12 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from collapsebench.errors import UsageError
 
-Value: TypeAlias = "bool | int | float | str | list[Value] | None"
+ParameterValue: TypeAlias = "bool | int | float | str | list[ParameterValue] | None"
+"""The value of a parameter or a setting, as `print_value` writes it.
+
+>>> from collapsebench import ParameterValue
+>>> layers: ParameterValue = [64, 64]
+"""
 T = TypeVar("T")
 
 BASELINE = "vae"
@@ -41,7 +46,7 @@ class Call(NamedTuple):
     """One `name[key=value]`."""
 
     name: str
-    params: dict[str, Value]
+    params: dict[str, ParameterValue]
 
 
 class _Reader:
@@ -89,7 +94,7 @@ class _Reader:
             items.append(one())
         return items
 
-    def value(self) -> Value:
+    def value(self) -> ParameterValue:
         if self.take("["):
             return self.several(self.value, "]")
         if self.peek('"'):
@@ -103,7 +108,7 @@ class _Reader:
         except ValueError:
             raise self.fail("a text in double quotes") from None
 
-    def pair(self) -> tuple[str, Value]:
+    def pair(self) -> tuple[str, ParameterValue]:
         key = self.match(KEY, "a key")
         self.expect("=")
         return key, self.value()
@@ -118,7 +123,7 @@ class _Reader:
         return Call(name, dict(pairs))
 
 
-def _scalar(word: str) -> Value:
+def _scalar(word: str) -> ParameterValue:
     if word in WORDS:
         return WORDS[word]
     if INTEGER.fullmatch(word):
@@ -138,7 +143,7 @@ def parse_composition(text: str) -> list[Call]:
     return calls
 
 
-def parse_setting(text: str) -> tuple[str, Value]:
+def parse_setting(text: str) -> tuple[str, ParameterValue]:
     """Read `path.to.key=value`. Raises UsageError with the place of the first mistake."""
     reader = _Reader(text)
     pair = reader.pair()
@@ -146,7 +151,7 @@ def parse_setting(text: str) -> tuple[str, Value]:
     return pair
 
 
-def print_value(value: Value) -> str:
+def print_value(value: ParameterValue) -> str:
     """Write a value so that it reads back as itself."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(print_value, value))}]"
@@ -158,7 +163,7 @@ def print_value(value: Value) -> str:
     return repr(value)
 
 
-def print_call(name: str, params: Mapping[str, Value]) -> str:
+def print_call(name: str, params: Mapping[str, ParameterValue]) -> str:
     """Write `name[key=value,…]` with sorted keys; no brackets without parameters."""
     pairs = ",".join(f"{key}={print_value(value)}" for key, value in sorted(params.items()))
     return f"{name}[{pairs}]" if pairs else name

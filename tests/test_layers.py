@@ -33,6 +33,7 @@ ROOMS = (
     "experiment",
     "reporting",
     "selfcheck",
+    "api",
     "cli",
 )
 """From the top to the bottom."""

@@ -111,10 +111,10 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
 
 
 def _run(setup: GridSetup, chosen: GridOptions) -> list[RunRecord]:
-    from collapsebench.cli.progress import progress
     from collapsebench.experiment.executors import executor_for
     from collapsebench.experiment.grids import prepare, run_grid
     from collapsebench.experiment.memory import keep_mapped
+    from collapsebench.experiment.progress import progress
 
     keep_mapped()
     with progress(quiet=chosen.quiet, verbose=chosen.verbose, names=setup.plan.protocol_names) as screen:

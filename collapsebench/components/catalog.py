@@ -1,14 +1,15 @@
-"""Discovery: built-ins, entry points and `--plugin FILE` become name -> (class, plugin, version, origin).
+"""The catalogue: every component by kind and name, with where it comes from.
 
-Built-ins enter through the same hook as third parties. A catalogue is a value: nothing is global, so two of them can
-differ. Composition of methods is here too, as it is what pluggy does.
+A catalogue is a value. Nothing is global, so two of them can differ.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -26,27 +27,37 @@ C = TypeVar("C", bound=Component)
 
 
 class Entry(NamedTuple):
-    """One component and where it comes from."""
+    """One component, and where it comes from."""
 
     component: type[Component]
     plugin: str
     origin: str
+    """The file in which it is written, or `module.Class` if it was made in a notebook."""
     package: metadata.Distribution | None
-    """What it was installed with; None for a file that is given by hand."""
+    """The package that it was installed with. None for a file or a class that the user gives by hand."""
 
     @property
     def version(self) -> str:
-        """Of the package; `file` if there is none. Looked up when it is asked for, as it takes a millisecond."""
+        """The version of the package, or `file` if there is none. To look it up takes a millisecond."""
         return "file" if self.package is None else self.package.version
 
     @property
     def hooks(self) -> list[str]:
-        """The method hooks that it implements."""
+        """The names of the method hooks that the component implements."""
         return sorted(implemented(self.component))
+
+    @property
+    def code(self) -> bytes:
+        """The file of the component, or the source of its functions if it was made in a notebook."""
+        path = Path(self.origin)
+        if path.is_file():
+            return path.read_bytes()
+        functions = filter(inspect.isfunction, vars(self.component).values())
+        return "".join(map(inspect.getsource, functions)).encode()
 
 
 class FailedPlugin(NamedTuple):
-    """A plugin that cannot be used, and why."""
+    """A plugin that cannot be used, with the reason."""
 
     plugin: str
     origin: str
@@ -55,7 +66,7 @@ class FailedPlugin(NamedTuple):
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every component by kind and name."""
+    """Every component, by kind and name."""
 
     entries: Mapping[tuple[str, str], Entry]
     failed: tuple[FailedPlugin, ...] = ()

@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module, metadata, util
 from pathlib import Path
 from types import ModuleType
@@ -72,6 +73,27 @@ def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None
     for path in plugin_files:
         _add(entries, _from_file(path))
     return Catalog(entries, tuple(failed))
+
+
+def extended(catalog: Catalog, classes: Iterable[type[Component]]) -> Catalog:
+    """Give a catalogue that has these classes, too: those that a user made in a notebook or a script.
+
+    Classes that it has already change nothing. Raises PluginError for a class that breaks the contract of components,
+    and for one of the kind and name of another.
+    """
+    entries = dict(catalog.entries)
+    known = {entry.component for entry in entries.values()}
+    for component in dict.fromkeys(classes):
+        if component not in known:
+            _check(component, component.__module__)
+            _add(entries, [Entry(component, component.__module__, _origin(component), None)])
+    return replace(catalog, entries=entries)
+
+
+def _origin(component: type[Component]) -> str:
+    """The file in which a class is written, or `module.Class` if there is none."""
+    file = getattr(sys.modules.get(component.__module__), "__file__", None)
+    return file or f"{component.__module__}.{component.__qualname__}"
 
 
 def _entry_points() -> list[metadata.EntryPoint]:
@@ -143,7 +165,11 @@ def _registered(source: _Source) -> list[Entry]:
     components = list(answers[0])
     for component in components:
         _check(component, source.plugin)
-    return [Entry(component, source.plugin, source.origin, source.package) for component in components]
+    here = source.module.__name__
+    return [
+        Entry(each, source.plugin, source.origin if each.__module__ == here else _origin(each), source.package)
+        for each in components
+    ]
 
 
 def _check(component: type[Component], plugin: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from threading import Thread
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from pydantic import Field, PositiveInt
@@ -230,11 +232,23 @@ def _hire(setup: GridSetup, threads: int, observe: Observer) -> _Worker:
     process = context.Process(target=_serve, args=(its, setup, threads), daemon=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        process.start()
+        with _without_main():
+            process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     its.close()  # so that its death is the end of the pipe
     return _Worker(process, ours, observe)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start a process that needs nothing of the user's script, which would run in it once more if it were imported."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

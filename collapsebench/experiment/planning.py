@@ -18,7 +18,7 @@ from collapsebench.facts import dataset_facts
 from collapsebench.metrics import default_metrics
 from collapsebench.metrics.metric import Metric
 from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
-from collapsebench.syntax import BASELINE, Value, parse_setting
+from collapsebench.syntax import BASELINE, ParameterValue, parse_setting
 from collapsebench.validation import describe
 
 
@@ -134,7 +134,7 @@ def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
     return contenders
 
 
-def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, Value]]:
+def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, ParameterValue]]:
     """The track with its overrides applied, and those that change something."""
     component = catalog.entry("dataset", request.dataset).component
     facts_file = component.facts if issubclass(component, Dataset) else None
@@ -156,7 +156,7 @@ def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, Value]]
         ) from None
 
 
-def _distinct_keys(pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+def _distinct_keys(pairs: Iterable[tuple[str, ParameterValue]]) -> dict[str, ParameterValue]:
     written = list(pairs)
     _distinct("setting", tuple(key for key, _ in written))
     return dict(written)
@@ -173,7 +173,7 @@ def _lookup(table: Mapping[str, Any], path: str) -> object:
     return found
 
 
-def _with(table: Mapping[str, Any], path: list[str], value: Value) -> dict[str, Any]:
+def _with(table: Mapping[str, Any], path: list[str], value: ParameterValue) -> dict[str, Any]:
     """A copy of nested tables with one value replaced."""
     head, *rest = path
     if not rest:

@@ -130,13 +130,13 @@ class Runner:
         self.observe(Warned(run_id, message))
 
     def _code(self, spec: RunSpec) -> str:
-        """The SHA-256 of the modules that the spec's components come from: a user may edit a plugin and go on."""
+        """Hash the source of the spec's components: a user may edit a plugin, and then run the same command again."""
         setting = spec.protocol.setting
         named = [("method", choice.name) for choice in spec.contender.methods]
         named += [("encoder", setting.encoder.name), ("decoder", setting.decoder.name)]
         named += [("posterior", setting.posterior.name), ("initialization", setting.initialization.name)]
-        origins = sorted({self.catalog.entry(*name).origin for name in named})
-        return sha256(b"".join(Path(origin).read_bytes() for origin in origins)).hexdigest()
+        entries = {entry.origin: entry for entry in (self.catalog.entry(*name) for name in named)}
+        return sha256(b"".join(entry.code for _, entry in sorted(entries.items()))).hexdigest()
 
     def _result(self, spec: RunSpec, checkpoint: Checkpoint) -> RunEnding:
         from collapsebench.experiment.training import train

@@ -16,6 +16,7 @@ from collapsebench.experiment.events import PULSE
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
+    from collapsebench.components.interfaces import Component
     from collapsebench.experiment.checkpoint import Checkpoints
     from collapsebench.experiment.events import Observer
     from collapsebench.experiment.planning import Plan, Request, SplitCache
@@ -40,6 +41,8 @@ class GridSetup:
     device: str = "cpu"
     keep_checkpoints: bool = False
     keep_codes: bool = False
+    components: tuple[type[Component], ...] = ()
+    """Classes of a notebook or a script, beside those of plugins."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for what is no name of a device at all; whether the device is there, torch will say."""
@@ -50,7 +53,7 @@ class GridSetup:
     @cached_property
     def catalog(self) -> Catalog:
         """Every component."""
-        return discovery.load(self.plugins)
+        return discovery.extended(discovery.load(self.plugins), self.components)
 
     @cached_property
     def splits(self) -> SplitCache:

@@ -1,4 +1,4 @@
-"""The figures of stored runs. Each function draws the runs that a query means, and says in words what the figure shows."""
+"""The figures of stored runs. Each function draws the runs that a query means, and says what the figure shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a user sees of a grid: one live line for each run on a terminal, and one plain line for each finished run."""
+"""What a user sees of a grid: a live line for each run that goes on, and a plain line for each that is finished.
+
+Live lines stand on a terminal or below the cell of a notebook.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from html import escape
+from importlib import import_module
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -31,6 +36,56 @@ TEST_COLUMNS = ("neg_elbo", "iw_nll", "kl", "active_units")
 """The metrics that the line of a finished run shows, where the protocol has them."""
 
 
+class LiveLines(Protocol):
+    """Lines that are drawn again as runs go on, one for each; rich's `Progress` is one kind."""
+
+    def add_task(self, description: str, *, total: float, status: str) -> TaskID:
+        """Add a line; `total` is the `completed` of a run that has spent its budget."""
+
+    def update(self, task_id: TaskID, *, completed: float, status: str) -> None:
+        """Draw a line again."""
+
+    def remove_task(self, task_id: TaskID) -> None:
+        """Remove a line."""
+
+
+class NotebookLines:
+    """Live lines below the cell of a notebook: one bar for each run that goes on."""
+
+    def __init__(self) -> None:
+        display = import_module("IPython.display")  # which every notebook has
+
+        self._html: Any = display.HTML
+        self._numbers = count()
+        self._lines: dict[TaskID, tuple[str, float, str]] = {}
+        self._place: Any = display.display(self._html(""), display_id=True)
+
+    def add_task(self, description: str, *, total: float, status: str) -> TaskID:
+        """See LiveLines."""
+        del total
+        task_id = TaskID(next(self._numbers))
+        self._lines[task_id] = description, 0.0, status
+        self._draw()
+        return task_id
+
+    def update(self, task_id: TaskID, *, completed: float, status: str) -> None:
+        """See LiveLines."""
+        self._lines[task_id] = self._lines[task_id][0], completed, status
+        self._draw()
+
+    def remove_task(self, task_id: TaskID) -> None:
+        """See LiveLines."""
+        del self._lines[task_id]
+        self._draw()
+
+    def _draw(self) -> None:
+        lines = (
+            f"<div>{escape(label)} <progress max=1 value={completed:.4f}></progress> {escape(status)}</div>"
+            for label, completed, status in self._lines.values()
+        )
+        self._place.update(self._html("".join(lines)))
+
+
 @dataclass
 class RunningLine:
     """What the screen knows of a run that goes on."""
@@ -51,17 +106,20 @@ class Screen:
     def __init__(
         self,
         *,
-        live: Progress | None,
+        live: LiveLines | None,
         quiet: bool,
         verbose: bool,
         names: Mapping[str, str],
+        terminal: Console | None = None,
         shared: bool = False,
     ) -> None:
-        """`names` are those of protocols, by id; `shared` says that standard output is the terminal of the live lines.
+        """Show live lines, if there are any. `names` are those of protocols, by id.
 
-        `quiet` leaves out everything but failures; `verbose` adds every scheduled evaluation.
+        `terminal` is the one of the live lines, and `shared` says that standard output goes there, too. `quiet` leaves
+        out everything but failures; `verbose` adds every scheduled evaluation.
         """
-        self.live, self.quiet, self.verbose, self._names, self._shared = live, quiet, verbose, names, shared
+        self.live, self.quiet, self.verbose, self._names = live, quiet, verbose, names
+        self._terminal, self._shared = terminal, shared
         self._running: dict[str, RunningLine] = {}
 
     def observe(self, event: Event) -> None:
@@ -140,18 +198,22 @@ class Screen:
 
     def _print(self, line: str, *, err: bool) -> None:
         """Print above the live lines if they are on the same terminal: they are drawn over what stands beside them."""
-        if self.live is not None and (err or self._shared):
-            self.live.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if self._terminal is not None and (err or self._shared):
+            self._terminal.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
-            click.echo(line, err=err)
+            print(line, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 @contextmanager
 def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterator[Screen]:
-    """Open the screen of one command. It has live lines only on a terminal, and shows nothing but errors if quiet.
+    """Open a screen. It has live lines only on a terminal and in a notebook, and shows nothing but errors if quiet.
 
     `names` are those of protocols, by id, where runs of several are shown.
     """
+    console = Console(stderr=True)
+    if console.is_jupyter and not quiet:
+        yield Screen(live=NotebookLines(), quiet=quiet, verbose=verbose, names=names)
+        return
     if quiet or not sys.stderr.isatty():
         yield Screen(live=None, quiet=quiet, verbose=verbose, names=names)
         return
@@ -162,6 +224,5 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
         TimeRemainingColumn(),
     )
     shared = sys.stdout.isatty()
-    console = Console(stderr=True)
     with Progress(*columns, console=console, refresh_per_second=4, transient=True, redirect_stdout=shared) as live:
-        yield Screen(live=live, shared=shared, quiet=quiet, verbose=verbose, names=names)
+        yield Screen(live=live, quiet=quiet, verbose=verbose, names=names, terminal=console, shared=shared)

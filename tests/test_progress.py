@@ -15,8 +15,8 @@ from threading import Thread
 import pytest
 import records
 
-from collapsebench.cli.progress import progress
 from collapsebench.experiment import events
+from collapsebench.experiment.progress import progress
 from collapsebench.record import Number, Outcome, Point
 
 

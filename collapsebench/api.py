@@ -1,0 +1,420 @@
+"""The harness from Python: `run`, `board`, `runs` and `load_run` do what the commands do, with the same objects."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+from collapsebench.components.interfaces import Component, Dataset, Method
+from collapsebench.errors import UsageError, unknown
+from collapsebench.record import Outcome, RunRecord
+from collapsebench.syntax import ParameterValue, print_call, print_value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from collapsebench.experiment.events import Event
+    from collapsebench.experiment.work import GridSetup
+
+DEFAULT_STORE = "results/collapsebench.sqlite"
+
+Contestant: TypeAlias = str | Method | Sequence[str | Method]
+"""A contender as `run` takes it: `"skip+sa-vae[steps=10]"`, a method, or a sequence of these, which are composed.
+
+>>> from collapsebench import Contestant, Method
+>>> class Mine(Method):
+...     name = "mine"
+>>> composed: Contestant = ["skip", Mine()]
+>>> len(composed)
+2
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stored run.
+
+    >>> import collapsebench
+    >>> runs = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="runs.sqlite", progress=False)
+    >>> run = collapsebench.load_run(runs[0].run_id, store="runs.sqlite")
+    >>> run.contender, run.seed, run.outcome.value, run.record.counters["steps"]
+    ('vae', 1, 'finished', 2.0)
+    >>> round(run.values["kl"], 1)
+    1.1
+    """
+
+    record: RunRecord
+    """All that is stored of it."""
+
+    @property
+    def run_id(self) -> str:
+        """The identity: equal for equal contenders, protocols and seeds."""
+        return self.record.run_id
+
+    @property
+    def contender(self) -> str:
+        """The contender, as boards write it."""
+        return self.record.contender
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.record.spec.seed
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it."""
+        return self.record.outcome
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The metrics that boards show, by column."""
+        return {value.column: float(value.estimate) for value in self.record.values if value.board}
+
+    def __repr__(self) -> str:
+        """One line."""
+        protocol = self.record.spec.protocol
+        return (
+            f"Run({self.run_id} {self.contender} seed {self.seed}: {self.outcome.value}, {protocol.dataset.name} "
+            f"{self.record.track})"
+        )
+
+
+class Runs(Sequence[Run]):
+    """Some stored runs, in a fixed order.
+
+    >>> import collapsebench
+    >>> found = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="runs.sqlite", progress=False)
+    >>> len(found), found[0].contender, len(found[:0])
+    (1, 'vae', 0)
+    """
+
+    def __init__(self, records: Iterable[RunRecord]) -> None:
+        self._runs = tuple(map(Run, records))
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Runs: ...
+    def __getitem__(self, index: int | slice) -> Run | Runs:
+        """One run, or some as `Runs`."""
+        if isinstance(index, slice):
+            return Runs(run.record for run in self._runs[index])
+        return self._runs[index]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def frame(self) -> pd.DataFrame:
+        """Give a tidy pandas table: one row for each run and column, with the value and its standard error.
+
+        Rows without a metric are costs: the parameters, and the counters at the end of training. Raises UsageError if
+        pandas is not installed.
+        """
+        return _pandas().DataFrame([row for run in self for row in _rows(run.record)], columns=list(FRAME))
+
+    def __repr__(self) -> str:
+        """A table of the runs."""
+        return self._table("simple")
+
+    def _repr_html_(self) -> str:
+        """A table of the runs, for notebooks."""
+        return self._table("html")
+
+    def _table(self, format_: str) -> str:
+        from tabulate import tabulate
+
+        columns = list(dict.fromkeys(column for run in self for column in list(run.values)[:6]))
+        rows = [
+            (run.run_id, run.contender, run.seed, run.outcome.value, *(run.values.get(column) for column in columns))
+            for run in self
+        ]
+        return tabulate(rows, ("run", "contender", "seed", "outcome", *columns), format_, floatfmt=".4g")
+
+
+class Boards:
+    """The leaderboards of some protocols, or those of a suite beside the numbers of its paper.
+
+    A notebook shows them as tables; `print` writes them as the command line does.
+
+    >>> import collapsebench
+    >>> runs = collapsebench.run(["skip"], dataset="linear-gaussian", budget="2steps", store="a.sqlite", progress=False)
+    >>> boards = collapsebench.board(dataset="linear-gaussian", store="a.sqlite")
+    >>> boards.render("csv").splitlines()[1].split(",")[1:6]
+    ['linear-gaussian', 'quick', '2steps', 'vae', 'neg_elbo']
+    """
+
+    def __init__(self, pieces: Callable[[str], Iterable[str]]) -> None:
+        """`pieces` writes the boards in a format, as `board` makes it."""
+        self._pieces = pieces
+
+    def render(self, format_: str = "table") -> str:
+        """Write the boards as `table`, `markdown`, `latex`, `html`, `csv` or `json`. Raises UsageError for another."""
+        from collapsebench.reporting.leaderboard import FORMATS
+
+        if format_ not in FORMATS:
+            raise UsageError(unknown("format", format_, FORMATS))
+        return "".join(self._pieces(format_))
+
+    def frame(self) -> pd.DataFrame:
+        """Give the CSV export as a pandas table, a row for each contender and column. It needs pandas."""
+        frame: pd.DataFrame = _pandas().read_csv(io.StringIO(self.render("csv")))
+        return frame
+
+    def __str__(self) -> str:
+        """The boards as a terminal shows them."""
+        return self.render("table")
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The boards as tables, for notebooks: the page without its head, whose style is for a page of its own."""
+        return self.render("html").partition("<body>")[2].partition("</body>")[0]
+
+
+FRAME = (
+    *("run_id", "dataset", "track", "budget", "protocol_id", "contender", "seed", "outcome"),
+    *("metric", "column", "value", "standard_error", "unit"),
+)
+"""The columns of `Runs.frame`."""
+
+
+def _rows(record: RunRecord) -> Iterator[tuple[object, ...]]:
+    """A row for each number of a run: metrics, then costs."""
+    protocol = record.spec.protocol
+    setting = (protocol.dataset.name, record.track, str(protocol.budget), record.protocol_id)
+    head = (record.run_id, *setting, record.contender, record.spec.seed, record.outcome.value)
+    for value in record.values:
+        error = None if value.standard_error is None else float(value.standard_error)
+        yield (*head, value.metric, value.column, float(value.estimate), error, value.unit)
+    yield (*head, "", "parameters", float(record.parameters), None, "")
+    for name, amount in record.counters.items():
+        yield (*head, "", name, amount, None, "")
+
+
+def _pandas() -> ModuleType:
+    """Import pandas, which is an optional extra. Raises UsageError without it."""
+    try:
+        return import_module("pandas")
+    except ImportError:
+        raise UsageError("a frame needs pandas: pip install 'collapsebench[pandas]'") from None
+
+
+def run(  # noqa: PLR0913 - the options of `collapsebench run`
+    methods: Iterable[Contestant] = (),
+    *,
+    dataset: str | Dataset,
+    track: str = "quick",
+    budget: str | None = None,
+    seeds: int | Iterable[int] = 1,
+    settings: Mapping[str, ParameterValue] | None = None,
+    baseline: bool = True,
+    components: Iterable[type[Component]] = (),
+    plugins: Iterable[str | Path] = (),
+    data_dir: str | Path | None = None,
+    store: str | Path = DEFAULT_STORE,
+    device: str = "cpu",
+    workers: int = 1,
+    threads: int | None = None,
+    keep_checkpoints: bool = False,
+    keep_codes: bool = False,
+    progress: bool | Callable[[Event], None] = True,
+) -> Runs:
+    """Run what is missing of a grid, store every run, and give all runs of the grid.
+
+    The arguments mean what the options of `collapsebench run` mean. `seeds` is a number N for seeds 1 to N, or the
+    seeds themselves. `settings` overrides the track, as in `{"decoder.layers": 3}`. `components` are further classes
+    that are made in a notebook or a script, such as a metric; those of `methods` and `dataset` are known. `progress`
+    shows the runs, or is told of every event. A run that fails costs its own record alone: look at `outcome`.
+
+    Raises UsageError, DataError, PluginError or StoreError before anything runs.
+
+    >>> import collapsebench
+    >>> runs = collapsebench.run(
+    ...     ["skip", "kl-annealing"],
+    ...     dataset="linear-gaussian",
+    ...     budget="2steps",
+    ...     seeds=2,
+    ...     store="runs.sqlite",
+    ...     progress=False,
+    ... )
+    >>> [(run.contender, run.seed) for run in runs]
+    [('vae', 1), ('skip', 1), ('kl-annealing', 1), ('vae', 2), ('skip', 2), ('kl-annealing', 2)]
+    """
+    from collapsebench.data.files import data_folder
+    from collapsebench.experiment.planning import Request
+    from collapsebench.experiment.work import GridSetup
+
+    contenders = [[each] if isinstance(each, str | Method) else list(each) for each in methods]
+    instances = [part for contender in contenders for part in contender if isinstance(part, Method)]
+    classes = (*components, *map(type, instances), *([type(dataset)] if isinstance(dataset, Dataset) else []))
+    if workers > 1:
+        _check_importable(classes)
+    overrides = _data_settings(dataset) | dict(settings or {})
+    request = Request(
+        methods=tuple("+".join(map(_written, contender)) for contender in contenders),
+        dataset=dataset if isinstance(dataset, str) else dataset.name,
+        track=track,
+        budget=budget,
+        seeds=tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds),
+        settings=tuple(f"{key}={print_value(value)}" for key, value in overrides.items()),
+        baseline=baseline,
+    )
+    setup = GridSetup(
+        requests=(request,),
+        plugins=tuple(map(Path, plugins)),
+        data_folder=data_folder(None if data_dir is None else Path(data_dir)),
+        store=str(store),
+        device=device,
+        keep_checkpoints=keep_checkpoints,
+        keep_codes=keep_codes,
+        components=classes,
+    )
+    return _run(setup, workers, threads, progress)
+
+
+def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | Callable[[Event], None]) -> Runs:
+    from collapsebench.experiment.executors import executor_for
+    from collapsebench.experiment.grids import prepare, run_grid
+    from collapsebench.store import Store
+
+    grid = prepare(setup)
+    with _observer(progress, setup) as observe:
+        run_grid(grid, executor_for(workers, threads), observe)
+    with Store.open(setup.store) as store:
+        return Runs([store.get(spec.run_id) for spec in setup.plan.specs])
+
+
+@contextmanager
+def _observer(progress: bool | Callable[[Event], None], setup: GridSetup) -> Iterator[Callable[[Event], None]]:
+    from collapsebench.experiment.progress import progress as screens
+
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    with screens(quiet=not progress, verbose=False, names=setup.plan.protocol_names) as screen:
+        yield screen.observe
+
+
+def _written(part: str | Method) -> str:
+    """A method as the command line writes it."""
+    return part if isinstance(part, str) else print_call(part.name, part.model_dump(mode="json", exclude_defaults=True))
+
+
+def _data_settings(dataset: str | Dataset) -> dict[str, ParameterValue]:
+    """The parameters of a dataset that is given as a value."""
+    if isinstance(dataset, str):
+        return {}
+    return {f"data.{name}": value for name, value in dataset.model_dump(mode="json", exclude_defaults=True).items()}
+
+
+def _check_importable(classes: Iterable[type[Component]]) -> None:
+    """Raise UsageError for a class that another process cannot import."""
+    for component in classes:
+        if component.__module__ == "__main__" or "<locals>" in component.__qualname__:
+            raise UsageError(
+                f"{component.kind} '{component.name}' is defined in this notebook or script, so that workers cannot "
+                "import it: save it to a file and pass plugins=[FILE], or run with workers=1"
+            )
+
+
+def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
+    *,
+    dataset: str | None = None,
+    track: str | None = None,
+    protocol: str | None = None,
+    suite: str | None = None,
+    scale: str = "small",
+    variants: Iterable[str] = (),
+    against: str | None = None,
+    sort: str | None = None,
+    at: str | None = None,
+    dialect: str | None = None,
+    columns: Iterable[str] = (),
+    plugins: Iterable[str | Path] = (),
+    store: str | Path = DEFAULT_STORE,
+) -> Boards:
+    """Give the leaderboards of stored runs, one for each protocol; with `suite`, beside the numbers of its paper.
+
+    The arguments mean what the options of `collapsebench leaderboard` mean. Raises StoreError if no run is meant, and
+    UsageError for a name that does not exist.
+
+    >>> import collapsebench
+    >>> runs = collapsebench.run(["skip"], dataset="linear-gaussian", budget="2steps", store="b.sqlite", progress=False)
+    >>> board = collapsebench.board(dataset="linear-gaussian", columns=["kl"], store="b.sqlite")
+    >>> print(board.render("markdown").splitlines()[0])
+    ## linear-gaussian · quick · 2steps · protocol ...
+    """
+    from collapsebench.reporting.boards import BoardView, boards
+    from collapsebench.reporting.leaderboard import DIALECTS, Cut, pieces
+    from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
+    from collapsebench.reporting.suite_boards import suite_boards, suite_pieces
+    from collapsebench.store import Store
+
+    files, wanted = tuple(map(Path, plugins)), tuple(columns)
+    if suite is not None:
+        others = {"track": track, "protocol": protocol, "against": against, "sort": sort, "at": at, "dialect": dialect}
+        _refuse_beside("suite", others)
+        query = SuiteQuery(suite, scale, tuple(variants), files, dataset)
+        with Store.open(store, create=False) as opened:
+            return Boards(partial(suite_pieces, suite_boards(opened, query, wanted)))
+    if dialect is not None:
+        _refuse_beside("dialect", {"at": at})
+        if dialect not in DIALECTS:
+            raise UsageError(unknown("dialect", dialect, DIALECTS))
+    scored = None if at is None else Cut.parse(at)
+    view = BoardView(scored if dialect is None else DIALECTS[dialect], against, sort, wanted)
+    with Store.open(store, create=False) as opened:
+        found = tuple(boards(opened, ProtocolQuery(dataset, track, protocol), view, files))
+    return Boards(partial(pieces, found))
+
+
+def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    """Raise UsageError if an argument is given together with any of those that mean nothing beside it."""
+    found = [name for name, value in others.items() if value is not None]
+    if found:
+        raise UsageError(f"{option} does not go with {', '.join(found)}")
+
+
+def runs(
+    *,
+    dataset: str | None = None,
+    track: str | None = None,
+    protocol: str | None = None,
+    contender: str | None = None,
+    outcome: Outcome | None = None,
+    store: str | Path = DEFAULT_STORE,
+) -> Runs:
+    """Give stored runs, the newest first, as `collapsebench runs list` chooses them. Raises StoreError without a store.
+
+    >>> import collapsebench
+    >>> made = collapsebench.run(["skip"], dataset="linear-gaussian", budget="2steps", store="c.sqlite", progress=False)
+    >>> [run.contender for run in collapsebench.runs(contender="skip", store="c.sqlite")]
+    ['skip']
+    """
+    from collapsebench.store import Store
+
+    with Store.open(store, create=False) as opened:
+        found = opened.find(dataset=dataset, track=track, protocol=protocol, contender=contender, outcome=outcome)
+        return Runs(sorted(found, key=lambda record: record.started_at, reverse=True))
+
+
+def load_run(run_id: str, *, store: str | Path = DEFAULT_STORE) -> Run:
+    """Give one stored run, by its id or the first digits. Raises StoreError or UsageError if there is no such run.
+
+    >>> import collapsebench
+    >>> made = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="d.sqlite", progress=False)
+    >>> collapsebench.load_run(made[0].run_id[:8], store="d.sqlite").contender
+    'vae'
+    """
+    from collapsebench.store import Store
+
+    with Store.open(store, create=False) as opened:
+        return Run(opened.get(run_id))
