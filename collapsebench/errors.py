@@ -70,12 +70,12 @@ class DivergedError(CollapsebenchError):
 
 
 def no_store(store: str) -> str:
-    """The line for a store that does not exist yet."""
+    """Write the line for a store that does not exist yet."""
     return f"there is no store '{store}' yet: `collapsebench run` makes one"
 
 
 def unknown(what: str, got: str, choices: Iterable[str]) -> str:
-    """The line for a name that does not exist: what it was, the nearest match, and every valid choice."""
+    """Write the line for a name that does not exist: the name, the nearest match, and every valid choice."""
     from difflib import get_close_matches  # nobody waits for it who makes no mistake
 
     names = sorted(choices)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its spec, what became of it, its trajectory and its metrics. Values, no storage."""
+"""The record of a run: its spec, its outcome, its trajectory and its metrics. Plain values, no storage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from collapsebench.spec import Frozen, RunSpec
 
 
 class Outcome(StrEnum):
-    """What became of a run. Only finished and diverged runs are results; the others are run again."""
+    """What became of a run. Only finished and diverged runs are results. The others are run again.
+
+    >>> from collapsebench import Outcome
+    >>> [outcome.value for outcome in Outcome if outcome.settled]
+    ['finished', 'diverged']
+    """
 
     STARTED = "started"
     FINISHED = "finished"
@@ -24,12 +29,17 @@ class Outcome(StrEnum):
 
     @property
     def settled(self) -> bool:
-        """Whether running the same spec again would change nothing."""
+        """True if running the same spec again would change nothing."""
         return self in {Outcome.FINISHED, Outcome.DIVERGED}
 
 
-class Kind(StrEnum):
-    """What a stored number is; SQL and JSON cannot hold the last three."""
+class NumberKind(StrEnum):
+    """The kind of a stored number. SQL and JSON cannot hold the last three.
+
+    >>> from collapsebench import Number
+    >>> Number.of(float("inf")).kind.value
+    '+inf'
+    """
 
     FINITE = "finite"
     NAN = "nan"
@@ -38,32 +48,43 @@ class Kind(StrEnum):
 
 
 class Number(Frozen):
-    """A float as it is stored: its kind, and its value if it is finite."""
+    """A float as it is stored: its kind, and its value if it is finite.
 
-    kind: Kind
+    >>> from collapsebench import Number
+    >>> float(Number.of(0.5)), Number.of(float("nan")).value
+    (0.5, None)
+    """
+
+    kind: NumberKind
     value: float | None
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if (self.kind is Kind.FINITE) != (self.value is not None and math.isfinite(self.value)):
+        if (self.kind is NumberKind.FINITE) != (self.value is not None and math.isfinite(self.value)):
             raise ValueError(f"a number is finite and has a value, or neither, got {self.kind.value} and {self.value}")
         return self
 
     @classmethod
     def of(cls, value: float) -> Self:
-        """Take a float apart."""
+        """Take a float apart, into its kind and its value."""
         if math.isfinite(value):
-            return cls(kind=Kind.FINITE, value=value)
+            return cls(kind=NumberKind.FINITE, value=value)
         if math.isnan(value):
-            return cls(kind=Kind.NAN, value=None)
-        return cls(kind=Kind.POSITIVE_INFINITY if value > 0 else Kind.NEGATIVE_INFINITY, value=None)
+            return cls(kind=NumberKind.NAN, value=None)
+        return cls(kind=NumberKind.POSITIVE_INFINITY if value > 0 else NumberKind.NEGATIVE_INFINITY, value=None)
 
     def __float__(self) -> float:
         return self.value if self.value is not None else float(self.kind.value)
 
 
 class Value(Frozen):
-    """One column of one metric: the estimate, its standard error, and what a table needs to show it."""
+    """One column of one metric: the estimate, its standard error, and the title and unit that a table shows.
+
+    >>> from collapsebench import Estimate, Value
+    >>> value = Value.of("kl", "kl", Estimate(2.5, standard_error=0.1), unit="nats", board=True)
+    >>> float(value.estimate), value.unit
+    (2.5, 'nats')
+    """
 
     metric: str
     column: str
@@ -73,11 +94,11 @@ class Value(Frozen):
     title: str = ""
     direction: Direction = Direction.NONE
     board: bool = False
-    """Whether leaderboards show it; other entries (KL of one unit, a point of a curve) are for `runs show`."""
+    """True if leaderboards show it. Other entries (the KL of one unit, a point of a curve) are for `runs show`."""
 
     @classmethod
     def of(cls, metric: str, column: str, estimate: Estimate, **shown: Any) -> Self:
-        """Keep an estimate as what it is, NaN and infinities included."""
+        """Store an estimate, NaN and infinities included."""
         error = estimate.standard_error
         return cls(
             metric=metric,
@@ -89,27 +110,40 @@ class Value(Frozen):
 
 
 class Point(Frozen):
-    """One scheduled evaluation on the validation split: the counters there, and the plain negative ELBO."""
+    """One scheduled evaluation on the validation split: the counters at that step, and the values.
+
+    >>> from collapsebench import Number, Point
+    >>> point = Point(counters={"steps": 10.0}, values={"neg_elbo": Number.of(31.5)})
+    >>> point.counters["steps"], float(point.values["neg_elbo"])
+    (10.0, 31.5)
+    """
 
     counters: dict[str, float]
-    """By counter of the meter: steps, epochs, examples, seconds, encoder_evaluations, …"""
+    """The counters of the meter by name: steps, epochs, examples, seconds, encoder_evaluations, …"""
     values: dict[str, Number]
-    """Of the validation split: neg_elbo, kl and the columns of metrics.TRACKED; and loss, the mean training objective
-    since the last point."""
+    """The values by name: neg_elbo, kl, the columns of metrics.TRACKED, and loss, the mean training objective since the
+    last point."""
     selected: bool = False
-    """Whether the evaluated parameters are those of this point."""
+    """True if the parameters of this point are those that the test split sees."""
 
 
 class RunRecord(Frozen):
-    """One row of the store."""
+    """All that is stored of one run.
+
+    >>> import collapsebench
+    >>> (run,) = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="e.sqlite", progress=False)
+    >>> record = run.record
+    >>> record.outcome.value, len(record.points), record.spec.protocol.budget.amount
+    ('finished', 1, 2.0)
+    """
 
     run_id: str
     protocol_id: str
     spec: RunSpec
     contender: str
-    """The canonical label, as in `skip+sa-vae[steps=20]`."""
+    """The canonical label, such as `skip+sa-vae[steps=20]`."""
     track: str
-    """The canonical label of the track, as in `quick[decoder.layers=3]`."""
+    """The canonical label of the track, such as `quick[decoder.layers=3]`."""
     outcome: Outcome
     message: str = ""
     traceback: str = ""
@@ -122,7 +156,7 @@ class RunRecord(Frozen):
 
     @classmethod
     def started(cls, spec: RunSpec, at: datetime, environment: dict[str, Any]) -> Self:
-        """The record that is stored before training, so that a crash stays visible."""
+        """Make the record that is stored before training, so that a crash stays visible."""
         return cls(
             run_id=spec.run_id,
             protocol_id=spec.protocol.protocol_id,
@@ -136,5 +170,5 @@ class RunRecord(Frozen):
 
     @property
     def counters(self) -> dict[str, float]:
-        """The counters at the end of training; empty before the first evaluation."""
+        """The counters at the end of training, empty before the first evaluation."""
         return self.points[-1].counters if self.points else {}

@@ -1,6 +1,6 @@
-"""What decides a run: frozen values with stable identities. Pydantic only, so that bad input fails before torch loads.
+"""The values that decide a run, frozen and with stable identities. No torch, so that bad input fails before it loads.
 
-Device, workers and folders are no part of it: the same spec on another machine is the same run.
+Device, workers and folders are no part of them: the same spec on another machine is the same run.
 """
 
 from __future__ import annotations
@@ -28,27 +28,32 @@ from collapsebench.errors import UsageError, unknown
 from collapsebench.syntax import BASELINE, Call, print_call, print_composition
 
 IDENTITY_VERSION = 1
-"""How identities are computed. Raise it when the same spec would hash otherwise; old ids then stay distinct."""
+"""The version of the rule for identities. Raise it when the same spec would hash otherwise: old ids stay distinct."""
 
 PROTOCOL_VERSION = "1.0"
-"""Results of one Major.Minor are comparable; raise it when the harness changes what a number means."""
+"""Results of one Major.Minor are comparable. Raise it when the harness changes the meaning of a number."""
 
 
 class Frozen(BaseModel):
-    """A validated value: immutable, and unknown fields are errors."""
+    """A validated value. It is immutable, and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 def identity(value: BaseModel) -> str:
-    """The first 64 bits of SHA-256 over sorted JSON of the validated value, as 16 hexadecimal digits."""
+    """Give the first 64 bits of SHA-256 over sorted JSON of a validated value, as 16 hexadecimal digits."""
     content = {"identity": IDENTITY_VERSION, "value": value.model_dump(mode="json")}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Unit(StrEnum):
-    """What a budget is counted in."""
+    """The unit of a budget.
+
+    >>> from collapsebench import Unit
+    >>> [unit.value for unit in Unit]
+    ['steps', 'epochs', 'examples', 'seconds', 'flops']
+    """
 
     STEPS = "steps"
     EPOCHS = "epochs"
@@ -58,7 +63,12 @@ class Unit(StrEnum):
 
 
 class Budget(Frozen):
-    """An amount of work that the harness counts, written `350steps`, `5epochs`, `90seconds` or `5e13flops`."""
+    """An amount of work that the harness counts, written `350steps`, `5epochs`, `90seconds` or `5e13flops`.
+
+    >>> from collapsebench import Budget
+    >>> Budget.parse("350steps").amount, str(Budget.parse("5e13 flops"))
+    (350.0, '5e13flops')
+    """
 
     amount: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     unit: Unit
@@ -95,7 +105,12 @@ class Budget(Frozen):
 
 
 class Choice(Frozen):
-    """A component by name, with its parameters: as passed while planning, and complete once resolved."""
+    """A component by name, with its parameters: those that are passed while planning, and all once it is resolved.
+
+    >>> from collapsebench import Choice
+    >>> Choice.model_validate({"name": "lstm", "hidden": 128}).params
+    {'hidden': 128}
+    """
 
     name: str
     version: PositiveInt = 1
@@ -113,30 +128,45 @@ class Choice(Frozen):
 
 
 class MethodChoice(Choice):
-    """One method of a contender; `passed` holds the parameters that differ from their defaults, for printing."""
+    """One method of a contender. `passed` has the parameters that differ from their defaults, for printing.
+
+    >>> from collapsebench import MethodChoice
+    >>> MethodChoice(name="sa-vae", params={"steps": 20}, passed={"steps": 20}).name
+    'sa-vae'
+    """
 
     passed: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
 
 class Contender(Frozen):
-    """A composition of methods, in the order written; empty for the baseline `vae`."""
+    """A composition of methods in the order in which they are written. The baseline `vae` has none.
+
+    >>> from collapsebench import Contender, MethodChoice
+    >>> refined = MethodChoice(name="sa-vae", params={"steps": 20}, passed={"steps": 20})
+    >>> Contender.of((MethodChoice(name="skip"), refined)).label
+    'skip+sa-vae[steps=20]'
+    """
 
     methods: tuple[MethodChoice, ...] = ()
     label: str = Field(default=BASELINE, exclude=True)
 
     @classmethod
     def of(cls, methods: tuple[MethodChoice, ...]) -> Self:
-        """The contender with its canonical label: only parameters that differ from the default are written."""
+        """Make the contender with its canonical label, in which only parameters stand that differ from the default."""
         calls = [Call(method.name, method.passed) for method in methods]
         return cls(methods=methods, label=print_composition(calls) or BASELINE)
 
 
 class Decay(Frozen):
-    """Learning-rate decay on a plateau of the validation bound, at evaluations.
+    """Decay of the learning rate on a plateau of the validation bound, at evaluations.
 
     From the first evaluation at or after epoch `after` that does not improve, the rate is multiplied by `factor`: at
     every evaluation from then on if `latched` (the released skip-vae code), else at each one that does not improve.
     Training ends when the rate falls below `stop_below`.
+
+    >>> from collapsebench import Decay
+    >>> Decay().factor
+    0.5
     """
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -146,7 +176,12 @@ class Decay(Frozen):
 
 
 class Optimizer(Frozen):
-    """How parameters are updated: `sgd` or `adam`, its learning rate, and the clip of the joint gradient norm."""
+    """The rule by which parameters are updated: `sgd` or `adam`, its learning rate, and the clip of the gradient norm.
+
+    >>> from collapsebench import Optimizer
+    >>> Optimizer(name="adam", learning_rate=1e-3).clip
+    5.0
+    """
 
     name: Annotated[str, Field(pattern="^(sgd|adam)$")]
     learning_rate: PositiveFloat
@@ -155,7 +190,12 @@ class Optimizer(Frozen):
 
 
 class Evaluation(Frozen):
-    """When the validation split is looked at, and which metrics the test split gets, with their settings."""
+    """The schedule of the validation split, and the metrics of the test split with their settings.
+
+    >>> from collapsebench import Evaluation
+    >>> Evaluation.model_validate({"every": "5epochs", "metrics": {"iw-nll": {"samples": 100}}}).metrics[0].name
+    'iw-nll'
+    """
 
     every: Budget
     metrics: tuple[Choice, ...] = ()
@@ -170,7 +210,22 @@ class Evaluation(Frozen):
 
 
 class Setting(Frozen):
-    """Everything a track fixes but its data and budget: architecture, optimizer, evaluation. Never a method."""
+    """All that a track fixes beside its data and budget: architecture, optimizer, evaluation. Never a method.
+
+    >>> from collapsebench import Setting
+    >>> setting = Setting.model_validate(
+    ...     {
+    ...         "latent_dim": 5,
+    ...         "batch_size": 20,
+    ...         "encoder": "linear",
+    ...         "decoder": {"name": "linear", "learn_variance": True},
+    ...         "optimizer": {"name": "adam", "learning_rate": 0.01},
+    ...         "evaluation": {"every": "10steps"},
+    ...     }
+    ... )
+    >>> setting.decoder.params, setting.posterior.name
+    ({'learn_variance': True}, 'gaussian')
+    """
 
     latent_dim: PositiveInt
     encoder: Choice
@@ -179,12 +234,12 @@ class Setting(Frozen):
     initialization: Choice = Choice(name="torch")
     optimizer: Optimizer
     batch_size: PositiveInt
-    """Of training and of evaluation, as SVI steps that follow the batch mean depend on it."""
+    """The number of examples in a batch, of training and of evaluation: SVI steps follow the batch mean."""
     evaluation: Evaluation
 
 
 class Track(Frozen):
-    """A named, complete setting of one dataset, as it stands in `registry/datasets/`."""
+    """A named, complete setting of one dataset. Tracks stand in `registry/datasets/`."""
 
     description: str
     budget: Budget
@@ -202,7 +257,14 @@ class Track(Frozen):
 
 
 class Protocol(Frozen):
-    """Everything two runs must share to stand in one leaderboard."""
+    """All that two runs must share to stand in one leaderboard.
+
+    >>> import collapsebench
+    >>> (run,) = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="f.sqlite", progress=False)
+    >>> protocol = run.record.spec.protocol
+    >>> protocol.dataset.name, protocol.track_label, len(protocol.protocol_id)
+    ('linear-gaussian', 'quick', 16)
+    """
 
     version: str = PROTOCOL_VERSION
     dataset: Choice
@@ -226,12 +288,19 @@ class Protocol(Frozen):
 
     @property
     def track_label(self) -> str:
-        """The track with the values that were overridden, as in `quick[decoder.layers=3]`."""
+        """The track with the values that were overridden, such as `quick[decoder.layers=3]`."""
         return print_call(self.track, self.overrides)
 
 
 class RunSpec(Frozen):
-    """One contender, one protocol, one seed."""
+    """One contender, one protocol, one seed.
+
+    >>> import collapsebench
+    >>> (run,) = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="g.sqlite", progress=False)
+    >>> spec = run.record.spec
+    >>> spec.seed, spec.run_id == run.run_id
+    (1, True)
+    """
 
     contender: Contender
     protocol: Protocol
@@ -239,7 +308,7 @@ class RunSpec(Frozen):
 
     @field_serializer("seed")
     def _exact(self, seed: int) -> str:
-        """JSON readers round integers above 2^53; text is exact."""
+        """JSON readers round integers above 2^53. Text is exact."""
         return str(seed)
 
     @property

@@ -28,12 +28,12 @@ ParameterValue: TypeAlias = "bool | int | float | str | list[ParameterValue] | N
 T = TypeVar("T")
 
 BASELINE = "vae"
-"""How the contender without any method is written."""
+"""The name of the contender without any method."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-"""What a component may be called."""
+"""The names that a component may have."""
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-"""What is read as a name: what nobody may be called gets "did you mean" from the catalogue."""
+"""The words that are read as a name. One that no component may have gets "did you mean" from the catalogue."""
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 BARE = re.compile(r"[^\s,\[\]\"=]+")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -50,7 +50,7 @@ class Call(NamedTuple):
 
 
 class _Reader:
-    """A position in a text; every method consumes what it names or says what it expected there."""
+    """A position in a text. Every method consumes what it names, or says what it expected."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text.strip(), 0
@@ -60,7 +60,7 @@ class _Reader:
         return UsageError(f"cannot read '{self.text}': expected {expected}, got '{rest}'")
 
     def peek(self, char: str) -> bool:
-        """Whether this comes next; spaces between tokens mean nothing."""
+        """Return True if this comes next. Spaces between tokens mean nothing."""
         self.at += len(self.text[self.at :]) - len(self.text[self.at :].lstrip())
         return self.text.startswith(char, self.at)
 
@@ -164,7 +164,7 @@ def print_value(value: ParameterValue) -> str:
 
 
 def print_call(name: str, params: Mapping[str, ParameterValue]) -> str:
-    """Write `name[key=value,…]` with sorted keys; no brackets without parameters."""
+    """Write `name[key=value,…]` with sorted keys, and no brackets without parameters."""
     pairs = ",".join(f"{key}={print_value(value)}" for key, value in sorted(params.items()))
     return f"{name}[{pairs}]" if pairs else name
 

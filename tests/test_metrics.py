@@ -37,7 +37,7 @@ from collapsebench.metrics.time_to_collapse import TimeToCollapse
 from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, StandardNormal
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import VAE, Networks
-from collapsebench.record import Kind, Number
+from collapsebench.record import Number, NumberKind
 
 CPU = torch.device("cpu")
 SAMPLES = 7
@@ -477,7 +477,7 @@ def test_a_broken_model_is_measured_as_what_it_is():
     whole = evaluated(vae, documents())
     values = {name: estimate for metric in ALL for name, estimate in metric.evaluate(whole).items()}
     columns = {column.name for metric in METRICS for column in metric.columns if metric not in NEED_AN_ORIGIN}
-    assert {Number.of(values[name].value).kind for name in columns} == {Kind.NAN}
+    assert {Number.of(values[name].value).kind for name in columns} == {NumberKind.NAN}
 
 
 def test_an_impossible_example_costs_infinitely():
@@ -487,7 +487,7 @@ def test_an_impossible_example_costs_infinitely():
     whole = evaluated(vae, documents())
     values = {name: estimate for metric in ALL for name, estimate in metric.evaluate(whole).items()}
     infinite = [values[name].value for name in ("neg_elbo", "iw_nll", "perplexity")]
-    assert {Number.of(value).kind for value in infinite} == {Kind.POSITIVE_INFINITY}
+    assert {Number.of(value).kind for value in infinite} == {NumberKind.POSITIVE_INFINITY}
 
 
 def test_every_metric_gives_its_columns_and_every_column_has_one_metric():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from collapsebench.record import Kind, Number, Outcome
+from collapsebench.record import Number, NumberKind, Outcome
 
 
 @given(st.floats())
@@ -19,7 +19,13 @@ def test_a_number_comes_back_as_it_was_through_json(value):
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"), [(Kind.FINITE, None), (Kind.NAN, 1.0), (Kind.POSITIVE_INFINITY, 0.0), (Kind.FINITE, math.inf)]
+    ("kind", "value"),
+    [
+        (NumberKind.FINITE, None),
+        (NumberKind.NAN, 1.0),
+        (NumberKind.POSITIVE_INFINITY, 0.0),
+        (NumberKind.FINITE, math.inf),
+    ],
 )
 def test_kind_and_value_must_agree(kind, value):
     with pytest.raises(ValidationError, match="finite and has a value, or neither"):

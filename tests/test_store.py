@@ -14,7 +14,7 @@ from records import START, point, record, records, spec, started, values
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.estimates import Estimate
 from collapsebench.observation import Observation, TrajectoryPoint
-from collapsebench.record import Kind, Number, Outcome
+from collapsebench.record import Number, NumberKind, Outcome
 from collapsebench.store import Store, observations
 from collapsebench.store import store as store_module
 from collapsebench.store.interchange import write_line
@@ -67,7 +67,7 @@ def test_extreme_numbers_survive(store, number):
 
 def test_a_number_that_contradicts_its_kind_is_refused_by_the_database(store):
     """`Number` refuses it first; whoever gets around that meets the CHECK."""
-    for wrong in ({"kind": Kind.FINITE, "value": None}, {"kind": Kind.NAN, "value": 1.0}):
+    for wrong in ({"kind": NumberKind.FINITE, "value": None}, {"kind": NumberKind.NAN, "value": 1.0}):
         value, number = values(kl=1.0)[0], Number.model_construct(**wrong)
         for field in ("estimate", "standard_error"):
             with pytest.raises(StoreError, match="CHECK"):

@@ -22,19 +22,37 @@ class _WithRecord:
 
 @dataclass(frozen=True)
 class Started(_WithRecord):
-    """A run begins."""
+    """A run begins.
+
+    >>> import collapsebench
+    >>> from collapsebench import Started
+    >>> heard = []
+    >>> runs = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="a.sqlite", progress=heard.append)
+    >>> [event.record.outcome.value for event in heard if isinstance(event, Started)]
+    ['started']
+    """
 
 
 @dataclass(frozen=True)
 class Skipped(_WithRecord):
-    """A run is left to another process, which computes it or has stored it."""
+    """A run is left to another process, which computes it or has stored it.
+
+    >>> from collapsebench import Skipped
+    >>> Skipped(record=None, reason="another process computes it").reason
+    'another process computes it'
+    """
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Warned:
-    """Something about a run that the user should know."""
+    """Something about a run that the user should know.
+
+    >>> from collapsebench import Warned
+    >>> Warned("0123456789abcdef", "cannot write the checkpoint").message
+    'cannot write the checkpoint'
+    """
 
     run_id: str
     message: str
@@ -42,7 +60,12 @@ class Warned:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run goes on from a checkpoint."""
+    """A run goes on from a checkpoint.
+
+    >>> from collapsebench import Resumed
+    >>> Resumed("0123456789abcdef", steps=120).steps
+    120
+    """
 
     run_id: str
     steps: int
@@ -51,7 +74,12 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Steps of a run are done. A runner tells it now and then, never at every step."""
+    """Steps of a run are done. A runner tells it now and then, never at every step.
+
+    >>> from collapsebench import Stepped
+    >>> Stepped("0123456789abcdef", steps=100, fraction=0.25, loss=31.5, kl=1.5).fraction
+    0.25
+    """
 
     run_id: str
     steps: int
@@ -66,7 +94,15 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A run has done a scheduled evaluation on the validation split."""
+    """A run has done a scheduled evaluation on the validation split.
+
+    >>> import collapsebench
+    >>> from collapsebench import Evaluated
+    >>> heard = []
+    >>> runs = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="a.sqlite", progress=heard.append)
+    >>> [event.point.counters["steps"] for event in heard if isinstance(event, Evaluated)]
+    [2.0]
+    """
 
     run_id: str
     point: Point
@@ -74,17 +110,41 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Testing:
-    """A run is trained, and its metrics are being computed."""
+    """A run is trained, and its metrics are being computed.
+
+    >>> import collapsebench
+    >>> from collapsebench import Testing
+    >>> heard = []
+    >>> runs = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="a.sqlite", progress=heard.append)
+    >>> [event.run_id == runs[0].run_id for event in heard if isinstance(event, Testing)]
+    [True]
+    """
 
     run_id: str
 
 
 @dataclass(frozen=True)
 class Finished(_WithRecord):
-    """A run is over. The record says what became of it, be it a result, a failure or an interrupt."""
+    """A run is over. The record says what became of it, be it a result, a failure or an interrupt.
+
+    >>> import collapsebench
+    >>> from collapsebench import Finished
+    >>> heard = []
+    >>> runs = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="a.sqlite", progress=heard.append)
+    >>> [event.record.outcome.value for event in heard if isinstance(event, Finished)]
+    ['finished']
+    """
 
 
 Event: TypeAlias = Started | Skipped | Warned | Resumed | Stepped | Evaluated | Testing | Finished
+"""What an observer is told. A run sends its events in this order, with further evaluations and steps in between.
+
+>>> import collapsebench
+>>> heard = []
+>>> runs = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="a.sqlite", progress=heard.append)
+>>> [type(event).__name__ for event in heard]
+['Started', 'Stepped', 'Evaluated', 'Testing', 'Finished']
+"""
 Observer: TypeAlias = Callable[[Event], None]
 """Who follows the runs of a grid. Several of them may go on at the same time: the run id tells them apart."""
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import Double, TypeDecorator, TypeEngine, UserDefinedType
 
 from collapsebench.estimates import Direction
-from collapsebench.record import Kind, Outcome
+from collapsebench.record import NumberKind, Outcome
 
 
 class Untyped(UserDefinedType[float]):
@@ -128,9 +128,9 @@ class ValueRow(Base):
     metric: Mapped[str] = mapped_column(String(100), primary_key=True)
     column: Mapped[str] = mapped_column(String(100), primary_key=True)
     position: Mapped[int]
-    kind: Mapped[Kind] = mapped_column(_words(Kind))
+    kind: Mapped[NumberKind] = mapped_column(_words(NumberKind))
     value: Mapped[float | None] = mapped_column(EXACT)
-    standard_error_kind: Mapped[Kind | None] = mapped_column(_words(Kind))
+    standard_error_kind: Mapped[NumberKind | None] = mapped_column(_words(NumberKind))
     standard_error: Mapped[float | None] = mapped_column(EXACT)
     unit: Mapped[str] = mapped_column(Text)
     title: Mapped[str] = mapped_column(Text)
