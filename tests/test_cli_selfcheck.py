@@ -24,7 +24,7 @@ def quick(command, monkeypatch):
 def broken(quick, monkeypatch):
     """The same with active units from the biased variance, and standard errors that are NaN."""
     monkeypatch.setattr(estimators, "mean_variance", lambda mean: mean.var(0, correction=0))
-    monkeypatch.setattr(estimators, "spread_error", lambda values: math.nan)
+    monkeypatch.setattr(estimators, "error_over_examples", lambda values: math.nan)
     return quick
 
 

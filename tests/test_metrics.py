@@ -23,7 +23,7 @@ from collapsebench.metrics.active_units import CURVE, ActiveUnits
 from collapsebench.metrics.collapse import CURVE as COLLAPSE_CURVE
 from collapsebench.metrics.collapse import Collapse
 from collapsebench.metrics.dialects import Dialects
-from collapsebench.metrics.evaluation import EvaluatedSplit, evaluating
+from collapsebench.metrics.evaluation import EvaluatedSplit, evaluation_mode
 from collapsebench.metrics.gap import Gap
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
@@ -57,7 +57,7 @@ ALL = [
     Dialects(),
 ]
 
-NEED_AN_ORIGIN = {TimeToCollapse, Probe, MLPProbe}
+NEED_PROVENANCE = {TimeToCollapse, Probe, MLPProbe}
 """Left out where nothing is known of the training; tests of their own give them one."""
 
 
@@ -345,7 +345,7 @@ def test_everything_is_in_the_order_of_the_split():
     assert torch.cat([batch.rows for batch in whole.batches()]).tolist() != list(range(14))
     for i, row in enumerate(np.split(split.tokens, split.lengths.cumsum()[:-1])):
         x = torch.tensor(row.astype(np.int64))[None]
-        with torch.no_grad(), evaluating(vae):
+        with torch.no_grad(), evaluation_mode(vae):
             posterior = vae.encode(x)
             reconstruction = -vae.log_likelihood(x, whole.z[i][None, None])
         torch.testing.assert_close(whole.posterior.mean[i], posterior.mean[0])
@@ -476,7 +476,7 @@ def test_a_broken_model_is_measured_as_what_it_is():
         vae.posterior.matrix.fill_(math.nan)
     whole = evaluated(vae, documents())
     values = {name: estimate for metric in ALL for name, estimate in metric.evaluate(whole).items()}
-    columns = {column.name for metric in METRICS for column in metric.columns if metric not in NEED_AN_ORIGIN}
+    columns = {column.name for metric in METRICS for column in metric.columns if metric not in NEED_PROVENANCE}
     assert {Number.of(values[name].value).kind for name in columns} == {NumberKind.NAN}
 
 
@@ -493,7 +493,7 @@ def test_an_impossible_example_costs_infinitely():
 def test_every_metric_gives_its_columns_and_every_column_has_one_metric():
     whole = evaluated(text_vae(), documents())
     for metric in ALL:
-        columns = set() if type(metric) in NEED_AN_ORIGIN else {column.name for column in metric.columns}
+        columns = set() if type(metric) in NEED_PROVENANCE else {column.name for column in metric.columns}
         assert set(metric.evaluate(whole)) >= columns
     names = [column.name for metric in METRICS for column in metric.columns]
     assert len(names) == len(set(names))

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from collapsebench.data.splits import BinaryImages, GreyImages
 from collapsebench.inference.amortized import Amortized
-from collapsebench.metrics.classification import logistic_regression, mlp
-from collapsebench.metrics.evaluation import EvaluatedSplit, Labelled, Origin
+from collapsebench.metrics.classification import logistic_regression, multilayer_perceptron
+from collapsebench.metrics.evaluation import EvaluatedSplit, LabelledCodes, Provenance
 from collapsebench.metrics.mlp_probe import MLPProbe
 from collapsebench.metrics.probe import Probe
 from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
@@ -25,7 +25,7 @@ from collapsebench.model.vae import VAE, Networks
 CPU = torch.device("cpu")
 SIDE = 3
 PROBES = [Probe(), MLPProbe(epochs=8)]
-CLASSIFIERS = [logistic_regression, partial(mlp, epochs=3, seed=1)]
+CLASSIFIERS = [logistic_regression, partial(multilayer_perceptron, epochs=3, seed=1)]
 
 
 class Head(nn.Module):
@@ -57,8 +57,8 @@ def linear_vae(matrix):
 
 def evaluated(matrix, test, train, *, untrained=None, seed=1):
     start = torch.zeros_like(matrix) if untrained is None else untrained
-    origin = Origin(train, seed, lambda: linear_vae(start))
-    return EvaluatedSplit(linear_vae(matrix), Amortized(), test, SeededNoise(0), 50, CPU, origin)
+    provenance = Provenance(train, seed, lambda: linear_vae(start))
+    return EvaluatedSplit(linear_vae(matrix), Amortized(), test, SeededNoise(0), 50, CPU, provenance)
 
 
 def gaussians(n, distance, seed):
@@ -67,7 +67,7 @@ def gaussians(n, distance, seed):
     labels = torch.randint(2, (n,), generator=generator)
     mean = torch.randn(n, 3, generator=generator, dtype=torch.float64)
     mean[:, 0] += distance * (2 * labels - 1)
-    return Labelled(mean, labels)
+    return LabelledCodes(mean, labels)
 
 
 @pytest.mark.parametrize("classify", CLASSIFIERS, ids=["logistic", "mlp"])
@@ -106,14 +106,14 @@ def test_classes_may_have_any_numbers(names, seed):
     numbers = torch.tensor(sorted(names))
     for classify in CLASSIFIERS:
         assert torch.equal(
-            classify(Labelled(mean, numbers[labels]), mean), numbers[classify(Labelled(mean, labels), mean)]
+            classify(LabelledCodes(mean, numbers[labels]), mean), numbers[classify(LabelledCodes(mean, labels), mean)]
         )
 
 
 def test_an_mlp_depends_on_its_seed_alone():
     train, test = gaussians(300, 0.3, seed=1), gaussians(1000, 0.3, seed=2)
     before = torch.get_rng_state()
-    first, again, other = (mlp(train, test.mean, epochs=2, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (multilayer_perceptron(train, test.mean, epochs=2, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -17,7 +17,7 @@ from collapsebench.metrics.dialects import DIALECTS, IMAGE_BATCH, TEXT_BATCH, Di
 from collapsebench.metrics.estimators import (
     AggregateDensity,
     aggregate_density,
-    bracket,
+    bracket_from_densities,
     entropy_information,
     grouped_aggregate,
 )
@@ -203,7 +203,7 @@ def stored(request):
 def test_information_over_the_size_of_the_mixture(stored, size):
     model, z, posterior = stored
     log_q = grouped_aggregate(z, posterior, torch.arange(len(z)).split(size))
-    found = bracket(z, posterior, StandardNormal(20), AggregateDensity(log_q, log_q, log_q)).lower.value
+    found = bracket_from_densities(z, posterior, StandardNormal(20), AggregateDensity(log_q, log_q, log_q)).lower.value
     exact = size == len(z)
     assert found == pytest.approx(MIXTURES[model][SIZES.index(size)], abs=ROUNDING + (0 if exact else GROUPING))
     assert found < math.log(size)

@@ -14,7 +14,7 @@ import torch
 from collapsebench.data.splits import BinaryImages, TextSplit
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics import METRICS
-from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
+from collapsebench.metrics.evaluation import EvaluatedSplit, Provenance
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.record import Number, Point
 
@@ -57,8 +57,8 @@ def entries(metric):
     for family, data in (("lstm", text), ("mlp", images)):
         model = partial(tiny.vae, family)
         point = Point(counters={"steps": 1.0}, values={"kl": Number.of(0.0), "active_units": Number.of(0.0)})
-        origin = Origin(data, 1, lambda model=model: model().float(), (point,))
-        split = EvaluatedSplit(model().float(), Amortized(), data, SeededNoise(1), 6, torch.device("cpu"), origin)
+        provenance = Provenance(data, 1, lambda model=model: model().float(), (point,))
+        split = EvaluatedSplit(model().float(), Amortized(), data, SeededNoise(1), 6, torch.device("cpu"), provenance)
         found |= {re.split(r"[.\[]", name)[0] for name in metric.evaluate(split)}
     return found - {column.name for column in metric.columns}
 

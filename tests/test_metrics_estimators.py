@@ -14,14 +14,14 @@ from collapsebench.metrics.estimators import (
     SATURATION,
     active_units,
     aggregate_density,
-    collapsed,
+    collapsed_percentage,
     curve_sizes,
     cyclic_permutation,
+    error_over_draws,
+    error_over_examples,
     importance_bound,
     mean_variance,
     mutual_information_bracket,
-    repetition_error,
-    spread_error,
 )
 from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
 
@@ -235,21 +235,21 @@ def test_infinite_and_nan_weights_stay_what_they_are():
 
 def test_one_sample_has_no_standard_error():
     assert math.isnan(importance_bound(normal(1, 4)).error())
-    assert math.isnan(repetition_error(normal(1, 4)))
-    assert math.isnan(spread_error(normal(1)))
+    assert math.isnan(error_over_draws(normal(1, 4)))
+    assert math.isnan(error_over_examples(normal(1)))
 
 
 def test_standard_errors_equal_their_definitions():
     values = normal(5, 40)
-    assert repetition_error(values) == pytest.approx(float((values.var(0) / 5).sum().sqrt()) / 40)
-    assert spread_error(values[0]) == pytest.approx(float(values[0].std()) / math.sqrt(40))
+    assert error_over_draws(values) == pytest.approx(float((values.var(0) / 5).sum().sqrt()) / 40)
+    assert error_over_examples(values[0]) == pytest.approx(float(values[0].std()) / math.sqrt(40))
 
 
 def test_spread_error_covers_the_monte_carlo_error():
     """Draws of N examples with means of their own: s/√N is no smaller than the error that the draws make."""
     means = normal(30, seed=3)
     draws = means + normal(2000, 30, seed=4)
-    assert draws.mean(1).std() < torch.tensor([spread_error(draw) for draw in draws[:100]]).mean()
+    assert draws.mean(1).std() < torch.tensor([error_over_examples(draw) for draw in draws[:100]]).mean()
 
 
 def test_active_units_are_counted_strictly_above_the_threshold():
@@ -268,18 +268,23 @@ def test_a_unit_is_collapsed_if_at_most_a_share_of_the_examples_is_above(example
     above = min(above, examples)
     kl = torch.tensor([1.0] * above + [0.5] * (examples - above), dtype=torch.float64)
     expected = 100 if 100 * above <= percent * examples else 0
-    assert collapsed(kl[:, None], 1.0, percent / 100) == expected
+    assert collapsed_percentage(kl[:, None], 1.0, percent / 100) == expected
 
 
 @given(st.floats(1e-4, 2), st.floats(0, 0.9), st.integers(0, 1000))
 def test_collapse_grows_with_its_threshold_and_its_share(epsilon, delta, seed):
     kl = normal(30, 6, seed=seed).square()
-    least = collapsed(kl, epsilon, delta)
-    assert 0 <= least <= min(collapsed(kl, 2 * epsilon, delta), collapsed(kl, epsilon, delta + 0.09)) <= 100
+    least = collapsed_percentage(kl, epsilon, delta)
+    assert (
+        0
+        <= least
+        <= min(collapsed_percentage(kl, 2 * epsilon, delta), collapsed_percentage(kl, epsilon, delta + 0.09))
+        <= 100
+    )
 
 
 def test_collapse_is_undefined_where_a_kl_is():
-    assert math.isnan(collapsed(torch.tensor([[0.0, math.nan]]), 0.01, 0.01))
+    assert math.isnan(collapsed_percentage(torch.tensor([[0.0, math.nan]]), 0.01, 0.01))
 
 
 @given(st.integers(2, 200), st.integers(0, 2**31))

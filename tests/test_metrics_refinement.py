@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from collapsebench.metrics.refinement import Refined, path_gradient
+from collapsebench.metrics.refinement import AdamRefinement, path_gradient
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
@@ -44,7 +44,7 @@ def test_it_has_no_noise_at_the_exact_posterior():
 def test_parameters_need_no_gradient_and_get_none():
     vae, x = tiny.vae("mlp"), tiny.examples("mlp")
     with torch.no_grad():
-        Refined(steps=2, learning_rate=0.05).posterior(vae, x, SeededNoise(0))
+        AdamRefinement(steps=2, learning_rate=0.05).posterior(vae, x, SeededNoise(0))
     assert all(parameter.grad is None for parameter in vae.parameters())
 
 
@@ -63,7 +63,7 @@ def test_what_100_steps_leave_is_within_what_the_self_check_allows(variance, see
         best = LinearVAE.with_best_posterior(model.weights, model.bias, model.variance)
         approximation = best.gap(moments)
         amortization = model.gap(moments) - approximation
-        found = whole.under(Refined(steps=100, learning_rate=0.05)).posterior
+        found = whole.with_inference(AdamRefinement(steps=100, learning_rate=0.05)).posterior
         left = gap_of(model, x, found) - approximation
         assert -1e-6 < left < WAY_LEFT * amortization + NOISE_LEFT * approximation + beside
 

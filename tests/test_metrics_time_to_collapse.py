@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from collapsebench.data.splits import Vectors
 from collapsebench.inference.amortized import Amortized
-from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
+from collapsebench.metrics.evaluation import EvaluatedSplit, Provenance
 from collapsebench.metrics.time_to_collapse import TimeToCollapse
 from collapsebench.model.distributions import StandardNormal
 from collapsebench.model.seeding import SeededNoise
@@ -37,9 +37,9 @@ def points(values):
 def measured(values, **settings):
     vae = VAE(Networks(None, None, torch.nn.Linear(1, 1)), StandardNormal(0))
     split = Vectors(torch.zeros(3, 2).numpy())
-    origin = Origin(split, 1, lambda: vae, points(values), Unit.EPOCHS)
+    provenance = Provenance(split, 1, lambda: vae, points(values), Unit.EPOCHS)
     return TimeToCollapse(**settings).evaluate(
-        EvaluatedSplit(vae, Amortized(), split, SeededNoise(0), 3, torch.device("cpu"), origin)
+        EvaluatedSplit(vae, Amortized(), split, SeededNoise(0), 3, torch.device("cpu"), provenance)
     )
 
 

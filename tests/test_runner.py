@@ -96,7 +96,9 @@ def test_the_model_of_a_probes_control_is_the_one_before_the_first_step(run, mon
     seen = []
 
     def kept(metric, split):
-        weights = (model.state_dict() for model in (split.origin.assemble(), split.origin.assemble(), split.vae))
+        weights = (
+            model.state_dict() for model in (split.provenance.assemble(), split.provenance.assemble(), split.vae)
+        )
         seen.extend(torch.cat([tensor.flatten() for tensor in state.values()]) for state in weights)
         return {}
 

@@ -148,7 +148,7 @@ BROKEN = {
     ),
     "units of the prior's scale": (estimators, "mean_variance", lambda mean: mean.square().mean(0), "mean_variance[0]"),
     "codes that stay": (estimators, "cyclic_permutation", lambda order: order.sort().values, "delta_shuffle"),
-    "standard errors 100 times too small": (estimators, "spread_error", lambda values: 1e-4, "delta_shuffle"),
+    "standard errors 100 times too small": (estimators, "error_over_examples", lambda values: 1e-4, "delta_shuffle"),
     "tokens counted with BOS": (
         EvaluatedSplit,
         "predictions",

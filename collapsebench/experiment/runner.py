@@ -196,7 +196,7 @@ class Runner:
 
     def _test(self, spec: RunSpec, setup: TrainingSetup, points: tuple[Point, ...]) -> EvaluatedSplit:
         """The test split, to be evaluated."""
-        from collapsebench.metrics.evaluation import EvaluatedSplit, Origin
+        from collapsebench.metrics.evaluation import EvaluatedSplit, Provenance
         from collapsebench.model.seeding import Purpose, derive, run_noise
 
         return EvaluatedSplit(
@@ -206,7 +206,7 @@ class Runner:
             noise=run_noise(spec.seed, Purpose.EVALUATION, "test"),
             batch_size=setup.setting.batch_size,
             device=setup.device,
-            origin=Origin(
+            provenance=Provenance(
                 train=setup.splits.train,
                 seed=derive(spec.seed, Purpose.EVALUATION, "train"),
                 assemble=lambda: self.training_setup(spec).vae,

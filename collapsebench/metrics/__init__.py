@@ -1,4 +1,4 @@
-"""Metrics: numbers of a trained contender on held-out data. One file each: formula, unit, estimator, trap."""
+"""The metrics: numbers of a trained contender on held-out data. Each file is one, with its formula, unit and trap."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ METRICS: tuple[type[Metric], ...] = (
     MLPProbe,
     Dialects,
 )
-"""The metrics of this package, in the order of a board's columns."""
+"""The metrics of this package, in the order of the columns of a board."""
 
 
 COSTLY: frozenset[type[Metric]] = frozenset({Gap, MLPProbe})
-"""What a track has to ask for."""
+"""The metrics that take long. A run computes them only if its track names them."""
 
 TRACKED: tuple[Metric, ...] = (MutualInformation(), ActiveUnits())
-"""What trajectories follow on the validation split, beside the bound, the KL and the training loss."""
+"""The metrics of a trajectory on the validation split, beside the bound, the KL and the training loss."""
 
 
 def default_metrics(data: DataSpec) -> tuple[str, ...]:
-    """The names of the metrics of a track that does not say: the cheap ones; perplexity for text alone."""
+    """Give the metrics of a track that names none: those that are not costly, and perplexity for text alone."""
     without = COSTLY if isinstance(data, TextSpec) else {*COSTLY, Perplexity}
     return tuple(metric.name for metric in METRICS if metric not in without)
 
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The metrics that come with the harness."""
+    """Name the metrics that come with the harness."""
     return list(METRICS)

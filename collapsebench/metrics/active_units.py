@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit
 
 CURVE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Thresholds of the curve: every one in use in the literature, and their neighbours."""
+"""The thresholds of the curve: all that the literature uses, and their neighbours."""
 
 
 class ActiveUnits(Metric):
-    r"""Units whose posterior mean varies over the examples (Burda et al. 2016).
+    r"""The number of units whose posterior mean varies over the examples (Burda et al. 2016).
 
-    Formula: \(\#\{j : \mathrm{Var}_x\, E_q[z_j|x] > \delta\}\), the unbiased variance (N - 1) over the whole split.
-    Unit: units. Direction: none, units beyond those the data need are no gain.
-    Estimator: exact for the contender's own posterior. Entries `active_units[δ]` are the count over the threshold,
-    `mean_variance[r]` the variances in falling order.
-    Trap: the count hangs on δ (0.01 and 0.02 are both in use, 0.2 too) and small variances are cheap: read it with
-    the spectrum and the mutual information. Not from a single batch, as one released program computes it.
+    Formula: \(\#\{j : \mathrm{Var}_x\, E_q[z_j|x] > \delta\}\), with the unbiased variance (N - 1) over the split.
+    Unit: units. Direction: none, as more units than the data need are no gain.
+    Estimator: exact for the contender's own posterior. The entries `active_units[δ]` are the counts for ten thresholds.
+    The entries `mean_variance[r]` are the variances, the largest first.
+    Trap: the count depends on δ, and the literature uses 0.01, 0.02 and 0.2. A small variance costs little, so read the
+    count with the spectrum and the mutual information. One released program computes it from a single batch: that is
+    another number.
     """
 
     name: ClassVar[str] = "active-units"
@@ -36,7 +37,7 @@ class ActiveUnits(Metric):
     threshold: PositiveFloat = Field(0.01, description="variance δ of the posterior mean above which a unit is active")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """The count, its curve over the threshold, and the spectrum."""
+        """Give the count, its curve over the threshold, and the spectrum."""
         from collapsebench.metrics.estimators import active_units, mean_variance
 
         variance = mean_variance(split.posterior.mean)

@@ -1,4 +1,4 @@
-"""Classifiers that find labels in codes, for the probes. All are trained on the CPU, off the clock."""
+"""The classifiers of the probes, which find labels in codes. They are trained on the CPU, and not on the clock."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from torch import Tensor, nn
 from collapsebench.estimates import Estimate
 
 if TYPE_CHECKING:
-    from collapsebench.metrics.evaluation import EvaluatedSplit, Labelled
+    from collapsebench.metrics.evaluation import EvaluatedSplit, LabelledCodes
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
-"""C of the logistic regression: the weight of the likelihood against half the squared norm of the weights."""
+"""The choices of C in the logistic regression. C weighs the likelihood against half the squared norm of the weights."""
 
 FOLDS = 5
-"""Of the cross-validation."""
+"""The folds of the cross-validation."""
 
 ITERATIONS = 1000
-"""Of L-BFGS at most."""
+"""The most iterations of L-BFGS."""
 
 WIDTH, DROPOUT = 1024, 0.5
-"""Of the hidden layers in Dieng et al. 2019."""
+"""The units and the dropout rate of the hidden layers, as in Dieng et al. 2019."""
 
 BATCH, LEARNING_RATE = 100, 1e-3
-"""Of Adam, which the MLP is trained with."""
+"""The batch size and the learning rate of Adam, which trains the MLP."""
 
 
-def probed(
+def probe_accuracies(
     split: EvaluatedSplit,
     examples: int,
     columns: Sequence[str],
-    classify: Callable[[Labelled, Float[Tensor, "N D"]], Int[Tensor, " N"]],
+    classify: Callable[[LabelledCodes, Float[Tensor, "N D"]], Int[Tensor, " N"]],
 ) -> dict[str, Estimate]:
-    """The accuracy with the contender's codes, and with those of the encoder that it started from.
+    """Give the accuracy with the contender's codes, and with the codes of its encoder before the first step.
 
-    `classify` learns from at most so many labelled training codes and gives the class of each test code. Empty where
-    there are no labels, no units, or fewer training examples of every class than the cross-validation has folds.
+    `classify` learns from at most `examples` labelled training codes, and gives the class of each test code. The result
+    is empty without labels, without units, with one class, or if no class has as many training examples as the
+    cross-validation has folds.
     """
     untrained = split.untrained()
     if untrained is None or split.latent_dim == 0:
@@ -61,19 +62,22 @@ def _learnable(labels: Int[Tensor, " N"]) -> bool:
 
 
 def _accuracy(
-    train: Labelled, test: Labelled, classify: Callable[[Labelled, Float[Tensor, "N D"]], Int[Tensor, " N"]]
+    train: LabelledCodes,
+    test: LabelledCodes,
+    classify: Callable[[LabelledCodes, Float[Tensor, "N D"]], Int[Tensor, " N"]],
 ) -> Estimate:
-    """Percent, with the binomial standard error; NaN where a code is not finite."""
+    """Give the accuracy in percent with its binomial standard error. NaN if a code is not finite."""
     if not (train.mean.isfinite().all() and test.mean.isfinite().all()):
         return Estimate(math.nan, math.nan)
     share = float((classify(train, test.mean) == test.labels).double().mean())
     return Estimate(100 * share, 100 * math.sqrt(share * (1 - share) / len(test.labels)))
 
 
-def logistic_regression(train: Labelled, codes: Float[Tensor, "N D"]) -> Int[Tensor, " N"]:
-    """Multinomial logistic regression in float64, C chosen by stratified cross-validation without shuffling.
+def logistic_regression(train: LabelledCodes, codes: Float[Tensor, "N D"]) -> Int[Tensor, " N"]:
+    """Classify codes by multinomial logistic regression in float64.
 
-    One thread, as matrices this small only lose by more.
+    C is chosen by stratified cross-validation without shuffling. It runs in one thread, as more threads are slower for
+    matrices of this size.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -85,10 +89,12 @@ def logistic_regression(train: Labelled, codes: Float[Tensor, "N D"]) -> Int[Ten
         return torch.from_numpy(search.predict(codes.numpy()))
 
 
-def mlp(train: Labelled, codes: Float[Tensor, "N D"], *, epochs: int, seed: int) -> Int[Tensor, " N"]:
-    """Two hidden layers of ReLUs with dropout, cross-entropy, Adam; weights, order and dropout drawn from the seed.
+def multilayer_perceptron(
+    train: LabelledCodes, codes: Float[Tensor, "N D"], *, epochs: int, seed: int
+) -> Int[Tensor, " N"]:
+    """Classify codes by a network of two hidden layers of ReLUs with dropout, trained on the cross-entropy by Adam.
 
-    torch's global generator is left as it was.
+    Weights, order and dropout are drawn from the seed. Torch's global generator keeps its state.
     """
     classes, targets = map(torch.from_numpy, np.unique(train.labels, return_inverse=True))
     inputs, depth = train.mean.float(), train.mean.shape[1]

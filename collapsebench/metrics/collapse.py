@@ -1,4 +1,4 @@
-"""The share of latent units that no example uses."""
+"""The share of latent units whose posterior is the prior for almost all examples."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit
 
 CURVE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Thresholds of the curve, in nats."""
+"""The thresholds of the curve, in nats."""
 
 
 class Collapse(Metric):
-    r"""Units whose posterior is the prior for all but a few examples: (ε, δ)-collapse (Lucas et al. 2019).
+    r"""The share of units whose posterior is the prior for almost all examples: (ε, δ)-collapse (Lucas et al. 2019).
 
     Formula: \(\frac{100}D\,\#\{j : \frac1N\,\#\{i : KL(q_{ij} \| p_j) < \epsilon\} \ge 1 - \delta\}\).
-    Unit: percent of the units. Direction: none, units that the data do not need are right to collapse.
-    Estimator: exact for the contender's own posterior. Entries `collapse[ε]` are the share over the threshold. Left out
-    without latent units.
-    Trap: it asks each example's KL, not the mean: a unit that a few examples use is not collapsed, and neither is one
-    with constant posteriors that are not the prior, though it carries no information.
+    Unit: percent of the units. Direction: none, as a unit that the data do not need should collapse.
+    Estimator: exact for the contender's own posterior. The entries `collapse[ε]` are the shares for ten thresholds.
+    A contender without latent units has no value.
+    Trap: the formula uses the KL of each example, not the mean. So a unit that a few examples use is not collapsed. A
+    unit with one posterior for all examples that is not the prior is not collapsed either, and carries no information.
     """
 
     name: ClassVar[str] = "collapse"
@@ -40,10 +40,12 @@ class Collapse(Metric):
     delta: Annotated[float, Field(ge=0, lt=1)] = Field(0.01, description="share δ of examples that may be above it")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """The share, and its curve over the threshold."""
-        from collapsebench.metrics.estimators import collapsed
+        """Give the share, and its curve over the threshold."""
+        from collapsebench.metrics.estimators import collapsed_percentage
 
         if split.latent_dim == 0:
             return {}
-        curve = {f"collapse[{epsilon:g}]": Estimate(collapsed(split.kl, epsilon, self.delta)) for epsilon in CURVE}
-        return {"collapse": Estimate(collapsed(split.kl, self.epsilon, self.delta))} | curve
+        curve = {
+            f"collapse[{epsilon:g}]": Estimate(collapsed_percentage(split.kl, epsilon, self.delta)) for epsilon in CURVE
+        }
+        return {"collapse": Estimate(collapsed_percentage(split.kl, self.epsilon, self.delta))} | curve

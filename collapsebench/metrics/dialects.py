@@ -1,4 +1,4 @@
-"""The same posteriors as other papers would have scored them, so that their tables can be read beside ours."""
+"""The scores of other papers for the same posteriors, so that their tables can be read beside ours."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit
 
 TEXT_BATCH = 32
-"""Documents in a batch of the released programs, all of one length."""
+"""The documents in a batch of the released programs. All have one length."""
 IMAGE_BATCH = 50
-"""Images in a batch of the released programs, in random order."""
+"""The images in a batch of the released programs. Their order is random."""
 
 COLUMNS = (
     Column("kl", "nats", Direction.NONE, "KL"),
     Column("mi", "nats", Direction.NONE, "MI"),
     Column("au", "units", Direction.NONE, "AU"),
 )
-"""What every dialect reports. No direction: these numbers are for reading old tables, not for ranking."""
+"""The columns of every dialect. They have no direction, as they are for reading old tables and not for ranking."""
 
 
 class Dialect(NamedTuple):
-    """How one paper, or the program released with it, arrives at its columns."""
+    """The way in which one paper, or the program released with it, computes its columns."""
 
     name: str
     source: str
     estimators: Mapping[str, str]
-    """How each of the columns is estimated, by column."""
+    """The description of each column's estimator."""
     score: Callable[[EvaluatedSplit], Mapping[str, Estimate]]
-    """The columns; none where the source has no number."""
+    """The function that computes the columns. It gives none if the source has no such number."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Its columns under the names that are stored, `he2019.mi`."""
+        """The columns under the names that are stored, such as `he2019.mi`."""
         return tuple(column._replace(name=f"{self.name}.{column.name}") for column in COLUMNS)
 
 
 def _dieng2019(split: EvaluatedSplit) -> Mapping[str, Estimate]:
-    return _columns(split, _information(split), _active(split.posterior.mean, 0.01))
+    return _scores(split, _kl_minus_aggregate_kl(split), _active_count(split.posterior.mean, 0.01))
 
 
 def _skip_vae_released(split: EvaluatedSplit) -> Mapping[str, Estimate]:
@@ -51,9 +51,9 @@ def _skip_vae_released(split: EvaluatedSplit) -> Mapping[str, Estimate]:
         return {}
     if split.is_text:
         *_, last = split.split.batches(TEXT_BATCH)
-        return _columns(split, _information(split), _active(split.posterior.mean[last.index], 0.02))
-    encoder = _with_encoder(split)
-    return _columns(encoder, _information(encoder), _active(encoder.posterior.mean, 0.02))
+        return _scores(split, _kl_minus_aggregate_kl(split), _active_count(split.posterior.mean[last.index], 0.02))
+    encoder = _amortized(split)
+    return _scores(encoder, _kl_minus_aggregate_kl(encoder), _active_count(encoder.posterior.mean, 0.02))
 
 
 def _he2019(split: EvaluatedSplit) -> Mapping[str, Estimate]:
@@ -63,36 +63,36 @@ def _he2019(split: EvaluatedSplit) -> Mapping[str, Estimate]:
 
     batches = split.split.batches(TEXT_BATCH) if split.is_text else split.split.batches(IMAGE_BATCH, seed=0)
     log_q = grouped_aggregate(split.z, split.posterior, [torch.tensor(batch.index) for batch in batches])
-    return _columns(split, entropy_information(split.posterior, log_q), _active(split.posterior.mean, 0.01))
+    return _scores(split, entropy_information(split.posterior, log_q), _active_count(split.posterior.mean, 0.01))
 
 
 def _li2019(split: EvaluatedSplit) -> Mapping[str, Estimate]:
     from collapsebench.metrics.estimators import entropy_information
 
     information = entropy_information(split.posterior, split.density.aggregate)
-    return _columns(split, information, _active(split.posterior.mean, 0.01))
+    return _scores(split, information, _active_count(split.posterior.mean, 0.01))
 
 
-def _columns(split: EvaluatedSplit, information: Estimate, units: float) -> Mapping[str, Estimate]:
+def _scores(split: EvaluatedSplit, information: Estimate, units: float) -> Mapping[str, Estimate]:
     return {"kl": Estimate(split.kl_mean), "mi": information, "au": Estimate(units)}
 
 
-def _information(split: EvaluatedSplit) -> Estimate:
-    """KL minus the Monte Carlo KL(q_agg || p)."""
-    from collapsebench.metrics.estimators import bracket
+def _kl_minus_aggregate_kl(split: EvaluatedSplit) -> Estimate:
+    """Give KL minus the Monte Carlo estimate of KL(q_agg || p)."""
+    from collapsebench.metrics.estimators import bracket_from_densities
 
-    return bracket(split.z, split.posterior, split.vae.prior, split.density).lower
+    return bracket_from_densities(split.z, split.posterior, split.vae.prior, split.density).lower
 
 
-def _active(mean: Tensor, threshold: float) -> float:
-    """Units above the threshold; a variance that is NaN, as that of a batch of one, is not above, as in the sources."""
+def _active_count(mean: Tensor, threshold: float) -> float:
+    """Count the units above the threshold. As in the sources, NaN, the variance of a batch of one, is not above."""
     from collapsebench.metrics.estimators import mean_variance
 
     return float((mean_variance(mean) > threshold).sum())
 
 
-def _with_encoder(split: EvaluatedSplit) -> EvaluatedSplit:
-    """The split with the encoder's posteriors, before any refinement."""
+def _amortized(split: EvaluatedSplit) -> EvaluatedSplit:
+    """Give the split with the encoder's posteriors, without refinement."""
     from dataclasses import replace
 
     from collapsebench.inference.amortized import Amortized
@@ -148,18 +148,19 @@ DIALECTS: tuple[Dialect, ...] = (
 
 
 class Dialects(Metric):
-    r"""KL, mutual information and active units, each as four sources would have computed them for the same posteriors.
+    r"""KL, mutual information and active units of the same posteriors, as four sources compute them.
 
     Formula: `dieng2019.mi` \(= KL - \frac1N \sum_i [\log \frac1N \sum_k q_k(z_i) - \log p(z_i)]\); `li2019.mi`
-    \(= -\frac1N \sum_i [H(q_i) + \log \frac1N \sum_k q_k(z_i)]\); `he2019.mi` is the latter with the mean over k in the
-    batch of \(x_i\) alone. `au` is \(\#\{j : \mathrm{Var}_x\, E_q[z_j|x] > \delta\}\) with the source's δ and examples.
+    \(= -\frac1N \sum_i [H(q_i) + \log \frac1N \sum_k q_k(z_i)]\); `he2019.mi` is the latter with the mean over the k in
+    the batch of \(x_i\) alone. `au` is \(\#\{j : \mathrm{Var}_x\, E_q[z_j|x] > \delta\}\), with δ and examples of the
+    source.
     Unit: nats; units. Direction: none.
-    Estimator: one sample of z per example; standard errors \(s/\sqrt N\) over the examples. Batches have the sizes of
-    the released programs, whatever the track's. The numbers are entries of the run, shown by
-    `leaderboard --dialect NAME`. None without latent units, and none of `skip-vae-released` without an encoder: those
-    programs print none.
-    Trap: made to be read beside published tables, not for ranking: `he2019.mi` cannot pass the logarithm of the batch
-    size, where a strong and a weak model look equal.
+    Estimator: one sample of z per example. The standard errors are \(s/\sqrt N\) over the examples. Batches have the
+    sizes of the released programs, not of the track. The numbers are entries of the run, which
+    `leaderboard --dialect NAME` shows. There are none without latent units. There is no `skip-vae-released` without an
+    encoder, as those programs print none.
+    Trap: the numbers are for reading beside published tables, not for ranking. `he2019.mi` cannot pass the logarithm of
+    the batch size, at which a strong and a weak model look equal.
     """
 
     name: ClassVar[str] = "dialects"
@@ -167,7 +168,7 @@ class Dialects(Metric):
     columns: ClassVar[tuple[Column, ...]] = ()
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Every column of every dialect, as `he2019.mi`."""
+        """Give every column of every dialect, with names such as `he2019.mi`."""
         if split.latent_dim == 0:
             return {}
         return {

@@ -1,4 +1,4 @@
-"""One trained contender on one split: what the metrics share, computed when first asked for."""
+"""One trained contender on one split. The metrics share its values, which are computed when they are first needed."""
 
 from __future__ import annotations
 
@@ -30,47 +30,75 @@ from collapsebench.record import Point
 from collapsebench.spec import Unit
 
 ROWS = 256
-"""Rows (samples times examples) that a call of the decoder gets at most, unless a batch alone has more: enough for
-large matrix products, and few enough for the activations of an image decoder."""
+"""The most rows (samples times examples) in a call of the decoder, unless one batch has more. It is large enough for
+efficient matrix products, and small enough for the activations of an image decoder."""
 
 
-class Origin(NamedTuple):
-    """Where a contender comes from: for metrics that learn from its training data, or compare with no training."""
+class Provenance(NamedTuple):
+    """The training of a contender. Some metrics learn from its training data, or compare it with no training.
+
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from collapsebench import Networks, Provenance, StandardNormal, VAE
+    >>> from collapsebench.data.splits import Vectors
+    >>> train = Vectors(np.zeros((5, 2), np.float32))
+    >>> def untrained():
+    ...     return VAE(Networks(None, None, nn.Linear(1, 2)), StandardNormal(1))
+    >>> provenance = Provenance(train, seed=1, assemble=untrained)
+    >>> len(provenance.train), provenance.assemble().prior.latent_dim, provenance.unit.value
+    (5, 1, 'steps')
+    """
 
     train: Split
-    """What it was trained on."""
+    """The training split."""
     seed: int
-    """Of the order in which `training_codes` goes through it."""
+    """The seed of the order in which `training_codes` reads the training split."""
     assemble: Callable[[], VAE]
-    """Builds its model as it was before the first step."""
+    """The function that builds the model as it was before the first step."""
     points: tuple[Point, ...] = ()
-    """Its trajectory on the validation split."""
+    """The trajectory on the validation split."""
     unit: Unit = Unit.STEPS
-    """What its budget is counted in."""
+    """The unit of the budget."""
 
 
-class Labelled(NamedTuple):
-    """Examples as a classifier sees them."""
+class LabelledCodes(NamedTuple):
+    """The codes of N examples with their classes: the input of a classifier.
+
+    >>> import torch
+    >>> from collapsebench import LabelledCodes
+    >>> codes = LabelledCodes(mean=torch.tensor([[0.0], [2.0], [4.0]]), labels=torch.tensor([0, 1, 1]))
+    >>> float(codes.mean[codes.labels == 1].mean())
+    3.0
+    """
 
     mean: Float[Tensor, "N D"]
-    """The mean of q(z|x)."""
+    """The means of q(z|x)."""
     labels: Int[Tensor, " N"]
-    """Their classes."""
+    """The classes."""
 
 
 class EvaluatedBatch(NamedTuple):
-    """Some examples of the split; `split.posterior[batch.rows]` are their posteriors."""
+    """B examples of a split, and their positions in it. `split.posterior[batch.rows]` are their posteriors.
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, EvaluatedBatch
+    >>> posterior = DiagonalGaussian(mean=torch.tensor([[0.0], [1.0], [2.0]]), logvar=torch.zeros(3, 1))
+    >>> batch = EvaluatedBatch(number=0, x=torch.zeros(2, 4), rows=torch.tensor([0, 2]))
+    >>> posterior[batch.rows].mean.tolist()
+    [[0.0], [2.0]]
+    """
 
     number: int
+    """The number of the batch in one pass through the split, from 0."""
     x: Tensor
-    """(B, …), on the device."""
+    """The examples, (B, …), on the device."""
     rows: Tensor
-    """Positions in the split, (B,), on the CPU."""
+    """The positions in the split, (B,), on the CPU."""
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode. In the end every module's mode and every parameter's gradient are what they were."""
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Set the model to evaluation mode, and restore each module's mode and each parameter's gradient at the end."""
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
@@ -87,20 +115,43 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedSplit:
-    """N examples, and the contender's own q(z|x) of each: float64 on the CPU, in the order of the split.
+    """N examples, and the contender's own q(z|x) of each.
 
-    Draws depend on the noise, the batch and their number alone, never on which metrics are asked.
+    Tensors are float64, on the CPU, in the order of the split. A draw of z depends on the noise, the batch and the
+    number of the draw alone, and not on the metrics that are computed. Each value is computed once.
+
+    A linear model with q(z|x) = N(x/2, 1), so that the KL of x = 2 is 0.5 nats and that of x = 4 is 2 nats:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from collapsebench import Amortized, DiagonalGaussian, EvaluatedSplit, Networks
+    >>> from collapsebench import SeededNoise, StandardNormal, VAE
+    >>> from collapsebench.data.splits import Vectors
+    >>> class Head(torch.nn.Module):
+    ...     def forward(self, features):
+    ...         return DiagonalGaussian(features / 2, torch.zeros_like(features))
+    >>> vae = VAE(Networks(torch.nn.Identity(), Head(), torch.nn.Linear(1, 1)), StandardNormal(1))
+    >>> examples = Vectors(np.array([[2.0], [4.0]], np.float32))
+    >>> device = torch.device("cpu")
+    >>> split = EvaluatedSplit(vae, Amortized(), examples, SeededNoise(0), batch_size=1, device=device)
+    >>> split.posterior.mean.tolist(), split.kl.tolist(), split.kl_mean
+    ([[1.0], [2.0]], [[0.5], [2.0]], 1.25)
     """
 
     vae: VAE
+    """The trained model."""
     inference: Inference
+    """The strategy that gives the contender's own posterior."""
     split: Split
+    """The examples."""
     noise: Noise
+    """The source of all draws."""
     batch_size: int
-    """Examples in a batch."""
+    """The largest number of examples in a batch."""
     device: torch.device
-    origin: Origin | None = None
-    """Metrics that need it are left out where it is not known."""
+    """The device of the model."""
+    provenance: Provenance | None = None
+    """The training of the contender. Without it, metrics that need it have no value."""
     _bounds: dict[int, ImportanceBound] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -108,27 +159,27 @@ class EvaluatedSplit:
 
     @property
     def latent_dim(self) -> int:
-        """The number of latent units D; zero for the unconditional decoder."""
+        """The number of latent units D. It is zero for the unconditional decoder."""
         return self.vae.prior.latent_dim
 
     @cached_property
     def is_text(self) -> bool:
-        """Whether the examples are token ids."""
+        """True if the examples are token ids."""
         return bool(next(self.split.batches(1)).x.dtype.kind == "i")
 
     @cached_property
     def predictions(self) -> Int[Tensor, " N"]:
-        """How many symbols the likelihood of each example predicts: tokens with EOS and without BOS, or pixels."""
+        """The number of symbols that each example's likelihood predicts: tokens with EOS and without BOS, or pixels."""
         return torch.tensor(self.split.predictions)
 
     @cached_property
     def posterior(self) -> DiagonalGaussian:
-        """The contender's own q(z|x), (N, D); refined where its inference refines.
+        """The contender's own q(z|x), (N, D). It is refined if the inference refines.
 
         Raises PluginError if the inference returns another shape.
         """
-        with torch.enable_grad(), evaluating(self.vae):
-            parameters = self._join(lambda batch: self._infer(batch, self.noise))
+        with torch.enable_grad(), evaluation_mode(self.vae):
+            parameters = self._for_all_batches(lambda batch: self._variational_parameters(batch, self.noise))
         return DiagonalGaussian.of(parameters.movedim(1, 0))
 
     @cached_property
@@ -139,89 +190,93 @@ class EvaluatedSplit:
 
     @cached_property
     def z(self) -> Float[Tensor, "N D"]:
-        """One sample of z for each example: draw number 0."""
+        """One sample of z for each example, draw number 0."""
         return self.sample(0)
 
     @cached_property
     def density(self) -> AggregateDensity:
-        """Log densities of the posteriors and of their mixtures at `z`."""
+        """The log-densities of the posteriors and of their mixtures at `z`, in nats."""
         return aggregate_density(self.z, self.posterior)
 
     @cached_property
     def reconstruction(self) -> Float[Tensor, " N"]:
-        """-log p(x|z) in nats, at `z`."""
+        """-log p(x|z) at `z`, in nats."""
         return self.reconstruct(self.z)
 
     @property
     def kl_mean(self) -> float:
-        """KL(q || p) in nats, the mean over the examples."""
+        """The mean of KL(q || p) over the examples, in nats."""
         return float(self.kl.sum(-1).mean())
 
     @property
     def neg_elbo(self) -> float:
-        """The negative ELBO in nats, the mean over the examples: one sample of z, weight 1 on the KL."""
+        """The mean of the negative ELBO over the examples, in nats. It uses one sample of z and weight 1 on the KL."""
         return float(self.reconstruction.mean()) + self.kl_mean
 
     def batches(self) -> Iterator[EvaluatedBatch]:
         """Go through the split in its fixed order."""
-        return self._moved(self.split.batches(self.batch_size))
+        return self._on_device(self.split.batches(self.batch_size))
 
     def sample(self, number: int) -> Float[Tensor, "N D"]:
-        """Draw `number` of z for every example."""
-        return self._join(lambda batch: self._draws(batch, range(number, number + 1))[0])
+        """Give draw number `number` of z for every example."""
+        return self._for_all_batches(lambda batch: self._draws(batch, range(number, number + 1))[0])
 
     def reconstruct(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-        """-log p(x|z) in nats for any code of each example: one pass of the decoder."""
-        return self._join(lambda batch: -self.log_likelihood(batch.x, z[batch.rows][None])[0])
+        """Give -log p(x|z) in nats for one code z of each example, in one pass of the decoder."""
+        return self._for_all_batches(lambda batch: -self.log_likelihood(batch.x, z[batch.rows][None])[0])
 
     def log_likelihood(self, x: Tensor, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
-        """log p(x|z) in nats, without gradients, for at most `ROWS` rows S·B at a time."""
+        """Give log p(x|z) in nats, without gradients, for at most `ROWS` of the S·B rows at a time."""
         z, step = z.to(self.device, next(self.vae.parameters()).dtype), max(1, ROWS // len(x))
-        with torch.no_grad(), evaluating(self.vae):
+        with torch.no_grad(), evaluation_mode(self.vae):
             blocks = [self.vae.log_likelihood(x, z[start : start + step]) for start in range(0, len(z), step)]
         return torch.cat(blocks).to("cpu").double()
 
     def importance_bound(self, samples: int) -> ImportanceBound:
-        """The bound on log p(x) from draws 0 … K-1 of z, computed once for each number of samples."""
+        """Give the bound on log p(x) in nats from draws 0 … K-1 of z. It is computed once for each number K."""
         if samples not in self._bounds:
-            log_p, ess = self._join(lambda batch: self._reduce(self._log_weights(batch, samples))).permute(1, 2, 0)
+            stacked = self._for_all_batches(lambda batch: self._stacked_bound(self._log_weights(batch, samples)))
+            log_p, ess = stacked.permute(1, 2, 0)
             self._bounds[samples] = ImportanceBound(curve_sizes(samples), log_p, ess)
         return self._bounds[samples]
 
-    def codes(self) -> Labelled | None:
-        """The codes of the split; None without labels."""
+    def codes(self) -> LabelledCodes | None:
+        """Give the codes of the split with their labels, or None without labels."""
         labels = self.split.labels
-        return None if labels is None else Labelled(self.posterior.mean, torch.tensor(labels))
+        return None if labels is None else LabelledCodes(self.posterior.mean, torch.tensor(labels))
 
-    def training_codes(self, examples: int) -> Labelled | None:
-        """The codes of at most so many training examples, drawn with the seed of the origin; None without labels.
+    def training_codes(self, examples: int) -> LabelledCodes | None:
+        """Give the codes of at most `examples` training examples, or None without provenance or labels.
 
-        Where the training data are binarized anew in every pass, they are in this one.
+        The examples are drawn with the seed of the provenance. Data with dynamic binarization are binarized anew.
         """
-        if self.origin is None or self.origin.train.labels is None:
+        if self.provenance is None or self.provenance.train.labels is None:
             return None
-        batches = _holding(examples, self.origin.train.batches(self.batch_size, self.origin.seed))
+        batches = _first_batches(examples, self.provenance.train.batches(self.batch_size, self.provenance.seed))
         noise = self.noise.child("train")
-        with torch.enable_grad(), evaluating(self.vae):
-            found = [(self._infer(batch, noise)[:, 0].cpu(), batch.rows) for batch in self._moved(batches)]
-        mean, rows = (torch.cat(parts)[:examples] for parts in zip(*found, strict=True))
-        return Labelled(mean.double(), torch.tensor(self.origin.train.labels)[rows])
+        with torch.enable_grad(), evaluation_mode(self.vae):
+            means = [
+                (self._variational_parameters(batch, noise)[:, 0].cpu(), batch.rows)
+                for batch in self._on_device(batches)
+            ]
+        mean, rows = (torch.cat(parts)[:examples] for parts in zip(*means, strict=True))
+        return LabelledCodes(mean.double(), torch.tensor(self.provenance.train.labels)[rows])
 
-    def under(self, inference: Inference) -> EvaluatedSplit:
-        """The same examples and noise under another strategy: draws differ by the posterior alone."""
+    def with_inference(self, inference: Inference) -> EvaluatedSplit:
+        """Give the same split with another strategy. The noise is the same: draws differ by the posterior alone."""
         return replace(self, inference=inference)
 
     def untrained(self) -> EvaluatedSplit | None:
-        """The same examples under the encoder as it was before the first step; None without an origin."""
-        if self.origin is None:
+        """Give the same split with the encoder as it was before the first step, or None without provenance."""
+        if self.provenance is None:
             return None
-        return replace(self, vae=self.origin.assemble(), inference=Amortized())
+        return replace(self, vae=self.provenance.assemble(), inference=Amortized())
 
-    def _moved(self, batches: Iterable[Batch]) -> Iterator[EvaluatedBatch]:
+    def _on_device(self, batches: Iterable[Batch]) -> Iterator[EvaluatedBatch]:
         for number, batch in enumerate(batches):
             yield EvaluatedBatch(number, torch.tensor(batch.x, device=self.device), torch.tensor(batch.index))
 
-    def _infer(self, batch: EvaluatedBatch, noise: Noise) -> Float[Tensor, "B 2 D"]:
+    def _variational_parameters(self, batch: EvaluatedBatch, noise: Noise) -> Float[Tensor, "B 2 D"]:
         found = self.inference.posterior(self.vae, batch.x, noise.child("inference", batch.number)).detach()
         if found.mean.shape != (len(batch.rows), self.latent_dim):
             raise PluginError(
@@ -239,9 +294,9 @@ class EvaluatedSplit:
         return posterior.sample(draws)
 
     def _log_weights(self, batch: EvaluatedBatch, samples: int) -> Float[Tensor, "K B"]:
-        """log p(x, z) - log q(z|x) for draws 0 … K-1; without units all draws are equal, so one is enough.
+        """Give log p(x, z) - log q(z|x) in nats for draws 0 … K-1. Without units all draws are equal: one is enough.
 
-        One tensor is filled: small results that stay between large temporaries would break up the heap.
+        The results go into one tensor. Small results between large temporaries would fragment the heap.
         """
         posterior, drawn = self.posterior[batch.rows], range(samples if self.latent_dim else 1)
         step = max(1, ROWS // len(batch.rows))
@@ -254,18 +309,18 @@ class EvaluatedSplit:
         return log_weights.expand(samples, -1)
 
     @staticmethod
-    def _reduce(log_weights: Float[Tensor, "K B"]) -> Float[Tensor, "B 2 P"]:
+    def _stacked_bound(log_weights: Float[Tensor, "K B"]) -> Float[Tensor, "B 2 P"]:
         bound = importance_bound(log_weights)
         return torch.stack((bound.log_p, bound.ess)).permute(2, 0, 1)
 
-    def _join(self, compute: Callable[[EvaluatedBatch], Tensor]) -> Tensor:
-        """compute(batch), (B, …), for every batch: (N, …) in the order of the split, float64 on the CPU."""
+    def _for_all_batches(self, compute: Callable[[EvaluatedBatch], Tensor]) -> Tensor:
+        """Give compute(batch), (B, …), of all batches: (N, …) in the order of the split, float64 on the CPU."""
         values, rows = zip(*((compute(batch), batch.rows) for batch in self.batches()), strict=True)
         return torch.cat(values).to("cpu").double()[torch.cat(rows).argsort()]
 
 
-def _holding(examples: int, batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The first batches, until they hold so many examples."""
+def _first_batches(examples: int, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Give the first batches, until they have `examples` examples."""
     for batch in batches:
         yield batch
         examples -= len(batch)

@@ -1,4 +1,4 @@
-"""What the encoder, and the family of its posteriors, lose of the bound."""
+"""The inference gap: the loss by the encoder, and the loss by the family of its posteriors."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ if TYPE_CHECKING:
 
 
 class Gap(Metric):
-    r"""The inference gap in two parts: of the encoder, and of the family of its posteriors (Cremer et al. 2018).
+    r"""The inference gap in two parts: that of the encoder and that of the posterior family (Cremer et al. 2018).
 
-    Formula: with \(L_i(\lambda) = E_{q_\lambda}[-\log p(x_i|z)] + KL(q_\lambda \| p)\), \(\phi_i\) of the encoder and
-    \(\lambda_i\) the best that is found: amortization gap \(\frac1N \sum_i [L_i(\phi_i) - L_i(\lambda_i)]\),
-    approximation gap \(\frac1N \sum_i [L_i(\lambda_i) - \mathrm{NLL}_i]\), with the IW-NLL from samples of
-    \(q_{\lambda_i}\).
-    Unit: nats per example. Direction: none, both are zero where z is not used.
-    Estimator: K steps of Adam per example on mean and log-variance, from \(\phi_i\), with a fresh sample of z each, its
-    path gradient, which has no noise at the exact posterior (Roeder et al. 2017), and a rate that falls linearly to
-    zero. Of three sets of posteriors, the encoder's, the contender's own and these, \(\lambda\) is the one with the
-    lowest mean of L over the split, by S samples: one choice for all examples, as the choices of each would follow the
-    noise of its samples. L is estimated by S others, the same for all sets, so that the choice does not flatter. The
-    standard errors are Monte Carlo errors over these draws and those of the NLL. Where no other set is better than the
-    encoder's, its gap is 0, without error.
+    Formula: the amortization gap is \(\frac1N \sum_i [L_i(\phi_i) - L_i(\lambda_i)]\), and the approximation gap is
+    \(\frac1N \sum_i [L_i(\lambda_i) - \mathrm{NLL}_i]\). Here
+    \(L_i(\lambda) = E_{q_\lambda}[-\log p(x_i|z)] + KL(q_\lambda \| p)\), \(\phi_i\) is the posterior of the encoder,
+    \(\lambda_i\) is the best posterior that is found, and NLL is the IW-NLL from samples of \(q_{\lambda_i}\).
+    Unit: nats per example. Direction: none, as both gaps are zero if z is not used.
+    Estimator: mean and log-variance of each example are refined from \(\phi_i\) by K steps of Adam. Each step follows
+    the path gradient at a fresh sample of z, which has no noise at the exact posterior (Roeder et al. 2017). The rate
+    falls linearly to zero. There are then three sets of posteriors: the encoder's, the contender's own and the refined
+    ones. \(\lambda\) is the set with the lowest mean of L over the split, estimated by S samples. The choice is one for
+    all examples, as a choice for each example would follow the noise of its samples. L is then estimated by S other
+    samples, the same for all sets, so that the choice adds no bias. The standard errors are Monte Carlo errors over
+    these draws and those of the NLL. If no set is better than the encoder's, the amortization gap is 0, without error.
     Entries: `neg_elbo_encoder`, `neg_elbo_own` (the contender's own posterior), `neg_elbo_refined` and
-    `iw_nll_refined`. Without an encoder there is no amortization gap; without latent units both are 0.
-    Trap: refinement may stop short of the best. So the amortization gap is a lower bound, and the approximation gap
-    holds what is left of it. The IW-NLL is above -log p(x) and starts at the bound, so that a few samples leave no
-    approximation gap. The likelihoods, the bound of the refined and that of the encoder's posterior are in this order
-    but for Monte Carlo error; `iw_nll`, whose samples are of the contender's own posterior, may be above the refined
-    bound.
+    `iw_nll_refined`. Without an encoder there is no amortization gap. Without latent units both gaps are 0.
+    Trap: the refinement may stop before the best posterior. So the amortization gap is a lower bound, and the
+    approximation gap contains the rest of it. The IW-NLL is above -log p(x), and with one sample it is the bound
+    itself, so that few samples show no approximation gap. `iw_nll_refined` ≤ `neg_elbo_refined` ≤ `neg_elbo_encoder`
+    up to Monte Carlo error. `iw_nll` uses samples of the contender's own posterior: it may be above `neg_elbo_refined`.
     """
 
     name: ClassVar[str] = "gap"
@@ -57,22 +56,22 @@ class Gap(Metric):
     samples: PositiveInt = Field(500, description="importance samples per example")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Both columns, and the bounds that they are differences of."""
+        """Give both columns, and the bounds whose differences they are."""
         from collapsebench.inference.amortized import Amortized
-        from collapsebench.metrics.estimators import repetition_error
-        from collapsebench.metrics.refinement import Refined
+        from collapsebench.metrics.estimators import error_over_draws
+        from collapsebench.metrics.refinement import AdamRefinement
 
         def estimate(bounds: Float[Tensor, "S N"]) -> Estimate:
-            return Estimate(float(bounds.mean()), repetition_error(bounds))
+            return Estimate(float(bounds.mean()), error_over_draws(bounds))
 
         if split.latent_dim == 0:
             return {"amortization_gap": Estimate(0.0), "approximation_gap": Estimate(0.0)}
-        amortized = split.under(Amortized())
-        moved = split.under(Refined(steps=self.steps, learning_rate=self.learning_rate))
+        amortized = split.with_inference(Amortized())
+        moved = split.with_inference(AdamRefinement(steps=self.steps, learning_rate=self.learning_rate))
         best = min((amortized, split, moved), key=self._score)
         encoder, refined = self._bounds(amortized), self._bounds(best)
         likelihood = best.importance_bound(self.samples)
-        error = math.hypot(repetition_error(refined), likelihood.error())
+        error = math.hypot(error_over_draws(refined), likelihood.error())
         values = {
             "approximation_gap": Estimate(float(refined.mean() - likelihood.nll.mean()), error),
             "neg_elbo_encoder": estimate(encoder),
@@ -83,12 +82,12 @@ class Gap(Metric):
         return values if split.vae.encoder is None else {"amortization_gap": estimate(encoder - refined)} | values
 
     def _score(self, split: EvaluatedSplit) -> float:
-        """The mean of the bound by draws that no estimate is made of; infinite where it is NaN."""
+        """Give the mean of the bound by draws that no estimate uses. It is infinite instead of NaN."""
         bound = float(self._bounds(split, first=self.draws).mean())
         return math.inf if math.isnan(bound) else bound
 
     def _bounds(self, split: EvaluatedSplit, first: int = 0) -> Float[Tensor, "S N"]:
-        """The negative ELBO of every example by each of S draws from this one on, whose noise is that of the split."""
+        """Give the negative ELBO of every example by each of S draws, from number `first` on, in nats."""
         import torch
 
         drawn = range(first, first + self.draws)

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class KL(Metric):
-    r"""The rate: how far the posteriors are from the prior.
+    r"""The KL divergence from the posterior to the prior, called the rate.
 
     Formula: \(\frac1N \sum_i \sum_j KL(q_{ij} \| p_j)\).
-    Unit: nats per example. Direction: none, it trades against the reconstruction.
-    Estimator: analytic, the mean over the whole split, exact for the contender's own posterior. Entries `kl[j]` are the
-    means per unit and sum to it.
-    Trap: KL > 0 does not mean that z is used: a method that forces a floor under the KL meets it with constant
-    posteriors as well. Not the KL after a free-bits mask, and not a mean of batch means.
+    Unit: nats per example. Direction: none, as a lower KL may cost reconstruction.
+    Estimator: analytic, the mean over the whole split, exact for the contender's own posterior. The entries `kl[j]` are
+    the means per unit. Their sum is `kl`.
+    Trap: KL > 0 does not mean that z is used. A method that forces a minimum of the KL can reach it with one posterior
+    for all examples. Other numbers are the KL after a free-bits mask, and a mean of batch means.
     """
 
     name: ClassVar[str] = "kl"
     columns: ClassVar[tuple[Column, ...]] = (Column("kl", "nats", Direction.NONE, "KL"),)
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """The sum, and every unit."""
+        """Give the sum, and the mean of each unit."""
         units = {f"kl[{unit}]": Estimate(value) for unit, value in enumerate(split.kl.mean(0).tolist())}
         return {"kl": Estimate(split.kl_mean)} | units

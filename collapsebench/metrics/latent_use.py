@@ -1,4 +1,4 @@
-"""What the decoder loses when it gets the code of another example, or one from the prior."""
+"""The loss of the decoder with the code of another example, or with a code from the prior."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class LatentUse(Metric):
-    r"""The increase of the reconstruction error when an example's code is replaced.
+    r"""The increase of the reconstruction error if the code of an example is replaced.
 
     Formula: \(\frac1N \sum_i [\log p(x_i|z_i) - \log p(x_i|\tilde z_i)]\), \(z_i \sim q_i\). In `delta_shuffle`
-    \(\tilde z_i = z_{\pi(i)}\), where \(\pi\) is a random cycle through all examples, so that none keeps its code; in
+    \(\tilde z_i = z_{\pi(i)}\), where \(\pi\) is a random cycle through all examples: no example keeps its code. In
     `delta_prior` \(\tilde z_i \sim p\).
     Unit: nats per example. Direction: higher; none for the prior.
-    Estimator: one sample of each code per example, one cycle. The standard error is \(s/\sqrt N\) over the examples: it
-    holds the spread between examples as well as the Monte Carlo error. `delta_shuffle` is NaN for a single example;
-    both are 0 without latent units.
-    Trap: both can exceed the mutual information, as a decoder may be confidently wrong about a wrong code: zero means
-    that z is ignored, the size is no amount of information. `delta_prior` also grows where posteriors, taken together,
-    miss the prior: it can be large although all examples have the same posterior.
+    Estimator: one sample of each code per example, one cycle. The standard error is \(s/\sqrt N\) over the examples. It
+    contains the spread between the examples, too. `delta_shuffle` is NaN for a single example. Both are 0 without
+    latent units.
+    Trap: zero means that z is ignored, but the size is no amount of information. Both can be larger than the mutual
+    information, as a decoder may be very wrong about a wrong code. `delta_prior` also grows if the mixture of the
+    posteriors differs from the prior. So it can be large although all examples have the same posterior.
     """
 
     name: ClassVar[str] = "latent-use"
@@ -39,7 +39,7 @@ class LatentUse(Metric):
     )
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Both columns."""
+        """Give both columns."""
         if split.latent_dim == 0:
             return {"delta_shuffle": Estimate(0.0), "delta_prior": Estimate(0.0)}
         return {"delta_shuffle": self._shuffled(split), "delta_prior": self._increase(split, self._drawn(split))}
@@ -58,7 +58,7 @@ class LatentUse(Metric):
 
     @staticmethod
     def _increase(split: EvaluatedSplit, z: Tensor) -> Estimate:
-        from collapsebench.metrics.estimators import spread_error
+        from collapsebench.metrics.estimators import error_over_examples
 
         increase = split.reconstruct(z) - split.reconstruction
-        return Estimate(float(increase.mean()), spread_error(increase))
+        return Estimate(float(increase.mean()), error_over_examples(increase))

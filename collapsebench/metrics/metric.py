@@ -14,14 +14,38 @@ if TYPE_CHECKING:
 
 
 class Metric(Component):
-    """A number of a trained contender on the test split: formula, unit, direction, estimator, trap."""
+    """A number of a trained contender on the test split. The docstring says its formula, unit, estimator and trap.
+
+    A metric that gives the mean squared length of the codes, and its value for two posteriors N(1, 1) and N(2, 1):
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from collapsebench import Amortized, Column, DiagonalGaussian, Direction, Estimate, EvaluatedSplit, Metric
+    >>> from collapsebench import Networks, SeededNoise, StandardNormal, VAE
+    >>> from collapsebench.data.splits import Vectors
+    >>> class SquaredLength(Metric):
+    ...     name = "squared-length"
+    ...     columns = (Column("squared_length", "", Direction.NONE, "|μ|²"),)
+    ...     def evaluate(self, split):
+    ...         return {"squared_length": Estimate(float(split.posterior.mean.square().sum(-1).mean()))}
+    >>> class Head(torch.nn.Module):
+    ...     def forward(self, features):
+    ...         return DiagonalGaussian(features, torch.zeros_like(features))
+    >>> vae = VAE(Networks(torch.nn.Identity(), Head(), torch.nn.Linear(1, 1)), StandardNormal(1))
+    >>> examples = Vectors(np.array([[1.0], [2.0]], np.float32))
+    >>> device = torch.device("cpu")
+    >>> split = EvaluatedSplit(vae, Amortized(), examples, SeededNoise(0), batch_size=2, device=device)
+    >>> SquaredLength().evaluate(split)["squared_length"].value
+    2.5
+    """
 
     kind: ClassVar[str] = "metric"
     columns: ClassVar[tuple[Column, ...]]
+    """The columns that a board shows."""
 
     @abstractmethod
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Estimates by column; a column that does not apply to the data is left out.
+        """Give the estimate for each column. A column that does not apply to the data is left out.
 
-        Further entries (`kl[3]`, a curve) are stored with the run and shown by `runs show`, not in boards.
+        Further entries, such as `kl[3]` or a curve, are stored with the run. `runs show` shows them, boards do not.
         """

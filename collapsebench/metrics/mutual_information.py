@@ -14,21 +14,23 @@ if TYPE_CHECKING:
 
 
 class MutualInformation(Metric):
-    r"""I_q(x; z) under the data and the posterior, as a bracket.
+    r"""A bracket for I_q(x; z), the mutual information under the data and the posterior.
 
-    Formula: lower \(= KL - \frac1N \sum_i \big[\log \frac1N \sum_k q_k(z_i) - \log p(z_i)\big]\), \(z_i \sim q_i\), the
-    own posterior among the k; upper \(= \min(KL, \text{leave-one-out})\), where leave-one-out is the same with the mean
-    over the \(N-1\) other posteriors.
+    Formula: lower \(= KL - \frac1N \sum_i \big[\log \frac1N \sum_k q_k(z_i) - \log p(z_i)\big]\), \(z_i \sim q_i\),
+    where the sum over k includes i. upper \(= \min(KL, \text{leave-one-out})\), where leave-one-out is the same with
+    the mean over the \(N-1\) other posteriors.
     Unit: nats. Direction: higher for the lower bound; none for the upper.
-    Estimator: exact mixtures over the whole split, float64, one sample of z per example. The analytic KL, as in the
-    paper, is the mean of \(\frac1N \sum_i [\log q_i(z_i) - \log p(z_i)]\); with that sample in its place the lower
-    bound would be InfoNCE, which never exceeds log N. The standard error is \(s/\sqrt N\) over the examples: on average
-    no smaller than the Monte Carlo error, as it holds the spread between examples as well; none where the upper bound
-    is the KL.
-    Entries: `mi_leave_one_out`; `aggregate_kl`, KL(q_agg || p), biased upwards as the lower bound is downwards;
-    `mi_examples`, N; `mi_saturated`, 1 where the lower bound is within 0.1 nats of log N and says no more than that.
-    Trap: the lower bound cannot pass log N, 3.5 for a batch of 32 and 9.2 for 10,000 examples, but by its Monte Carlo
-    error: never compare it across different N. Where z is all but unused, the two bounds may cross by that error.
+    Estimator: exact mixtures over the whole split, in float64, with one sample of z per example. The KL is analytic, as
+    in the paper. Its estimate \(\frac1N \sum_i [\log q_i(z_i) - \log p(z_i)]\) has the same mean, and with it the lower
+    bound is InfoNCE, which never exceeds log N. The standard error is \(s/\sqrt N\) over the examples. On average it is
+    no smaller than the Monte Carlo error, as it contains the spread between the examples, too. An upper bound that is
+    the KL has no error.
+    Entries: `mi_leave_one_out`. `aggregate_kl` is KL(q_agg || p), which is biased upwards as the lower bound is biased
+    downwards. `mi_examples` is N. `mi_saturated` is 1 if the lower bound is within 0.1 nats of log N, so that it says
+    no more than that.
+    Trap: but for its Monte Carlo error the lower bound cannot pass log N: 3.5 for a batch of 32, 9.2 for 10,000
+    examples. Do not compare it across different N. If z is hardly used, the two bounds may cross by their Monte Carlo
+    error.
     """
 
     name: ClassVar[str] = "mutual-information"
@@ -42,10 +44,10 @@ class MutualInformation(Metric):
     )
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Both bounds, and what they rest on."""
-        from collapsebench.metrics.estimators import bracket
+        """Give both bounds, and the numbers behind them."""
+        from collapsebench.metrics.estimators import bracket_from_densities
 
-        found = bracket(split.z, split.posterior, split.vae.prior, split.density)
+        found = bracket_from_densities(split.z, split.posterior, split.vae.prior, split.density)
         return {
             "mi_lower": found.lower,
             "mi_upper": found.upper,

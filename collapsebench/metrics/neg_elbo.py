@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 class NegELBO(Metric):
-    r"""The bound itself, whatever objective the contender was trained on.
+    r"""The negative ELBO. It is the same for all contenders, whatever their training objective.
 
     Formula: \(\frac1N \sum_i \big[-\frac1S \sum_s \log p(x_i|z_{is}) + KL(q_i \| p)\big]\), \(z_{is} \sim q_i\), with
-    weight 1 on the KL. `reconstruction` is the first term alone, the distortion.
-    Unit: nats per example. Direction: lower; none for the reconstruction, which trades against the KL.
-    Estimator: S samples of z, analytic KL. The standard error is the Monte Carlo error over the draws of z for this
-    split, \(\frac1N\sqrt{\sum_i s_i^2/S}\), from each example's variance over its S draws; NaN for S = 1.
-    Trap: papers report their own objective (annealed, free-bits, capacity) under this name, or this bound as "NLL".
+    weight 1 on the KL. `reconstruction` is the first term alone, called the distortion.
+    Unit: nats per example. Direction: lower; none for the reconstruction, as a lower one may cost KL.
+    Estimator: S samples of z, and the analytic KL. The standard error is the Monte Carlo error over the draws of z for
+    this split, \(\frac1N\sqrt{\sum_i s_i^2/S}\), where \(s_i^2\) is the variance of example i over its S draws. It is
+    NaN for S = 1.
+    Trap: some papers print their own objective (annealed, free bits, capacity) under this name, or this bound as "NLL".
     """
 
     name: ClassVar[str] = "neg-elbo"
@@ -35,14 +36,14 @@ class NegELBO(Metric):
     samples: PositiveInt = Field(2, description="samples S of z per example; the standard error needs two")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Both columns."""
+        """Give both columns."""
         import torch
 
-        from collapsebench.metrics.estimators import repetition_error
+        from collapsebench.metrics.estimators import error_over_draws
 
         further = [split.reconstruct(split.sample(number)) for number in range(1, self.samples)]
         reconstruction = torch.stack([split.reconstruction, *further])
-        distortion, error = float(reconstruction.mean()), repetition_error(reconstruction)
+        distortion, error = float(reconstruction.mean()), error_over_draws(reconstruction)
         return {
             "neg_elbo": Estimate(distortion + split.kl_mean, error),
             "reconstruction": Estimate(distortion, error),

@@ -1,4 +1,4 @@
-"""Perplexity of text."""
+"""The perplexity of text."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Perplexity(Metric):
-    r"""The importance-weighted negative log-likelihood per token, exponentiated. Text only.
+    r"""The exponential of the importance-weighted negative log-likelihood per token. It is for text only.
 
-    Formula: \(\exp\big(\sum_i \mathrm{NLL}_i / \sum_i T_i\big)\) with NLL of `iw-nll` and \(T_i\) the predicted tokens,
-    EOS counted and BOS not.
+    Formula: \(\exp\big(\sum_i \mathrm{NLL}_i / \sum_i T_i\big)\), with the NLL of `iw-nll`. \(T_i\) is the number of
+    predicted tokens, which include EOS and not BOS.
     Unit: none. Direction: lower.
-    Estimator: over the whole corpus, from the samples of `iw-nll`: the same number of samples costs nothing more. The
-    standard error is that of the mean NLL, by the delta method. The entry `tokens` is the mean of \(T_i\).
-    Trap: not the mean of per-sentence perplexities; never comparable across vocabularies or tokenizers; a bound, so
-    beside a language model's exact perplexity it is at a disadvantage.
+    Estimator: over the whole corpus, from the samples of `iw-nll`. The same number of samples costs nothing more. The
+    standard error follows from that of the mean NLL by the delta method. The entry `tokens` is the mean of \(T_i\).
+    Trap: it is not the mean of the perplexities of sentences. It is not comparable across vocabularies or tokenizers.
+    It is an upper bound, so that the exact perplexity of a language model has an advantage.
     """
 
     name: ClassVar[str] = "perplexity"
@@ -33,7 +33,7 @@ class Perplexity(Metric):
     samples: PositiveInt = Field(500, description="importance samples K per example; take those of iw-nll")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """The one column, and the tokens; nothing for data that are not text."""
+        """Give the column and the tokens, or nothing for data that are not text."""
         if not split.is_text:
             return {}
         bound = split.importance_bound(self.samples)

@@ -1,4 +1,4 @@
-"""A better posterior for each example than the encoder's, for the inference gap."""
+"""The refinement of each example's posterior, for the inference gap."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
 
 
-class Refined(Amortized):
-    r"""The encoder's posterior of each example after some steps of Adam on \((\mu, \ell)\), down the negative ELBO.
+class AdamRefinement(Amortized):
+    r"""Some steps of Adam on \((\mu, \ell)\) of each example, from the encoder's posterior, to lower the negative ELBO.
 
-    One fresh sample of z a step, the rate falling linearly to zero. The examples go their own ways: Adam's steps do not
-    depend on the scale of a gradient.
+    Each step uses a fresh sample of z. The rate falls linearly to zero. Adam's steps do not depend on the scale of the
+    gradient, so that the examples do not influence each other.
     """
 
     name: ClassVar[str] = "refined"
@@ -27,7 +27,7 @@ class Refined(Amortized):
     learning_rate: float
 
     def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
-        """The point after the last step, which may be worse than the first."""
+        """Give the posterior after the last step. It may be worse than the first."""
         point = vae.encode(x).detach().parameters.requires_grad_()
         optimizer = torch.optim.Adam([point], lr=self.learning_rate)
         decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=self.steps)
@@ -39,12 +39,13 @@ class Refined(Amortized):
 
 
 def path_gradient(vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise) -> Float[Tensor, "2 B D"]:
-    r"""\(\nabla_\lambda [\log q(z) - \log p(x, z)]\) through \(z = \mu + e^{\ell/2} \epsilon\) alone, of every example.
+    r"""Give \(\nabla_\lambda [\log q(z) - \log p(x, z)]\) through \(z = \mu + e^{\ell/2} \epsilon\) alone, by example.
 
-    Unbiased for the gradient of the negative ELBO: what it leaves out, \(\nabla_\lambda \log q_\lambda(z)\) at a fixed
-    z, is zero on average. Without noise at the exact posterior, where the bracket is the same for every z; with the
-    analytic KL the noise of the reconstruction would remain (Roeder, Wu and Duvenaud, Sticking the Landing: Simple,
-    Lower-Variance Gradient Estimators for Variational Inference, NeurIPS 2017).
+    It is an unbiased gradient of the negative ELBO, as the part that it leaves out,
+    \(\nabla_\lambda \log q_\lambda(z)\) at a fixed z, is zero on average. It has no noise at the exact posterior, where
+    the term in brackets is the same for every z. The gradient with the analytic KL keeps the noise of the
+    reconstruction (Roeder, Wu and Duvenaud, Sticking the Landing: Simple, Lower-Variance Gradient Estimators for
+    Variational Inference, NeurIPS 2017).
     """
     point = posterior.parameters.requires_grad_()
     with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""When a contender collapsed while it was trained."""
+"""The time of training after which z is not used."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class TimeToCollapse(Metric):
-    r"""The first scheduled evaluation at which z is not used, if it never is again.
+    r"""The first scheduled evaluation from which on z is never used.
 
     Formula: \(\min \{t : \text{at every evaluation from } t \text{ on, } KL < \epsilon \text{ or } AU = 0\}\).
     Unit: steps. Direction: none.
-    Estimator: from the trajectory on the validation split, to the next scheduled evaluation. Left out where z is in use
-    at the end, so that a board has a mean only where every seed collapsed. The entry `time_to_collapse[UNIT]` is the
-    same in the unit of the budget. Without latent units the first evaluation.
-    Trap: as coarse as the schedule of evaluations. It is about the end of training: the parameters of the best
-    evaluation, which the other metrics are of, may be older.
+    Estimator: from the trajectory on the validation split, at the scheduled evaluations. There is no value if z is used
+    at the end, so that a board has a mean only if every seed collapsed. The entry `time_to_collapse[UNIT]` is the same
+    in the unit of the budget. Without latent units it is the first evaluation.
+    Trap: it is as coarse as the schedule of evaluations. It describes the end of training. The other metrics use the
+    parameters of the best evaluation, which may be older.
     """
 
     name: ClassVar[str] = "time-to-collapse"
@@ -34,20 +34,20 @@ class TimeToCollapse(Metric):
     epsilon: PositiveFloat = Field(0.1, description="KL ε in nats below which z is not used")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """The one column, and the same in the unit of the budget."""
-        if split.origin is None:
+        """Give the column, and the same in the unit of the budget."""
+        if split.provenance is None:
             return {}
-        found = self.first(split.origin.points)
+        found = self.first(split.provenance.points)
         if found is None:
             return {}
-        unit = split.origin.unit
+        unit = split.provenance.unit
         return {
             "time_to_collapse": Estimate(found.counters["steps"]),
             f"time_to_collapse[{unit}]": Estimate(found.counters[unit]),
         }
 
     def first(self, points: Sequence[Point]) -> Point | None:
-        """The first of the evaluations at the end of a trajectory that all find z unused; None if the last does not."""
+        """Give the first evaluation from which on z is never used, or None if z is used at the end."""
         found = None
         for point in reversed(points):
             if not (float(point.values["kl"]) < self.epsilon or float(point.values["active_units"]) == 0):
