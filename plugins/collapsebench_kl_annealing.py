@@ -12,7 +12,7 @@ from collapsebench import Component, Method, Progress, hookimpl
 
 
 class Schedule(StrEnum):
-    """The shape of the growth."""
+    """The shapes of the growth."""
 
     LINEAR = "linear"
     LOGISTIC = "logistic"
@@ -23,12 +23,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class KLAnnealing(Method):
-    r"""The KL weight \(\beta\) as a function of the share \(s \in [0, 1]\) of the budget that is spent.
+    r"""The KL weight \(\beta\) grows with the share \(s \in [0, 1]\) of the budget that is spent.
 
-    linear (Bowman et al. 2016):   \(\beta = \min(1, \beta_0 + (1-\beta_0)\, s/w)\);
-    logistic (Bowman et al. 2016): \(\beta = 1/(1 + e^{-k(s/w - 1/2)})\), one half at \(s = w/2\);
-    cyclical (Fu et al. 2019):     the linear rule in each of M equal cycles, with \(s\) the share of the cycle.
-    \(w\) is the warm-up and \(\beta\) is 1 from its end on, for the logistic curve up to \(1/(1+e^{-k/2})\).
+    - linear (Bowman et al. 2016): \(\beta = \min(1, \beta_0 + (1-\beta_0)\, s/w)\).
+    - logistic (Bowman et al. 2016): \(\beta = 1/(1 + e^{-k(s/w - 1/2)})\), which is one half at \(s = w/2\).
+    - cyclical (Fu et al. 2019): the linear rule in each of M equal cycles, where \(s\) is the share of the cycle.
+
+    \(w\) is the warm-up. At its end \(\beta\) is 1, or \(1/(1+e^{-k/2})\) for the logistic rule, which approaches 1.
     """
 
     name: ClassVar[str] = "kl-annealing"
@@ -47,6 +48,7 @@ class KLAnnealing(Method):
 
     @hookimpl
     def kl_weight(self, progress: Progress) -> float:
+        """Give β at this point of the training."""
         match self.schedule:
             case Schedule.LINEAR:
                 return self._linear(progress.fraction)
@@ -61,5 +63,5 @@ class KLAnnealing(Method):
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The one method of this plugin."""
+    """Name the method of this plugin."""
     return [KLAnnealing]

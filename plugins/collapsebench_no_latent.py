@@ -1,4 +1,4 @@
-"""The unconditional decoder as a contender: does z beat no z?"""
+"""The decoder without z as a contender. It answers whether a model with z is better than one without."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 class EmptyPrior(Prior):
-    """A prior over no units at all, so that z has shape (S, B, 0) and every KL is zero."""
+    """A prior over zero units: z has the shape (S, B, 0), and every KL is zero."""
 
     name: ClassVar[str] = "empty"
 
     def build(self) -> StandardNormal:
-        """N(0, I) in zero dimensions."""
+        """Build N(0, I) in zero dimensions."""
         from collapsebench.model.distributions import StandardNormal
 
         return StandardNormal(0)
 
 
 class NoInference(Amortized):
-    """There is nothing to infer, and no encoder."""
+    """No inference, as there is no z. No encoder is built."""
 
     name: ClassVar[str] = "none"
     uses_encoder: ClassVar[bool] = False
 
 
 class NoLatent(Method):
-    """The decoder without a latent variable: the language model, the plain PixelCNN.
+    """The decoder without a latent variable: the language model, or the plain PixelCNN.
 
-    Gives every hook by which z could enter or be inferred, so that composing it with such a method is a conflict.
+    It gives every hook that adds or infers z. So a composition with another method that does so is a conflict.
     """
 
     name: ClassVar[str] = "no-latent"
@@ -43,18 +43,20 @@ class NoLatent(Method):
 
     @hookimpl
     def prior(self, latent_dim: int) -> Prior:  # noqa: ARG002
+        """Give the prior over zero units."""
         return EmptyPrior()
 
     @hookimpl
     def inference(self) -> NoInference:
+        """Give the strategy without an encoder."""
         return NoInference()
 
     @hookimpl
-    def connect_latent(self, site: Site) -> None:  # noqa: ARG002
-        return None
+    def connect_latent(self, site: Site) -> None:
+        """Leave every site as it is."""
 
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The contender and what it is made of."""
+    """Name the method and the components that it uses."""
     return [NoLatent, EmptyPrior, NoInference]

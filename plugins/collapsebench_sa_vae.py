@@ -1,4 +1,4 @@
-"""Stochastic variational inference: SA-VAE, and what it is compared with (VAE+SVI, SVI alone)."""
+"""Stochastic variational inference (SVI): SA-VAE, and the methods that it is compared with, VAE+SVI and SVI alone."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ KIM = "Kim, Wiseman, Miller, Sontag, Rush, Semi-Amortized Variational Autoencode
 
 
 class StepSize(StrEnum):
-    """What one SVI step follows."""
+    """The gradient that an SVI step follows."""
 
     BATCH_MEAN = "batch-mean"
-    """The gradient of the batch mean, as released: the step of one example shrinks with the batch size."""
+    """The gradient of the batch mean, as in the released code. The step of one example shrinks with the batch size."""
     PER_EXAMPLE = "per-example"
-    """Each example's own gradient: independent of the batch size."""
+    """The gradient of each example. It does not depend on the batch size."""
 
 
 class Clip(StrEnum):
-    """What is done to gradients inside of the inner loop."""
+    """The clipping of gradients in the inner loop."""
 
     OFF = "off"
     STEP = "step"
-    """What one example's step follows, mean and log-variance together; differentiated through like everything else."""
+    """Clip the gradient of each example, mean and log-variance together. SA-VAE differentiates through it."""
     AS_RELEASED = "as-released"
-    """Norms over whole tensors as in the released code, which destroys the second-order information."""
+    """Clip by the norms of whole tensors, as in the released code. This destroys the second-order information."""
 
 
 class HVP(StrEnum):
-    """How Hessian-vector products are computed."""
+    """The ways to compute Hessian-vector products."""
 
     EXACT = "exact"
     FINITE_DIFFERENCE = "finite-difference"
 
 
 class EncoderLoss(StrEnum):
-    """What trains an encoder that is not differentiated through."""
+    """The losses of an encoder through which the steps are not differentiated."""
 
     ELBO = "elbo"
     KL = "kl"
 
 
 class _Inner(NamedTuple):
-    """One inner step: where it started, with which noise, and the gradients it used."""
+    """One inner step: its start, its noise and its gradients."""
 
     posterior: DiagonalGaussian
     noise: Noise
-    gradient: Tensor  # (2, B, D), that differences are taken from
+    gradient: Tensor  # (2, B, D), the one that finite differences start from
     decoder: tuple[Tensor, ...]  # by the decoder's parameters, never clipped
 
 
 class SVI(Method, Inference):
-    r"""K momentum steps on the variational parameters \(\lambda = (\mu, \ell)\) of each example.
+    r"""SVI takes K momentum steps on the variational parameters \(\lambda = (\mu, \ell)\) of each example.
 
     \(v_{k+1} = \gamma v_k - \nabla L_k(\lambda_k)\), \(\lambda_{k+1} = \lambda_k + \alpha v_{k+1}\), \(v_0 = 0\).
 
-    \(L_k\) is the training objective with one fresh sample of z, or the plain negative ELBO in evaluation (Kim et al.
-    2018, Algorithm 1). Without an encoder the start is \(\lambda_0 = 0\), and only the decoder is trained.
+    \(L_k\) is the training objective, or in evaluation the plain negative ELBO, at one fresh sample of z (Kim et al.
+    2018, Algorithm 1). There is no encoder: the start is \(\lambda_0 = 0\), and only the decoder is trained.
     """
 
     name: ClassVar[str] = "svi"
@@ -92,24 +92,24 @@ class SVI(Method, Inference):
 
     @hookimpl
     def inference(self) -> Inference:
-        """The method is itself the strategy."""
+        """Give the strategy, which is the method itself."""
         return self
 
     def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
-        """The posterior after K steps on the plain ELBO."""
+        """Give the posterior after K steps on the plain ELBO."""
         from collapsebench.model.vae import Objective
 
         return self.refine(vae, x, vae.encode(x).detach(), Objective(noise, training=False))
 
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
-        """The decoder's gradient at the refined posterior, which is held fixed."""
+        """Leave the decoder's gradient at the refined posterior, which is held fixed, and give the terms."""
         return self._decoder_gradients(vae, x, self.refine(vae, x, vae.encode(x).detach(), objective), objective)
 
     def _decoder_gradients(self, vae: VAE, x: Tensor, refined: DiagonalGaussian, objective: Objective) -> Terms:
         return objective(vae, x, refined, objective.noise.child("final")).backward()
 
     def refine(self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective) -> DiagonalGaussian:
-        """λ_K after K steps on the objective, cut from the graph."""
+        """Give λ_K, the posterior after K steps on the objective, without its autograd graph."""
         posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
             gradient = self._clipped(objective.gradient(vae, x, posterior, noise).posterior)
@@ -126,17 +126,20 @@ class SVI(Method, Inference):
         return _moved(posterior, self._rate(velocity) * velocity), velocity
 
     def _rate(self, like: Tensor) -> Tensor:
-        """α for means and log-variances, (2, 1, 1)."""
+        """Give the step size α for means and log-variances, (2, 1, 1)."""
         logvar = self.learning_rate if self.learning_rate_logvar is None else self.learning_rate_logvar
         scale = self._scale(like)
         return like.new_tensor([self.learning_rate * scale, logvar * scale])[:, None, None]
 
     def _scale(self, gradient: Tensor) -> int:
-        """What a step follows over the gradient of the batch mean: 1, or the batch size."""
+        """Give the factor from the gradient of the batch mean to that of a step: 1, or the batch size."""
         return gradient.shape[1] if self.step_size is StepSize.PER_EXAMPLE else 1
 
     def _clipped(self, gradient: Tensor) -> Tensor:
-        r"""\(g_i \min(1, c/\|s g_i\|)\) per example, whose step follows \(s g_i\), s = 1 or B; or as released."""
+        r"""Give the clipped gradient: \(g_i \min(1, c/\|s g_i\|)\) per example, or that of the released code.
+
+        The step of example i follows \(s g_i\), with s = 1 or s = B.
+        """
         match self.clip:
             case Clip.OFF:
                 return gradient
@@ -147,17 +150,18 @@ class SVI(Method, Inference):
                 return gradient * self._factor(gradient.flatten(1).norm(dim=1))[:, None, None]
 
     def _factor(self, norm: Tensor) -> Tensor:
-        """What the released code multiplies a tensor of this norm with; no other clipping has such a factor."""
+        """Give the released code's factor for tensors of these norms. It is 1 for other ways of clipping."""
         if self.clip is not Clip.AS_RELEASED:
             return norm.new_ones(norm.shape)
         return (self.clip_norm / (norm + 1e-6)).clamp(max=1)
 
 
 class VAESVI(SVI):
-    r"""SVI from the encoder's output, without differentiating through it (VAE+SVI; Kim et al. 2018, section 5).
+    r"""VAE+SVI takes SVI steps from the encoder's output, and does not differentiate through them.
 
-    The decoder follows the objective at the refined posterior. The encoder follows its own negative ELBO (`elbo`), or
-    \(KL(q_0 \| q_K)\) with the refined side held fixed (`kl`, VAE+SVI+KL).
+    It is described in section 5 of Kim et al. 2018. The decoder follows the objective at the refined posterior. The
+    encoder follows its own negative ELBO (`elbo`), or \(KL(q_0 \| q_K)\) with the refined posterior \(q_K\) held fixed
+    (`kl`, VAE+SVI+KL).
     """
 
     name: ClassVar[str] = "vae-svi"
@@ -169,7 +173,7 @@ class VAESVI(SVI):
     )
 
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
-        """Both gradients; the terms are those at the refined posterior."""
+        """Leave the gradients of decoder and encoder, and give the terms at the refined posterior."""
         from torch import autograd
 
         start = vae.encode(x)
@@ -185,7 +189,7 @@ class VAESVI(SVI):
 
 
 class SAVAE(SVI):
-    r"""SVI from the encoder's output, trained by differentiating through its K steps (Kim et al. 2018).
+    r"""SA-VAE takes K SVI steps from the encoder's output, and differentiates through them (Kim et al. 2018).
 
     `hvp=exact` keeps the K steps in one graph (double backward). `hvp=finite-difference` is Algorithm 2 of the paper:
     \(H u \approx [\nabla L(\lambda + \epsilon u) - \nabla L(\lambda)]/\epsilon\), with the noise of the step. The ELBO
@@ -208,7 +212,7 @@ class SAVAE(SVI):
         return self
 
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
-        """Gradients of the objective at the refined posterior, through all K steps."""
+        """Leave the gradients of the objective at the refined posterior, through all K steps, and give its terms."""
         from torch import autograd
 
         start = vae.encode(x)
@@ -219,7 +223,7 @@ class SAVAE(SVI):
         return terms
 
     def exact(self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective) -> Terms:
-        """Backward through the graph of all steps, into the decoder and whatever computed the start."""
+        """Differentiate through the graph of all steps, by the decoder's parameters and by those behind `start`."""
         posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
             gradient = objective.gradient(vae, x, posterior, noise, create_graph=True).posterior
@@ -229,9 +233,9 @@ class SAVAE(SVI):
     def finite_difference(
         self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective, decoder: tuple[nn.Parameter, ...]
     ) -> tuple[Terms, Tensor]:
-        """Terms at the refined posterior, and the adjoint of the start (2, B, D).
+        """Give the terms at the refined posterior, and the adjoint of the start, (2, B, D).
 
-        Leaves gradients in the decoder's parameters; `decoder` are those that the correction of the steps covers.
+        The gradients of the decoder stay in its parameters. `decoder` are the parameters that the steps correct.
         """
         tape: list[_Inner] = []
         posterior, velocity = start, _still(start)
@@ -251,7 +255,7 @@ class SAVAE(SVI):
         return terms, adjoint
 
     def _adjoint(self, vae: VAE, x: Tensor, objective: Objective, step: _Inner, seed: _Seed) -> Tensor:
-        """The adjoint before one step; adds the step's correction to the decoder's gradients."""
+        """Give the adjoint before one step, and add the step's correction to the decoder's gradients."""
         moved = _moved(step.posterior, self.epsilon * self._before_clipping(step.gradient, seed.velocity))
         found = objective.gradient(vae, x, moved, step.noise, parameters=seed.decoder)
         factor = self._factor(_joint_norm((found.posterior, *found.parameters)))
@@ -264,7 +268,7 @@ class SAVAE(SVI):
         return adjoint * self._factor(adjoint.norm())
 
     def _before_clipping(self, gradient: Tensor, adjoint: Tensor) -> Tensor:
-        """The adjoint of a step's gradient from that of its clipped one; the released code leaves this out."""
+        """Give the adjoint of a gradient from that of the clipped gradient. The released code leaves this out."""
         from torch import autograd, enable_grad
 
         if self.clip is not Clip.STEP:
@@ -275,7 +279,7 @@ class SAVAE(SVI):
 
 
 class _Seed(NamedTuple):
-    """What the backward pass brings to one inner step."""
+    """The input of the backward pass to one inner step."""
 
     adjoint: Tensor  # (2, B, D)
     velocity: Tensor  # (2, B, D), the direction u of the Hessian-vector product
@@ -283,7 +287,7 @@ class _Seed(NamedTuple):
 
 
 def _still(start: DiagonalGaussian) -> Tensor:
-    """v_0 = 0, (2, B, D)."""
+    """Give the first velocity v_0 = 0, (2, B, D)."""
     return start.mean.new_zeros(2, *start.mean.shape)
 
 
@@ -292,24 +296,24 @@ def _moved(posterior: DiagonalGaussian, step: Tensor) -> DiagonalGaussian:
 
 
 def _leaf(posterior: DiagonalGaussian) -> DiagonalGaussian:
-    """The same values, as leaves that gradients are left in."""
+    """Give the same values as leaves of the graph, which receive gradients."""
     return type(posterior)(posterior.mean.detach().requires_grad_(), posterior.logvar.detach().requires_grad_())
 
 
 def _gradient_of(leaf: DiagonalGaussian) -> Tensor:
-    """The gradients left in `_leaf`'s tensors, (2, B, D)."""
+    """Give the gradients in the tensors of `_leaf`, (2, B, D)."""
     if leaf.mean.grad is None or leaf.logvar.grad is None:
         return _still(leaf)
     return type(leaf)(leaf.mean.grad, leaf.logvar.grad).parameters
 
 
 def _joint_norm(tensors: Iterable[Tensor]) -> Tensor:
-    """The L2 norm of all entries together, a scalar."""
+    """Give the L2 norm of all entries together, a scalar."""
     first, *others = (tensor.square().sum() for tensor in tensors)
     return sum(others, start=first).sqrt()
 
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The three uses of SVI."""
+    """Name the three methods of this plugin."""
     return [SVI, VAESVI, SAVAE]

@@ -1,4 +1,4 @@
-"""Skip connections from z to every layer of the decoder."""
+"""Skip connections from z to every layer of the decoder (Skip-VAE)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 class Skip(Method):
-    r"""Skip-VAE: \(h_l = f_l(g_l(h_{l-1}, z))\) at every layer l, so that the decoder cannot lose z on its way.
+    r"""Skip-VAE: every layer l of the decoder reads z, as \(h_l = f_l(g_l(h_{l-1}, z))\).
 
-    g is the paper's for each kind of decoder: concatenation of z to every output of a recurrent layer, of a linear
-    map of z as one more feature map before every convolution, and \(\sigma(W_l h_{l-1} + U_l z)\) in a perceptron.
+    The connection g is that of the paper for each kind of decoder. After a recurrent layer it concatenates z to every
+    output. Before a convolution it concatenates a linear map of z as one more feature map. In a perceptron it is
+    \(\sigma(W_l h_{l-1} + U_l z)\).
     """
 
     name: ClassVar[str] = "skip"
@@ -24,7 +25,7 @@ class Skip(Method):
 
     @hookimpl
     def connect_latent(self, site: Site) -> nn.Module:
-        """A connection of its own for every site."""
+        """Give every site a connection of its own."""
         from collapsebench.networks.connections import AddLinear, Concatenate, ConcatenateMap
 
         match site.kind:
@@ -38,5 +39,5 @@ class Skip(Method):
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The method."""
+    """Name the method of this plugin."""
     return [Skip]

@@ -1,4 +1,4 @@
-"""Inference strategies that come with the harness."""
+"""The inference strategies that come with the harness."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ __all__ = ["Amortized", "collapsebench_components"]
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The inference strategies that come with the harness."""
+    """Name the inference strategies that come with the harness."""
     return [Amortized]

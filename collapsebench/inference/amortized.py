@@ -1,4 +1,4 @@
-"""Amortized inference, the default strategy: q(z|x) is what the encoder says."""
+"""Amortized inference, the default strategy: the encoder gives q(z|x)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,36 @@ if TYPE_CHECKING:
 
 
 class Amortized(Inference):
-    """One pass of the encoder, trained by a backward through it (Kingma and Welling 2014)."""
+    """The encoder gives q(z|x) in one pass, and a backward pass through it trains it (Kingma and Welling 2014).
+
+    The decoder ignores z, so that the loss is the KL of N(wx, 1), which is (wx)²/2 with the gradient wx² by w:
+
+    >>> import torch
+    >>> from collapsebench import Amortized, DiagonalGaussian, Networks, Objective, SeededNoise, StandardNormal, VAE
+    >>> class Head(torch.nn.Module):
+    ...     def forward(self, features):
+    ...         return DiagonalGaussian(features, torch.zeros_like(features))
+    >>> class Decoder(torch.nn.Module):
+    ...     def forward(self, x, z, dropout):
+    ...         return torch.zeros(z.shape[:2])
+    >>> encoder = torch.nn.Linear(1, 1, bias=False)
+    >>> _ = torch.nn.init.constant_(encoder.weight, 3.0)
+    >>> vae, x = VAE(Networks(encoder, Head(), Decoder()), StandardNormal(1)), torch.tensor([[2.0]])
+    >>> Amortized().posterior(vae, x, SeededNoise(0)).mean.tolist()
+    [[6.0]]
+    >>> terms = Amortized().gradients(vae, x, Objective(SeededNoise(0)))
+    >>> float(terms.loss), float(encoder.weight.grad)
+    (18.0, 12.0)
+    """
 
     name: ClassVar[str] = "amortized"
     citation: ClassVar[str] = "Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014"
 
     def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
-        """q(z|x) of the encoder."""
+        """Give q(z|x) by the encoder. It needs no noise."""
         del noise
         return vae.encode(x)
 
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
-        """Backward through decoder and encoder."""
+        """Leave the gradients of a backward pass through decoder and encoder in the parameters, and give the terms."""
         return objective(vae, x, vae.encode(x)).backward()
