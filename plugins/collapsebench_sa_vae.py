@@ -78,15 +78,17 @@ class SVI(Method, Inference):
 
     steps: NonNegativeInt = Field(10, description="number K of SVI steps, in training and in evaluation")
     learning_rate: PositiveFloat = Field(1.0, description="step size of the means (and of the log-variances)")
-    learning_rate_logvar: PositiveFloat | None = Field(None, description="step size of the log-variances, if another")
+    learning_rate_logvar: PositiveFloat | None = Field(
+        None, description="step size of the log-variances; by default that of the means"
+    )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="momentum of the steps")
     step_size: StepSize = Field(
         StepSize.BATCH_MEAN, description="batch-mean: follow the gradient of the batch mean, as released; per-example"
     )
     clip: Clip = Field(
         Clip.STEP,
-        description="step: by the norm of what each example's step follows; as-released: by norms over whole tensors, "
-        "batch included; off",
+        description="step: clip the gradient that the step of each example follows; as-released: clip by norms over "
+        "whole tensors, with the whole batch; off",
     )
     clip_norm: PositiveFloat = Field(5.0, description="the largest norm, in nats per unit of the parameters")
 
@@ -169,7 +171,7 @@ class VAESVI(SVI):
     uses_encoder: ClassVar[bool] = True
 
     encoder_loss: EncoderLoss = Field(
-        EncoderLoss.ELBO, description="what trains the encoder: elbo, its own ELBO; kl, the KL to the refined posterior"
+        EncoderLoss.ELBO, description="loss of the encoder: elbo, its own ELBO; kl, the KL to the refined posterior"
     )
 
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:

@@ -52,7 +52,7 @@ class Gap(Metric):
 
     steps: PositiveInt = Field(100, description="steps K of refinement per example")
     learning_rate: PositiveFloat = Field(0.05, description="Adam's rate at the first step")
-    draws: PositiveInt = Field(8, description="samples S of z per example that posteriors are compared by")
+    draws: PositiveInt = Field(8, description="samples S of z per example for the comparison of posteriors")
     samples: PositiveInt = Field(500, description="importance samples per example")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:

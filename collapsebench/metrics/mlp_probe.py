@@ -39,8 +39,8 @@ class MLPProbe(Metric):
         Column("mlp_probe_untrained", "%", Direction.NONE, "MLP probe untrained"),
     )
 
-    examples: PositiveInt = Field(50_000, description="training examples that the classifier sees at most")
-    epochs: PositiveInt = Field(10, description="passes over them")
+    examples: PositiveInt = Field(50_000, description="largest number of training examples")
+    epochs: PositiveInt = Field(10, description="passes over these examples")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
         """Give both columns."""

@@ -30,7 +30,7 @@ class Perplexity(Metric):
     name: ClassVar[str] = "perplexity"
     columns: ClassVar[tuple[Column, ...]] = (Column("perplexity", "", Direction.LOWER, "PPL"),)
 
-    samples: PositiveInt = Field(500, description="importance samples K per example; take those of iw-nll")
+    samples: PositiveInt = Field(500, description="importance samples K per example; use the number of iw-nll")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
         """Give the column and the tokens, or nothing for data that are not text."""

@@ -37,7 +37,7 @@ class Probe(Metric):
         Column("probe_untrained", "%", Direction.NONE, "probe untrained"),
     )
 
-    examples: PositiveInt = Field(10_000, description="training examples that the classifier sees at most")
+    examples: PositiveInt = Field(10_000, description="largest number of training examples")
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
         """Give both columns."""
