@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TimeToCollapse(Metric):
-    r"""The first scheduled evaluation from which on z is never used.
+    r"""The first scheduled evaluation at which z is unused and stays unused.
 
     Formula: \(\min \{t : \text{at every evaluation from } t \text{ on, } KL < \epsilon \text{ or } AU = 0\}\).
     Unit: steps. Direction: none.
@@ -47,7 +47,7 @@ class TimeToCollapse(Metric):
         }
 
     def first(self, points: Sequence[Point]) -> Point | None:
-        """Give the first evaluation from which on z is never used, or None if z is used at the end."""
+        """Give the first evaluation at which z is unused and stays unused, or None if z is used at the end."""
         found = None
         for point in reversed(points):
             if not (float(point.values["kl"]) < self.epsilon or float(point.values["active_units"]) == 0):

@@ -81,15 +81,15 @@ class SeededNoise:
     seed: int
 
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """See Noise."""
+        """Draw from N(0, 1), as `Noise.normal`."""
         return torch.randn(shape, generator=self._generator(), dtype=torch.float32).to(like)
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """See Noise."""
+        """Draw from U[0, 1), as `Noise.uniform`."""
         return torch.rand(shape, generator=self._generator(), dtype=torch.float32).to(like)
 
     def child(self, *labels: str | int) -> SeededNoise:
-        """See Noise."""
+        """Give the source of one part, as `Noise.child`."""
         return SeededNoise(derive(self.seed, *labels))
 
     def _generator(self) -> torch.Generator:
