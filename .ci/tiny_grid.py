@@ -20,7 +20,8 @@ def main() -> None:
     (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
     registry = checkout / "registry" / "suites"
     suites = {file.relative_to(registry).with_suffix("").as_posix() for file in registry.rglob("*.toml")}
-    for what in ([wheel], [sdist], ["--editable", checkout]):
+    installs: list[list[str | Path]] = [[wheel], [sdist], ["--editable", checkout]]
+    for what in installs:
         with TemporaryDirectory() as folder:
             assert_a_grid_runs(Path(folder), what, suites)
         print("A tiny grid ran from", *what, flush=True)
