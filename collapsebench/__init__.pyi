@@ -53,6 +53,8 @@ from .metrics.estimators import AggregateDensity as AggregateDensity
 from .metrics.estimators import ImportanceBound as ImportanceBound
 from .metrics.evaluation import EvaluatedBatch as EvaluatedBatch
 from .metrics.evaluation import EvaluatedSplit as EvaluatedSplit
+from .metrics.evaluation import LabelledCodes as LabelledCodes
+from .metrics.evaluation import Provenance as Provenance
 from .metrics.metric import Metric as Metric
 from .model.distributions import DiagonalGaussian as DiagonalGaussian
 from .model.distributions import PriorDistribution as PriorDistribution
