@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 
 from collapsebench.components import discovery
 from collapsebench.errors import UsageError
+from collapsebench.examples import ImageSpec
 from collapsebench.experiment import suites
 from collapsebench.experiment.planning import Request
 from collapsebench.facts import dataset_facts
+from collapsebench.networks.decoders import MLPDecoder
 from collapsebench.published import publication
+from collapsebench.syntax import parse_setting
+from collapsebench_skip import Skip
 
 ALL = [(name, scale) for name in suites.suite_names() for scale in suites.suite(name).scales]
 TABLES = [f"dieng-2019/{name}" for name in ("table-1", "table-2", "table-3", "table-4", "probe")]
@@ -205,6 +210,23 @@ def test_skip_beside_a_wider_vae_is_skip_of_table_3(scale):
         (wider,) = set(wide.settings) - set(cell.settings)
         assert wider.startswith("decoder.hidden=")
         assert set(cell.settings) < set(wide.settings)
+
+
+def decoder_parameters(hidden, layers, connect=tiny.unconnected):
+    """How many a decoder of track paper-mlp has."""
+    decoder = MLPDecoder(hidden=hidden, layers=layers).build(ImageSpec((1, 28, 28)), 50, connect)
+    return sum(parameter.numel() for parameter in decoder.parameters())
+
+
+@pytest.mark.parametrize("scale", ["paper", "small"])
+def test_the_wide_vae_has_the_fewest_units_with_as_many_parameters_as_skip(scale):
+    cells = suites.suite("dieng-2019/equal-parameters").cells(scale)
+    asked = [dict(map(parse_setting, cell.settings)) for cell in cells]
+    wide = [(each["decoder.hidden"], each["decoder.layers"]) for each in asked if "decoder.hidden" in each]
+    assert len(wide) == 3
+    for hidden, layers in wide:
+        skip = decoder_parameters(512, layers, Skip().connect_latent)
+        assert decoder_parameters(hidden - 1, layers) < skip <= decoder_parameters(hidden, layers)
 
 
 def test_some_cells_by_name(toy):
