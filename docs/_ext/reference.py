@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import public
 from docstrings import as_markdown
@@ -55,7 +56,22 @@ class PublicNames(SphinxDirective):
         return self.parse_text_to_nodes("\n\n".join(page(collapsebench.__all__)), allow_section_headings=True)
 
 
+def to_public(_app: Sphinx, _name: str, _value: type, _options: Any, bases: list[Any]) -> None:
+    """Put the nearest public ancestor in the place of a base class that is not public."""
+    bases[:] = dict.fromkeys(public_ancestor(base) if inspect.isclass(base) else base for base in bases)
+
+
+def public_ancestor(base: type) -> type:
+    """The nearest class that readers know: a public name, or a class of another library."""
+    return next(
+        each
+        for each in inspect.getmro(base)
+        if each.__name__ in collapsebench.__all__ or not each.__module__.startswith("collapsebench")
+    )
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Register the directive."""
+    """Register the directive, and what calls `to_public`."""
     app.add_directive("public-names", PublicNames)
+    app.connect("autodoc-process-bases", to_public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
