@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REQUIREMENTS = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
@@ -44,6 +45,18 @@ def test_ci_runs_the_test_command_of_the_readme():
 def test_every_environment_says_what_it_is_for_and_is_in_the_readme(tox):
     assert all("description" in tox[section] for section in tox.sections() if section.startswith("testenv:"))
     assert environments(tox) <= set(re.findall(r"^\| `([\w.-]+)` \|", README, re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_environment_named_in_a_document_is_there(path, tox):
+    named = re.findall(r"\btox (?:run|exec) (?:-q )?-e ([\w.,-]+)", path.read_text(encoding="utf-8"))
+    assert set(chain.from_iterable(names.split(",") for names in named)) - {"NAME"} <= environments(tox)
+
+
+def test_every_test_named_to_contributors_is_there():
+    named = re.findall(r"tests/\w+\.py", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).is_file()] == []
 
 
 def test_a_commit_is_checked_by_the_lint_environment():
