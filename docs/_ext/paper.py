@@ -66,7 +66,8 @@ def likelihood(row: PublishedRow) -> list[str]:
 
 def parameters() -> str:
     """Parameters that Skip adds to a decoder of track paper-mlp, and the plain decoder that has as many."""
-    head = ["hidden layers", "parameters that Skip adds to 512 units", "units of the plain VAE", "parameters more than Skip"]
+    head = ["hidden layers", "parameters that Skip adds to 512 units"]
+    head += ["units of the plain VAE", "parameters more than Skip"]
     settings = [cell.settings for cell in suites.suite(f"{PAPER}/equal-parameters").cells("paper")]
     wide = [values for values in map(numbers, settings) if "decoder.hidden" in values]
     return table(head, (compared(values["decoder.layers"], values["decoder.hidden"]) for values in wide))
