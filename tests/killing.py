@@ -104,7 +104,7 @@ def _arm(moment: str, number: int) -> None:
     elif moment == "settling":
         checkpoint.Checkpoints.settle = _dying(checkpoint.Checkpoints.settle, number, after=False)
     elif moment == "evaluation":
-        runner._measured = _dying(runner._measured, number, after=False)
+        runner.metric_values = _dying(runner.metric_values, number, after=False)
     else:
         event.listen(
             Session, "before_commit" if number % 2 else "after_commit", _dying(lambda _: None, number, after=True)
@@ -126,7 +126,7 @@ class Fault(NamedTuple):
     at: float
     """How many times the process passes the moment before, or the seconds that it lives."""
     worker: int | None = None
-    """Which worker dies, counted as they are hired; None for the process of the command."""
+    """Which worker dies, counted as they are started; None for the process of the command."""
 
 
 def _serve(arguments: list[str], log: Path, fault: Fault | None, server: str) -> None:
@@ -153,19 +153,19 @@ def _arm_workers(fault: Fault | None, log: Path) -> None:
     """Let each worker write down its process id and its errors, and one of them die of the fault."""
     from collapsebench.experiment import executors
 
-    hire, numbers = executors._hire, count()
+    start, numbers = executors._start_worker, count()
 
-    def hire_armed(*arguments: Any) -> Any:
+    def start_armed(*arguments: Any) -> Any:
         own = fault if fault is not None and fault.worker == next(numbers) else None
         executors._serve = partial(_work, own, log)
-        worker = hire(*arguments)
+        worker = start(*arguments)
         if own is not None and own.moment == "any":
             timer = Timer(own.at, _kill, [worker.process.pid])
             timer.daemon = True
             timer.start()
         return worker
 
-    executors._hire = hire_armed
+    executors._start_worker = start_armed
 
 
 def _work(fault: Fault | None, log: Path, *arguments: Any) -> None:

@@ -110,9 +110,9 @@ def test_the_last_word_on_a_run_ends_it_and_is_said_once(last_word):
     for message in (*said, UsageError("the store is gone")):
         its.send(message)
     its.close()
-    assert [worker.hear(runner=None) for _ in said] == [None, record]
+    assert [worker.receive(runner=None) for _ in said] == [None, record]
     with pytest.raises(UsageError, match="gone"):
-        worker.hear(runner=None)
+        worker.receive(runner=None)
     assert heard == said
 
 

@@ -47,7 +47,7 @@ OPTIONS = (
 
 
 class GridOptions(NamedTuple):
-    """What a user chooses about a grid, whatever its runs are: the values of OPTIONS."""
+    """What a user chooses for a grid, whatever its runs are: the values of OPTIONS."""
 
     plugins: tuple[Path, ...]
     data_dir: Path | None
@@ -63,7 +63,7 @@ class GridOptions(NamedTuple):
     verbose: bool
 
     def setup(self, requests: Iterable[Request]) -> GridSetup:
-        """What the runs of these requests need. Raises UsageError for an unknown device."""
+        """Return what the runs of these requests need. Raises UsageError for an unknown device."""
         from collapsebench.data.files import data_folder
         from collapsebench.experiment.work import GridSetup
 
@@ -131,7 +131,7 @@ def _run(setup: GridSetup, chosen: GridOptions) -> list[RunRecord]:
 
 
 def _by_protocol(grid: PlannedGrid) -> list[list[RunSpec]]:
-    """The runs of each protocol, in the order of the plan."""
+    """Return the runs of each protocol, in the order of the plan."""
     specs: dict[str, list[RunSpec]] = {}
     for spec in grid.plan.specs:
         specs.setdefault(spec.protocol.protocol_id, []).append(spec)

@@ -1,4 +1,4 @@
-"""`collapsebench run`: resolve a plan, run what is missing, store every run."""
+"""`collapsebench run` resolves a plan, runs what is missing and stores every run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(
 
 
 def _seeds(number: int | None, listed: tuple[int, ...]) -> tuple[int, ...]:
-    """The seeds that are asked for. Raises UsageError if they are given in both ways."""
+    """Return the seeds that a user asks for. Raises UsageError if they are given in both ways."""
     if number is not None and listed:
         raise UsageError("give --seeds N or --seed S, not both")
     return listed or tuple(range(1, (number or 1) + 1))

@@ -58,7 +58,7 @@ def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bo
 
 
 def _meant(suite: Suite, variants: tuple[str, ...]) -> list[str]:
-    """The scales that have all of these variants; all of them if none has, as that is an error to be told."""
+    """Return the scales that have all of these variants. If none has, return all, so that the error is told."""
     having = [name for name in suite.scales if set(variants) <= set(suite.known_variants(name))]
     return having or list(suite.scales)
 
@@ -76,7 +76,7 @@ def _scale(suite: Suite, name: str, cells: tuple[Cell, ...]) -> Iterator[str]:
 
 
 def _command(cell: Cell) -> str:
-    """The `run` command of a cell."""
+    """Return the `run` command of a cell."""
     words = [f"--dataset {cell.dataset} --track {cell.track}"]
     words += [f"--budget {cell.budget}"] if cell.budget else []
     words += [f"--set {setting}" for setting in cell.settings]

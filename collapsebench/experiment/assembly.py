@@ -1,4 +1,4 @@
-"""What builds a contender: from components and hooks to a model and its objective."""
+"""Builds a contender: a model and its objective from components and hooks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from collapsebench.model.vae import VAE, Networks, Objective
 
 
 def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
-    """The contender's objective at one step: the KL weights of all its methods are multiplied."""
+    """Return the contender's objective at one step: the KL weights of all its methods are multiplied."""
     return Objective(noise, prod(map(float, hooks.kl_weight(progress=progress)), start=1.0))
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The components that a VAE is assembled from; contenders without inference networks have no encoder."""
+    """The components that a VAE is assembled from. A contender without an inference network has no encoder."""
 
     latent_dim: int
     encoder: Encoder | None
@@ -39,8 +39,8 @@ class Architecture:
 def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, seed: int) -> VAE:
     """Build the contender's VAE and draw its parameters from the seed.
 
-    The parameters of a module depend on the seed and its name alone, so a network that two contenders share starts
-    equal in both. torch's global generator is left as it was.
+    The parameters of a module depend on the seed and its name alone, so that a network that two contenders share starts
+    equal in both. The global generator of torch is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -63,7 +63,10 @@ def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRela
 
 
 def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
-    """The module that a contender puts at one latent site, checked; None where z does not enter."""
+    """Return the module that a contender puts at one latent site, or None where z does not enter.
+
+    Raises PluginError if it is not what a connection has to be.
+    """
     module = hooks.connect_latent(site=site)
     if module is None:
         return None
@@ -77,7 +80,7 @@ def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
 
 
 def initialize(model: nn.Module, rule: Initialization, seed: int) -> None:
-    """Draw every module's own parameters with a seed made of `seed` and its name, changing torch's generator."""
+    """Draw every module's own parameters with a seed made of `seed` and its name. This changes torch's generator."""
     for name, module in model.named_modules():
         torch.manual_seed(derive(seed, name))
         rule.apply(module)

@@ -1,4 +1,4 @@
-"""Checkpoints: what an unfinished run goes on from; and claims, by which one process at a time computes a run."""
+"""Checkpoints, from which an unfinished run goes on, and claims, by which one process at a time computes a run."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from typing import Any
 from collapsebench.errors import StoreError
 
 FORMAT = 1
-"""Raise it when the content of a checkpoint changes; older ones are then set aside."""
+"""Raise it when the content of a checkpoint changes: older ones are then set aside."""
 
 INTERVAL = 60.0
-"""Seconds between checkpoints; scheduled evaluations write further ones."""
+"""Seconds between two checkpoints. Scheduled evaluations write further ones."""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one store: `RUN_ID.pt` for every run that is not settled, in a folder on this machine."""
+    """The checkpoints of one store: a file `RUN_ID.pt` for every run without a result, in a folder on this machine."""
 
     folder: Path
     keep: bool = False
-    """Whether the last checkpoint of a settled run is kept, as `RUN_ID.kept.pt`."""
+    """True to keep the last checkpoint of a run that has a result, as `RUN_ID.kept.pt`."""
 
     def of(self, run_id: str, conditions: Mapping[str, Any], warn: Callable[[str], None]) -> Checkpoint:
-        """The checkpoint of one run, of use only under equal `conditions`; `warn` gets lines for the user."""
+        """Return the checkpoint of one run, of use only under equal `conditions`. `warn` gets lines for the user."""
         return Checkpoint(self._path(run_id), {"format": FORMAT, "run_id": run_id, **conditions}, warn)
 
     def settle(self, run_id: str) -> None:
-        """Remove, or keep, the checkpoint of a run whose result is stored."""
+        """Remove the checkpoint of a run whose result is stored, or put it away if checkpoints are kept."""
         path = self._path(run_id)
         with suppress(FileNotFoundError):
             if self.keep:
@@ -48,10 +48,10 @@ class Checkpoints:
 
     @contextmanager
     def claim(self, run_id: str) -> Iterator[bool]:
-        """Hold the run for this process; False if another process of this machine holds it.
+        """Hold the run for this process, or yield False if another process of this machine holds it.
 
         The operating system gives the claim back when the process ends, whatever ends it. A run is one byte of the
-        file `claims`, locked and never written: there are no lock files to clean up, and so no race in doing it.
+        file `claims`, which is locked and never written: there are no lock files to clean up, and so no race in it.
         Raises StoreError if the folder cannot be written to.
         """
         try:
@@ -75,7 +75,8 @@ class Checkpoints:
 class Checkpoint:
     """The state of one run, in a file that is whole or not there.
 
-    A line of JSON (format, run, conditions, SHA-256 of what follows), then the state as torch saves it.
+    The file begins with a line of JSON (format, run, conditions, and the SHA-256 of the rest). The rest is the state
+    as torch saves it.
     """
 
     def __init__(
@@ -89,11 +90,11 @@ class Checkpoint:
         self._saved, self._failed = clock(), False
 
     def due(self) -> bool:
-        """Whether the last one is a minute old."""
+        """Return whether the last checkpoint is a minute old."""
         return self._clock() - self._saved >= INTERVAL
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint. A disk that refuses costs one warning, never the run."""
+        """Replace the checkpoint. A disk that refuses costs one warning, and never the run."""
         try:
             self._write(state)
         except OSError as error:
@@ -105,7 +106,7 @@ class Checkpoint:
         self._saved = self._clock()
 
     def load(self) -> dict[str, Any] | None:
-        """The state, None if there is none; a file that is not this run's whole checkpoint is set aside."""
+        """Return the state, or None if there is none. A file that is damaged or of another run is set aside."""
         import torch
 
         try:
@@ -118,7 +119,7 @@ class Checkpoint:
         return state
 
     def set_aside(self, reason: str) -> None:
-        """Rename what cannot be used, and say so in one line."""
+        """Rename a file that cannot be used, and say so in one line."""
         aside = self._path.with_suffix(".set-aside")
         self._path.replace(aside)
         self._warn(f"checkpoint '{self._path}' {reason:.200}; it is set aside as '{aside.name}', the run starts again")
@@ -128,7 +129,7 @@ class Checkpoint:
         return self._path.with_suffix(".tmp")
 
     def _read(self) -> bytes:
-        """The saved state. Raises ValueError with what is wrong."""
+        """Return the saved state. Raises ValueError with what is wrong."""
         head, _, body = self._path.read_bytes().partition(b"\n")
         try:
             found = dict(json.loads(head))

@@ -69,7 +69,7 @@ class Resumed:
 
     run_id: str
     steps: int
-    """How many steps were done before."""
+    """The number of steps that are in the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Stepped:
 
     run_id: str
     steps: int
-    """How many steps are done."""
+    """The number of steps done."""
     fraction: float
     """The share of the budget that is spent, 0 to 1."""
     loss: float
@@ -146,7 +146,7 @@ Event: TypeAlias = Started | Skipped | Warned | Resumed | Stepped | Evaluated | 
 ['Started', 'Stepped', 'Evaluated', 'Testing', 'Finished']
 """
 Observer: TypeAlias = Callable[[Event], None]
-"""Who follows the runs of a grid. Several of them may go on at the same time: the run id tells them apart."""
+"""A function that is told the events of all runs of a grid. Several may go on at a time: run ids tell them apart."""
 
 PULSE = 0.25
 """Seconds between two `Stepped` events of a run, where it is watched in its own process."""

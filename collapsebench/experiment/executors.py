@@ -1,4 +1,4 @@
-"""How a grid of runs is worked through: in this process, or in several that each run one spec after the other."""
+"""Executors work through the runs of a grid: in this process, or in several processes at a time."""
 
 from __future__ import annotations
 
@@ -35,19 +35,24 @@ if TYPE_CHECKING:
     from collapsebench.spec import RunSpec
 
 PATIENCE = 30.0
-"""Seconds that an interrupted worker has to store its run."""
+"""An interrupted worker has this many seconds to store its run."""
 
-PRELOADED = ("collapsebench.store", "collapsebench.experiment.training", "torch._dynamo")
-"""Modules that every worker needs. The last one torch imports with its first optimizer, which takes seconds."""
+PRELOADED = (
+    "collapsebench.store",
+    "collapsebench.experiment.work",
+    "collapsebench.experiment.training",
+    "torch._dynamo",
+)
+"""Modules that every worker needs. Torch imports the last one with its first optimizer, which takes seconds."""
 
 
 Message: TypeAlias = Event | CollapsebenchError
-"""What a worker sends: events of its runs, and the error that ends it."""
+"""A worker sends the events of its runs, and the error that ends it."""
 
 
 @contextmanager
 def torch_threads(number: int | None) -> Iterator[None]:
-    """Let torch compute with so many threads, None for as many as it does anyway; in the end with as many as before."""
+    """Let torch compute with this many threads, or leave the number alone if it is None; restore it in the end."""
     import torch
 
     before = torch.get_num_threads()
@@ -59,20 +64,21 @@ def torch_threads(number: int | None) -> Iterator[None]:
 
 
 class Executor(Component):
-    """How a grid of runs is worked through."""
+    """A way to work through the runs of a grid."""
 
     kind: ClassVar[str] = "executor"
 
     @abstractmethod
     def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
-        """Run each spec with a runner that `setup`, which can be pickled, opens; give its record as soon as it is over.
+        """Run every spec, and yield its record as soon as the run is over.
 
-        `observe` is told of all runs.
+        Each run goes through a runner that `setup` opens, here or in another process, as a setup can be pickled.
+        `observe` is told the events of all runs; it is always called in this process.
         """
 
 
 class InProcess(Executor):
-    """One run after the other, in this process."""
+    """Runs one spec after the other, in this process."""
 
     name: ClassVar[str] = "in-process"
 
@@ -85,9 +91,9 @@ class InProcess(Executor):
 
 
 class Processes(Executor):
-    """Several runs at a time, each in a process of its own, which stores what it ran.
+    """Runs several specs at a time, each in a worker process that stores what it ran.
 
-    A worker that dies fails only the run it was at. Workers stop with this process, whatever ends it.
+    A worker that dies costs only the run it was at. Workers stop when this process ends, whatever ends it.
     """
 
     name: ClassVar[str] = "processes"
@@ -96,32 +102,32 @@ class Processes(Executor):
     threads: PositiveInt | None = Field(None, description="threads of torch in each; default: cores / workers")
 
     def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
-        """Give each idle worker the next spec; records come as the runs end. Raises the error that ends a worker."""
+        """Give each idle worker the next spec, and yield records as the runs end. Raises the error of a worker."""
         from multiprocessing.connection import wait
 
         waiting = deque(specs)
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-        with setup.open(observe) as runner, _crew() as crew, _Interrupts() as interrupts:
-            while waiting or crew:
-                while waiting and len(crew) < self.workers:
-                    crew.append(_hire(setup, threads, observe))
-                    crew[-1].take(waiting.popleft())
+        with setup.open(observe) as runner, _worker_list() as running, _Interrupts() as interrupts:
+            while waiting or running:
+                while waiting and len(running) < self.workers:
+                    running.append(_start_worker(setup, threads, observe))
+                    running[-1].give(waiting.popleft())
                 with interrupts.allowed():
-                    ready = wait([worker.pipe for worker in crew])
-                for worker in [worker for worker in crew if worker.pipe in ready]:
-                    record = worker.hear(runner)
+                    ready = wait([worker.pipe for worker in running])
+                for worker in [worker for worker in running if worker.pipe in ready]:
+                    record = worker.receive(runner)
                     if record is None:
                         continue
                     yield record
                     if waiting and worker.process.is_alive():
-                        worker.take(waiting.popleft())
+                        worker.give(waiting.popleft())
                     else:
                         worker.dismiss()
-                        crew.remove(worker)
+                        running.remove(worker)
 
 
 class _Interrupts:
-    """Holds Ctrl-C back until it does no harm: a message that is half read would garble all that follow."""
+    """Holds Ctrl-C back until it does no harm: a message that is read by half would garble all later ones."""
 
     def __init__(self) -> None:
         self._allowed = self._pending = False
@@ -138,7 +144,7 @@ class _Interrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Where a Ctrl-C, also an earlier one, is a KeyboardInterrupt."""
+        """Let a Ctrl-C raise KeyboardInterrupt in the block; one that was held back does so at once."""
         self._allowed = True
         try:
             if self._pending:
@@ -156,21 +162,21 @@ class _Interrupts:
 
 @dataclass
 class _Worker:
-    """One process, seen from this one."""
+    """A worker process, as the process that started it sees it."""
 
     process: ForkServerProcess
     pipe: Connection
     observe: Observer
     spec: RunSpec | None = None
 
-    def take(self, spec: RunSpec) -> None:
-        """Give it the next spec."""
+    def give(self, spec: RunSpec) -> None:
+        """Give the worker the next spec."""
         self.spec = spec
-        with suppress(OSError):  # it may die at any moment; `hear` tells
+        with suppress(OSError):  # it may die at any moment; `receive` tells
             self.pipe.send(spec)
 
-    def hear(self, runner: Runner) -> RunRecord | None:
-        """Take in one message: the record, if it ends a run. Raises the error that ended the worker."""
+    def receive(self, runner: Runner) -> RunRecord | None:
+        """Pass on one message; return the record if it ends a run. Raises the error that ended the worker."""
         try:
             message: Message = self.pipe.recv()
         except (EOFError, OSError):
@@ -187,13 +193,13 @@ class _Worker:
                 return None
 
     def dismiss(self) -> None:
-        """End it: there is no spec left."""
+        """End the worker: there is no spec left."""
         with suppress(OSError):
             self.pipe.send(None)
         self._end()
 
-    def see_off(self) -> None:
-        """Wait for a worker that was told to stop, and pass on its last words."""
+    def await_end(self) -> None:
+        """Wait for the worker, which was told to stop, and pass on its last messages."""
         with suppress(EOFError, OSError):
             while self.pipe.poll(PATIENCE):
                 message: Message = self.pipe.recv()
@@ -218,10 +224,10 @@ class _Worker:
         return record
 
 
-def _hire(setup: GridSetup, threads: int, observe: Observer) -> _Worker:
-    """Start a worker, as a fork of a process that has imported what workers need, and nothing else: it starts at once.
+def _start_worker(setup: GridSetup, threads: int, observe: Observer) -> _Worker:
+    """Start a worker. It is a fork of a process that has imported what workers need, so that it is ready at once.
 
-    Ctrl-C reaches the whole process group: a worker is born deaf to it and stops when told to.
+    Ctrl-C reaches all processes of a terminal. A worker is started with that signal blocked, and stops when told to.
     """
     from multiprocessing import get_context, resource_tracker
 
@@ -252,20 +258,20 @@ def _without_main() -> Iterator[None]:
 
 
 @contextmanager
-def _crew() -> Iterator[list[_Worker]]:
-    """The workers; those that are left in the end are stopped."""
-    crew: list[_Worker] = []
+def _worker_list() -> Iterator[list[_Worker]]:
+    """Hold the workers in a list; those that are left in it in the end are stopped."""
+    running: list[_Worker] = []
     try:
-        yield crew
+        yield running
     finally:
-        for worker in crew:
+        for worker in running:
             worker.process.terminate()
-        for worker in crew:
-            worker.see_off()
+        for worker in running:
+            worker.await_end()
 
 
 def _serve(pipe: Connection, setup: GridSetup, threads: int) -> None:
-    """The life of a worker: run what comes through the pipe, until told to stop."""
+    """Run the specs that come through the pipe, until there is none or the worker is told to stop."""
     from collapsebench.experiment.memory import keep_mapped
 
     keep_mapped()
@@ -283,7 +289,7 @@ def _serve(pipe: Connection, setup: GridSetup, threads: int) -> None:
 
 
 def _follow_parent() -> None:
-    """Stop when the parent has gone."""
+    """Stop this process when its parent has ended."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -291,7 +297,7 @@ def _follow_parent() -> None:
 
 
 class _Relay:
-    """The observer of a worker: it sends every message to the parent."""
+    """Sends what a worker has to say to its parent. It is the observer of the worker's runs."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -308,7 +314,7 @@ class _Relay:
             raise KeyboardInterrupt
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """Handle the signal to stop: once, and never in the middle of a message."""
+        """Handle the signal to stop: once, and not while a message is being sent."""
         del frame
         signal.signal(number, signal.SIG_IGN)
         if not self._sending:
@@ -317,11 +323,11 @@ class _Relay:
 
 
 def executor_for(workers: int, threads: int | None = None) -> Executor:
-    """The executor of so many runs at a time: one runs in this process, more run in worker processes."""
+    """Return what runs this many specs at a time: this process if it is one, worker processes if it is more."""
     return InProcess(threads=threads) if workers == 1 else Processes(workers=workers, threads=threads)
 
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The executors that come with the harness."""
+    """Return the executors that come with the harness."""
     return [InProcess, Processes]

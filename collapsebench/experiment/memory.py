@@ -1,4 +1,4 @@
-"""How a command line process handles its memory. Never called at import: users of the library keep their settings."""
+"""How a process of the command line handles its memory. No import changes it: users of the library keep theirs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
 def keep_mapped(growth: int = 64 * 2**20) -> bool:
-    """Let glibc's malloc keep freed memory, and grow by so many bytes at a time; False where it is not glibc.
+    """Let glibc's malloc keep freed memory, and grow by this many bytes at a time. Return False without glibc.
 
-    A training step frees and asks again for the same large tensors. By default each of them is mapped anew, and to
-    touch fresh pages costs several times what the arithmetic on them does. The process keeps the memory of its largest
-    moment until it ends. The same as MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 MALLOC_TOP_PAD_=67108864.
+    A training step frees large tensors, and asks for equal ones again. By default malloc maps each of them anew, and
+    to touch fresh pages costs several times as much as the arithmetic on them. The price is that the process keeps the
+    memory of its largest moment until it ends. The environment variables MALLOC_MMAP_MAX_=0
+    MALLOC_TRIM_THRESHOLD_=-1 MALLOC_TOP_PAD_=67108864 do the same.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -29,11 +30,11 @@ def keep_mapped(growth: int = 64 * 2**20) -> bool:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for cyclic garbage afterwards, not in between: for what makes very many objects and hardly any cycle.
+    """Stop the search for cyclic garbage in the block. It is for work that makes many objects and hardly any cycle.
 
-    The collector looks through all objects again and again while their number grows, which takes a third of the time
-    that a board of 5,000 runs needs. The end of the process would look once more, for memory that is given back with
-    the process anyway: a tenth of the time that the list of methods needs.
+    While the number of objects grows, the collector looks through all of them again and again: a third of the time of
+    a board of 5,000 runs. It would look once more when the process ends, for memory that is given back anyway: a tenth
+    of the time of the list of methods.
     """
     atexit.register(gc.freeze)
     looked = gc.isenabled()

@@ -1,4 +1,4 @@
-"""From what a user writes to RunSpecs: every name and value is checked before torch is imported."""
+"""Turns what a user writes into RunSpecs. Every name and value is checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from collapsebench.validation import describe
 
 @dataclass(frozen=True)
 class Request:
-    """What a run command asks for, as written."""
+    """What a run command asks for, as the user writes it."""
 
     methods: tuple[str, ...]
     dataset: str
@@ -34,18 +34,18 @@ class Request:
     settings: tuple[str, ...] = ()
     baseline: bool = True
     name: str = ""
-    """What its runs are called among those of other requests."""
+    """The name of its runs among those of other requests."""
 
 
 class SplitCache:
-    """The splits of datasets, each loaded once."""
+    """Loads the splits of every dataset once."""
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
         self._catalog, self._folder = catalog, folder
         self._loaded: dict[str, Splits] = {}
 
     def of(self, dataset: Choice) -> Splits:
-        """The splits of a resolved dataset. Raises DataError."""
+        """Return the splits of a resolved dataset. Raises DataError."""
         key = identity(dataset)
         if key not in self._loaded:
             self._loaded[key] = self._catalog.create(Dataset, dataset).load(self._folder)
@@ -53,17 +53,17 @@ class SplitCache:
 
 
 class Plan(NamedTuple):
-    """Runs, seed by seed so that what is finished is paired."""
+    """The runs of a grid, seed by seed, so that the finished ones can be compared in pairs at any time."""
 
     specs: tuple[RunSpec, ...]
     protocol_names: dict[str, str]
-    """By protocol id, where requests have names."""
+    """The names of the requests, by the protocol id of their runs; empty if they have none."""
 
 
 def plan(requests: Iterable[Request], catalog: Catalog, splits: SplitCache) -> Plan:
-    """Resolve requests. Raises UsageError or DataError in one line; nothing is started.
+    """Resolve requests. Nothing is started. Raises UsageError or DataError in one line.
 
-    What several requests ask for is one run. Runs are in the order of their seeds, then of the requests.
+    A run that several requests ask for is planned once. The order is that of the seeds, then that of the requests.
     """
     specs: dict[str, RunSpec] = {}
     names: dict[str, str] = {}
@@ -77,7 +77,7 @@ def plan(requests: Iterable[Request], catalog: Catalog, splits: SplitCache) -> P
 
 
 def _specs(request: Request, catalog: Catalog, splits: SplitCache) -> Iterator[RunSpec]:
-    """The runs of one request, seed by seed."""
+    """Yield the runs of one request, seed by seed."""
     seeds = _distinct("seed", request.seeds)
     contenders = _contenders(request, catalog)
     protocol = _protocol(request, catalog, splits)
@@ -103,7 +103,7 @@ def _protocol(request: Request, catalog: Catalog, splits: SplitCache) -> Protoco
 
 
 def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
-    """Whether a request asks for runs of this protocol; what data it ran on is not looked at. Raises UsageError."""
+    """Return whether a request asks for runs of this protocol, whatever the data were. Raises UsageError."""
     track, _ = _track(request, catalog)
     metrics = (metric.name for metric in protocol.setting.evaluation.metrics)
     asked = Protocol(
@@ -124,10 +124,10 @@ def _distinct(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
-    written = [text for text in request.methods if text.strip() != BASELINE]
-    if len(written) < len(request.methods) or request.baseline:
-        written = [BASELINE, *written]
-    contenders = [catalog.contender(text)[0] for text in written]
+    texts = [text for text in request.methods if text.strip() != BASELINE]
+    if len(texts) < len(request.methods) or request.baseline:
+        texts = [BASELINE, *texts]
+    contenders = [catalog.contender(text)[0] for text in texts]
     _distinct("contender", tuple(contender.label for contender in contenders))
     if not contenders:
         raise UsageError("nothing to run: give --method, or leave out --no-baseline")
@@ -135,7 +135,7 @@ def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
 
 
 def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, ParameterValue]]:
-    """The track with its overrides applied, and those that change something."""
+    """Return the track with its overrides applied, and the overrides that change something."""
     component = catalog.entry("dataset", request.dataset).component
     facts_file = component.facts if issubclass(component, Dataset) else None
     tracks = dataset_facts(facts_file or request.dataset).tracks
@@ -157,16 +157,16 @@ def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, Paramet
 
 
 def _distinct_keys(pairs: Iterable[tuple[str, ParameterValue]]) -> dict[str, ParameterValue]:
-    written = list(pairs)
-    _distinct("setting", tuple(key for key, _ in written))
-    return dict(written)
+    settings = list(pairs)
+    _distinct("setting", tuple(key for key, _ in settings))
+    return dict(settings)
 
 
 _MISSING = object()
 
 
 def _lookup(table: Mapping[str, Any], path: str) -> object:
-    """The value at a dotted path, or one that equals nothing else."""
+    """Return the value at a dotted path, or one that equals nothing else."""
     found: object = table
     for key in path.split("."):
         found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
@@ -174,7 +174,7 @@ def _lookup(table: Mapping[str, Any], path: str) -> object:
 
 
 def _with(table: Mapping[str, Any], path: list[str], value: ParameterValue) -> dict[str, Any]:
-    """A copy of nested tables with one value replaced."""
+    """Return a copy of nested tables with one value replaced."""
     head, *rest = path
     if not rest:
         return {**table, head: value}
@@ -185,7 +185,7 @@ def _with(table: Mapping[str, Any], path: list[str], value: ParameterValue) -> d
 
 
 def _resolved(setting: Setting, default: Iterable[str], catalog: Catalog) -> Setting:
-    """The setting with every component's version and defaults filled in; the default metrics if it names none."""
+    """Return the setting with the versions and defaults of all components; the default metrics if it names none."""
     chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in default)
     metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in chosen)
     return setting.model_copy(

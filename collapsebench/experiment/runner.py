@@ -1,4 +1,4 @@
-"""RunSpec -> RunRecord, and grids of them. Torch is imported when the first run starts."""
+"""Runs one spec after the other and stores their records. Torch is imported when the first run starts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Runner:
-    """What the runs of one grid share."""
+    """Runs the specs of one grid, one at a time, and stores every record."""
 
     catalog: Catalog
     splits: SplitCache
@@ -59,119 +59,37 @@ class Runner:
     observe: Observer
     device: str = "cpu"
     codes_folder: Path | None = None
-    """The folder that the codes of every run are written to, None if they are not wanted."""
+    """The folder that the codes of every run are written to; None if nobody wants them."""
     pulse: float = PULSE
     """Seconds between two reports of steps."""
 
     def run(self, spec: RunSpec) -> RunRecord:
-        """Run one spec and store it, from its checkpoint if it has one.
+        """Run one spec, from its checkpoint if it has one, and store what became of it.
 
-        An expected or unexpected failure is stored; an interrupt is stored and raised. A run that another process
-        computes, or has stored since the specs were looked up, is left to it: its record here says `started`.
+        A failure is stored, be it expected or not; an interrupt is stored and raised again. The run is skipped if
+        another process is computing it, or has stored it since the grid was looked up: the record that is returned then
+        says `started`. Raises StoreError.
         """
         record = RunRecord.started(spec, _now(), environment(self.device))
-        with self.checkpoints.claim(record.run_id) as mine:
-            if mine and not self._is_settled(record.run_id):
+        with self.checkpoints.claim(record.run_id) as claimed:
+            if claimed and not self._is_settled(record.run_id):
                 return self._run(record)
-            if mine:
+            if claimed:
                 self.checkpoints.settle(record.run_id)
-        self.observe(Skipped(record, "stored by another process" if mine else "another process computes it"))
+        self.observe(Skipped(record, "stored by another process" if claimed else "another process computes it"))
         return record
 
     def lost(self, spec: RunSpec, message: str) -> RunRecord:
-        """Store as failed what a process left undone when it died; what it had settled is given back as it is."""
+        """Store a run as failed that a process left behind when it died. If the process had settled it, it stays so."""
         record = self.store.get(spec.run_id) if spec.run_id in self.store.outcomes([spec.run_id]) else None
         if record is None or not record.outcome.settled:
             started = record or RunRecord.started(spec, _now(), environment(self.device))
-            record = _settled(started, RunEnding(Outcome.FAILED, message))
+            record = _ended(started, RunEnding(Outcome.FAILED, message))
             self.store.finish(record)
         return record
-
-    def _is_settled(self, run_id: str) -> bool:
-        """Return whether the store has a result of the run."""
-        outcome = self.store.outcomes([run_id]).get(run_id)
-        return outcome is not None and outcome.settled
-
-    def _run(self, record: RunRecord) -> RunRecord:
-        try:
-            self.store.begin(record)
-            self.observe(Started(record))
-            record = _settled(record, self._attempt(record.spec, record.environment))
-            self.store.finish(record)
-        except KeyboardInterrupt:
-            if self._is_settled(record.run_id):
-                self.checkpoints.settle(record.run_id)
-            else:
-                record = _settled(record, RunEnding(Outcome.INTERRUPTED, "interrupted by the user"))
-                self.store.finish(record)
-                self.observe(Finished(record))
-            raise
-        if record.outcome.settled:
-            self.checkpoints.settle(record.run_id)
-        self.observe(Finished(record))
-        return record
-
-    def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
-        """What becomes of a run, failures included."""
-        try:
-            return self._result(spec, self._checkpoint(spec, conditions))
-        except CollapsebenchError as error:
-            return RunEnding(Outcome.FAILED, _line(error), traceback=traceback.format_exc())
-        except Exception as error:  # noqa: BLE001 - one broken run must not take the grid down
-            message = f"{type(error).__name__}: {_line(error)}"
-            return RunEnding(Outcome.FAILED, message, traceback=traceback.format_exc())
-
-    def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
-        """The run's checkpoint: of use only where the run would give the same bits again."""
-        decisive = {key: value for key, value in conditions.items() if key != "cpu_count"}
-        return self.checkpoints.of(spec.run_id, decisive | {"code": self._code(spec)}, partial(self._warn, spec.run_id))
-
-    def _warn(self, run_id: str, message: str) -> None:
-        self.observe(Warned(run_id, message))
-
-    def _code(self, spec: RunSpec) -> str:
-        """Hash the source of the spec's components: a user may edit a plugin, and then run the same command again."""
-        setting = spec.protocol.setting
-        named = [("method", choice.name) for choice in spec.contender.methods]
-        named += [("encoder", setting.encoder.name), ("decoder", setting.decoder.name)]
-        named += [("posterior", setting.posterior.name), ("initialization", setting.initialization.name)]
-        entries = {entry.origin: entry for entry in (self.catalog.entry(*name) for name in named)}
-        return sha256(b"".join(entry.code for _, entry in sorted(entries.items()))).hexdigest()
-
-    def _result(self, spec: RunSpec, checkpoint: Checkpoint) -> RunEnding:
-        from collapsebench.experiment.training import train
-
-        setup, state = self._resumed(spec, checkpoint)
-        parameters = sum(parameter.numel() for parameter in setup.vae.parameters())
-        try:
-            train(setup, state, RunWatcher(spec.run_id, self.observe, checkpoint, self.pulse))
-        except DivergedError as error:
-            return RunEnding(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
-        points = state.trajectory.select(setup.vae)
-        self.observe(Testing(spec.run_id))
-        test = self._test(spec, setup, points)
-        values = self._values(spec, test)
-        self._keep_codes(spec, test)
-        return RunEnding(Outcome.FINISHED, "", parameters, points, values)
-
-    def _resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[TrainingSetup, TrainingState]:
-        """The model and its state, from the checkpoint or new."""
-        from collapsebench.experiment.training import TrainingState
-
-        setup = self.training_setup(spec)
-        state, kept = TrainingState.start(setup), checkpoint.load()
-        if kept is None:
-            return setup, state
-        try:
-            state.load(kept)
-        except (LookupError, TypeError, ValueError, RuntimeError) as error:
-            checkpoint.set_aside(f"does not fit: {_line(error)}")
-            return self._resumed(spec, checkpoint)
-        self.observe(Resumed(spec.run_id, state.meter.steps))
-        return setup, state
 
     def training_setup(self, spec: RunSpec) -> TrainingSetup:
-        """Build the contender's model."""
+        """Build the contender's model, and gather what it is trained with."""
         import torch
 
         from collapsebench.experiment.assembly import Architecture, assemble
@@ -194,8 +112,88 @@ class Runner:
         vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
         return TrainingSetup(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
 
-    def _test(self, spec: RunSpec, setup: TrainingSetup, points: tuple[Point, ...]) -> EvaluatedSplit:
-        """The test split, to be evaluated."""
+    def _is_settled(self, run_id: str) -> bool:
+        """Return whether the store has a result of the run."""
+        outcome = self.store.outcomes([run_id]).get(run_id)
+        return outcome is not None and outcome.settled
+
+    def _run(self, record: RunRecord) -> RunRecord:
+        try:
+            self.store.begin(record)
+            self.observe(Started(record))
+            record = _ended(record, self._attempt(record.spec, record.environment))
+            self.store.finish(record)
+        except KeyboardInterrupt:
+            if self._is_settled(record.run_id):  # the interrupt came after the result was stored
+                self.checkpoints.settle(record.run_id)
+            else:
+                record = _ended(record, RunEnding(Outcome.INTERRUPTED, "interrupted by the user"))
+                self.store.finish(record)
+                self.observe(Finished(record))
+            raise
+        if record.outcome.settled:
+            self.checkpoints.settle(record.run_id)
+        self.observe(Finished(record))
+        return record
+
+    def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
+        """Train and test. A failure is an ending like any other."""
+        try:
+            return self._train_and_test(spec, self._checkpoint(spec, conditions))
+        except CollapsebenchError as error:
+            return RunEnding(Outcome.FAILED, _line(error), traceback=traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - one broken run must not take the grid down
+            message = f"{type(error).__name__}: {_line(error)}"
+            return RunEnding(Outcome.FAILED, message, traceback=traceback.format_exc())
+
+    def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
+        """Return the checkpoint of the run. It is of use only under conditions that give the same bits again."""
+        decisive = {key: value for key, value in conditions.items() if key != "cpu_count"}
+        return self.checkpoints.of(spec.run_id, decisive | {"code": self._code(spec)}, partial(self._warn, spec.run_id))
+
+    def _code(self, spec: RunSpec) -> str:
+        """Return the SHA-256 of the source of the spec's components: a user may edit a plugin and go on."""
+        setting = spec.protocol.setting
+        named = [("method", choice.name) for choice in spec.contender.methods]
+        named += [("encoder", setting.encoder.name), ("decoder", setting.decoder.name)]
+        named += [("posterior", setting.posterior.name), ("initialization", setting.initialization.name)]
+        entries = {entry.origin: entry for entry in (self.catalog.entry(*name) for name in named)}
+        return sha256(b"".join(entry.code for _, entry in sorted(entries.items()))).hexdigest()
+
+    def _train_and_test(self, spec: RunSpec, checkpoint: Checkpoint) -> RunEnding:
+        from collapsebench.experiment.training import train
+
+        setup, state = self._new_or_resumed(spec, checkpoint)
+        parameters = sum(parameter.numel() for parameter in setup.vae.parameters())
+        try:
+            train(setup, state, RunWatcher(spec.run_id, self.observe, checkpoint, self.pulse))
+        except DivergedError as error:
+            return RunEnding(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
+        points = state.trajectory.select(setup.vae)
+        self.observe(Testing(spec.run_id))
+        test = self._test_split(spec, setup, points)
+        values = self._values(spec, test)
+        self._keep_codes(spec, test)
+        return RunEnding(Outcome.FINISHED, "", parameters, points, values)
+
+    def _new_or_resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[TrainingSetup, TrainingState]:
+        """Build the model and its state, from the checkpoint if that fits."""
+        from collapsebench.experiment.training import TrainingState
+
+        setup = self.training_setup(spec)
+        state, kept = TrainingState.start(setup), checkpoint.load()
+        if kept is None:
+            return setup, state
+        try:
+            state.load(kept)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            checkpoint.set_aside(f"does not fit: {_line(error)}")
+            return self._new_or_resumed(spec, checkpoint)
+        self.observe(Resumed(spec.run_id, state.meter.steps))
+        return setup, state
+
+    def _test_split(self, spec: RunSpec, setup: TrainingSetup, points: tuple[Point, ...]) -> EvaluatedSplit:
+        """Return the test split under the trained model; nothing is computed yet."""
         from collapsebench.metrics.evaluation import EvaluatedSplit, Provenance
         from collapsebench.model.seeding import Purpose, derive, run_noise
 
@@ -216,12 +214,12 @@ class Runner:
         )
 
     def _values(self, spec: RunSpec, test: EvaluatedSplit) -> tuple[Value, ...]:
-        """Every metric of the protocol."""
+        """Compute every metric of the protocol."""
         metrics = (self.catalog.create(Metric, choice) for choice in spec.protocol.setting.evaluation.metrics)
-        return tuple(value for metric in metrics for value in _measured(metric, test))
+        return tuple(value for metric in metrics for value in metric_values(metric, test))
 
     def _keep_codes(self, spec: RunSpec, test: EvaluatedSplit) -> None:
-        """Write the codes and note their file, before the run is settled; a disk that refuses costs a warning."""
+        """Write the codes and note their file, before the run is settled. A disk that refuses costs a warning."""
         if self.codes_folder is None:
             return
         path = codes_file(self.codes_folder.resolve(), spec.run_id)
@@ -232,9 +230,12 @@ class Runner:
         else:
             self.store.attach(spec.run_id, ARTIFACT, path)
 
+    def _warn(self, run_id: str, message: str) -> None:
+        self.observe(Warned(run_id, message))
+
 
 class RunWatcher:
-    """Reports the steps of a run now and then, in plain numbers, and looks then if a checkpoint is due."""
+    """Reports the steps of one run now and then, and keeps its checkpoint. It is a `training.Watcher`."""
 
     def __init__(
         self,
@@ -244,12 +245,12 @@ class RunWatcher:
         pulse: float = PULSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pulse` is the time between two reports, in seconds."""
+        """`pulse` are the seconds between two reports."""
         self._run_id, self._observe, self._checkpoint = run_id, observe, checkpoint
         self._pulse, self._clock, self._next = pulse, clock, clock()
 
     def stepped(self, meter: Meter, terms: Terms) -> bool:
-        """See training.Watcher."""
+        """Report a step if it is time to. Only then are numbers read, and is it looked whether a checkpoint is due."""
         if self._clock() < self._next:
             return False
         loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
@@ -258,16 +259,27 @@ class RunWatcher:
         return self._checkpoint.due()
 
     def evaluated(self, point: Point) -> None:
-        """See training.Watcher."""
+        """Report a scheduled evaluation."""
         self._observe(Evaluated(self._run_id, point))
 
     def keep(self, state: dict[str, Any]) -> None:
-        """See training.Watcher."""
+        """Write the checkpoint."""
         self._checkpoint.save(state)
 
 
-def _settled(record: RunRecord, result: RunEnding) -> RunRecord:
-    return record.model_copy(update={"finished_at": _now(), **result._asdict()})
+class RunEnding(NamedTuple):
+    """How a run ends: the fields of its record that are known only then."""
+
+    outcome: Outcome
+    message: str
+    parameters: int = 0
+    points: tuple[Point, ...] = ()
+    values: tuple[Value, ...] = ()
+    traceback: str = ""
+
+
+def _ended(record: RunRecord, ending: RunEnding) -> RunRecord:
+    return record.model_copy(update={"finished_at": _now(), **ending._asdict()})
 
 
 def _line(error: Exception) -> str:
@@ -278,7 +290,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _measured(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:
+def metric_values(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:
+    """Compute one metric. Its declared columns are for boards; other entries are for `runs show`."""
     columns = {column.name: column for column in metric.columns}
     for name, estimate in metric.evaluate(test).items():
         column = columns.get(name)
@@ -289,19 +302,8 @@ def _measured(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:
             yield Value.of(metric.name, name, estimate, board=True, **shown)
 
 
-class RunEnding(NamedTuple):
-    """What became of a run."""
-
-    outcome: Outcome
-    message: str
-    parameters: int = 0
-    points: tuple[Point, ...] = ()
-    values: tuple[Value, ...] = ()
-    traceback: str = ""
-
-
 def environment(device: str) -> dict[str, Any]:
-    """What may explain a difference in time or in the last digits; no host name and no path."""
+    """Return what may explain a difference in time or in the last digits. No host name and no path is in it."""
     import torch
 
     return {

@@ -1,4 +1,4 @@
-"""Suites: the tables and figures of a paper as grids of runs, declared in TOML. Read and resolved here; no torch."""
+"""Suites: the tables and figures of a paper as grids of runs, declared in TOML. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from collapsebench.spec import Budget, Frozen
 from collapsebench.syntax import BASELINE, parse_composition, parse_setting, print_call
 
 SHARED = ("dataset", "track", "budget", "settings", "contenders")
-"""What the cells of a grid may have in common: it then stands once, beside them."""
+"""The fields that the cells of a scale may share: they then stand once, beside the cells."""
 
 
 def merged(settings: Iterable[str], others: Iterable[str] = ()) -> tuple[str, ...]:
-    """Settings with others in place of those of the same keys. Raises UsageError if one does not parse."""
+    """Return settings in which others replace those of the same keys. Raises UsageError if one does not parse."""
     return tuple({parse_setting(text)[0]: text for text in (*settings, *others)}.values())
 
 
 Settings: TypeAlias = Annotated[tuple[str, ...], AfterValidator(merged)]
-"""Overrides of a track as `--set` takes them, `decoder.layers=3`; of two with one key the later counts."""
+"""Overrides of a track as `--set` takes them, `decoder.layers=3`. The later one of two with the same key counts."""
 BudgetText: TypeAlias = Annotated[str, AfterValidator(lambda text: str(Budget.parse(text)))]
 
 
 Base: TypeAlias = tuple[str, str, str | None]
-"""What the settings of a cell change: dataset, track and budget."""
+"""The dataset, track and budget that the settings of a cell change."""
 
 
 class Variant(Frozen):
-    """Another reading of the paper, asked for by name: it replaces budget, settings and contenders of every cell."""
+    """Another reading of the paper, which a user asks for by name. It changes every cell as its fields say."""
 
     description: str
     budget: BudgetText | None = None
     settings: Settings = ()
     contenders: dict[str, str] = Field(default_factory=dict)
-    """From the name of a model in the published table to the contender that is run for it instead."""
+    """The contenders that are run instead, by the name of the model in the published table."""
 
 
 class Cell(Frozen):
@@ -49,34 +49,34 @@ class Cell(Frozen):
     dataset: str
     track: str
     contenders: Annotated[dict[str, str], Field(min_length=1)]
-    """From the name of a model in the published table to the contender that is run for it."""
+    """The contenders, by the name of the model in the published table."""
     settings: Settings = ()
     budget: BudgetText | None = None
-    """Instead of the track's."""
+    """A budget in place of the track's."""
     published: dict[str, str | int] | None = None
-    """Settings by which the table's rows of this cell are found; None if the paper has no number for it."""
+    """The settings by which the rows of this cell are found in the table; None if the paper has no number for it."""
     against: str = ""
-    """The cell of another protocol whose models are subtracted from its own, seed by seed; empty for none."""
+    """The cell, of another protocol, whose models are subtracted from those of this one by seed; empty for none."""
 
     @property
     def base(self) -> Base:
-        """What its settings change: dataset, track and budget."""
+        """The dataset, track and budget that its settings change."""
         return self.dataset, self.track, self.budget
 
     def methods(self, model: str) -> frozenset[str]:
-        """What the contender of a model is composed of, as written; nothing for the baseline."""
+        """Return the methods of a model's contender, as they are written; none for the baseline."""
         calls = parse_composition(self.contenders[model])
         return frozenset(print_call(*call) for call in calls) - {BASELINE}
 
     def varied(self, variant: Variant) -> Cell:
-        """The cell with what a variant says in place of its own."""
+        """Return the cell as a variant changes it."""
         replaced = {model: variant.contenders.get(model, written) for model, written in self.contenders.items()}
         settings = merged(self.settings, variant.settings)
         budget = variant.budget or self.budget
         return self.model_copy(update={"budget": budget, "settings": settings, "contenders": replaced})
 
     def request(self, seeds: tuple[int, ...]) -> Request:
-        """What `collapsebench run` would be asked for."""
+        """Return what `collapsebench run` would be asked for."""
         return Request(
             methods=tuple(self.contenders.values()),
             dataset=self.dataset,
@@ -94,17 +94,17 @@ class Scale(Frozen):
 
     description: str
     hours: PositiveFloat
-    """About how long three seeds take on two cores, one run on each."""
+    """About how many hours three seeds take on two cores, one run on each."""
     departs: str = ""
-    """In what its runs differ from the published setting, so that they are no reproduction; empty if in nothing."""
+    """How its runs differ from the published setting, so that they are no reproduction; empty if they do not."""
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
-    """Beside those of the suite."""
+    """The variants of this scale, beside those of the suite."""
 
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, value: Any) -> Any:
-        """In TOML what all cells share stands once, beside them."""
+        """Give every cell the fields that stand beside the cells in TOML."""
         if not isinstance(value, dict) or not isinstance(value.get("cells"), list):
             return value
         shared = {key: value[key] for key in SHARED if key in value}
@@ -123,7 +123,7 @@ class Scale(Frozen):
     @field_validator("cells")
     @classmethod
     def _paired(cls, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-        """Seeds pair the runs of two protocols only if these differ in settings alone."""
+        """Check what cells are subtracted: seeds pair two protocols only if these differ in settings alone."""
         named = {cell.name: cell for cell in cells}
         for cell in cells:
             if not cell.against:
@@ -142,36 +142,36 @@ def _joined(shared: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
 
 
 class Reference(Frozen):
-    """A table in `registry/published/`."""
+    """A table of a publication in `registry/published/`."""
 
     publication: str
     table: str
 
 
 class Suite(Frozen):
-    """A table or figure of a paper as runs."""
+    """A table or figure of a paper as a grid of runs."""
 
     name: str
     title: str
     source: str
-    """Paper and place."""
+    """The paper, and the place in it."""
     follows: str
-    """What is followed where paper and released program differ, and where neither says anything."""
+    """What the runs follow where paper and released program differ, and where neither says anything."""
     published: Reference | None = None
-    """The rows that measured ones are set beside; None if the paper prints no numbers."""
+    """The published table that measured numbers stand beside; None if the paper prints no numbers."""
     keep_codes: bool = False
-    """Whether it is drawn from the posterior means of the test split, so that runs must keep them."""
+    """True if it is drawn from the posterior means of the test split, so that runs must keep them."""
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
 
     def scale(self, name: str) -> Scale:
-        """One of its scales. Raises UsageError with those there are."""
+        """Return one scale. Raises UsageError, which names those there are."""
         if name not in self.scales:
             raise UsageError(f"suite '{self.name}': {unknown('scale', name, self.scales)}")
         return self.scales[name]
 
     def cells(self, scale: str, variants: Iterable[str] = (), only: Collection[str] = ()) -> tuple[Cell, ...]:
-        """The cells of a scale, or some of them by name, as these variants have them, the later ones on top.
+        """Return the cells of a scale, or only the named ones, as the variants change them, one after the other.
 
         Raises UsageError for a name that does not exist.
         """
@@ -188,18 +188,18 @@ class Suite(Frozen):
         return cells
 
     def known_variants(self, scale: str) -> dict[str, Variant]:
-        """The variants that a scale can be asked for: those of the suite, and its own."""
+        """Return the variants of a scale: those of the suite, and its own."""
         return self.variants | self.scale(scale).variants
 
 
 def suite_names() -> list[str]:
-    """The suites of the registry, as `paper/table`."""
+    """Return the names of the suites in the registry, as `paper/table`."""
     folder = registry_folder() / "suites"
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.toml"))
 
 
 def suite(name: str) -> Suite:
-    """A suite of the registry by name, or one in a file of the user's (`mine.toml`).
+    """Return a suite of the registry by its name, or one of the user's by its file (`mine.toml`).
 
     Raises UsageError for an unknown name and for a file that is not what a suite should be.
     """

@@ -1,4 +1,4 @@
-"""The only training loop: metered steps, scheduled validation, selection of the parameters to evaluate."""
+"""The only training loop: metered steps, scheduled evaluations, and the selection of the parameters to test."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Who looks on while a run trains, and keeps its state now and then, off the clock."""
+    """Follows a run while it trains, and keeps its state now and then. Its time is not on the clock."""
 
     def stepped(self, meter: Meter, terms: Terms) -> bool:
-        """One step is done; whether the state is to be kept before the next one."""
+        """Take note of a step. Return whether the state is to be kept before the next one."""
 
     def evaluated(self, point: Point) -> None:
-        """One scheduled evaluation is done."""
+        """Take note of a scheduled evaluation."""
 
     def keep(self, state: dict[str, Any]) -> None:
-        """Keep what `TrainingState.state` gives: where asked for, after evaluations, and at the end."""
+        """Keep a `TrainingState.state`: it comes where `stepped` asked for it, after evaluations, and at the end."""
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """Everything a run trains with."""
+    """Everything that a run trains with, none of which changes but the parameters of the model."""
 
     vae: VAE
     methods: tuple[Method, ...]
@@ -58,7 +58,7 @@ class TrainingSetup:
 
 
 class RunningMean:
-    """The mean of what was added since it was last taken."""
+    """The mean of the values that were added since it was last taken."""
 
     def __init__(self) -> None:
         self.sum, self.count = 0.0, 0
@@ -68,20 +68,20 @@ class RunningMean:
         self.sum, self.count = self.sum + value, self.count + 1
 
     def take(self) -> float:
-        """The mean, NaN if nothing was added; starts anew."""
+        """Return the mean, NaN if nothing was added, and start anew."""
         mean = self.sum / self.count if self.count else math.nan
         self.sum, self.count = 0.0, 0
         return mean
 
 
 class Schedule:
-    """When the validation split is looked at: after every so much of one unit."""
+    """Says when the validation split is evaluated: each time that a fixed amount of one unit is spent."""
 
     def __init__(self, every: Budget) -> None:
         self._every, self.done = every, 1
 
     def due(self, meter: Meter) -> bool:
-        """Whether the next evaluation has been reached; a long step may pass several, which count as one."""
+        """Return whether the next evaluation is reached. A long step may pass several: they count as one."""
         reached = meter.spent(self._every.unit) / self._every.amount + 1e-9
         if reached < self.done:
             return False
@@ -90,13 +90,13 @@ class Schedule:
 
 
 class Plateau:
-    """Learning-rate decay by the validation bound (see spec.Decay)."""
+    """Lowers the learning rate when the validation bound stops improving (see `spec.Decay`)."""
 
     def __init__(self, decay: Decay | None, optimizer: torch.optim.Optimizer) -> None:
         self._decay, self._optimizer, self.latched = decay, optimizer, False
 
     def stops(self, improved: bool, meter: Meter) -> bool:
-        """Decay if it is time to; whether the rate has fallen below the end of training."""
+        """Lower the rate if it is time to. Return whether it has fallen so low that training ends."""
         decay = self._decay
         if decay is None or meter.spent(Unit.EPOCHS) < decay.after:
             return False
@@ -109,7 +109,7 @@ class Plateau:
 
 @dataclass
 class Trajectory:
-    """The points so far, and the parameters at the best of them: lowest validation -ELBO at weight 1."""
+    """The points so far, and the parameters at the best of them: that with the lowest validation -ELBO at weight 1."""
 
     points: list[Point] = field(default_factory=list)
     best: float = math.inf
@@ -117,7 +117,7 @@ class Trajectory:
     parameters: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, point: Point, vae: VAE) -> bool:
-        """Keep a point; True, and its parameters are kept too, if it is the best so far."""
+        """Keep a point. If it is the best so far, keep the parameters too, and return True."""
         self.points.append(point)
         bound = float(point.values["neg_elbo"])
         improved = bound < self.best
@@ -127,7 +127,7 @@ class Trajectory:
         return improved
 
     def select(self, vae: VAE) -> tuple[Point, ...]:
-        """Load the chosen parameters; all points, the chosen one marked."""
+        """Load the parameters of the best point into the model; return all points, with the best one marked."""
         if self.chosen is not None:
             vae.load_state_dict(self.parameters)
         return tuple(
@@ -135,23 +135,23 @@ class Trajectory:
         )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Return what a checkpoint keeps of it."""
         points = [point.model_dump_json() for point in self.points]
         return {"points": points, "best": self.best, "chosen": self.chosen, "parameters": self.parameters}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` returned."""
         self.points = [Point.model_validate_json(point) for point in state["points"]]
         self.best, self.chosen, self.parameters = state["best"], state["chosen"], state["parameters"]
 
 
 @dataclass
 class TrainingState:
-    """All that changes while a run trains: a run that loads it goes on as if it had never stopped.
+    """Everything that changes while a run trains. A run that loads it goes on as if it had never stopped.
 
-    Random draws need no state, as noise follows from seed, purpose and step, and the order of the data from seed and
-    epoch. What a method keeps between steps is in its modules, whose parameters and buffers are the model's, or in
-    its pydantic private attributes (tensors, numbers, text, and lists, tuples, dicts and sets of them).
+    Random draws need no state: noise follows from seed, purpose and step, and the order of the data from seed and
+    epoch. A method may keep something between steps in its modules, whose parameters and buffers are those of the
+    model, or in its pydantic private attributes (tensors, numbers, text, and lists, tuples, dicts and sets of them).
     """
 
     vae: VAE
@@ -164,13 +164,13 @@ class TrainingState:
     trajectory: Trajectory = field(default_factory=Trajectory)
     epoch: int = 0
     batch: int = 0
-    """How many batches of the epoch are done."""
+    """The number of batches of the epoch that are done."""
     trained: bool = False
-    """Whether training is over, and only the metrics are to be computed."""
+    """True when training is over and only the metrics are missing."""
 
     @classmethod
     def start(cls, setup: TrainingSetup) -> TrainingState:
-        """The state before the first step."""
+        """Return the state before the first step."""
         optimizer = make_optimizer(setup.setting.optimizer, setup.vae)
         return cls(
             vae=setup.vae,
@@ -182,7 +182,7 @@ class TrainingState:
         )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: tensors and plain values."""
+        """Return what a checkpoint keeps: tensors and plain values."""
         return {
             "vae": self.vae.state_dict(),
             "methods": [dict(method.__pydantic_private__ or {}) for method in self.methods],
@@ -196,7 +196,7 @@ class TrainingState:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave. Raises KeyError, ValueError or RuntimeError if it is of another model."""
+        """Go on from what `state` returned. Raises KeyError, ValueError or RuntimeError if it is of another model."""
         self.vae.load_state_dict(state["vae"])
         for method, private in zip(self.methods, state["methods"], strict=True):
             if private:
@@ -210,9 +210,9 @@ class TrainingState:
 
 
 def train(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> None:
-    """Spend what is left of the budget, with a point on the trajectory at every scheduled evaluation and at the end.
+    """Spend what is left of the budget. Every scheduled evaluation, and the end, is a point of the trajectory.
 
-    Raises DivergedError with the step if the loss, its gradient or the validation bound is not finite.
+    Raises DivergedError, which names the step, if the loss, its gradient or the validation bound is not finite.
     """
     if not state.trained:
         _spend(setup, state, watcher)
@@ -236,7 +236,7 @@ def _spend(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> None
 
 
 def step(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
-    """One metered optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
+    """Do one metered optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
     return state.meter.step(setup.vae, batch.x.shape, _update, setup, state, batch)
 
 
@@ -257,7 +257,7 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
 
 
 def _batches(setup: TrainingSetup, state: TrainingState) -> Iterator[Batch]:
-    """Training batches for ever, from the state's position on, which is that of the batch given last.
+    """Yield training batches for ever. They begin at the position of the state, which is moved on behind each batch.
 
     Every epoch has an order of its own, which depends on seed and epoch alone.
     """
@@ -270,7 +270,7 @@ def _batches(setup: TrainingSetup, state: TrainingState) -> Iterator[Batch]:
 
 
 def _evaluate(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> bool:
-    """Add a point on the validation split, off the clock; whether it is the best so far."""
+    """Add a point on the validation split, off the clock. Return whether it is the best so far."""
     valid = EvaluatedSplit(
         vae=setup.vae,
         inference=setup.inference,
@@ -293,6 +293,6 @@ def _evaluate(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> b
 
 
 def make_optimizer(chosen: Optimizer, vae: VAE) -> torch.optim.Optimizer:
-    """SGD or Adam over all parameters, each update one pass over parameter, gradient and moments."""
+    """Return SGD or Adam for all parameters. Each update is one pass over parameters, gradients and moments."""
     kind = torch.optim.SGD if chosen.name == "sgd" else torch.optim.Adam
     return kind(vae.parameters(), lr=chosen.learning_rate, fused=True)

@@ -1,4 +1,4 @@
-"""What it takes to run a grid, in this process or in another."""
+"""The setup of a grid: everything that its runs need, in this process or in another."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
 
 @dataclass(frozen=True)
 class GridSetup:
-    """What the runs of some requests need. It can be pickled, so that another process can run them."""
+    """Everything that the runs of some requests need. It can be pickled, so that another process can run them."""
 
     requests: tuple[Request, ...]
     plugins: tuple[Path, ...]
     """Python files to load beside the installed plugins."""
     data_folder: Path
-    """Where the original data files are."""
+    """The folder of original data files."""
     store: str
     """A file, or a URL of SQLAlchemy."""
     device: str = "cpu"

@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit
 
 ARTIFACT = "codes"
-"""What the file is called among the artifacts of its run."""
+"""The name of the file among the artifacts of its run."""
 
 
 def codes_file(folder: Path, run_id: str) -> Path:
-    """Where the codes of one run are, in the folder of all."""
+    """Return the file for the codes of one run, in the folder of all runs."""
     return folder / f"{run_id}.npz"
 
 
 @dataclass(frozen=True)
 class Codes:
-    """The contender's own posterior of every example, in the order of the split."""
+    """The contender's own posterior of each of N examples over D units, in the order of the split."""
 
     mean: NDArray[np.float32]
-    """(N, D)."""
+    """The means, (N, D)."""
     logvar: NDArray[np.float32]
-    """(N, D)."""
+    """The logarithms of the variances, (N, D)."""
     labels: NDArray[np.int64] | None
-    """(N,), None where the dataset has none."""
+    """The classes, (N,); None if the dataset has none."""
 
     @classmethod
     def of(cls, split: EvaluatedSplit) -> Codes:
-        """The codes of a split that has been evaluated."""
+        """Return the codes of a split under its model."""
         mean, logvar = (part.float().numpy() for part in split.posterior.parameters)
         return cls(mean, logvar, split.split.labels)
 
     def write(self, path: Path) -> None:
-        """One numpy archive, whole or not there; equal codes give equal bytes."""
+        """Write one numpy archive, which is whole or not there. Equal codes give equal bytes."""
         import numpy as np
 
         arrays: dict[str, NDArray[Any]] = {"mean": self.mean, "logvar": self.logvar}
@@ -54,7 +54,7 @@ class Codes:
 
     @classmethod
     def read(cls, path: Path) -> Codes:
-        """What `write` wrote. Raises DataError if the file is missing or another."""
+        """Read what `write` wrote. Raises DataError if the file is missing or something else."""
         import numpy as np
 
         try:
