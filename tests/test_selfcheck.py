@@ -163,7 +163,7 @@ BROKEN = {
     ),
     "collapse of the mean": (
         estimators,
-        "collapsed",
+        "collapsed_percentage",
         lambda kl, epsilon, delta: 100 * float((kl.mean(0) < 2 * epsilon + 0.2).double().mean()),
         "collapse",
     ),

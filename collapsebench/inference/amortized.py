@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Amortized(Inference):
     """The encoder gives q(z|x) in one pass, and a backward pass through it trains it (Kingma and Welling 2014).
 
-    The decoder ignores z, so that the loss is the KL of N(wx, 1), which is (wx)²/2 with the gradient wx² by w:
+    This decoder ignores z. So the loss is the KL of N(wx, 1), which is (wx)²/2, and its gradient by w is wx²:
 
     >>> import torch
     >>> from collapsebench import Amortized, DiagonalGaussian, Networks, Objective, SeededNoise, StandardNormal, VAE

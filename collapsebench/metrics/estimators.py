@@ -103,7 +103,7 @@ def importance_bound(log_weights: Float[Tensor, "K N"]) -> ImportanceBound:
 class AggregateDensity(NamedTuple):
     """Log-densities of posteriors and their mixtures at one sample z_i of each of N posteriors. Each is (N,), in nats.
 
-    Two posteriors that do not overlap: each code has half of its own density under the mixture.
+    Two posteriors do not overlap. So at each code the own posterior has twice the density of the mixture:
 
     >>> import torch
     >>> from collapsebench import AggregateDensity, DiagonalGaussian

@@ -120,7 +120,7 @@ class EvaluatedSplit:
     Tensors are float64, on the CPU, in the order of the split. A draw of z depends on the noise, the batch and the
     number of the draw alone, and not on the metrics that are computed. Each value is computed once.
 
-    A linear model with q(z|x) = N(x/2, 1), so that the KL of x = 2 is 0.5 nats and that of x = 4 is 2 nats:
+    The model has q(z|x) = N(x/2, 1). So the KL of x = 2 is 0.5 nats, and that of x = 4 is 2 nats:
 
     >>> import numpy as np
     >>> import torch

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Metric(Component):
     """A number of a trained contender on the test split. The docstring says its formula, unit, estimator and trap.
 
-    A metric that gives the mean squared length of the codes, and its value for two posteriors N(1, 1) and N(2, 1):
+    This metric is the mean squared length of the codes. The posteriors N(1, 1) and N(2, 1) give (1 + 4)/2:
 
     >>> import numpy as np
     >>> import torch

@@ -31,7 +31,7 @@ class VAE(nn.Module):
     the meter recognizes a step of known cost. The meter also sees the work of a method that calls the networks
     directly, but counts it more slowly.
 
-    A linear model, with x ~ N(z, 1) and q(z|x) = N(x/2, 1):
+    This model has x ~ N(z, 1) and q(z|x) = N(x/2, 1):
 
     >>> import torch
     >>> from collapsebench import DiagonalGaussian, Networks, StandardNormal, VAE
@@ -143,7 +143,7 @@ class Objective:
 
     The expectation over z is estimated by one sample. The unit is nats per example.
 
-    Here x ~ N(z, 1), so that the KL is known and the reconstruction is random:
+    The posterior is N(1, 1) with the KL 0.5, and the weight is 0.1. So the loss is the reconstruction plus 0.05:
 
     >>> import torch
     >>> from collapsebench import DiagonalGaussian, Networks, Objective, SeededNoise, StandardNormal, VAE
@@ -203,7 +203,7 @@ class Objective:
 class Gradient(NamedTuple):
     r"""The gradient of one inner step, by the posterior and by parameters of the networks.
 
-    The decoder ignores z, so that the gradient is that of the KL, \((\mu, \tfrac12(e^\ell - 1)) = (3, 0)\):
+    This decoder ignores z. So the gradient is that of the KL, \((\mu, \tfrac12(e^\ell - 1)) = (3, 0)\):
 
     >>> import torch
     >>> from collapsebench import DiagonalGaussian, Networks, Objective, SeededNoise, StandardNormal, VAE
