@@ -22,6 +22,10 @@ from .components.interfaces import Site as Site
 from .components.interfaces import SiteKind as SiteKind
 from .data.base import Seed as Seed
 from .data.pictures import Images as Images
+from .data.splits import BinaryImages as BinaryImages
+from .data.splits import GreyImages as GreyImages
+from .data.splits import TextSplit as TextSplit
+from .data.splits import Vectors as Vectors
 from .data.texts import Text as Text
 from .errors import CollapsebenchError as CollapsebenchError
 from .errors import DataError as DataError

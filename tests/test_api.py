@@ -159,7 +159,7 @@ def test_arguments_that_mean_nothing_together_are_refused(filled):
         collapsebench.board(suite="dieng-2019/table-3", track="quick", against="skip", store=filled)
     with pytest.raises(UsageError, match="dialect does not go with at"):
         collapsebench.board(dialect="he2019", at="steps=3", store=filled)
-    with pytest.raises(UsageError, match="unknown dialect 'he2018'. Did you mean 'he2019'"):
+    with pytest.raises(UsageError, match=r"unknown dialect 'he2018'\. Did you mean 'he2019'"):
         collapsebench.board(dialect="he2018", store=filled)
     with pytest.raises(UsageError, match="unknown format 'text'"):
         collapsebench.board(store=filled).render("text")

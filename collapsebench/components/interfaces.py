@@ -50,9 +50,7 @@ class Dataset(Component):
     """Fixed, checksummed splits. A TOML file declares facts about them, and the tracks in which they are used.
 
     >>> import numpy as np
-    >>> from collapsebench import Dataset, Splits
-    >>> from collapsebench.data.splits import Vectors
-    >>> from collapsebench.examples import VectorSpec
+    >>> from collapsebench import Dataset, Splits, Vectors, VectorSpec
     >>> class Zeros(Dataset):
     ...     name = "zeros"
     ...     def load(self, folder):

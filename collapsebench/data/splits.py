@@ -47,6 +47,13 @@ class TextSplit(ArraySplit):
     Batches hold documents of one length, so that no padding enters a recurrent network: documents sorted by length
     (a stable sort), cut into contiguous chunks (the released preprocessing of Kim et al. 2018). A seed permutes the
     order of the batches; which documents stand together is fixed.
+
+    >>> import numpy as np
+    >>> from collapsebench import TextSplit
+    >>> tokens = np.array([2, 7, 3, 2, 5, 6, 3], np.int32)  # BOS and EOS are 2 and 3
+    >>> split = TextSplit(tokens, lengths=np.array([3, 4], np.int32))
+    >>> [batch.x.tolist() for batch in split.batches(batch_size=8)]
+    [[[2, 7, 3]], [[2, 5, 6, 3]]]
     """
 
     tokens: NDArray[np.int32]  # (sum of lengths,)
@@ -60,20 +67,20 @@ class TextSplit(ArraySplit):
         """See Split."""
 
     @property
-    def predictions(self) -> Ints:
+    def predictions(self) -> NDArray[np.int64]:
         """See Split: every token but BOS."""
         return self.lengths.astype(np.int64) - 1
 
     @cached_property
-    def order(self) -> Ints:
+    def order(self) -> NDArray[np.int64]:
         """The positions of the documents, sorted by length."""
         return np.argsort(self.lengths, kind="stable")
 
     @cached_property
-    def _starts(self) -> Ints:
+    def _starts(self) -> NDArray[np.int64]:
         return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
 
-    def bounds(self, batch_size: int) -> Ints:
+    def bounds(self, batch_size: int) -> NDArray[np.int64]:
         """Where the batches begin in `order`, and the end of the last one: (batches + 1,)."""
         changes = np.flatnonzero(np.diff(self.lengths[self.order], prepend=0))
         ends = [*changes[1:].tolist(), len(self)]
@@ -90,7 +97,7 @@ class TextSplit(ArraySplit):
             yield Batch(self.tokens[positions].astype(np.int64), index)
 
 
-def _chunks(size: int, batch_size: int, rng: np.random.Generator | None) -> Iterator[Ints]:
+def _chunks(size: int, batch_size: int, rng: np.random.Generator | None) -> Iterator[NDArray[np.int64]]:
     """All positions, in order or permuted, at most `batch_size` at a time."""
     order = np.arange(size) if rng is None else rng.permutation(size)
     return (order[at : at + batch_size] for at in range(0, size, batch_size))
@@ -101,25 +108,32 @@ class _Images(ArraySplit):
     """Images of one channel, and a class each where the original has one."""
 
     pixels: NDArray[np.generic]  # (N, H, W)
-    classes: Ints | None = None  # (N,)
+    classes: NDArray[np.int64] | None = None  # (N,)
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     @property
-    def labels(self) -> Ints | None:
+    def labels(self) -> NDArray[np.int64] | None:
         """See Split."""
         return self.classes
 
     @property
-    def predictions(self) -> Ints:
+    def predictions(self) -> NDArray[np.int64]:
         """See Split: every pixel."""
         return np.full(len(self), self.pixels[0].size, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class BinaryImages(_Images):
-    """Images of zeros and ones (uint8): every pass sees the same."""
+    """Images of zeros and ones (uint8): every pass sees the same.
+
+    >>> import numpy as np
+    >>> from collapsebench import BinaryImages
+    >>> split = BinaryImages(np.eye(4, dtype=np.uint8)[None], classes=np.array([7]))
+    >>> next(split.batches(batch_size=1)).x.shape, split.labels.tolist()
+    ((1, 1, 4, 4), [7])
+    """
 
     def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Batch]:
         """See Split. x is float32 (B, 1, H, W)."""
@@ -133,6 +147,12 @@ class GreyImages(_Images):
     """Grey images (uint8 in 0…255, or float32 in [0, 1]) that every pass binarizes anew.
 
     A pixel is one with the probability of its grey value. Without a seed the draws are those of seed 0.
+
+    >>> import numpy as np
+    >>> from collapsebench import GreyImages
+    >>> split = GreyImages(np.full((1, 2, 2), 255, np.uint8))
+    >>> next(split.batches(batch_size=1, seed=3)).x.sum()
+    np.float32(4.0)
     """
 
     def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Batch]:
@@ -151,7 +171,14 @@ def ink(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class Vectors(ArraySplit):
-    """Real vectors."""
+    """Real vectors.
+
+    >>> import numpy as np
+    >>> from collapsebench import Vectors
+    >>> split = Vectors(np.zeros((3, 2), np.float32))
+    >>> len(split), next(split.batches(batch_size=2)).x.shape
+    (3, (2, 2))
+    """
 
     values: NDArray[np.float32]  # (N, P)
 
@@ -163,7 +190,7 @@ class Vectors(ArraySplit):
         """See Split."""
 
     @property
-    def predictions(self) -> Ints:
+    def predictions(self) -> NDArray[np.int64]:
         """See Split: every coordinate."""
         return np.full(len(self), self.values.shape[1], dtype=np.int64)
 

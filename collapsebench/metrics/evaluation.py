@@ -40,7 +40,7 @@ class Provenance(NamedTuple):
     >>> import numpy as np
     >>> from torch import nn
     >>> from collapsebench import Networks, Provenance, StandardNormal, VAE
-    >>> from collapsebench.data.splits import Vectors
+    >>> from collapsebench import Vectors
     >>> train = Vectors(np.zeros((5, 2), np.float32))
     >>> def untrained():
     ...     return VAE(Networks(None, None, nn.Linear(1, 2)), StandardNormal(1))
@@ -126,7 +126,7 @@ class EvaluatedSplit:
     >>> import torch
     >>> from collapsebench import Amortized, DiagonalGaussian, EvaluatedSplit, Networks
     >>> from collapsebench import SeededNoise, StandardNormal, VAE
-    >>> from collapsebench.data.splits import Vectors
+    >>> from collapsebench import Vectors
     >>> class Head(torch.nn.Module):
     ...     def forward(self, features):
     ...         return DiagonalGaussian(features / 2, torch.zeros_like(features))

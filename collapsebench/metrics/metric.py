@@ -22,7 +22,7 @@ class Metric(Component):
     >>> import torch
     >>> from collapsebench import Amortized, Column, DiagonalGaussian, Direction, Estimate, EvaluatedSplit, Metric
     >>> from collapsebench import Networks, SeededNoise, StandardNormal, VAE
-    >>> from collapsebench.data.splits import Vectors
+    >>> from collapsebench import Vectors
     >>> class SquaredLength(Metric):
     ...     name = "squared-length"
     ...     columns = (Column("squared_length", "", Direction.NONE, "|μ|²"),)
