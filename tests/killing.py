@@ -100,7 +100,7 @@ def _arm(moment: str, number: int) -> None:
     from collapsebench.experiment import checkpoint, runner
 
     if moment == "checkpoint":
-        checkpoint.os.fsync = _dying(os.fsync, number, after=bool(number % 2))
+        os.fsync = _dying(os.fsync, number, after=bool(number % 2))
     elif moment == "settling":
         checkpoint.Checkpoints.settle = _dying(checkpoint.Checkpoints.settle, number, after=False)
     elif moment == "evaluation":

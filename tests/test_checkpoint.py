@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_warning_and_the_last_checkpoint_stays(kept, tmp_path
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(*((checkpoint.os, "fsync") if function == "fsync" else (checkpoint.Path, "replace")), full)
+    monkeypatch.setattr(*((os, "fsync") if function == "fsync" else (checkpoint.Path, "replace")), full)
     kept.save({"weights": torch.zeros(1)})
     kept.save({"weights": torch.zeros(1)})
     assert warnings == [
@@ -129,7 +129,7 @@ def test_the_next_is_due_a_minute_after_the_last(tmp_path):
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_settled_run_leaves_nothing_or_what_was_asked_for(kept, tmp_path, keep):
-    (tmp_path / f"{RUN}.tmp").touch()
+    (tmp_path / f"{RUN}.pt.0123.part").touch()
     Checkpoints(tmp_path, keep).settle(RUN)
     Checkpoints(tmp_path).settle(RUN)
     assert [path.name for path in tmp_path.iterdir()] == ([f"{RUN}.kept.pt"] if keep else [])
@@ -248,7 +248,7 @@ def test_a_full_disk_does_not_stop_a_run(bench, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     listener = Listener()
     record = bench.run("skip", observe=listener)
     assert listener.kinds.count(events.Warned) == 1

@@ -13,6 +13,7 @@ import collapsebench
 
 ROOMS = (
     "errors",
+    "files",
     "syntax",
     "validation",
     "spec",

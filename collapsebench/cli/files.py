@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from collapsebench.errors import CollapsebenchError
+from collapsebench.files import replacing
 
 
 @contextmanager
@@ -28,19 +28,7 @@ def destination(path: str | Path | None) -> Iterator[TextIO]:
             with target.open("w", encoding="utf-8") as stream:
                 yield stream
         else:
-            with _replacing(target) as stream:
+            with replacing(target) as partial, partial.open("w", encoding="utf-8") as stream:
                 yield stream
     except OSError as error:
         raise CollapsebenchError(f"cannot write '{path}': {error.strerror}") from error
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[TextIO]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with unfinished.open("x", encoding="utf-8") as stream:
-            yield stream
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)

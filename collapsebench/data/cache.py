@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from collapsebench.data.files import replacing
+from collapsebench.files import replacing
 
 FORMAT = 1
 """Raise it when the arrays of a key are laid out otherwise."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from collapsebench.data.files import check, find, replacing, uncompressed, verify
+from collapsebench.data.files import check, find, uncompressed, verify
 from collapsebench.errors import DataError
 from collapsebench.facts import DatasetFacts, FileFacts
+from collapsebench.files import replacing
 
 if TYPE_CHECKING:
     from rich.console import Console

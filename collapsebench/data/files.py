@@ -6,10 +6,8 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 from platformdirs import user_cache_path
 
@@ -33,18 +31,6 @@ def find(facts: DatasetFacts, file: FileFacts, folder: Path) -> Path | None:
 def available(facts: DatasetFacts, folder: Path) -> bool:
     """Whether every file that the dataset always needs is there (its content is not looked at)."""
     return all(find(facts, file, folder) for file in facts.files if not file.optional)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when all went well and vanishes otherwise: all of it or nothing."""
-    partial = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class Original(NamedTuple):

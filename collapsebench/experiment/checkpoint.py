@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import io
 import json
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from collapsebench.errors import StoreError
+from collapsebench.files import replacing
 
 FORMAT = 1
 """Raise it when the content of a checkpoint changes: older ones are then set aside."""
@@ -44,7 +44,8 @@ class Checkpoints:
                 path.replace(path.with_suffix(".kept.pt"))
             else:
                 path.unlink()
-        path.with_suffix(".tmp").unlink(missing_ok=True)
+        for unfinished in self.folder.glob(f"{path.name}.*.part"):  # of a process that was killed
+            unfinished.unlink(missing_ok=True)
 
     @contextmanager
     def claim(self, run_id: str) -> Iterator[bool]:
@@ -98,8 +99,6 @@ class Checkpoint:
         try:
             self._write(state)
         except OSError as error:
-            with suppress(OSError):
-                self._temporary.unlink(missing_ok=True)
             if not self._failed:
                 self._warn(f"cannot write the checkpoint '{self._path}': {error.strerror}; the run goes on without")
             self._failed = True
@@ -124,10 +123,6 @@ class Checkpoint:
         self._path.replace(aside)
         self._warn(f"checkpoint '{self._path}' {reason:.200}; it is set aside as '{aside.name}', the run starts again")
 
-    @property
-    def _temporary(self) -> Path:
-        return self._path.with_suffix(".tmp")
-
     def _read(self) -> bytes:
         """Return the saved state. Raises ValueError with what is wrong."""
         head, _, body = self._path.read_bytes().partition(b"\n")
@@ -149,20 +144,6 @@ class Checkpoint:
         torch.save(dict(state), buffer)
         body = buffer.getbuffer()
         head = json.dumps(self._header | {"sha256": sha256(body).hexdigest()})
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._temporary.open("wb") as file:
+        with replacing(self._path) as partial, partial.open("wb") as file:
             file.write(f"{head}\n".encode())
             file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        self._temporary.replace(self._path)
-        _sync_folder(self._path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

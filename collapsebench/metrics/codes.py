@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collapsebench.data.files import replacing
 from collapsebench.errors import DataError
+from collapsebench.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
