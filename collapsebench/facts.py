@@ -11,6 +11,7 @@ from pydantic import Field, HttpUrl, NonNegativeInt, ValidationError
 
 from collapsebench.errors import UsageError, unknown
 from collapsebench.spec import Frozen
+from collapsebench.validation import describe
 
 SplitName = Literal["train", "valid", "test"]
 Declared = TypeVar("Declared", bound=Frozen)
@@ -133,12 +134,4 @@ def read_facts(
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read the {what} file '{path}': {error}") from None
     except ValidationError as error:
-        raise UsageError(f"{what} file '{path}', {_first(error)}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """Where the first value is wrong, and how. A rule that ties several values together says itself what it got."""
-    first = error.errors(include_url=False)[0]
-    if not first["loc"]:
-        return first["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r:.80}"
+        raise UsageError(f"{what} file '{path}', {describe(error, kind, 'field')}") from None

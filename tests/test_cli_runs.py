@@ -246,7 +246,7 @@ BAD = {
         line, schema=2
     ),
     "parameters: Input should be greater": lambda line: edited(line, parameters=-1),
-    "surprise: Extra inputs": lambda line: edited(line, surprise=1),
+    "unknown field 'surprise'. Known: contender, ": lambda line: edited(line, surprise=1),
     "its run_id is 'ffff'": lambda line: edited(line, run_id="ffff"),
     "its run_id is": other_seed,
     "its protocol_id is 'ffff'": lambda line: edited(line, protocol_id="ffff"),

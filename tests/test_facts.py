@@ -98,7 +98,7 @@ def test_unknown_names_are_answered_with_the_known_ones():
         ("card = ", "cannot read the facts file"),
         ("[card]\ntitle = 3", "card.title: Input should be a valid string, got 3"),
         ("[card]\ntitle = 'x'\nkind = 'sound'", "card.kind"),
-        ("colour = 1", "card: Field required|colour: Extra inputs"),
+        ("colour = 1", "card: Field required|unknown field 'colour'"),
     ],
 )
 def test_a_bad_facts_file_is_one_line(tmp_path, text, complaint):

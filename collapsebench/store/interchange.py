@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,6 +11,7 @@ from collapsebench.errors import UsageError
 from collapsebench.record import RunRecord
 from collapsebench.spec import Contender
 from collapsebench.store.mapping import to_json, with_labels
+from collapsebench.validation import describe
 
 SCHEMA = 1
 """Raise it when a line means something else."""
@@ -46,18 +46,13 @@ def _read(line: bytes) -> RunRecord:
     if content["schema"] != SCHEMA:
         help_ = "pip install --upgrade collapsebench"
         raise UsageError(f"it has schema {content['schema']}, this collapsebench reads {SCHEMA}: {help_}")
-    record = _validated({key: value for key, value in content.items() if key != "schema"})
+    try:
+        record = RunRecord.model_validate({key: value for key, value in content.items() if key != "schema"})
+    except ValidationError as error:
+        raise UsageError(describe(error, RunRecord, "field")) from error
     labelled = record.model_copy(update={"spec": with_labels(record.spec, record.contender, record.track)})
     _check(labelled)
     return labelled
-
-
-def _validated(content: dict[str, Any]) -> RunRecord:
-    try:
-        return RunRecord.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _refuse(constant: str) -> None:

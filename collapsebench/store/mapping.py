@@ -12,6 +12,7 @@ from collapsebench.record import Number, Point, RunRecord, Value
 from collapsebench.spec import RunSpec
 from collapsebench.store.models import PointRow, Run, ValueRow
 from collapsebench.syntax import BASELINE, Call, parse_composition
+from collapsebench.validation import describe
 
 
 def to_json(value: BaseModel) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def read_spec(row: Run) -> RunSpec:
         writer = row.environment.get("collapsebench", "of an unknown version")
         raise StoreError(
             f"run {row.run_id} was stored by collapsebench {writer} with a spec that this version cannot read "
-            f"({error.errors()[0]['msg']}); `collapsebench runs delete {row.run_id}` removes it"
+            f"({describe(error, RunSpec, 'field')}); `collapsebench runs delete {row.run_id}` removes it"
         ) from None
     return with_labels(spec, row.contender, row.track)
 
