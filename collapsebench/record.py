@@ -77,6 +77,11 @@ class Number(Frozen):
         return self.value if self.value is not None else float(self.kind.value)
 
 
+def json_number(value: float | None) -> float | str | None:
+    """Return the number as JSON can hold it: NaN and infinities become the text of their kind, None stays."""
+    return value if value is None or math.isfinite(value) else Number.of(value).kind.value
+
+
 class Value(Frozen):
     """One column of one metric: the estimate, its standard error, and the title and unit that a table shows.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -118,25 +117,21 @@ def _json(checks: Iterable[Check], stream: TextIO) -> None:
 
 
 def _row(check: Check) -> dict[str, Any]:
+    from collapsebench.record import json_number
+
     return {
         "case": check.case,
         "metric": check.metric,
         "entry": check.entry,
-        "estimate": _number(check.estimate.value),
-        "standard_error": _number(check.estimate.standard_error),
+        "estimate": json_number(check.estimate.value),
+        "standard_error": json_number(check.estimate.standard_error),
         "relation": check.exact.relation.value,
         "exact": check.exact.value,
         "slack": check.exact.slack,
         "rounding": check.rounding,
-        "errors": _number(check.errors),
+        "errors": json_number(check.errors),
         "passed": check.passed,
     }
-
-
-def _number(value: float | None) -> float | str | None:
-    from collapsebench.record import Number
-
-    return value if value is None or math.isfinite(value) else Number.of(value).kind.value
 
 
 FORMATS: Mapping[str, Callable[[Iterable[Check], TextIO], None]] = {

@@ -6,16 +6,14 @@ example.
 
 from __future__ import annotations
 
-import math
-
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from collapsebench.model.distributions import LOG_2PI
+
 CLAMP = 1e-5
 """Bernoulli probabilities are clamped to [1e-5, 1 - 1e-5] (released code of Kim et al. 2018, Dieng et al. 2019)."""
-
-LOG_2PI = math.log(2 * math.pi)
 
 
 def bernoulli(probability: Float[Tensor, "S B P"], x: Float[Tensor, "B P"]) -> Float[Tensor, "S B"]:

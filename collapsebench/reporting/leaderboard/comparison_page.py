@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from collapsebench.published import PublishedValue
-from collapsebench.record import Number
+from collapsebench.record import json_number
 from collapsebench.reporting.leaderboard.comparison import Pair
 from collapsebench.reporting.leaderboard.layout import BLANK, Page, TableCell, TextTable, header, with_interval
 from collapsebench.reporting.leaderboard.scoring import BoardColumn
@@ -106,15 +106,11 @@ def _facts(suite: str, scale: str, pair: Pair) -> dict[str, str | float | bool |
         "column": pair.column.key,
         "unit": pair.column.unit,
         "n": None if sample is None else len(sample.seeds),
-        "mean": None if sample is None else _exact(sample.mean),
-        "half_width": None if sample is None or sample.half_width is None else _exact(sample.half_width),
+        "mean": None if sample is None else json_number(sample.mean),
+        "half_width": None if sample is None else json_number(sample.half_width),
         "published": None if value is None else value.value,
         "rounding": None if value is None else value.rounding,
-        "difference": None if pair.difference is None else _exact(pair.difference),
+        "difference": json_number(pair.difference),
         "comparable": pair.comparable,
         "reasons": "; ".join(pair.reasons) if pair.comparable is False else "",
     }
-
-
-def _exact(number: float) -> float | str:
-    return number if math.isfinite(number) else Number.of(number).kind.value

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from collapsebench.record import Number
+from collapsebench.record import json_number
 from collapsebench.reporting.leaderboard import reference
 from collapsebench.reporting.leaderboard.layout import command
 from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
@@ -122,18 +121,13 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
 def _aggregate(sample: SeedSample | None) -> dict[str, Any] | None:
     if sample is None:
         return None
-    half_width = None if sample.half_width is None else _number(sample.half_width)
-    return {"n": len(sample.seeds), "mean": _number(sample.mean), "half_width": half_width}
+    return {"n": len(sample.seeds), "mean": json_number(sample.mean), "half_width": json_number(sample.half_width)}
 
 
 def _seeds(sample: SeedSample | None) -> dict[str, Any]:
     if sample is None:
         return {}
-    errors = {seed: _number(error) for seed, error in sample.errors.items()}
     return {
-        str(seed): {"value": _number(value), "standard_error": errors.get(seed)} for seed, value in sample.seeds.items()
+        str(seed): {"value": json_number(value), "standard_error": json_number(sample.errors.get(seed))}
+        for seed, value in sample.seeds.items()
     }
-
-
-def _number(number: float) -> float | str:
-    return number if math.isfinite(number) else Number.of(number).kind.value

@@ -26,13 +26,12 @@ from collapsebench.components.interfaces import Decoder
 from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.examples import DataSpec
 from collapsebench.experiment.assembly import Architecture, assemble
-from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, StandardNormal
 from collapsebench.model.vae import VAE, Networks
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
 
 Floats: TypeAlias = NDArray[np.float64]
-LOG_2PI = math.log(2 * math.pi)
 TAIL = 8.0
 """Standard deviations that the grid holds on either side of the prior and of every posterior; e^-32 lies beyond."""
 STEPS = tuple(2.0**-power for power in range(1, 13))

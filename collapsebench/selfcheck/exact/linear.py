@@ -25,7 +25,7 @@ from collapsebench.data.splits import Vectors
 from collapsebench.errors import UsageError
 from collapsebench.examples import VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble
-from collapsebench.model.distributions import StandardNormal
+from collapsebench.model.distributions import LOG_2PI, StandardNormal
 from collapsebench.model.vae import VAE
 from collapsebench.networks import linear
 from collapsebench.networks.decoders import LinearDecoder
@@ -35,7 +35,6 @@ from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
-LOG_2PI = math.log(2 * math.pi)
 
 
 class Moments(NamedTuple):
