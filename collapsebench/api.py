@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, overload
 
 from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
+from collapsebench.files import DEFAULT_STORE
 from collapsebench.record import Outcome, RunRecord
 from collapsebench.syntax import ParameterValue, print_call, print_value
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from collapsebench.experiment.events import Event
     from collapsebench.experiment.work import GridSetup
-
-DEFAULT_STORE = "results/collapsebench.sqlite"
 
 Contestant: TypeAlias = str | Method | Sequence[str | Method]
 """A contender as `run` takes it: `"skip+sa-vae[steps=10]"`, a method, or a sequence of these, which are composed.

@@ -8,6 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+DEFAULT_STORE = "results/collapsebench.sqlite"
+"""Where runs are stored if nothing is said: a file below the working folder."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from collapsebench.cli import options
+from collapsebench.files import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from collapsebench.experiment.grids import PlannedGrid
@@ -104,7 +105,7 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
         return
     records = _run(setup, grid)
     if not grid.quiet:
-        store = "" if grid.store == options.DEFAULT_STORE else f" --store {grid.store}"
+        store = "" if grid.store == DEFAULT_STORE else f" --store {grid.store}"
         click.echo(f"next: {then}{store}")
     if any(record.outcome == "failed" for record in records):
         raise click.exceptions.Exit(1)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from collapsebench.errors import StoreError, UsageError, no_store
+from collapsebench.files import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 """What adds an option to the function of a command."""
-DEFAULT_STORE = "results/collapsebench.sqlite"
 
 
 def _present(context: click.Context, parameter: click.Parameter, store: str) -> str:
