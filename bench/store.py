@@ -110,7 +110,8 @@ def fill(path: Path, runs: int) -> None:
     seeds = range(1, runs // (protocols * (len(METHODS) + 1)) + 1)
     templates = [(spec, {o: to_rows(_record(spec, o)) for o in OUTCOMES}) for spec in _specs(protocols)]
     rows = (
-        _rows(*template, seed, number) for number, (seed, template) in enumerate(itertools.product(seeds, templates))
+        _rows(spec, by_outcome, seed, number)
+        for number, (seed, (spec, by_outcome)) in enumerate(itertools.product(seeds, templates))
     )
     with Store.open(path):
         engine = create_engine(f"sqlite:///{path}")
@@ -264,8 +265,8 @@ def boards(store: Path, protocol: str) -> str:
         )
         times = [f"{time:.2f}" for time in (unpaired, paired, board, cut)]
         rows.append((what, *times, f"{board / unpaired:.1f}", f"{board / paired:.1f}"))
-    times = ("SQL: means [s]", "and pairs [s]", "leaderboard [s]", "--at steps=550 [s]")
-    headers = ("leaderboard of", *times, "to means", "to means and pairs")
+    measured = ("SQL: means [s]", "and pairs [s]", "leaderboard [s]", "--at steps=550 [s]")
+    headers = ("leaderboard of", *measured, "to means", "to means and pairs")
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -21,19 +23,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 class Answer(NamedTuple):
     """What a command left."""
 
-    code: int
+    code: int | str
     out: str
     err: str
 
 
 @pytest.fixture
-def command(capsys, monkeypatch, tmp_path):
+def command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Answer]:
     """Run the command line in an empty folder; no environment variable of the user reaches it."""
     for name in ("COLLAPSEBENCH_DATA", "COLLAPSEBENCH_STORE", "COLLAPSEBENCH_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments) -> Answer:
+    def run(*arguments: object) -> Answer:
         with pytest.raises(SystemExit) as stopped:
             command_line.main([str(argument) for argument in arguments])
         captured = capsys.readouterr()

@@ -16,21 +16,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from multiprocessing import forkserver, get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Timer
 from typing import Any, NamedTuple
+from unittest import mock
 
 import toys
 
 from collapsebench.record import Outcome, RunRecord
 from collapsebench.store import Store
 
-TEXT = ("--plugin", str(toys.PLUGIN), "--dataset", "toy", "--method", "skip", "--method", "sa-vae[steps=2]")
-TEXT = (*TEXT, "--budget", "8steps", "--set", "evaluation.every=2steps")
-TINY = ("encoder.hidden=6", "decoder.hidden=6", "decoder.layers=2", "latent_dim=2", "batch_size=200")
-TINY = (*TINY, "evaluation.every=2steps", "evaluation.metrics.iw-nll.samples=2")
-IMAGES = ("--dataset", "digits", "--method", "skip", "--method", "sa-vae[steps=2]", "--budget", "6steps")
-IMAGES = (*IMAGES, *(part for setting in TINY for part in ("--set", setting)))
+METHODS = ("--method", "skip", "--method", "sa-vae[steps=2]")
+OFTEN = ("--set", "evaluation.every=2steps")
+SIZES = ("encoder.hidden=6", "decoder.hidden=6", "decoder.layers=2", "latent_dim=2", "batch_size=200")
+TINY = tuple(part for setting in (*SIZES, "evaluation.metrics.iw-nll.samples=2") for part in ("--set", setting))
+TEXT = ("--plugin", str(toys.PLUGIN), "--dataset", "toy", *METHODS, "--budget", "8steps", *OFTEN)
+IMAGES = ("--dataset", "digits", *METHODS, "--budget", "6steps", *OFTEN, *TINY)
 
 
 class Grid(NamedTuple):
@@ -48,6 +50,7 @@ GRIDS = {
     "images, 2 workers": Grid(IMAGES, workers=2),
 }
 
+_FORKSERVER: Any = forkserver._forkserver  # its address is not public
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -93,18 +96,24 @@ def _dying(function: Callable[..., Any], number: int, *, after: bool) -> Callabl
     return call
 
 
+def _replace(owner: object, name: str, function: Callable[..., Any]) -> None:
+    """Let a module or class have another function, as long as this process lives."""
+    mock.patch.object(owner, name, function).start()
+
+
 def _arm(moment: str, number: int) -> None:
     from sqlalchemy import event
     from sqlalchemy.orm import Session
 
-    from collapsebench.experiment import checkpoint, runner
+    from collapsebench.experiment import runner
+    from collapsebench.experiment.checkpoint import Checkpoints
 
     if moment == "checkpoint":
-        os.fsync = _dying(os.fsync, number, after=bool(number % 2))
+        _replace(os, "fsync", _dying(os.fsync, number, after=bool(number % 2)))
     elif moment == "settling":
-        checkpoint.Checkpoints.settle = _dying(checkpoint.Checkpoints.settle, number, after=False)
+        _replace(Checkpoints, "settle", _dying(Checkpoints.settle, number, after=False))
     elif moment == "evaluation":
-        runner.metric_values = _dying(runner.metric_values, number, after=False)
+        _replace(runner, "metric_values", _dying(runner.metric_values, number, after=False))
     else:
         event.listen(
             Session, "before_commit" if number % 2 else "after_commit", _dying(lambda _: None, number, after=True)
@@ -145,8 +154,8 @@ def _serve(arguments: list[str], log: Path, fault: Fault | None, server: str) ->
 
 def _share(server: str) -> None:
     """Let workers be forked from the process that this one is a fork of: another one would import torch for seconds."""
-    forkserver._forkserver._forkserver_address = server
-    forkserver._forkserver.ensure_running = lambda: None
+    _FORKSERVER._forkserver_address = server
+    _FORKSERVER.ensure_running = lambda: None
 
 
 def _arm_workers(fault: Fault | None, log: Path) -> None:
@@ -157,15 +166,15 @@ def _arm_workers(fault: Fault | None, log: Path) -> None:
 
     def start_armed(*arguments: Any) -> Any:
         own = fault if fault is not None and fault.worker == next(numbers) else None
-        executors._serve = partial(_work, own, log)
-        worker = start(*arguments)
+        _replace(executors, "_serve", partial(_work, own, log))
+        worker = hire(*arguments)
         if own is not None and own.moment == "any":
             timer = Timer(own.at, _kill, [worker.process.pid])
             timer.daemon = True
             timer.start()
         return worker
 
-    executors._start_worker = start_armed
+    _replace(executors, "_hire", hire_armed)
 
 
 def _work(fault: Fault | None, log: Path, *arguments: Any) -> None:
@@ -199,19 +208,20 @@ class Command:
     def __post_init__(self) -> None:
         self.log = self.store.with_suffix(f".{os.urandom(4).hex()}.log")
 
-    def start(self, fault: Fault | None = None) -> Any:
+    def start(self, fault: Fault | None = None) -> ForkServerProcess:
         arguments = ["run", *self.arguments, "--store", str(self.store)]
         forkserver.ensure_running()
-        server = forkserver._forkserver._forkserver_address
+        server = _FORKSERVER._forkserver_address
         process = _CONTEXT.Process(target=_serve, args=(arguments, self.log, fault, server))
         process.start()
         return process
 
     def run(self, fault: Fault | None = None) -> Ended:
         """Let it run to its end, whatever that is; its workers must end with it."""
-        begun, delay = time.perf_counter(), None
+        delay: float | None = None
+        begun = time.perf_counter()
         if fault is not None and fault.moment == "any" and fault.worker is None:
-            fault, delay = None, fault.at
+            delay, fault = fault.at, None
         process = self.start(fault)
         process.join(delay)
         if delay is not None:
@@ -219,6 +229,7 @@ class Command:
         process.join()
         seconds = time.perf_counter() - begun
         self._see_workers_off()
+        assert process.exitcode is not None
         return Ended(process.exitcode, self.log.read_text() if self.log.exists() else "", seconds)
 
     def _see_workers_off(self) -> None:

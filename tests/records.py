@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import strategies as st
@@ -45,7 +45,7 @@ def contender(label: str) -> Contender:
     return Contender.of(tuple(MethodChoice(name=c.name, params=c.params, passed=c.params) for c in calls))
 
 
-def spec(label: str = "skip", seed: int = 1, **protocol) -> RunSpec:
+def spec(label: str = "skip", seed: int = 1, **protocol: object) -> RunSpec:
     fields = {
         "dataset": "digits",
         "splits": {"train": "a", "valid": "b", "test": "c"},
@@ -53,7 +53,7 @@ def spec(label: str = "skip", seed: int = 1, **protocol) -> RunSpec:
         "setting": SETTING,
         "budget": "350steps",
     }
-    return RunSpec(contender=contender(label), protocol=Protocol(**(fields | protocol)), seed=seed)
+    return RunSpec(contender=contender(label), protocol=Protocol.model_validate(fields | protocol), seed=seed)
 
 
 def values(**columns: float | Estimate) -> tuple[Value, ...]:
@@ -71,19 +71,29 @@ def point(step: float = 350.0, *, selected: bool = True, neg_elbo: float = 31.5)
     return Point(counters=counters, values={"neg_elbo": Number.of(neg_elbo)}, selected=selected)
 
 
-def record(label: str = "skip", seed: int = 1, *, columns=None, outcome=Outcome.FINISHED, **fields) -> RunRecord:
-    """A record that looks like a real one; `columns` are its board values, other fields replace the record's."""
-    protocol = fields.pop("protocol", {})
-    started = RunRecord.started(spec(label, seed, **protocol), START, ENVIRONMENT)
-    done = {"outcome": outcome, "parameters": 1000}
+def record(
+    label: str = "skip",
+    seed: int = 1,
+    *,
+    columns: Mapping[str, float | Estimate] | None = None,
+    outcome: Outcome = Outcome.FINISHED,
+    protocol: Mapping[str, object] | None = None,
+    **fields: object,
+) -> RunRecord:
+    """A record that looks like a real one.
+
+    `columns` are its board values, `protocol` and other fields replace those of the protocol and the record.
+    """
+    begun = started(label, seed, **(protocol or {}))
+    done: dict[str, object] = {"outcome": outcome, "parameters": 1000}
     if outcome.settled:
         done |= {"finished_at": START + timedelta(seconds=90), "points": (point(175, selected=False), point())}
     if outcome is Outcome.FINISHED:
         done["values"] = values(**({"neg_elbo": 30.0, "kl": 1.0} if columns is None else columns))
-    return RunRecord.model_validate(dict(started) | done | fields)
+    return RunRecord.model_validate(dict(begun) | done | fields)
 
 
-def started(label: str = "skip", seed: int = 1, **protocol) -> RunRecord:
+def started(label: str = "skip", seed: int = 1, **protocol: object) -> RunRecord:
     return RunRecord.started(spec(label, seed, **protocol), START, ENVIRONMENT)
 
 
@@ -106,13 +116,13 @@ times = st.builds(lambda s, zone: datetime.fromtimestamp(s / 1e6, zone), st.inte
 
 
 @st.composite
-def methods(draw) -> MethodChoice:
+def methods(draw: st.DrawFn) -> MethodChoice:
     passed = draw(params)
     return MethodChoice(name=draw(names), version=draw(st.integers(1, 99)), params=draw(params) | passed, passed=passed)
 
 
 @st.composite
-def specs(draw) -> RunSpec:
+def specs(draw: st.DrawFn) -> RunSpec:
     protocol = spec().protocol.model_copy(
         update={
             "dataset": Choice(name=draw(names), params=draw(st.dictionaries(keys, json_values, max_size=2))),
@@ -144,7 +154,7 @@ metric_values = st.builds(
 
 
 @st.composite
-def records(draw) -> RunRecord:
+def records(draw: st.DrawFn) -> RunRecord:
     """Anything that a record may hold."""
     begun = RunRecord.started(draw(specs()), draw(times), draw(st.dictionaries(st.text(), json_values, max_size=3)))
     unique = st.lists(metric_values, max_size=4, unique_by=lambda value: (value.metric, value.column))

@@ -112,13 +112,13 @@ def test_seconds_pass_only_in_steps():
         raise ZeroDivisionError
 
     clock.now = 100
-    assert meter.step(tiny.Idle(), (1,), lambda: work(2)) == 2
+    assert meter.step(tiny.idle(), (1,), lambda: work(2)) == 2
     clock.now += 50
     assert meter.seconds == 2
     assert meter.progress().fraction == pytest.approx(0.4)
     assert meter.affords((1,))
     with contextlib.suppress(ZeroDivisionError):
-        meter.step(tiny.Idle(), (1,), break_down)
+        meter.step(tiny.idle(), (1,), break_down)
     assert meter.seconds == 5
     assert meter.steps == 1
     assert not meter.affords((1,))

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from collapsebench.components import composition
-from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.components.interfaces import Decoder, Encoder, Method, Site
+from collapsebench.examples import DataSpec, ImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
-from collapsebench.model.vae import VAE, Passes
+from collapsebench.model.distributions import StandardNormal
+from collapsebench.model.vae import VAE, Networks
 from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
 from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
 
 
-def unconnected(site) -> None:
+def unconnected(site: Site) -> None:
     """Leave a latent site as it is: the plain decoder."""
 
 
-FAMILIES = {
+FAMILIES: dict[str, tuple[Encoder, Decoder, DataSpec]] = {
     "lstm": (LSTMEncoder(embedding=3, hidden=4), LSTMDecoder(embedding=3, hidden=4, dropout=0.3), TextSpec(7)),
     "mlp": (MLPEncoder(hidden=5), MLPDecoder(hidden=5), ImageSpec((1, 3, 3))),
     "pixelcnn": (ResNetEncoder(channels=(2,)), PixelCNNDecoder(layers=2, maps=2), ImageSpec((1, 4, 4))),
@@ -29,7 +33,7 @@ FAMILIES = {
 """An encoder, a decoder and data for every decoder family."""
 
 
-def vae(family: str, methods=(), seed: int = 1, latent_dim: int = 2) -> VAE:
+def vae(family: str, methods: Iterable[Method] = (), seed: int = 1, latent_dim: int = 2) -> VAE:
     """The family's model as a contender of these methods has it."""
     encoder, decoder, data = FAMILIES[family]
     hooks = composition.compose(methods)
@@ -59,13 +63,11 @@ def gradients(model: VAE) -> dict[str, torch.Tensor]:
     }
 
 
-class Idle:
-    """What a meter needs of a model whose networks nobody passes."""
-
-    def __init__(self) -> None:
-        self.encoder, self.decoder, self.passes = None, torch.nn.Identity(), Passes()
+def idle() -> VAE:
+    """A model whose networks nobody passes."""
+    return VAE(Networks(None, None, torch.nn.Identity()), StandardNormal(1))
 
 
 def step(meter: Meter, examples: int) -> None:
     """One step on so many examples in which nothing is done."""
-    meter.step(Idle(), (examples,), lambda: None)
+    meter.step(idle(), (examples,), lambda: None)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from collapsebench import Component, Dataset, Method, hookimpl
+from collapsebench import Component, Dataset, Method, Progress, Site, hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from collapsebench import Splits
+    from collapsebench.data.splits import TextSplit
 
 
 class Toy(Dataset):
@@ -20,13 +26,13 @@ class Toy(Dataset):
 
     documents: int = Field(24, description="documents of the training split")
 
-    def load(self, folder):
+    def load(self, folder: Path) -> Splits:
         import numpy as np
 
         from collapsebench.data.splits import TextSplit
         from collapsebench.examples import Splits, TextSpec
 
-        def split(number, seed):
+        def split(number: int, seed: int) -> TextSplit:
             words = np.random.default_rng(seed).integers(4, 8, (number, 3))
             documents = np.pad(words, ((0, 0), (1, 1)), constant_values=((0, 0), (2, 3))).astype(np.int32)
             return TextSplit(documents.ravel(), np.full(number, 5, np.int32))
@@ -41,7 +47,7 @@ class Explode(Method):
     at: int = Field(2, description="the step")
 
     @hookimpl
-    def kl_weight(self, progress):
+    def kl_weight(self, progress: Progress) -> float:
         return float("inf") if progress.step >= self.at else 1.0
 
 
@@ -51,7 +57,7 @@ class Crash(Method):
     name: ClassVar[str] = "crash"
 
     @hookimpl
-    def kl_weight(self, progress):
+    def kl_weight(self, progress: Progress) -> float:
         return 1 / (progress.step - 1)
 
 
@@ -61,7 +67,7 @@ class Interrupt(Method):
     name: ClassVar[str] = "interrupt"
 
     @hookimpl
-    def kl_weight(self, progress):
+    def kl_weight(self, progress: Progress) -> float:
         if progress.step == 1:
             raise KeyboardInterrupt
         return 1.0
@@ -74,7 +80,7 @@ class Remember(Method):
     _seen: int = PrivateAttr(0)
 
     @hookimpl
-    def kl_weight(self, progress):
+    def kl_weight(self, progress: Progress) -> float:
         self._seen += 1
         return 1 / self._seen
 
@@ -85,7 +91,7 @@ class Die(Method):
     name: ClassVar[str] = "die"
 
     @hookimpl
-    def kl_weight(self, progress):
+    def kl_weight(self, progress: Progress) -> float:
         if progress.step == 4:
             os.kill(os.getpid(), signal.SIGKILL)
         return 1.0
@@ -97,13 +103,13 @@ class WrongShape(Method):
     name: ClassVar[str] = "wrong-shape"
 
     @hookimpl
-    def connect_latent(self, site):
+    def connect_latent(self, site: Site) -> nn.Module:
         from torch import nn
 
         class Forget(nn.Module):
             width = site.width
 
-            def forward(self, h, z):
+            def forward(self, h: Tensor, z: Tensor) -> Tensor:
                 return h[:, 0]
 
         return Forget()
@@ -115,7 +121,7 @@ class NoModule(Method):
     name: ClassVar[str] = "no-module"
 
     @hookimpl
-    def connect_latent(self, site):
+    def connect_latent(self, site: Site) -> int:
         return 3
 
 

@@ -10,6 +10,11 @@ import collapsebench
 PACKAGE = Path(collapsebench.__file__).parent
 
 
+def names() -> list[str]:
+    """The names in `__all__`, which the stub for type checkers does not have."""
+    return list(vars(collapsebench)["__all__"])
+
+
 def documentation(name: str) -> str:
     """The docstring of a public name, empty if it has none.
 
@@ -36,8 +41,8 @@ def text_below(name: str, path: Path) -> str:
 
 def undocumented() -> list[str]:
     """The public names, and the methods of public classes as `Class.method`, that have no docstring."""
-    bare = [name for name in collapsebench.__all__ if not documentation(name)]
-    for name in collapsebench.__all__:
+    bare = [name for name in names() if not documentation(name)]
+    for name in names():
         value = getattr(collapsebench, name)
         bare += [f"{name}.{member}" for member in own_members(value) if not inspect.getdoc(getattr(value, member))]
     return bare

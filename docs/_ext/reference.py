@@ -53,7 +53,7 @@ class PublicNames(SphinxDirective):
         """One entry a name; a name without a docstring is a warning, which the strict build refuses."""
         for name in public.undocumented():
             logger.warning("public name 'collapsebench.%s' has no docstring", name, location=self.get_location())
-        return self.parse_text_to_nodes("\n\n".join(page(collapsebench.__all__)), allow_section_headings=True)
+        return self.parse_text_to_nodes("\n\n".join(page(public.names())), allow_section_headings=True)
 
 
 def to_public(_app: Sphinx, _name: str, _value: type, _options: Any, bases: list[Any]) -> None:

@@ -5,5 +5,5 @@ from __future__ import annotations
 from golden.vectors import FOLDER
 
 
-def pytest_report_header():
+def pytest_report_header() -> str:
     return f"golden vectors: {FOLDER}"

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tiny
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from collapsebench.components.interfaces import Connect
 from collapsebench.examples import ImageSpec, TextSpec
 from collapsebench.model.distributions import StandardNormal
 from collapsebench.model.vae import VAE, Networks
@@ -56,11 +59,12 @@ TOLERANCE = 1e-9
 """Of forward values and plain gradients, relative to the largest entry of an array (README)."""
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """One file: arrays by name, and its meta data."""
 
     name: str
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, NDArray[np.generic]]
     meta: dict[str, Any]
 
     def __getitem__(self, key: str) -> Tensor:  # a case is read like the file it comes from
@@ -113,7 +117,7 @@ def build(case: Case) -> Model:
     networks, latent_dim, prefixes = FAMILIES[case.meta["model"]](case)
     vae = VAE(networks, StandardNormal(latent_dim)).double()
     names = {theirs: _translate(theirs, prefixes) for theirs in case.group("param/")}
-    state = {}
+    state: dict[str, Tensor] = {}
     for theirs, ours in names.items():
         parts = case[f"param/{theirs}"].chunk(len(ours)) if len(ours) > 1 else [case[f"param/{theirs}"]] * len(ours)
         state |= dict(zip(ours, parts, strict=True))
@@ -140,7 +144,7 @@ def _text(case: Case) -> Family:
     encoder = posterior = None
     if "param/enc_word_vecs.weight" in case:
         encoder = LSTMEncoder(embedding=sizes["emb"], hidden=sizes["hidden"]).build(data)
-        posterior = GaussianPosterior().build(encoder.width, latent_dim)
+        posterior = _posterior(encoder, latent_dim)
     settings = LSTMDecoder(embedding=sizes["emb"], hidden=sizes["hidden"], layers=layers)
     prefixes = HEADS | {
         "enc_word_vecs.": "encoder.embedding.",
@@ -159,7 +163,7 @@ def _lagging(case: Case) -> Family:
     sizes = case.meta["sizes"]
     data, latent_dim = TextSpec(sizes["vocab"]), sizes["nz"]
     encoder = LSTMEncoder(embedding=sizes["ni"], hidden=sizes["enc_nh"]).build(data)
-    posterior = GaussianPosterior(bias=False).build(encoder.width, latent_dim)
+    posterior = _posterior(encoder, latent_dim, bias=False)
     settings = LSTMDecoder(embedding=sizes["ni"], hidden=sizes["dec_nh"], start="cell", output_bias=False)
     prefixes = {
         "encoder.embed.": "encoder.embedding.",
@@ -193,7 +197,7 @@ def _pixelcnn(case: Case) -> Family:
     if case.meta["hyper"]["skip"]:
         prefixes |= {f"dec_cnn.z_linears.{i + 1}.": f"decoder.sites.{i}.connection.linear." for i in range(layers - 1)}
         prefixes["z_linear."] = f"decoder.sites.{layers - 1}.connection.linear."
-    posterior = GaussianPosterior().build(encoder.width, latent_dim)
+    posterior = _posterior(encoder, latent_dim)
     return Networks(encoder, posterior, settings.build(data, latent_dim, connect)), latent_dim, prefixes
 
 
@@ -208,11 +212,16 @@ def _mlp(case: Case) -> Family:
         prefixes[f"dec_linears.{i}."] = f"decoder.layers.{i}."
         if case.meta["hyper"]["skip"]:
             prefixes[f"z_linears.{i}."] = f"decoder.sites.{i}.connection.linear."
-    posterior = GaussianPosterior().build(encoder.width, latent_dim)
+    posterior = _posterior(encoder, latent_dim)
     return Networks(encoder, posterior, settings.build(data, latent_dim, connect)), latent_dim, prefixes
 
 
-def _connect(case: Case) -> Any:
+def _posterior(encoder: nn.Module, latent_dim: int, *, bias: bool = True) -> nn.Module:
+    assert isinstance(encoder.width, int)
+    return GaussianPosterior(bias=bias).build(encoder.width, latent_dim)
+
+
+def _connect(case: Case) -> Connect:
     return Skip().connect_latent if case.meta["hyper"]["skip"] else tiny.unconnected
 
 
