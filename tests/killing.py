@@ -167,14 +167,14 @@ def _arm_workers(fault: Fault | None, log: Path) -> None:
     def start_armed(*arguments: Any) -> Any:
         own = fault if fault is not None and fault.worker == next(numbers) else None
         _replace(executors, "_serve", partial(_work, own, log))
-        worker = hire(*arguments)
+        worker = start(*arguments)
         if own is not None and own.moment == "any":
             timer = Timer(own.at, _kill, [worker.process.pid])
             timer.daemon = True
             timer.start()
         return worker
 
-    _replace(executors, "_hire", hire_armed)
+    _replace(executors, "_start_worker", start_armed)
 
 
 def _work(fault: Fault | None, log: Path, *arguments: Any) -> None:
