@@ -66,7 +66,7 @@ def public_ancestor(base: type) -> type:
     return next(
         each
         for each in inspect.getmro(base)
-        if each.__name__ in public.NAMES or not each.__module__.startswith("collapsebench")
+        if each.__name__ in public.names() or not each.__module__.startswith("collapsebench")
     )
 
 
