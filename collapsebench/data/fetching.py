@@ -1,14 +1,16 @@
-"""Fetching original files: checked before they appear, so that a broken download leaves nothing behind."""
+"""Downloads of original files. A file appears only after its check, so that a broken download leaves nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from collapsebench.data.files import check, find, uncompressed, verify
-from collapsebench.errors import DataError
+from collapsebench.data.located import find_datasets
+from collapsebench.errors import DataError, UsageError
 from collapsebench.facts import DatasetFacts, FileFacts
 from collapsebench.files import replacing
 
@@ -43,7 +45,7 @@ class Bar:
         self._progress.update(self._task, total=size or None)
 
     def update(self, size: int) -> None:
-        """Some more bytes are here."""
+        """Move on: so many more bytes are here."""
         self._progress.advance(self._task, size)
 
     def reset(self) -> None:
@@ -51,11 +53,49 @@ class Bar:
         self._progress.reset(self._task, total=self.total)
 
     def close(self) -> None:
-        """All bytes are here."""
+        """Do nothing: the end of the block stops the bar."""
+
+
+class FetchedDataset(NamedTuple):
+    """What a fetch of one dataset did."""
+
+    name: str
+    files: tuple[Path, ...]
+    """The new files."""
+    needed: bool
+    """Whether the dataset needs files at all."""
+    error: str | None = None
+    """Why the dataset cannot be fetched; None if all is well."""
+
+    @property
+    def text(self) -> str:
+        """What was done, in words."""
+        nothing = "all files are here" if self.needed else "needs no files"
+        return f"{self.name}: {', '.join(map(str, self.files)) or nothing}"
+
+
+def fetch_datasets(
+    names: Iterable[str], plugins: Iterable[Path], data_dir: Path | None, console: Console
+) -> Iterator[FetchedDataset]:
+    """Fetch what is missing of some datasets, one after the other. One that cannot be fetched does not stop the others.
+
+    See `find_datasets` for the arguments and errors. Raises UsageError if no dataset is named.
+    """
+    wanted = tuple(names)
+    if not wanted:
+        raise UsageError("name the datasets to fetch; 'collapsebench data list' shows them")
+    for located in find_datasets(wanted, plugins, data_dir):
+        facts, needed = located.facts, not located.facts.embedded
+        try:
+            files = tuple(fetch(facts, located.folder, console))
+        except DataError as error:
+            yield FetchedDataset(facts.name, (), needed, str(error))
+        else:
+            yield FetchedDataset(facts.name, files, needed)
 
 
 def fetch(facts: DatasetFacts, folder: Path, console: Console) -> list[Path]:
-    """Fetch what is missing of a dataset into `folder/<dataset's folder>`; the paths of the new files.
+    """Fetch what is missing of a dataset into `folder/<dataset's folder>`, and return the paths of the new files.
 
     Raises DataError if a file that is there is damaged, or an address is unknown, does not answer, or gives something
     else than the original.

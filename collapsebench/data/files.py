@@ -1,4 +1,4 @@
-"""Original files: where they are, and whether they are what they should be."""
+"""Original files: where they are, and whether they have the right content."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from collapsebench.facts import DatasetFacts, FileFacts, dataset_facts, embedded
 
 
 def data_folder(given: Path | None) -> Path:
-    """The folder of original files: the one given, else the user's cache directory."""
+    """Return the folder of original files: the given one, or the user's cache folder."""
     return user_cache_path("collapsebench") / "data" if given is None else given
 
 
 def find(facts: DatasetFacts, file: FileFacts, folder: Path) -> Path | None:
-    """The file in `folder/<dataset's folder>` or in `folder`, plain or gzipped; None if it is not there."""
+    """Find a file in `folder/<dataset's folder>` or in `folder`, plain or gzipped. Return None if it is not there."""
     places = (folder / facts.folder, folder)
     paths = (place / (file.name + ending) for place in places for ending in ("", ".gz"))
     return next((path for path in paths if path.is_file()), None)
 
 
 def available(facts: DatasetFacts, folder: Path) -> bool:
-    """Whether every file that the dataset always needs is there (its content is not looked at)."""
+    """Whether every file that the dataset always needs is there. The content is not read."""
     return all(find(facts, file, folder) for file in facts.files if not file.optional)
 
 
 class Original(NamedTuple):
-    """One original file: its uncompressed content and the checksum computed of it, as `sha256:…`."""
+    """The uncompressed content of an original file, and the checksum that was computed from it, as `sha256:…`."""
 
     content: bytes
     checksum: str
 
 
 def read(facts: DatasetFacts, name: str, folder: Path) -> Original:
-    """One original file, checked.
+    """Read one original file, and check it.
 
     Raises DataError if it is missing (with the address and the expected place), empty, truncated or not the original.
     """
@@ -62,7 +62,7 @@ def _missing(facts: DatasetFacts, file: FileFacts, folder: Path) -> str:
 
 
 def uncompressed(path: Path) -> bytes:
-    """The content of a plain or gzipped file. Raises DataError if it is unreadable, truncated or empty."""
+    """Read a plain or gzipped file. Raises DataError if it is unreadable, truncated or empty."""
     try:
         content = path.read_bytes()
         # By its first bytes, as browsers and servers unpack files without renaming them.
@@ -86,21 +86,29 @@ CHECKSUMS: dict[str, Callable[[bytes], str]] = {
     "md5": lambda content: hashlib.md5(content, usedforsecurity=False).hexdigest(),
     "git_blob": _git_blob,
 }
-"""By field of FileFacts, the strongest first."""
+"""The checksum of a content, by field of FileFacts; the strongest is first."""
+
+
+def known_checksum(file: FileFacts) -> tuple[str, str] | None:
+    """Return the strongest checksum that is known of a file, as its kind and digits; None if there is none."""
+    known = file.model_dump(include=set(CHECKSUMS), exclude_none=True)
+    return next(((kind, known[kind]) for kind in CHECKSUMS if kind in known), None)
 
 
 def check(file: FileFacts, content: bytes, path: Path) -> str:
-    """The strongest checksum that is known of the file, SHA-256 if none is; DataError unless it is the content's."""
-    known = file.model_dump(include=set(CHECKSUMS), exclude_none=True)
-    kind = next((kind for kind in CHECKSUMS if kind in known), "sha256")
+    """Return the strongest checksum that is known of the file, or SHA-256 if none is known, as `sha256:…`.
+
+    Raises DataError unless it is the checksum of the content.
+    """
+    kind, expected = known_checksum(file) or ("sha256", None)
     got = CHECKSUMS[kind](content)
-    if got != known.get(kind, got):
-        raise DataError(f"data file '{path}' is not the original: expected {kind} {known[kind]}, got {got}")
+    if expected not in {None, got}:
+        raise DataError(f"data file '{path}' is not the original: expected {kind} {expected}, got {got}")
     return f"{kind}:{got}"
 
 
 def verify(facts: DatasetFacts, folder: Path) -> Iterator[tuple[FileFacts, Path, DataError | None]]:
-    """Check every file of the dataset that is there: the file, its path, and what is wrong with it."""
+    """Check every file of a dataset that is there. Give it with its path, and with what is wrong with it or None."""
     for file in facts.files:
         path = find(facts, file, folder)
         if path is None:
@@ -114,5 +122,5 @@ def verify(facts: DatasetFacts, folder: Path) -> Iterator[tuple[FileFacts, Path,
 
 
 def facts_of(dataset: Dataset | type[Dataset]) -> DatasetFacts:
-    """The facts that a dataset declares, under the dataset's name. Raises UsageError."""
+    """Return the facts that a dataset declares, under the name of the dataset. Raises UsageError."""
     return dataset_facts(dataset.facts or dataset.name).model_copy(update={"name": dataset.name})

@@ -1,0 +1,168 @@
+"""The cards of datasets: all datasets with one line each, or one with all that is known of it, as JSON and as text."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from collapsebench.data.base import Generated
+from collapsebench.data.files import available, find, known_checksum
+from collapsebench.data.located import LocatedDataset, find_datasets
+from collapsebench.errors import CollapsebenchError
+from collapsebench.spec import Choice
+from collapsebench.syntax import print_call
+
+if TYPE_CHECKING:
+    from collapsebench.components.interfaces import Dataset
+    from collapsebench.estimates import Estimate
+    from collapsebench.facts import DatasetFacts, FileFacts
+
+KnownTruth: TypeAlias = "Mapping[str, Estimate] | str"
+"""The true numbers of a generated dataset by name, in nats per example, or why they are not known."""
+
+
+class DatasetLine(NamedTuple):
+    """One dataset in the list of all."""
+
+    name: str
+    kind: str
+    """`text`, `images` or `vectors`."""
+    examples: str
+    """How many examples the splits have, as far as that is known: `1,000 / 400 / 397`."""
+    available: str
+    """`embedded` if no files are needed, else `yes` or `no`."""
+    title: str
+
+
+def list_datasets(plugins: Iterable[Path] = (), data_dir: Path | None = None) -> list[DatasetLine]:
+    """List all datasets by name, and say of each whether its files are here. See `find_datasets`."""
+    return [_line(each.facts, each.folder) for each in find_datasets((), plugins, data_dir)]
+
+
+def _line(facts: DatasetFacts, folder: Path) -> DatasetLine:
+    examples = " / ".join(f"{split.examples:,}" for split in facts.splits.values() if split.examples)
+    here = "embedded" if facts.embedded else "yes" if available(facts, folder) else "no"
+    return DatasetLine(facts.name, facts.card.kind, examples, here, facts.card.title)
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """All that is known of one dataset with given parameters."""
+
+    dataset: Dataset
+    facts: DatasetFacts
+    folder: Path
+    """The folder of the original files of all datasets."""
+    truths: Mapping[str, KnownTruth]
+    """By dataset with parameters. Empty if the truth is not known, as with every real dataset."""
+
+    @property
+    def own_folder(self) -> Path:
+        """The folder of this dataset's files."""
+        return self.folder / self.facts.folder
+
+    @property
+    def found(self) -> tuple[Path | None, ...]:
+        """Where each of its files is; None if it is not here."""
+        return tuple(find(self.facts, file, self.folder) for file in self.facts.files)
+
+    @property
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """The value and the description of every parameter, by name."""
+        fields = type(self.dataset).model_fields
+        values = self.dataset.model_dump(mode="json")
+        return {key: {"value": value, "description": fields[key].description} for key, value in values.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the card as JSON has it."""
+        facts = self.facts.model_dump(mode="json", exclude_none=True)
+        for entry, path in zip(facts["files"], self.found, strict=True):
+            entry["found"] = None if path is None else str(path)
+        return facts | {
+            "citation": self.dataset.citation,
+            "data_folder": str(self.own_folder),
+            "parameters": self.parameters,
+            "truth": {name: _truth_json(truth) for name, truth in self.truths.items()},
+        }
+
+    def as_text(self) -> str:
+        """Write the card for a reader."""
+        return "\n".join((*self._about(), *self._parts(), *self._files(), *self._tracks()))
+
+    def _about(self) -> Iterator[str]:
+        card = self.facts.card
+        yield f"{self.facts.name}: {card.title}"
+        for key in ("description", "comparability", "licence"):
+            text = f"{key}: {getattr(card, key)}"
+            yield textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="    ")
+        yield f"  citation: {self.dataset.citation or 'none'}"
+
+    def _parts(self) -> Iterator[str]:
+        yield "parameters:"
+        for key, parameter in self.parameters.items():
+            yield f"  {key} = {json.dumps(parameter['value'])}: {parameter['description']}"
+        yield "splits (at the default parameters):"
+        for name, split in self.facts.splits.items():
+            yield f"  {name}: {split.examples} examples, sha256 {split.sha256 or 'not known'}"
+
+    def _files(self) -> Iterator[str]:
+        yield "files: none needed" if self.facts.embedded else f"files in {self.own_folder}:"
+        for file, path in zip(self.facts.files, self.found, strict=True):
+            yield f"  {file.name}: {path or 'not here'}{'; optional' if file.optional else ''}"
+            yield f"    {_checksum(file)}{f'; {file.url}' if file.url else ''}"
+        if self.facts.card.source:
+            yield f"  by hand: {self.facts.card.source}"
+
+    def _tracks(self) -> Iterator[str]:
+        yield "tracks:"
+        for name, track in self.facts.tracks.items():
+            yield f"  {name} ({track['budget']}): {track['description']}"
+        for name, truth in self.truths.items():
+            yield f"truth of {name}, in nats per example: {_truth_text(truth)}"
+
+
+def dataset_card(name: str, plugins: Iterable[Path] = (), data_dir: Path | None = None) -> DatasetCard:
+    """Make the card of a dataset, named as `name[key=value]`. See `find_datasets`."""
+    (located,) = find_datasets([name], plugins, data_dir)
+    return DatasetCard(located.dataset, located.facts, located.folder, _truths(located))
+
+
+def _truths(located: LocatedDataset) -> dict[str, KnownTruth]:
+    """The best possible numbers of this dataset, and of the data of each of its tracks; empty if they are not known."""
+    dataset, components = located.dataset, located.components
+    if not isinstance(dataset, Generated):
+        return {}
+    passed = dataset.model_dump(exclude_defaults=True)
+    choices = [passed] if passed else [{}, *(track.get("data", {}) for track in located.facts.tracks.values())]
+    datasets = [components.create(Generated, Choice(name=dataset.name, params=params)) for params in choices]
+    return {
+        print_call(each.name, each.model_dump(mode="json", exclude_defaults=True)): _truth(each) for each in datasets
+    }
+
+
+def _truth(dataset: Generated) -> KnownTruth:
+    try:
+        return dataset.truth()
+    except CollapsebenchError as error:
+        return str(error)
+
+
+def _truth_json(truth: KnownTruth) -> dict[str, Any] | str:
+    return truth if isinstance(truth, str) else {name: estimate._asdict() for name, estimate in truth.items()}
+
+
+def _truth_text(truth: KnownTruth) -> str:
+    if isinstance(truth, str):
+        return truth
+    return ", ".join(
+        f"{name} {value:.4f}" + ("" if error is None else f" ± {error:.4f}") for name, (value, error) in truth.items()
+    )
+
+
+def _checksum(file: FileFacts) -> str:
+    known = known_checksum(file)
+    return "checksum not known" if known is None else " ".join(known)
