@@ -16,6 +16,7 @@ from torch import Tensor
 from collapsebench.data.splits import BinaryImages, TextSplit
 from collapsebench.data.synthetic import language_model
 from collapsebench.examples import ImageSpec, Split, TextSpec
+from collapsebench.experiment.executors import torch_threads
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.active_units import ActiveUnits
 from collapsebench.metrics.collapse import Collapse
@@ -33,7 +34,7 @@ from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.model.seeding import SeededNoise, derive
 from collapsebench.model.vae import VAE
 from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder
-from collapsebench.selfcheck.checks import Case, Exact, Relation
+from collapsebench.selfcheck.checks import Case, Check, Exact, Relation
 from collapsebench.selfcheck.exact.discrete import Table, every_image, tabulate, untrained, with_posterior
 from collapsebench.selfcheck.exact.linear import LinearVAE, Moments, representative
 from collapsebench.selfcheck.exact.text import true_model
@@ -80,6 +81,13 @@ def cases(seed: int) -> Iterator[Case]:
     yield from pixel_cases(seed)
     yield from word_cases(seed)
     yield text_case(seed)
+
+
+def all_checks(seed: int) -> Iterator[Check]:
+    """Make the checks of all cases, with one thread: the models are so small that a second thread would only wait."""
+    with torch_threads(1):
+        for case in cases(seed):
+            yield from case.checks()
 
 
 def linear_cases(variance: float, seed: int) -> Iterator[Case]:
