@@ -1,0 +1,139 @@
+"""Descriptions of components: what each is, where it comes from, and its hyperparameters in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from collapsebench.components import discovery
+from collapsebench.syntax import print_value
+
+if TYPE_CHECKING:
+    from collapsebench.components.catalog import Catalog, Entry
+    from collapsebench.components.interfaces import Component
+
+BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+"""Signs of bounds, by their names in a JSON schema."""
+
+
+class Parameter(NamedTuple):
+    """One hyperparameter of a component."""
+
+    name: str
+    type: str
+    """The type with its bounds, in words: `number >= 0 and < 1`, `integer > 0 or none`."""
+    default: Any
+    """None if the parameter is required."""
+    required: bool
+    description: str | None
+
+    @property
+    def text(self) -> str:
+        """The parameter in two lines."""
+        default = "required" if self.required else f"default {print_value(self.default)}"
+        return f"  {self.name}  ({self.type}; {default})\n      {self.description}"
+
+
+@dataclass(frozen=True)
+class Description:
+    """A component, described by what it declares."""
+
+    entry: Entry
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.entry.component.name
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (self.entry.component.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its hyperparameters, as it declares them."""
+        return tuple(parameters(self.entry.component))
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the description as JSON has it."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "citation": self.entry.component.citation,
+            "plugin": self.entry.plugin,
+            "hooks": self.entry.hooks,
+            "parameters": [parameter._asdict() for parameter in self.parameters],
+        }
+
+    def as_text(self) -> str:
+        """Write the description for a reader."""
+        return "\n".join(
+            (
+                f"{self.name}: {self.summary}",
+                f"citation: {self.entry.component.citation or 'none'}",
+                f"plugin:   {self.entry.plugin} {self.entry.version}",
+                f"hooks:    {', '.join(self.entry.hooks) or 'none'}",
+                *(parameter.text for parameter in self.parameters),
+            )
+        )
+
+
+class ComponentOrigin(NamedTuple):
+    """Where a component comes from, and the hooks it implements."""
+
+    kind: str
+    name: str
+    plugin: str
+    version: str
+    hooks: list[str]
+    file: str
+
+
+def describe_methods(plugins: Iterable[Path] = (), name: str | None = None) -> list[Description]:
+    """Describe all methods by name, or only one. `plugins` are files beside the installed plugins.
+
+    Raises UsageError for an unknown name, and PluginError for a file that does not load.
+    """
+    components = discovery.load(plugins, kinds={"method"})
+    names = components.names("method") if name is None else [name]
+    return [Description(components.entry("method", each)) for each in names]
+
+
+def origins(components: Catalog) -> list[ComponentOrigin]:
+    """Say of every component of a catalogue where it comes from, in the order of kinds and names."""
+    return [
+        ComponentOrigin(kind, name, entry.plugin, entry.version, entry.hooks, entry.origin)
+        for (kind, name), entry in sorted(components.entries.items())
+    ]
+
+
+def parameters(component: type[Component]) -> Iterable[Parameter]:
+    """Describe the hyperparameters of a component. Types come from the JSON schema of its validation."""
+    schema = component.model_json_schema()
+    for field, info in component.model_fields.items():
+        found = schema["properties"][field]
+        yield Parameter(field, _type(found, schema), found.get("default"), info.is_required(), info.description)
+
+
+def _type(node: dict[str, Any], schema: dict[str, Any]) -> str:
+    """Write a node of a JSON schema in words, with its bounds."""
+    return " or ".join(_words(option, schema) for option in _options(node, schema))
+
+
+def _options(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in node:
+        return [schema["$defs"][node["$ref"].rsplit("/", 1)[1]]]
+    return list(node.get("anyOf", [node]))
+
+
+def _words(option: dict[str, Any], schema: dict[str, Any]) -> str:
+    if "$ref" in option:
+        return _type(option, schema)
+    if "enum" in option:
+        return "|".join(map(print_value, option["enum"]))
+    bounds = [f"{sign} {option[key]:g}" for key, sign in BOUNDS.items() if key in option]
+    kind = {"null": "none", "string": "text"}.get(option.get("type", "value"), option.get("type", "value"))
+    return " ".join([kind, " and ".join(bounds)]).strip()
