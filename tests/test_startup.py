@@ -49,7 +49,10 @@ def test_what_is_not_needed_is_not_imported(arguments, heavy):
     assert not heavy & imported(*arguments)
 
 
-HELP = ("leaderboard", "plot", "plot trajectories", "runs", "runs list", "data", "methods", "plugins", "selfcheck")
+HELP = (
+    *("run", "suite", "suite run", "leaderboard", "plot", "plot trajectories", "runs", "runs list", "data", "methods"),
+    *("plugins", "selfcheck"),
+)
 
 
 @pytest.mark.parametrize("command", HELP)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from collapsebench.cli.grids import GridOptions, grid_options, work_through
@@ -30,8 +28,17 @@ from collapsebench.syntax import BASELINE
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a track, as in decoder.layers=3.")
 @click.option("--no-baseline", is_flag=True, help=f"Do not run the baseline '{BASELINE}' beside the contenders.")
 @grid_options
-def command(
-    seeds: int | None, seed_list: tuple[int, ...], *, no_baseline: bool, grid: GridOptions, **fields: Any
+def command(  # noqa: PLR0913 - one argument for each option
+    grid: GridOptions,
+    *,
+    methods: tuple[str, ...],
+    dataset: str,
+    track: str,
+    budget: str | None,
+    seeds: int | None,
+    seed_list: tuple[int, ...],
+    settings: tuple[str, ...],
+    no_baseline: bool,
 ) -> None:
     """Run contenders on a dataset under one budget, and store every run.
 
@@ -41,8 +48,9 @@ def command(
     """
     from collapsebench.experiment.planning import Request
 
-    request = Request(seeds=_seeds(seeds, seed_list), baseline=not no_baseline, **fields)
-    work_through([request], grid, then=f"collapsebench leaderboard --dataset {request.dataset}")
+    numbers = _seeds(seeds, seed_list)
+    request = Request(methods, dataset, track, budget, numbers, settings, baseline=not no_baseline)
+    work_through([request], grid, then=f"collapsebench leaderboard --dataset {dataset}")
 
 
 def _seeds(number: int | None, listed: tuple[int, ...]) -> tuple[int, ...]:

@@ -27,9 +27,12 @@ from collapsebench.experiment.events import (
     Testing,
     Warned,
 )
+from collapsebench.experiment.executors import executor_for
+from collapsebench.experiment.grids import prepare, run_grid
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
+    from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
 
 TEST_COLUMNS = ("neg_elbo", "iw_nll", "kl", "active_units")
@@ -226,3 +229,23 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
     shared = sys.stdout.isatty()
     with Progress(*columns, console=console, refresh_per_second=4, transient=True, redirect_stdout=shared) as live:
         yield Screen(live=live, quiet=quiet, verbose=verbose, names=names, terminal=console, shared=shared)
+
+
+def run_on_screen(
+    setup: GridSetup, workers: int = 1, threads: int | None = None, *, quiet: bool = False, verbose: bool = False
+) -> list[RunRecord]:
+    """Run what is missing of a grid and store it, and show the runs. See `run_grid`.
+
+    `workers` processes run the grid, and each run has so many `threads` of torch; None stands for cores / workers.
+    """
+    with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
+        grid = prepare(setup)
+        total, missing = len(grid.plan.specs), len(grid.missing)
+        screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
+        if uncoded := grid.without_codes:
+            screen.say(
+                f"warning: {len(uncoded)} stored runs have kept no codes; to run them again: "
+                f"collapsebench runs delete {' '.join(uncoded)}",
+                warning=True,
+            )
+        return run_grid(grid, executor_for(workers, threads), screen.observe)

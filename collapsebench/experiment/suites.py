@@ -75,6 +75,15 @@ class Cell(Frozen):
         budget = variant.budget or self.budget
         return self.model_copy(update={"budget": budget, "settings": settings, "contenders": replaced})
 
+    @property
+    def command(self) -> str:
+        """The command that runs one seed of this cell alone."""
+        words = [f"--dataset {self.dataset} --track {self.track}"]
+        words += [f"--budget {self.budget}"] if self.budget else []
+        words += [f"--set {setting}" for setting in self.settings]
+        words += [f"--method {contender}" for contender in self.contenders.values()]
+        return f"collapsebench run {' '.join(words)} --no-baseline"
+
     def request(self, seeds: tuple[int, ...]) -> Request:
         """Return what `collapsebench run` would be asked for."""
         return Request(
@@ -187,6 +196,28 @@ class Suite(Frozen):
             cells = tuple(cell.varied(known[name]) for cell in cells)
         return cells
 
+    def requests(
+        self, scale: str, variants: Iterable[str] = (), only: Collection[str] = (), *, seeds: Iterable[int]
+    ) -> list[Request]:
+        """Return a request for each of these cells. Raises UsageError for a name that does not exist."""
+        numbers = tuple(seeds)
+        return [cell.request(numbers) for cell in self.cells(scale, variants, only)]
+
+    def narrowed(self, scale: str | None = None, variants: tuple[str, ...] = ()) -> Suite:
+        """Return the suite with one scale alone, or with all scales that have these variants.
+
+        Its cells are as the variants change them. Raises UsageError for a name that does not exist.
+        """
+        names = self._with_variants(variants) if scale is None else [scale]
+        cells = {name: self.cells(name, variants) for name in names}
+        scales = {name: self.scales[name].model_copy(update={"cells": cells[name]}) for name in names}
+        return self.model_copy(update={"scales": scales})
+
+    def _with_variants(self, variants: tuple[str, ...]) -> list[str]:
+        """Return the scales that have all of these variants. If none has, return all, so that the error is told."""
+        having = [name for name in self.scales if set(variants) <= set(self.known_variants(name))]
+        return having or list(self.scales)
+
     def known_variants(self, scale: str) -> dict[str, Variant]:
         """Return the variants of a scale: those of the suite, and its own."""
         return self.variants | self.scale(scale).variants
@@ -196,6 +227,11 @@ def suite_names() -> list[str]:
     """Return the names of the suites in the registry, as `paper/table`."""
     folder = registry_folder() / "suites"
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.toml"))
+
+
+def all_suites() -> list[Suite]:
+    """Return the suites of the registry, by name."""
+    return [suite(name) for name in suite_names()]
 
 
 def suite(name: str) -> Suite:

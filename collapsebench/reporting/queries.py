@@ -36,8 +36,16 @@ class SuiteQuery(NamedTuple):
     @property
     def command(self) -> str:
         """The command that runs the suite."""
-        variants = "".join(f" --variant {name}" for name in self.variants)
-        return f"collapsebench suite run {self.suite} --scale {self.scale}{variants}"
+        return f"collapsebench suite run {self.suite} {self._setting}"
+
+    @property
+    def board_command(self) -> str:
+        """The command that shows the suite beside its paper."""
+        return f"collapsebench leaderboard --suite {self.suite} {self._setting}"
+
+    @property
+    def _setting(self) -> str:
+        return " ".join((f"--scale {self.scale}", *(f"--variant {name}" for name in self.variants)))
 
 
 Query: TypeAlias = ProtocolQuery | SuiteQuery
