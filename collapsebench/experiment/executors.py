@@ -127,7 +127,7 @@ class Processes(Executor):
 
 
 class _Interrupts:
-    """Holds Ctrl-C back until it does no harm: a message that is read by half would garble all later ones."""
+    """Holds Ctrl-C back until it does no harm: a message that is read only in part would garble all later ones."""
 
     def __init__(self) -> None:
         self._allowed = self._pending = False
