@@ -102,6 +102,18 @@ def test_wrong_usage_is_one_line_and_exit_code_two(command, arguments, expected)
     assert expected in answer.err
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_wrong_usage_is_told_before_what_reads_stores_is_imported(tmp_path, dry):
+    arguments = ["run", "--dataset", "digits", "--method", "skp", "--store", str(tmp_path / "store.sqlite"), *dry]
+    program = (
+        f"import sys\nfrom collapsebench import cli\ntry:\n    cli.main({arguments!r})\n"
+        "except SystemExit as stopped:\n    assert stopped.code == 2\n"
+        "assert not {'torch', 'sqlalchemy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_unknown_dataset_and_command(command):
     assert "unknown dataset 'yaho'. Did you mean 'yahoo'?" in command("run", "--dataset", "yaho").err
     answer = command("frobnicate")

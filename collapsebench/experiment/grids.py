@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collapsebench.metrics.codes import codes_file
-from collapsebench.store import Store, connection
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
@@ -55,11 +54,11 @@ def look_up(setup: GridSetup) -> PlannedGrid:
 
     Raises UsageError, DataError, PluginError or StoreError.
     """
-    run_ids = [spec.run_id for spec in setup.plan.specs]
-    if not connection.exists(connection.store_url(setup.store)):
-        return PlannedGrid(setup, {})
-    with Store.open(setup.store) as store:
-        return PlannedGrid(setup, store.outcomes(run_ids))
+    _ = setup.plan  # its errors come before the import of what reads stores, which takes many times as long
+    from collapsebench.store import connection
+
+    exists = connection.exists(connection.store_url(setup.store))
+    return _beside_store(setup) if exists else PlannedGrid(setup, {})
 
 
 def prepare(setup: GridSetup) -> PlannedGrid:
@@ -67,12 +66,19 @@ def prepare(setup: GridSetup) -> PlannedGrid:
 
     Raises the same errors.
     """
-    run_ids = [spec.run_id for spec in setup.plan.specs]
-    with Store.open(setup.store) as store:
-        grid = PlannedGrid(setup, store.outcomes(run_ids))
+    grid = _beside_store(setup)
     for run_id in grid.settled:
         setup.checkpoints.settle(run_id)
     return grid
+
+
+def _beside_store(setup: GridSetup) -> PlannedGrid:
+    """Plan a grid, and open the store, which is made if there is none, for what it has of it."""
+    run_ids = [spec.run_id for spec in setup.plan.specs]
+    from collapsebench.store import Store
+
+    with Store.open(setup.store) as store:
+        return PlannedGrid(setup, store.outcomes(run_ids))
 
 
 def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[RunRecord]:
