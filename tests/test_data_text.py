@@ -75,7 +75,7 @@ def test_a_word_written_like_a_marker_takes_a_place_but_no_id():
 
 
 def test_given_words_replace_those_of_training():
-    splits = preprocess(lines(["a b"]), Preprocessing(given=["b", "z"], vocabulary_size=1))
+    splits = preprocess(lines(["a b"]), Preprocessing(word_list=["b", "z"], vocabulary_size=1))
     assert splits.spec.vocabulary == 6
     assert splits.train.tokens.tolist() == [BOS, UNKNOWN, 4, EOS]
 

@@ -1,4 +1,4 @@
-"""Datasets: fixed, checksummed splits. The classes describe; the modules beside this one read, parse and generate."""
+"""Datasets: fixed, checksummed splits. The classes describe them; other modules read, parse and generate the data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Images", "Text", "collapsebench_components"]
 
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
-    """The shipped datasets."""
+    """Return the shipped datasets."""
     return [
         SyntheticText,
         LinearGaussian,

@@ -1,4 +1,4 @@
-"""What shipped datasets have in common."""
+"""The base classes of the shipped datasets."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class FromFiles(Dataset):
 
     @abstractmethod
     def originals(self) -> list[str]:
-        """The names of the files that it reads."""
+        """Return the names of the files that the dataset reads."""
 
     @abstractmethod
     def parse(self, contents: Mapping[str, bytes]) -> Splits:
-        """The splits, from the content of every original file by name. Raises DataError."""
+        """Return the splits that the original files hold. `contents` has their bytes by name. Raises DataError."""
 
     def load(self, folder: Path) -> Splits:
         """See Dataset."""
@@ -46,16 +46,20 @@ class FromFiles(Dataset):
 
 
 class Generated(Dataset):
-    """A dataset drawn from a known distribution: no files, and the truth can be computed."""
+    """A dataset drawn from a known distribution. It needs no files, and its truth can be computed."""
 
     @abstractmethod
     def truth(self) -> Mapping[str, Estimate]:
-        """`entropy`, H(x), which no model beats in expectation, and `mutual-information`, I(x; z); nats per example."""
+        """Return `entropy`, H(x), and `mutual-information`, I(x; z), in nats per example.
+
+        No model beats the entropy in expectation.
+        """
 
     def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
-        """What the best model of a setting scores on the test split, by column of the metrics: the truth, by default.
+        """Return the scores of the best model of a setting on the test split, by column of the metrics.
 
-        Standard errors are those of an estimated truth; None where the number is that of the test split itself.
+        By default these are the truth. A standard error is that of an estimated truth; it is None if the number is
+        exact for the test split.
         """
         del setting
         truth = self.truth()

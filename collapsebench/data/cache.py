@@ -1,7 +1,7 @@
-"""Parsed data on disk, so that a start does not parse again. A cache file is a convenience: it is never needed.
+"""Parsed data on disk, so that a start does not parse them again. The program also works without a cache file.
 
-One uncompressed numpy archive a key, written atomically. A file that is damaged (its CRC-32 does not fit), or was
-written for another key, is made again.
+Each key has one uncompressed numpy archive, which is written atomically. A file is made again if it is damaged (its
+CRC-32 does not fit) or belongs to another key.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from platformdirs import user_cache_path
 from collapsebench.files import replacing
 
 FORMAT = 1
-"""Raise it when the arrays of a key are laid out otherwise."""
+"""The version of the layout of the arrays. Raise it when the layout changes."""
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 logger = logging.getLogger(__name__)
 
 
 def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays], folder: Path | None = None) -> Arrays:
-    """The arrays that `build` makes, from the cache if they are there. `key` says everything they depend on."""
+    """Return the arrays that `build` makes, from the cache if it has them. `key` holds everything they depend on."""
     text = json.dumps({"format": FORMAT, "name": name, **key}, sort_keys=True)
     folder = user_cache_path("collapsebench") / "parsed" if folder is None else folder
     path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"

@@ -1,4 +1,4 @@
-"""Downloads of original files. A file appears only after its check, so that a broken download leaves nothing."""
+"""Fetches original files. A file is checked before it appears, so that a broken download leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A live line on a terminal, in the form in which pooch reports progress; silent elsewhere."""
+    """A live line on a terminal, with the methods that pooch calls to report progress. It is silent elsewhere."""
 
     def __init__(self, name: str, console: Console) -> None:
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -37,7 +37,7 @@ class Bar:
 
     @property
     def total(self) -> float | None:
-        """How many bytes there are; None if the server does not say."""
+        """The number of bytes of the file; None if the server does not say."""
         return self._progress.tasks[0].total
 
     @total.setter
@@ -45,11 +45,11 @@ class Bar:
         self._progress.update(self._task, total=size or None)
 
     def update(self, size: int) -> None:
-        """Move on: so many more bytes are here."""
+        """Add `size` bytes to those that have arrived."""
         self._progress.advance(self._task, size)
 
     def reset(self) -> None:
-        """Start again."""
+        """Start again at no bytes."""
         self._progress.reset(self._task, total=self.total)
 
     def close(self) -> None:
@@ -97,8 +97,8 @@ def fetch_datasets(
 def fetch(facts: DatasetFacts, folder: Path, console: Console) -> list[Path]:
     """Fetch what is missing of a dataset into `folder/<dataset's folder>`, and return the paths of the new files.
 
-    Raises DataError if a file that is there is damaged, or an address is unknown, does not answer, or gives something
-    else than the original.
+    Raises DataError if a file in the folder is damaged, or if an address is unknown, does not answer, or gives another
+    file than the original.
     """
     for _, _, error in verify(facts, folder):
         if error is not None:
@@ -122,7 +122,7 @@ def _fetch_file(file: FileFacts, folder: Path, console: Console) -> Path:
     try:
         with replacing(target) as partial, Bar(file.name, console) as bar, ExitStack() as connections:
 
-            def close_in_the_end(response: Any, **_: Any) -> None:  # pooch does not, after an error
+            def close_in_the_end(response: Any, **_: Any) -> None:  # after an error, pooch leaves the connection open
                 connections.callback(response.close)
 
             download = HTTPDownloader(progressbar=bar, chunk_size=1 << 16, hooks={"response": close_in_the_end})

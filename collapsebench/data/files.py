@@ -1,4 +1,4 @@
-"""Original files: where they are, and whether they have the right content."""
+"""Finds original files, and checks that they are the originals."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from collapsebench.errors import DataError
 from collapsebench.facts import DatasetFacts, FileFacts, dataset_facts, embedded_datasets
 
 
-def data_folder(given: Path | None) -> Path:
-    """Return the folder of original files: the given one, or the user's cache folder."""
-    return user_cache_path("collapsebench") / "data" if given is None else given
+def data_folder(chosen: Path | None) -> Path:
+    """Return the folder of original files: the chosen one, or the one in the user's cache directory."""
+    return user_cache_path("collapsebench") / "data" if chosen is None else chosen
 
 
 def find(facts: DatasetFacts, file: FileFacts, folder: Path) -> Path | None:
-    """Find a file in `folder/<dataset's folder>` or in `folder`, plain or gzipped. Return None if it is not there."""
+    """Return the path of the file, plain or gzipped, in `folder/<dataset's folder>` or in `folder`; None if missing."""
     places = (folder / facts.folder, folder)
     paths = (place / (file.name + ending) for place in places for ending in ("", ".gz"))
     return next((path for path in paths if path.is_file()), None)
 
 
 def available(facts: DatasetFacts, folder: Path) -> bool:
-    """Whether every file that the dataset always needs is there. The content is not read."""
+    """Return True if every file that the dataset always needs is there. The content is not checked."""
     return all(find(facts, file, folder) for file in facts.files if not file.optional)
 
 
 class Original(NamedTuple):
-    """The uncompressed content of an original file, and the checksum that was computed from it, as `sha256:…`."""
+    """One original file: its uncompressed content, and the checksum of this content, as `sha256:…`."""
 
     content: bytes
     checksum: str
 
 
 def read(facts: DatasetFacts, name: str, folder: Path) -> Original:
-    """Read one original file, and check it.
+    """Read one original file and check it.
 
-    Raises DataError if it is missing (with the address and the expected place), empty, truncated or not the original.
+    Raises DataError if the file is missing, empty, truncated or not the original. The error for a missing file says
+    its address and the place where it should be.
     """
     file = facts.file(name)
     path = find(facts, file, folder)
@@ -62,10 +63,10 @@ def _missing(facts: DatasetFacts, file: FileFacts, folder: Path) -> str:
 
 
 def uncompressed(path: Path) -> bytes:
-    """Read a plain or gzipped file. Raises DataError if it is unreadable, truncated or empty."""
+    """Return the content of a plain or gzipped file. Raises DataError if it is unreadable, truncated or empty."""
     try:
         content = path.read_bytes()
-        # By its first bytes, as browsers and servers unpack files without renaming them.
+        # The first bytes decide, not the name: browsers and servers unpack files without renaming them.
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"data file '{path}' is truncated or damaged gzip: {error}") from None
@@ -108,7 +109,7 @@ def check(file: FileFacts, content: bytes, path: Path) -> str:
 
 
 def verify(facts: DatasetFacts, folder: Path) -> Iterator[tuple[FileFacts, Path, DataError | None]]:
-    """Check every file of a dataset that is there. Give it with its path, and with what is wrong with it or None."""
+    """Check the files of the dataset that are there. Yield each file, its path, and its error or None."""
     for file in facts.files:
         path = find(facts, file, folder)
         if path is None:
@@ -122,5 +123,5 @@ def verify(facts: DatasetFacts, folder: Path) -> Iterator[tuple[FileFacts, Path,
 
 
 def facts_of(dataset: Dataset | type[Dataset]) -> DatasetFacts:
-    """Return the facts that a dataset declares, under the name of the dataset. Raises UsageError."""
+    """Return the facts that a dataset declares, under the dataset's name. Raises UsageError."""
     return dataset_facts(dataset.facts or dataset.name).model_copy(update={"name": dataset.name})

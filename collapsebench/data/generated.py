@@ -1,4 +1,4 @@
-"""Data drawn from a known distribution, whose truth can be computed."""
+"""Datasets drawn from a known distribution, so that their truth can be computed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SyntheticText(Generated):
         return Splits(TextSpec(self.vocabulary + len(MARKERS)), train, valid, test)
 
     def truth(self) -> Mapping[str, Estimate]:
-        """See Generated: H(x) and I(x; z) over the test documents; cached, as it takes seconds."""
+        """See Generated: H(x) and I(x; z) over the test documents. They are cached, because they take seconds."""
         from collapsebench.data import cache, synthetic
 
         def compute() -> cache.Arrays:
@@ -64,7 +64,7 @@ class SyntheticText(Generated):
         }
 
     def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
-        """See Generated: the true model. `truth` averages its likelihood of the test documents, so that it is exact."""
+        """See Generated: the best model is the true one. IW-NLL is exact: `truth` averages over the test documents."""
         from math import exp
 
         best = super().best_possible(setting)
@@ -94,7 +94,7 @@ class LinearGaussian(Generated):
 
     @property
     def eigenvalues(self) -> tuple[float, ...]:
-        """Every eigenvalue of the covariance of x."""
+        """All eigenvalues of the covariance of x."""
         return (*self.spectrum, *[self.noise_variance] * (self.dimension - len(self.spectrum)))
 
     def load(self, folder: Path) -> Splits:
@@ -108,7 +108,7 @@ class LinearGaussian(Generated):
         )
 
     def truth(self) -> Mapping[str, Estimate]:
-        """See Generated: H(x), and I(x; z) of the linear model that has this covariance and its noise variance."""
+        """See Generated: H(x), and I(x; z) of the linear model with this covariance and this noise variance."""
         from collapsebench.data.linear_gaussian import entropy, optimum
 
         best = optimum(self.eigenvalues, len(self.spectrum), self.noise_variance)
@@ -118,9 +118,10 @@ class LinearGaussian(Generated):
         }
 
     def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
-        """See Generated: probabilistic PCA with the decoder's variance, or with the best one if that is learned.
+        """See Generated: the best model is probabilistic PCA with the decoder's variance, or the best learned variance.
 
-        Its information is what that decoder has use for, which is less than the data's if its variance is larger.
+        The information is the amount that this decoder uses. It is less than that of the data if the decoder's variance
+        is larger.
         """
         from collapsebench.data.linear_gaussian import best_variance, draw, neg_log_likelihood, optimum
 

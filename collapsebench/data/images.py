@@ -1,4 +1,4 @@
-"""Images: files as published (IDX, .amat, .mat, .npz), splits, and binarization once and for all."""
+"""Images: reads the published files (IDX, .amat, .mat, .npz), splits them, and makes their pixels binary."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from collapsebench.examples import ImageSpec, Split, Splits
 
 SIDE = 28
 ROWS = 1000
-"""Images binarized at a time; the draws do not depend on it."""
+"""The number of images that are binarized at a time. The draws do not depend on it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pixels (N, H, W), and a class each (N,) where the original has one."""
+    """Pixels (N, H, W), and the class of each image (N,); None if the original has no classes."""
 
     pixels: NDArray[Any]
     classes: Ints | None = None
@@ -37,7 +37,7 @@ class Pictures:
 
 
 def read_idx(name: str, content: bytes, ndim: int) -> NDArray[np.uint8]:
-    """An array of bytes in the IDX format: two zeros, type 8, the number of axes, big-endian sizes, values."""
+    """Read an array of bytes in the IDX format: two zeros, type 8, the number of axes, big-endian sizes, values."""
     header = 4 + 4 * ndim
     if len(content) < header or content[:4] != bytes((0, 0, 8, ndim)):
         raise DataError(
@@ -51,7 +51,7 @@ def read_idx(name: str, content: bytes, ndim: int) -> NDArray[np.uint8]:
 
 
 def read_amat(name: str, content: bytes) -> Pictures:
-    """Binary 28x28 images as text: one image a line, zeros and ones separated by blanks (Larochelle's MNIST)."""
+    """Read binary 28x28 images from text (Larochelle's MNIST): one image a line, zeros and ones between blanks."""
     values = np.frombuffer(content.translate(None, b" \t\r\n"), np.uint8) - ord("0")
     lines = content.count(b"\n") + (not content.endswith(b"\n"))
     if values.size != lines * SIDE * SIDE or values.max(initial=0) > 1:
@@ -60,7 +60,7 @@ def read_amat(name: str, content: bytes) -> Pictures:
 
 
 def read_npz(name: str, content: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of a numpy archive."""
+    """Read the arrays of a numpy archive. Raises DataError."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return dict(archive)
@@ -69,7 +69,7 @@ def read_npz(name: str, content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def read_npy(name: str, content: bytes) -> NDArray[Any]:
-    """The array of a numpy file. Raises DataError for another file, and for one that holds Python objects."""
+    """Read the array of a numpy file. Raises DataError for another file, and for one that holds Python objects."""
     try:
         array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -80,7 +80,7 @@ def read_npy(name: str, content: bytes) -> NDArray[Any]:
 def pictures(
     names: Sequence[str], pixels: Sequence[NDArray[Any]], classes: Sequence[NDArray[Any] | None]
 ) -> list[Pictures]:
-    """The pictures of several files, all of one size. Raises DataError that names the file which is wrong."""
+    """Return the pictures of several files, all of one size. Raises DataError, which names the wrong file."""
     shape = pixels[0].shape[1:]
     for name, array in zip(names, pixels, strict=True):
         if array.ndim != 3 or array.shape[1:] != shape or not array.size:
@@ -107,13 +107,13 @@ def _with_classes(name: str, pixels: NDArray[Any], classes: NDArray[Any] | None)
 
 
 def at_one_half(grey: Pictures) -> Pictures:
-    """A bit for every pixel: 1 from one half of the range on."""
+    """Return a bit for every pixel: 1 if the pixel has at least one half of the largest value."""
     half = 128 if grey.pixels.dtype == np.uint8 else 0.5
     return Pictures((grey.pixels >= half).astype(np.uint8), grey.classes)
 
 
 def read_mat(name: str, content: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of a MATLAB file."""
+    """Read the arrays of a MATLAB file. Raises DataError."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -125,9 +125,9 @@ def read_mat(name: str, content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def chardata(name: str, content: bytes) -> tuple[Pictures, Pictures]:
-    """Burda's Omniglot: training and test images, grey in [0, 1], and the number of their alphabet.
+    """Read Burda's Omniglot: training and test images, grey in [0, 1]; the class is the number of the alphabet.
 
-    `data` and `testdata` are (784, N) with every image stored by columns; `target` and `testtarget` are (50, N).
+    `data` and `testdata` are (784, N), and every image is stored by columns. `target` and `testtarget` are (50, N).
     """
     arrays = read_mat(name, content)
     missing = {"data", "target", "testdata", "testtarget"} - arrays.keys()
@@ -147,54 +147,54 @@ def _by_columns(name: str, data: NDArray[Any], target: NDArray[Any]) -> Pictures
 
 
 def read_mnist(contents: Mapping[str, bytes], images: str, labels: str) -> Pictures:
-    """The images and labels of two IDX files."""
+    """Read the images and labels of two IDX files."""
     classes = read_idx(labels, contents[labels], 1)
-    return labelled(images, read_idx(images, contents[images], 3), classes)
+    return _pictures_28(images, read_idx(images, contents[images], 3), classes)
 
 
 def read_drawings(name: str, content: bytes, label: str) -> tuple[Pictures, Ints]:
-    """Omniglot's drawings, 28x28 bytes, and the drawer (1…20) of each; `label` names the array of classes."""
+    """Read Omniglot's drawings, 28x28 bytes, and the drawer (1…20) of each. `label` names the array of classes."""
     arrays = read_npz(name, content)
     missing = {"images", "drawer", label} - arrays.keys()
     if missing:
         raise DataError(f"file '{name}' has no array '{min(missing)}'")
-    drawings = labelled(name, arrays["images"], arrays[label])
+    drawings = _pictures_28(name, arrays["images"], arrays[label])
     if arrays["drawer"].shape != (len(drawings),):
         raise DataError(f"file '{name}' should name the drawer of each of its {len(drawings)} images")
     return drawings, arrays["drawer"].astype(np.int64)
 
 
-def labelled(name: str, pixels: NDArray[np.uint8], classes: NDArray[Any]) -> Pictures:
-    """Images with their classes. Raises DataError unless they are 28x28 and as many as the classes."""
+def _pictures_28(name: str, pixels: NDArray[np.uint8], classes: NDArray[Any]) -> Pictures:
+    """Return images of 28x28 with their classes. Raises DataError for another size or another number of classes."""
     if pixels.shape != (*classes.shape, SIDE, SIDE):
         raise DataError(f"file '{name}' should hold {classes.size} images of {SIDE}x{SIDE}, got {pixels.shape}")
     return Pictures(pixels, classes.astype(np.int64))
 
 
 def shuffled(pictures: Pictures, seed: int) -> Pictures:
-    """The images in an order drawn from numpy's frozen legacy generator."""
+    """Return the images in an order drawn from numpy's legacy generator, whose stream never changes."""
     return pictures[np.random.RandomState(seed).permutation(len(pictures))]
 
 
 def hold_out(pictures: Pictures, validation: int) -> tuple[Pictures, Pictures]:
-    """All but the last `validation` images, and these."""
+    """Split off the last `validation` images. Return the others, then these. Raises DataError if none are left."""
     if validation >= len(pictures):
         raise DataError(f"validation={validation} leaves none of {len(pictures)} images for training")
     return pictures[:-validation], pictures[-validation:]
 
 
 def dynamic(train: Pictures, valid: Pictures, test: Pictures, seed: int) -> Splits:
-    """Training images binarized anew in every pass; validation and test images once, from the seed."""
+    """Return splits that binarize training images anew in every pass, and the other images once, by the seed."""
     return _splits(GreyImages(train.pixels, train.classes), _binarized(valid, seed, 1), _binarized(test, seed, 2))
 
 
 def static(train: Pictures, valid: Pictures, test: Pictures, seed: int) -> Splits:
-    """All images binarized once, from the seed."""
+    """Return splits whose images are all binarized once, by the seed."""
     return _splits(*(_binarized(part, seed, i) for i, part in enumerate((train, valid, test))))
 
 
 def binary(train: Pictures, valid: Pictures, test: Pictures) -> Splits:
-    """Images that are zeros and ones already."""
+    """Return splits of images that are already zeros and ones."""
     return _splits(*(BinaryImages(part.pixels, part.classes) for part in (train, valid, test)))
 
 
@@ -204,7 +204,7 @@ def _splits(train: Split, valid: BinaryImages, test: BinaryImages) -> Splits:
 
 
 def _binarized(pictures: Pictures, seed: int, split: int) -> BinaryImages:
-    """Bernoulli(grey) for every pixel, from numpy's legacy generator: its stream is frozen, so the hash is, too."""
+    """Draw Bernoulli(grey) for every pixel. The stream of numpy's legacy generator never changes, nor does the hash."""
     rng = np.random.RandomState([seed, split])
     scale = 255 if pictures.pixels.dtype == np.uint8 else 1
     pixels = np.empty(pictures.pixels.shape, np.uint8)
@@ -215,8 +215,11 @@ def _binarized(pictures: Pictures, seed: int, split: int) -> BinaryImages:
 
 
 def digits(threshold: int, seed: int, validation: int, test: int) -> Splits:
-    """The 8x8 digits of scikit-learn: ink where the count (0…16) reaches the threshold, in an order drawn once."""
-    # Read, not imported: the import of scikit-learn takes longer than a start of the command without it.
+    """Return the 8x8 digits of scikit-learn, shuffled by the seed.
+
+    A pixel is ink if its count (0…16) reaches the threshold.
+    """
+    # The file is read without scikit-learn: its import takes longer than the whole start of a command.
     file = metadata.distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
     table = np.loadtxt(str(file), dtype=np.int64, delimiter=",")
     pictures = Pictures((table[:, :-1] >= threshold).astype(np.uint8).reshape(-1, 8, 8), table[:, -1])

@@ -1,4 +1,4 @@
-r"""Gaussian vectors with a chosen spectrum, on which the linear VAE has a closed form (Tipping and Bishop 1999).
+r"""Gaussian vectors with a chosen spectrum. The linear VAE on them has a closed form (Tipping and Bishop 1999).
 
 x ~ N(0, U diag(\lambda) U^T). With a linear decoder of variance \(\sigma^2\) and D units, the optimum is probabilistic
 PCA: unit j is active iff \(\lambda_j > \sigma^2\), the posterior is exact, and the bound is the likelihood (Lucas et
@@ -17,7 +17,7 @@ from collapsebench.data.splits import Vectors
 
 Floats: TypeAlias = NDArray[np.float64]
 GRID = 2.0**-12
-"""Values are rounded to multiples of it, so that they do not depend on a machine's last digits."""
+"""Values are rounded to multiples of this number, so that the last digits of a machine do not matter."""
 
 
 class Optimum(NamedTuple):
@@ -35,7 +35,7 @@ class Optimum(NamedTuple):
 
 
 def basis(dimension: int) -> Floats:
-    """The orthonormal vectors of the discrete cosine transform, as columns: (P, P)."""
+    """Return the orthonormal vectors of the discrete cosine transform, as columns: (P, P)."""
     points = np.arange(dimension)
     columns: Floats = np.sqrt(2 / dimension) * np.cos(np.pi / dimension * np.outer(points + 0.5, points))
     columns[:, 0] /= np.sqrt(2)
@@ -43,7 +43,7 @@ def basis(dimension: int) -> Floats:
 
 
 def draw(eigenvalues: ArrayLike, sizes: Iterable[int], seed: int) -> list[Vectors]:
-    """One split a size, each from its own generator, with the covariance U diag(eigenvalues) U^T."""
+    """Draw one split for each size, from a generator of its own, with the covariance U diag(eigenvalues) U^T."""
     scale = np.sqrt(np.asarray(eigenvalues, np.float64))
     axes = scale * basis(len(scale))
     splits = []
@@ -54,7 +54,7 @@ def draw(eigenvalues: ArrayLike, sizes: Iterable[int], seed: int) -> list[Vector
 
 
 def optimum(eigenvalues: ArrayLike, latent_dim: int, variance: float) -> Optimum:
-    r"""The linear VAE's optimum at a fixed decoder variance \(\sigma^2\).
+    r"""Return the linear VAE's optimum at a fixed decoder variance \(\sigma^2\).
 
     \(KL_j = \tfrac12 \ln(\lambda_j/\sigma^2)\) where \(\lambda_j > \sigma^2\), else 0. The model's covariance has the
     eigenvalues \(c_j = \lambda_j\) of active units and \(\sigma^2\) elsewhere, so
@@ -69,7 +69,7 @@ def optimum(eigenvalues: ArrayLike, latent_dim: int, variance: float) -> Optimum
 
 
 def neg_log_likelihood(values: ArrayLike, eigenvalues: ArrayLike, latent_dim: int, variance: float) -> Floats:
-    r"""\(-\log p(x)\) of every example under the optimum for the whole distribution, (N, P) -> (N,) nats."""
+    r"""Return \(-\log p(x)\) of every example under the optimum for the whole distribution, (N, P) -> (N,) nats."""
     scores = np.asarray(values, np.float64) @ basis(len(np.asarray(eigenvalues)))
     largest = np.argsort(-np.asarray(eigenvalues, np.float64), kind="stable")
     modelled = _modelled(np.asarray(eigenvalues, np.float64)[largest], latent_dim, variance)
@@ -78,16 +78,16 @@ def neg_log_likelihood(values: ArrayLike, eigenvalues: ArrayLike, latent_dim: in
 
 
 def _modelled(spectrum: Floats, latent_dim: int, variance: float) -> Floats:
-    """The eigenvalues of the model's covariance, for those of the data in falling order."""
+    """Return the eigenvalues of the model's covariance. `spectrum` has those of the data in falling order."""
     modelled = np.full_like(spectrum, variance)
     modelled[:latent_dim] = np.maximum(spectrum[:latent_dim], variance)
     return modelled
 
 
 def best_variance(eigenvalues: ArrayLike, latent_dim: int) -> float:
-    """The maximum likelihood decoder variance: the mean of the eigenvalues that no unit can take.
+    """Return the decoder variance of maximum likelihood: the mean of the eigenvalues that no unit can take.
 
-    Raises ValueError if there are units for all: the likelihood then has no maximum.
+    Raises ValueError if there is a unit for every eigenvalue, because the likelihood then has no maximum.
     """
     spectrum = np.sort(np.asarray(eigenvalues, np.float64))[::-1]
     if latent_dim >= len(spectrum):
@@ -96,5 +96,5 @@ def best_variance(eigenvalues: ArrayLike, latent_dim: int) -> float:
 
 
 def entropy(eigenvalues: ArrayLike) -> float:
-    r"""\(H(x) = \tfrac12 \sum_j \ln(2 \pi e \lambda_j)\), nats: what no model can beat in expectation."""
+    r"""Return \(H(x) = \tfrac12 \sum_j \ln(2 \pi e \lambda_j)\), in nats. No model can beat it in expectation."""
     return 0.5 * float(np.sum(np.log(2 * np.pi * np.e * np.asarray(eigenvalues, np.float64))))

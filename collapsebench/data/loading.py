@@ -1,4 +1,4 @@
-"""From original files to splits: read, check, parse, and keep what was parsed."""
+"""Turns original files into splits: reads, checks and parses the files, and caches the splits."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SPLITS: tuple[type[ArraySplit], ...] = (TextSplit, BinaryImages, GreyImages)
 
 
 def load_files(dataset: Dataset, names: Iterable[str], parse: Parse, folder: Path, cache: Path | None = None) -> Splits:
-    """The splits that `parse` makes of the named files, whose checksums are checked every time.
+    """Return the splits that `parse` makes of the named files. The checksums of the files are checked every time.
 
-    They are cached by the dataset's name, version and parameters and the checksums of its files. Raises DataError.
+    The cache has the splits by the dataset's name, version and parameters, and by the checksums. Raises DataError.
     """
     facts = facts_of(dataset)
     originals = {name: read(facts, name, folder) for name in names}
@@ -38,7 +38,7 @@ def load_files(dataset: Dataset, names: Iterable[str], parse: Parse, folder: Pat
 
 
 def pack(splits: Splits) -> Arrays:
-    """Splits as arrays named `train/0`, `train/1`, …; what they are stands in `layout`, as JSON."""
+    """Return splits as arrays named `train/0`, `train/1`, …. The array `layout` says in JSON what they are."""
     packed: Arrays = {}
     kinds: dict[str, str] = {}
     for name, split in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
@@ -49,7 +49,7 @@ def pack(splits: Splits) -> Arrays:
 
 
 def unpack(packed: Arrays) -> Splits:
-    """The splits that were packed."""
+    """Return the splits that `pack` turned into arrays."""
     layout = json.loads(str(packed["layout"]))
     classes = {cls.__name__: cls for cls in SPLITS}
 

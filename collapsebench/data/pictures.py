@@ -1,4 +1,4 @@
-"""Pictures: binary images."""
+"""Datasets of binary images."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Images(FromFiles):
     """Pictures of one channel in three numpy files, STEM.train.npy, STEM.valid.npy and STEM.test.npy.
 
-    Each file is an array (N, H, W): bytes from 0 to 255, or numbers from 0 to 1, of which the models see bits. With
-    `labelled` the files STEM.train.labels.npy, … hold a class (N,) of every picture, for probes and plots.
+    Each file is an array (N, H, W) of bytes from 0 to 255, or of numbers from 0 to 1. The models see bits. If
+    `labelled` is True, the files STEM.train.labels.npy, … hold the classes (N,) of the pictures, for probes and plots.
 
     >>> import io
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Splits of text, images and vectors: read-only arrays, their batches and their hashes."""
+"""Splits of text, images and vectors: read-only arrays with their batches and hashes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Ints: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class ArraySplit(Split):
-    """A split whose fields are its arrays, in the order in which they are hashed; the last ones may be None.
+    """A split whose fields are its arrays, in the order in which they are hashed. The last fields may be None.
 
-    The arrays are made read-only, so that a hash once computed stays true.
+    The arrays are made read-only, so that a computed hash stays true.
     """
 
     def __post_init__(self) -> None:
@@ -32,7 +32,7 @@ class ArraySplit(Split):
         return (value for value in values if value is not None)
 
     def sha256(self) -> str:
-        """See Split; computed once."""
+        """See Split. The hash is computed once."""
         return self._sha256
 
     @cached_property
@@ -44,9 +44,9 @@ class ArraySplit(Split):
 class TextSplit(ArraySplit):
     """Documents of token ids, BOS and EOS included, in the order of the file.
 
-    Batches hold documents of one length, so that no padding enters a recurrent network: documents sorted by length
-    (a stable sort), cut into contiguous chunks (the released preprocessing of Kim et al. 2018). A seed permutes the
-    order of the batches; which documents stand together is fixed.
+    A batch holds documents of one length, so that no padding enters a recurrent network. The documents are sorted by
+    length (a stable sort) and cut into contiguous chunks, as in the released preprocessing of Kim et al. 2018. A seed
+    permutes the order of the batches. It does not change which documents share a batch.
 
     >>> import numpy as np
     >>> from collapsebench import TextSplit
@@ -81,7 +81,7 @@ class TextSplit(ArraySplit):
         return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
 
     def bounds(self, batch_size: int) -> NDArray[np.int64]:
-        """Where the batches begin in `order`, and the end of the last one: (batches + 1,)."""
+        """Return the places in `order` where the batches begin, and the end of the last one: (batches + 1,)."""
         changes = np.flatnonzero(np.diff(self.lengths[self.order], prepend=0))
         ends = [*changes[1:].tolist(), len(self)]
         starts = [at for start, end in zip(changes.tolist(), ends, strict=True) for at in range(start, end, batch_size)]
@@ -98,14 +98,14 @@ class TextSplit(ArraySplit):
 
 
 def _chunks(size: int, batch_size: int, rng: np.random.Generator | None) -> Iterator[NDArray[np.int64]]:
-    """All positions, in order or permuted, at most `batch_size` at a time."""
+    """Yield all positions, at most `batch_size` at a time: in order, or permuted by `rng`."""
     order = np.arange(size) if rng is None else rng.permutation(size)
     return (order[at : at + batch_size] for at in range(0, size, batch_size))
 
 
 @dataclass(frozen=True, eq=False)
 class _Images(ArraySplit):
-    """Images of one channel, and a class each where the original has one."""
+    """Images of one channel, and the class of each image; None if the original has no classes."""
 
     pixels: NDArray[np.generic]  # (N, H, W)
     classes: NDArray[np.int64] | None = None  # (N,)
@@ -126,7 +126,7 @@ class _Images(ArraySplit):
 
 @dataclass(frozen=True, eq=False)
 class BinaryImages(_Images):
-    """Images of zeros and ones (uint8): every pass sees the same.
+    """Images of zeros and ones (uint8). Every pass sees the same images.
 
     >>> import numpy as np
     >>> from collapsebench import BinaryImages
@@ -144,9 +144,9 @@ class BinaryImages(_Images):
 
 @dataclass(frozen=True, eq=False)
 class GreyImages(_Images):
-    """Grey images (uint8 in 0…255, or float32 in [0, 1]) that every pass binarizes anew.
+    """Grey images (uint8 in 0…255, or float32 in [0, 1]). Every pass binarizes them anew.
 
-    A pixel is one with the probability of its grey value. Without a seed the draws are those of seed 0.
+    A pixel is 1 with the probability of its grey value. Without a seed, the draws are those of seed 0.
 
     >>> import numpy as np
     >>> from collapsebench import GreyImages
@@ -164,7 +164,7 @@ class GreyImages(_Images):
 
 
 def ink(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """The probability of ink: grey / 255 for bytes, the value itself for numbers in [0, 1]."""
+    """Return the probability of ink: grey / 255 for bytes, and the value itself for numbers in [0, 1]."""
     scale = 255 if pixels.dtype == np.uint8 else 1
     return pixels.astype(np.float32) / np.float32(scale)
 

@@ -1,8 +1,9 @@
-"""Text as published: the preprocessing of Kim et al. 2018 (harvardnlp/sa-vae), number by number.
+"""The published preprocessing of text, that of Kim et al. 2018 (harvardnlp/sa-vae). It gives the same numbers.
 
-Words are separated by white space; a document of more than `max_tokens` words or of none is dropped, for the counts
-as well. The vocabulary is four markers and the most frequent words of the training documents, ties by first
-appearance; other words become `<unk>`. BOS and EOS are added. Batches never mix lengths (`splits.TextSplit`).
+White space separates words. A document with no words or with more than `max_tokens` is dropped before the words are
+counted. The vocabulary is four markers and the most frequent words of the training documents. If two words are equally
+frequent, the one that appears first is first. Other words become `<unk>`. BOS and EOS are added. A batch never mixes
+lengths (`splits.TextSplit`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collapsebench.errors import DataError
 from collapsebench.examples import Splits, TextSpec
 
 MARKERS = ("<pad>", "<unk>", "<s>", "</s>")
-"""Ids 0 to 3: padding, unknown word, BOS, EOS."""
+"""The words with the ids 0 to 3: padding, unknown word, BOS, EOS."""
 UNKNOWN, BOS, EOS = 1, 2, 3
 
 Document: TypeAlias = list[str]
@@ -32,18 +33,18 @@ class Preprocessing:
 
     vocabulary_size: int = 20000
     count_above: int | None = None
-    """Keep the words that occur more often than this instead of the most frequent ones."""
+    """Keep the words that occur more often than this number, instead of the most frequent ones."""
     max_tokens: int = 200
     shuffle_seed: int | None = None
-    """Shuffle the documents of every split first."""
-    given: Sequence[str] | None = None
-    """The words to know, instead of those of the training documents."""
+    """The seed that shuffles the documents of every split first; None if they are not shuffled."""
+    word_list: Sequence[str] | None = None
+    """The words of the vocabulary, instead of those of the training documents."""
     test_documents: int | None = None
-    """Keep the first so many documents of the test split."""
+    """The number of documents of the test split that are kept, from the first on; None for all."""
 
 
 def read_lines(name: str, content: bytes) -> list[str]:
-    r"""The lines of a UTF-8 text, ended by `\n` and by nothing else. Raises DataError with the first bad line."""
+    r"""Return the lines of a UTF-8 text. Only `\n` ends a line. Raises DataError, which names the first bad line."""
     try:
         lines = content.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -53,16 +54,16 @@ def read_lines(name: str, content: bytes) -> list[str]:
 
 
 def documents(lines: Iterable[str], max_tokens: int) -> list[Document]:
-    """The words of every line that has between one and `max_tokens` of them."""
+    """Return the words of every line that has between one and `max_tokens` words."""
     return [words for words in map(str.split, lines) if 0 < len(words) <= max_tokens]
 
 
 def vocabulary(train: Iterable[Document], options: Preprocessing) -> list[str]:
-    """Every word by id, the markers first.
+    """Return the words in the order of their ids; the markers are first.
 
-    A word written like a marker takes its place among the most frequent words, but no id of its own.
+    A word that is written like a marker counts as one of the most frequent words, but gets no id of its own.
     """
-    words = options.given
+    words = options.word_list
     if words is None:
         counts = Counter(chain.from_iterable(train))  # in order of first appearance
         if options.count_above is None:
@@ -73,7 +74,7 @@ def vocabulary(train: Iterable[Document], options: Preprocessing) -> list[str]:
 
 
 def encode(texts: Sequence[Document], words: Sequence[str]) -> TextSplit:
-    """The documents as ids, each from BOS to EOS."""
+    """Return the documents as ids, each from BOS to EOS."""
     ids = {word: i for i, word in enumerate(words)}
     tokens = (token for text in texts for token in (BOS, *(ids.get(word, UNKNOWN) for word in text), EOS))
     lengths = np.array([len(text) + 2 for text in texts], dtype=np.int32)
@@ -81,13 +82,13 @@ def encode(texts: Sequence[Document], words: Sequence[str]) -> TextSplit:
 
 
 def shuffles(seed: int, sizes: Mapping[str, int]) -> dict[str, Ints]:
-    """The permutation of every split, drawn from numpy's frozen legacy generator in the released order."""
+    """Draw a permutation of each split from numpy's legacy generator, in the order of the released program."""
     rng = np.random.RandomState(seed)
     return {split: rng.permutation(sizes[split]) for split in ("valid", "test", "train")}
 
 
 def preprocess(lines: Mapping[str, Iterable[str]], options: Preprocessing) -> Splits:
-    """The splits of `train`, `valid` and `test`. Raises DataError if no document of one of them is left."""
+    """Return the splits of `train`, `valid` and `test`. Raises DataError if one of them has no documents left."""
     texts = {split: documents(lines[split], options.max_tokens) for split in ("train", "valid", "test")}
     for split, kept in texts.items():
         if not kept:

@@ -1,4 +1,4 @@
-"""Texts: three files, one document a line."""
+"""Datasets of text: three files, one document a line."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Text(FromFiles):
     r"""Text in three files, STEM.train.txt, STEM.valid.txt and STEM.test.txt, one document a line.
 
-    The preprocessing is the published one: words are separated by blanks, the most frequent training words are known,
-    documents that are too long are dropped.
+    The preprocessing is the published one: blanks separate words, the vocabulary is the most frequent training words,
+    and documents that are too long are dropped.
 
     >>> from collapsebench import Text
     >>> class Mine(Text):
@@ -48,14 +48,14 @@ class Text(FromFiles):
         return [f"{self.stem}.{split}.txt" for split in ("train", "valid", "test")]
 
     def lines(self, contents: Mapping[str, bytes]) -> Mapping[str, Sequence[str]]:
-        """The documents of `train`, `valid` and `test`, one a line."""
+        """Return the documents of `train`, `valid` and `test`, one a line."""
         from collapsebench.data.text import read_lines
 
         names = {split: f"{self.stem}.{split}.txt" for split in ("train", "valid", "test")}
         return {split: read_lines(name, contents[name]) for split, name in names.items()}
 
     def given(self, contents: Mapping[str, bytes]) -> Sequence[str] | None:
-        """The words to know; None: they are found in the training documents."""
+        """Return the words of the vocabulary, or None if it is made from the training documents."""
         del contents
         return None
 
@@ -68,7 +68,7 @@ class Text(FromFiles):
             count_above=self.count_above,
             max_tokens=self.max_tokens,
             shuffle_seed=self.shuffle_seed,
-            given=self.given(contents),
+            word_list=self.given(contents),
             test_documents=self.test_documents,
         )
         return preprocess(self.lines(contents), options)
@@ -88,7 +88,7 @@ class Yahoo(Text):
     name = "yahoo"
     citation = "Yang et al. (2017), Improved Variational Autoencoders for Text Modeling using Dilated Convolutions"
     stem = "yahoo"
-    given_file: ClassVar[str] = "vocab_from_train.txt"
+    vocabulary_file: ClassVar[str] = "vocab_from_train.txt"
 
     vocabulary: Literal["train", "given"] = Field(
         "train",
@@ -101,10 +101,10 @@ class Yahoo(Text):
         return super().originals() + self._vocabulary_files()
 
     def _vocabulary_files(self) -> list[str]:
-        return [self.given_file] if self.vocabulary == "given" else []
+        return [self.vocabulary_file] if self.vocabulary == "given" else []
 
     def given(self, contents: Mapping[str, bytes]) -> Sequence[str] | None:
-        """See Text: the given list without the four markers that it starts with."""
+        """See Text: the words of the given list, without the four markers at its start."""
         from collapsebench.data.text import MARKERS, read_lines
 
         files = self._vocabulary_files()
