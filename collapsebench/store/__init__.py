@@ -1,4 +1,4 @@
-"""Where runs are kept: SQLite by default, any database of SQLAlchemy by URL. Loads no torch."""
+"""The store of runs: SQLite by default, or any database of SQLAlchemy by URL. This package does not load torch."""
 
 from collapsebench.store.store import Added, Artifact, Filters, ProtocolSummary, RunSummary, Store
 

@@ -1,4 +1,4 @@
-"""From `--store` to an engine: plain paths are SQLite, and what databases complain about becomes one line."""
+"""Turns `--store` into an engine. A plain path is an SQLite file. An error of a database becomes one line."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ REASONS = {
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error",
 }
-"""What is wrong with a store, by SQLite's primary result code."""
+"""The reasons why a store cannot be used, by SQLite's primary result code."""
 
 IMMEDIATE = "collapsebench_immediate"
-"""The execution option of connections that write: they wait for the lock before they read, not after."""
+"""The execution option of connections that write. They wait for the lock before they read."""
 
 
 def store_url(store: str) -> URL:
-    """The URL of a file or of any database that SQLAlchemy knows. Raises StoreError if it is neither."""
+    """Return the URL of a file or of a database that SQLAlchemy knows. Raises StoreError if the text is neither."""
     if "://" not in store:
         return URL.create("sqlite", database=str(Path(store).expanduser()))
     try:
@@ -42,15 +42,15 @@ def store_url(store: str) -> URL:
 
 
 def connect(url: URL, timeout: float) -> Engine:
-    """An engine that waits at most `timeout` seconds for a locked SQLite file.
+    """Return an engine that waits at most `timeout` seconds for a locked SQLite file.
 
     Raises StoreError for a database that SQLAlchemy does not know, or whose driver is not installed.
     """
-    name = shown(url)
+    name = store_name(url)
     sqlite = url.get_backend_name() == "sqlite"
     arguments = {"timeout": timeout} if sqlite else {}
     try:
-        # Bare NaN is not JSON; numbers that may not be finite are stored by kind.
+        # A bare NaN is not JSON. A number that may not be finite is stored with its kind.
         engine = create_engine(url, connect_args=arguments, json_serializer=partial(json.dumps, allow_nan=False))
     except NoSuchModuleError:
         raise StoreError(f"cannot open the store '{name}': SQLAlchemy has no '{url.drivername}' database") from None
@@ -63,7 +63,7 @@ def connect(url: URL, timeout: float) -> Engine:
 
 
 def exists(url: URL) -> bool:
-    """Whether there is something to open; databases other than SQLite files answer for themselves."""
+    """Return False if the URL is that of an SQLite file that does not exist. Other databases report it themselves."""
     path = _file(url)
     return path is None or path.exists()
 
@@ -80,9 +80,9 @@ def create_folder(url: URL) -> None:
 
 
 def companion(url: URL, what: str) -> Path:
-    """The folder, on this machine, of files that belong to the runs of a store: `checkpoints`, `codes`.
+    """Return the folder, on this machine, of the files that belong to the runs of a store: `checkpoints`, `codes`.
 
-    `FILE.checkpoints` beside an SQLite file; in the user's cache folder for other databases.
+    It is `FILE.checkpoints` beside an SQLite file, and in the user's cache folder for other databases.
     """
     path = _file(url)
     if path is not None:
@@ -91,19 +91,19 @@ def companion(url: URL, what: str) -> Path:
     return user_cache_path("collapsebench") / what / name
 
 
-def shown(url: URL) -> str:
-    """The store as messages name it: the file, or the URL without its password."""
+def store_name(url: URL) -> str:
+    """Return the name of the store in messages: the file, or the URL without its password."""
     path = _file(url)
     return url.render_as_string(hide_password=True) if path is None else str(path)
 
 
 @contextmanager
 def in_one_line(url: URL) -> Iterator[None]:
-    """Turn what the database reports into a StoreError of one line."""
+    """Turn an error of the database into a StoreError of one line."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise StoreError(f"the store '{shown(url)}' {_reason(error)}") from error
+        raise StoreError(f"the store '{store_name(url)}' {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -118,7 +118,7 @@ def _file(url: URL) -> Path | None:
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:
-    connection.isolation_level = None  # transactions begin where SQLAlchemy says so, not at the first change
+    connection.isolation_level = None  # SQLAlchemy begins the transactions, not the first change
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
 

@@ -1,4 +1,4 @@
-"""Runs as JSON lines: one record a line, no bare NaN, with the version of the format in each line."""
+"""Runs as JSON lines. Each line is one record with the version of the format, and has no bare NaN."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from collapsebench.store.mapping import to_json, with_labels
 from collapsebench.validation import describe
 
 SCHEMA = 1
-"""Raise it when a line means something else."""
+"""The version of the format. Raise it when the meaning of a line changes."""
 
 
 def write_line(record: RunRecord) -> str:
-    """The record as one line of ASCII, without the line's end."""
+    """Return the record as one line of ASCII, without the line's end."""
     return json.dumps({"schema": SCHEMA} | to_json(record), allow_nan=False)
 
 
 def read_lines(lines: Iterable[bytes], source: str) -> Iterator[RunRecord]:
-    """The records of an export; empty lines are passed over.
+    """Yield the records of an export. Empty lines are skipped.
 
-    Raises UsageError with the number of the first line that is no record, or whose ids are not those of its content.
+    Raises UsageError, which names the first line that is not a record, or whose ids do not fit its content.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -50,9 +50,9 @@ def _read(line: bytes) -> RunRecord:
         record = RunRecord.model_validate({key: value for key, value in content.items() if key != "schema"})
     except ValidationError as error:
         raise UsageError(describe(error, RunRecord, "field")) from error
-    labelled = record.model_copy(update={"spec": with_labels(record.spec, record.contender, record.track)})
-    _check(labelled)
-    return labelled
+    with_spec = record.model_copy(update={"spec": with_labels(record.spec, record.contender, record.track)})
+    _check(with_spec)
+    return with_spec
 
 
 def _refuse(constant: str) -> None:
@@ -60,7 +60,7 @@ def _refuse(constant: str) -> None:
 
 
 def _check(record: RunRecord) -> None:
-    """Raise UsageError if what the record says twice does not agree."""
+    """Raise UsageError if the record contradicts itself."""
     spec = record.spec
     stated = {
         "run_id": (record.run_id, spec.run_id),

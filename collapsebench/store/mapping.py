@@ -1,4 +1,4 @@
-"""Records to rows and back, exactly: the same floats bit for bit, NaN, infinities, labels and times."""
+"""Turns records into rows and back. Floats, NaN, infinities, labels and times stay exactly the same."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from collapsebench.validation import describe
 
 
 def to_json(value: BaseModel) -> dict[str, Any]:
-    """The value as JSON has it; NaN and infinite floats become text."""
+    """Return the value as JSON. NaN and infinite floats become text."""
     content: dict[str, Any] = json.loads(value.model_dump_json())
     return content
 
 
 class Rows(NamedTuple):
-    """What is written for one record, by table."""
+    """The rows of one record, by table."""
 
     run: dict[str, Any]
     points: list[dict[str, Any]]
@@ -30,7 +30,7 @@ class Rows(NamedTuple):
 
 
 def to_rows(record: RunRecord) -> Rows:
-    """The rows of a record."""
+    """Return the rows of a record."""
     protocol = record.spec.protocol
     run = {
         "run_id": record.run_id,
@@ -56,7 +56,7 @@ def to_rows(record: RunRecord) -> Rows:
 
 
 def to_record(row: Run) -> RunRecord:
-    """The record of a row. Raises StoreError if this version cannot read its spec."""
+    """Return the record of a row. Raises StoreError if this version cannot read its spec."""
     return RunRecord(
         run_id=row.run_id,
         protocol_id=row.protocol_id,
@@ -76,9 +76,9 @@ def to_record(row: Run) -> RunRecord:
 
 
 def read_spec(row: Run) -> RunSpec:
-    """The spec of a row, with its labels.
+    """Return the spec of a row, with its labels.
 
-    Raises StoreError if another version of collapsebench wrote it in a form that this one does not know.
+    Raises StoreError if another version of collapsebench wrote it in a form that this version does not know.
     """
     try:
         spec = RunSpec.model_validate(row.spec)
@@ -92,9 +92,10 @@ def read_spec(row: Run) -> RunSpec:
 
 
 def with_labels(spec: RunSpec, contender: str, track: str) -> RunSpec:
-    """Give a spec read from JSON what its identity leaves out: labels, parameters as passed, overrides of the track.
+    """Add to a spec from JSON the parts that its identity leaves out.
 
-    Printing is canonical, so the labels hold all of it.
+    These are the labels, the parameters that the user passed, and the overrides of the track. The labels are printed
+    in canonical form, so that they hold all of these.
     """
     methods = spec.contender.methods
     calls = [] if contender == BASELINE else _calls(contender)

@@ -1,4 +1,4 @@
-"""The tables: runs, and per run its points, metric values and artifacts. Times are UTC, durations seconds."""
+"""The tables: runs, and the points, metric values and artifacts of each run. Times are UTC, durations seconds."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from collapsebench.record import NumberKind, Outcome
 
 
 class Untyped(UserDefinedType[float]):
-    """A column of SQLite without a type: REAL columns keep small whole numbers as integers and so lose -0.0."""
+    """A column of SQLite without a type. A REAL column would keep small whole numbers as integers and lose -0.0."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """No type at all."""
+        """Return no type."""
         return ""
 
 
 class UTCTime(TypeDecorator[datetime]):
-    """An instant as ISO 8601 text in UTC, to the microsecond: sorts as it reads, the same in every database."""
+    """An instant as ISO 8601 text in UTC, to the microsecond. The text sorts by time in every database."""
 
     impl = String(32)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        """Write in UTC; raise ValueError for a time without a zone."""
+        """Write the time in UTC. Raises ValueError for a time without a zone."""
         del dialect
         if value is None:
             return None
@@ -53,7 +53,7 @@ EXACT: TypeEngine[float] = Double().with_variant(Untyped(), "sqlite")
 
 
 class Base(DeclarativeBase):
-    """What all tables share: predictable names for constraints, so that migrations can change them."""
+    """The base of all tables. It gives constraints predictable names, so that migrations can change them."""
 
     metadata = MetaData(
         naming_convention={
@@ -67,7 +67,7 @@ class Base(DeclarativeBase):
 
 
 class Run(Base):
-    """One run: its identity, what became of it, where it ran."""
+    """One run: its identity, its outcome, and the environment that it ran in."""
 
     __tablename__ = "runs"
     __table_args__ = (Index(None, "started_at", "run_id"),)
@@ -99,8 +99,8 @@ def _run_key() -> Mapped[str]:
 class PointRow(Base):
     """One scheduled evaluation.
 
-    Counters and values are JSON objects: a row per counter would be twelve times as many, and a query reads one
-    counter all the same (`PointRow.counters["seconds"].as_float()`).
+    Counters and values are JSON objects. Rows of single counters would be twelve times as many, and a query can read
+    one counter of an object (`PointRow.counters["seconds"].as_float()`).
     """
 
     __tablename__ = "points"
@@ -113,7 +113,7 @@ class PointRow(Base):
 
 
 class ValueRow(Base):
-    """One column of one metric. NaN and infinities, which SQL cannot hold, are in `kind`."""
+    """One column of one metric. SQL cannot hold NaN and infinities: they are in `kind`."""
 
     __tablename__ = "metric_values"
     __table_args__ = (
@@ -139,7 +139,7 @@ class ValueRow(Base):
 
 
 class ArtifactRow(Base):
-    """A file that a run left behind."""
+    """A file that a run has written."""
 
     __tablename__ = "artifacts"
 
@@ -148,4 +148,4 @@ class ArtifactRow(Base):
     location: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
-    """In bytes."""
+    """The size in bytes."""

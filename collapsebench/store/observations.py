@@ -1,7 +1,7 @@
-"""Observations of runs, straight from SQL.
+"""Reads observations of runs directly from SQL.
 
-To validate a record field by field takes milliseconds. Here a spec is validated once for all runs that share it, and
-numbers are taken as they are, as the database keeps them exactly.
+The validation of a whole record takes milliseconds. Here a spec is validated once for all runs that share it. Numbers
+are not validated, because the database keeps them exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collapsebench.store.mapping import read_spec
 from collapsebench.store.models import PointRow, Run, ValueRow
 
 CHUNK = 500
-"""How many runs are read at once."""
+"""The number of runs that are read at once."""
 
 RUN = (
     Run.run_id,
@@ -48,11 +48,13 @@ VALUE = (
     type_coerce(ValueRow.standard_error_kind, String),
     ValueRow.standard_error,
 )
-"""Kinds and directions are read as text, as a million of them are too many to look up."""
+"""The columns that are read of a value. Kinds and directions are read as text: it would take long to turn a million
+of them into enums.
+"""
 
 
 class _Columns(dict[tuple[str, str, str, str, str], ColumnHead]):
-    """The heads of columns; equal ones are one object for all runs."""
+    """The heads of columns. Equal heads are one object in all runs."""
 
     def __missing__(self, key: tuple[str, str, str, str, str]) -> ColumnHead:
         metric, column, title, unit, direction = key
@@ -61,7 +63,10 @@ class _Columns(dict[tuple[str, str, str, str, str], ColumnHead]):
 
 
 class Reader:
-    """Reads observations in one session, with the named entries that boards do not show. Shared parts are read once."""
+    """Reads observations in one session. Parts that runs share are read once.
+
+    `entries` are the numbers that are read although boards do not show them.
+    """
 
     def __init__(self, session: Session, entries: Collection[str]) -> None:
         self._session, self._connection = session, session.connection()
@@ -72,7 +77,7 @@ class Reader:
         self._columns = _Columns()
 
     def read(self, conditions: Sequence[ColumnElement[bool]], *, trajectories: bool) -> Iterator[Observation]:
-        """Read the runs that meet the conditions, some hundreds in memory at a time. Raises StoreError."""
+        """Yield the runs that meet the conditions, with some hundreds in memory at a time. Raises StoreError."""
         found = self._connection.execute(select(*RUN).where(*conditions).execution_options(yield_per=CHUNK))
         for runs in found.partitions():
             ids = [run.run_id for run in runs]
@@ -122,7 +127,7 @@ class Reader:
         return found
 
     def _ends(self, ids: Sequence[str]) -> Mapping[str, Sequence[TrajectoryPoint]]:
-        """Read the last points, without their values, which boards do not show."""
+        """Read the last point of each run, without its values, because boards do not show them."""
         later = aliased(PointRow)
         last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
         query = select(PointRow.run_id, PointRow.counters).where(PointRow.run_id.in_(ids), PointRow.number == last)
@@ -156,6 +161,6 @@ def _counts(counters: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _number(stored: Mapping[str, Any]) -> float:
-    """Read a number of JSON. Kinds without a value are NaN and the infinities."""
+    """Read a number from JSON. NaN and infinities have a kind, but no value."""
     kind, value = stored["kind"], stored["value"]
     return float(kind if value is None else value)

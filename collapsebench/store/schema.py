@@ -1,4 +1,4 @@
-"""The schema of a store: created new, upgraded by Alembic, refused if a newer version of collapsebench wrote it."""
+"""Creates the schema of a store, or upgrades it with Alembic. The schema of a newer collapsebench is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from collapsebench.store.models import Base
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 HEAD = "0001"
-"""The newest version in MIGRATIONS, written here so that a store that has it, or a new one, opens without Alembic."""
+"""The newest version in MIGRATIONS. It is written here so that a new or current store opens without Alembic."""
 
 VERSIONS = Table(
     "collapsebench_version",
@@ -30,13 +30,13 @@ VERSIONS = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="collapsebench_version_pkc"),
 )
-"""The table of one row in which Alembic keeps the version, as it makes it."""
+"""The table of one row in which Alembic keeps the version. It equals the one that Alembic makes."""
 
 
 def prepare(reading: Engine, writing: Engine, name: str) -> None:
-    """Bring the store to HEAD in one transaction: a new one at once, an older one by migrations.
+    """Bring the store to HEAD in one transaction. A new store is created at HEAD, and an older one is migrated.
 
-    Raises StoreError if its version is unknown, or if it is a database of something else.
+    Raises StoreError if its version is unknown, or if the database belongs to another program.
     """
     with reading.connect() as connection:
         if version(connection, name) == HEAD:
@@ -50,7 +50,7 @@ def prepare(reading: Engine, writing: Engine, name: str) -> None:
 
 
 def version(connection: Connection, name: str) -> str | None:
-    """The version of the store, None if it is empty."""
+    """Return the version of the store; None if the database is empty. Raises StoreError if it has other tables."""
     tables = inspect(connection).get_table_names()
     if VERSIONS.name in tables:
         return connection.scalar(select(VERSIONS.c.version_num))
@@ -60,7 +60,7 @@ def version(connection: Connection, name: str) -> str | None:
 
 
 def create(connection: Connection) -> None:
-    """Make all tables as they are at HEAD: what every migration after nothing comes to, without loading Alembic."""
+    """Create all tables as they are at HEAD. All migrations together make the same, but need Alembic."""
     Base.metadata.create_all(connection)
     VERSIONS.create(connection)
     connection.execute(insert(VERSIONS).values(version_num=HEAD))
@@ -74,8 +74,8 @@ def migrate(connection: Connection, since: str | None, name: str) -> None:
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if since is not None and since not in known:
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if since is not None and since not in revisions:
         raise StoreError(
             f"the store '{name}' has schema {since}, newer than the {HEAD} this collapsebench knows: "
             "pip install --upgrade collapsebench"

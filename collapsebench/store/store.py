@@ -1,4 +1,4 @@
-"""The store: records in, records out, one transaction a run."""
+"""The store writes and reads the records of runs, with one transaction a run."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from collapsebench.syntax import canonical
 
 ID_LENGTH = 16
 CHUNK = 500
-"""How many rows are asked for, or names are sent, at once."""
+"""The number of rows that are read, or of names that are sent, at once."""
 
 
 class Filters(TypedDict, total=False):
-    """Which runs are meant; what is left out, or None, matches everything."""
+    """The conditions that choose runs. A condition that is left out or None matches all runs."""
 
     dataset: str | None
     track: str | None
-    """`quick` means all settings of that track; `quick[decoder.layers=3]` means one."""
+    """`quick` means all settings of that track. `quick[decoder.layers=3]` means one setting."""
     protocol: str | None
     """A protocol id or its first digits."""
     contender: str | None
@@ -55,7 +55,7 @@ class RunSummary(NamedTuple):
 
 
 class ProtocolSummary(NamedTuple):
-    """One leaderboard that could be drawn."""
+    """One protocol with stored runs, and so with a leaderboard."""
 
     protocol_id: str
     dataset: str
@@ -64,7 +64,7 @@ class ProtocolSummary(NamedTuple):
 
 
 class Artifact(NamedTuple):
-    """A file that a run left behind; `size` in bytes."""
+    """A file that a run has written. `size` is in bytes."""
 
     name: str
     location: str
@@ -73,14 +73,14 @@ class Artifact(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What `Store.add` did: runs written, and runs that the store had already."""
+    """The result of `Store.add`: the number of runs written, and of runs that the store already had."""
 
     written: int
     skipped: int
 
 
 class Store:
-    """Runs in a database. Every method raises StoreError, in one line, if the database refuses."""
+    """Runs in a database. Every method raises StoreError, in one line, if the database reports an error."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -89,20 +89,20 @@ class Store:
     @classmethod
     @contextmanager
     def open(cls, store: str | Path, *, timeout: float = 10.0, create: bool = True) -> Iterator[Self]:
-        """Open a file or SQLAlchemy URL, creating or upgrading its schema.
+        """Open a file or SQLAlchemy URL, and create or upgrade its schema.
 
-        `timeout` is how many seconds to wait for a locked SQLite file. Raises StoreError if it is not a database,
-        read-only, locked, of a newer schema, or missing and not to be created.
+        `timeout` is the number of seconds to wait for a locked SQLite file. Raises StoreError if the store is not a
+        database, read-only, locked, of a newer schema, or missing while `create` is False.
         """
         url = connection.store_url(str(store))
         if not create and not connection.exists(url):
-            raise StoreError(no_store(connection.shown(url)))
+            raise StoreError(no_store(connection.store_name(url)))
         connection.create_folder(url)
         engine = connection.connect(url, timeout)
         opened = cls(engine)
         try:
             with connection.in_one_line(url):
-                schema.prepare(engine, opened._writing, connection.shown(url))
+                schema.prepare(engine, opened._writing, connection.store_name(url))
             yield opened
         finally:
             engine.dispose()
@@ -113,15 +113,15 @@ class Store:
             _put(session, record)
 
     def finish(self, record: RunRecord) -> None:
-        """Write what became of a run, in place of its `started` row. Raises StoreError if the run is settled."""
+        """Write a run that has ended, in place of its `started` row. Raises StoreError if the run is settled."""
         with self._write() as session:
             _put(session, record)
 
     def add(self, records: Iterable[RunRecord]) -> Added:
-        """Write records from elsewhere, all or none.
+        """Write records of another store, all or none.
 
-        A settled record takes the place of an unsettled one; what the store has already is skipped. Raises StoreError
-        if the store has another settled record of the same run.
+        A settled record replaces an unsettled one. Records that the store already has are skipped. Raises StoreError if
+        the store has another settled record of the same run.
         """
         written = skipped = 0
         fresh = _loaded().execution_options(populate_existing=True)
@@ -138,14 +138,14 @@ class Store:
         return Added(written, skipped)
 
     def delete(self, run_ids: Iterable[str]) -> int:
-        """Delete runs with all that belongs to them; returns how many there were."""
+        """Delete runs with all their rows. Return the number of deleted runs."""
         with self._write() as session:
             chunks = _chunks(list(run_ids))
             deletions = (delete(Run).where(Run.run_id.in_(chunk)).returning(Run.run_id) for chunk in chunks)
             return sum(len(session.scalars(deletion).all()) for deletion in deletions)
 
     def outcomes(self, run_ids: Iterable[str]) -> dict[str, Outcome]:
-        """What became of those of the runs that are stored."""
+        """Return the outcomes of the runs, by run id. Runs that are not stored are left out."""
         with self._read() as session:
             rows = (
                 session.execute(select(Run.run_id, Run.outcome).where(Run.run_id.in_(chunk)))
@@ -154,7 +154,7 @@ class Store:
             return {run_id: outcome for chunk in rows for run_id, outcome in chunk}
 
     def resolve(self, prefix: str) -> str:
-        """The one run id that starts with `prefix`. Raises UsageError if there is none, or several."""
+        """Return the only run id that starts with `prefix`. Raises UsageError if there is no such id, or several."""
         with self._read() as session:
             found = session.scalars(select(Run.run_id).where(_starts(Run.run_id, prefix)).limit(5)).all()
         if not found:
@@ -164,13 +164,13 @@ class Store:
         return found[0]
 
     def get(self, run_id: str) -> RunRecord:
-        """One record, by its id or the first digits of it. Raises UsageError if there is none, or several."""
+        """Return one record, by its id or the first digits. Raises UsageError if there is no such run, or several."""
         full = self.resolve(run_id)
         with self._read() as session:
             return to_record(session.scalars(_loaded().where(Run.run_id == full)).one())
 
     def find(self, **filters: Unpack[Filters]) -> Iterator[RunRecord]:
-        """The records in the order of their start, a few in memory at a time."""
+        """Yield records in the order of their start, with a few in memory at a time."""
         query = _loaded().where(*_conditions(filters)).order_by(Run.started_at, Run.run_id)
         with self._read() as session:
             for rows in session.scalars(query.execution_options(yield_per=CHUNK // 5)).partitions():
@@ -179,28 +179,29 @@ class Store:
     def observations(
         self, *, trajectories: bool = False, entries: Collection[str] = (), **filters: Unpack[Filters]
     ) -> Iterator[Observation]:
-        """What boards and curves read of the runs, in no order: the last counters, or with `trajectories` all points.
+        """Yield what boards and curves read of the runs, in any order.
 
-        Of the numbers that boards do not show, those of the columns `entries` are read. Raises StoreError if this
-        version cannot read the spec of a contender or protocol.
+        An observation has the last counters, or all points if `trajectories` is True. `entries` are the columns that
+        are read although boards do not show them. Raises StoreError if this version cannot read the spec of a contender
+        or protocol.
         """
         with self._read() as session:
             yield from Reader(session, entries).read(_conditions(filters), trajectories=trajectories)
 
     def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
-        """One line a run, the newest first."""
+        """Return one summary for each run, the newest first."""
         columns = [getattr(Run, field) for field in RunSummary._fields]
         query = select(*columns).where(*_conditions(filters)).order_by(Run.started_at.desc(), Run.run_id.desc())
         with self._read() as session:
             return [RunSummary(*row) for row in session.execute(query.limit(limit).offset(offset))]
 
     def count(self, **filters: Unpack[Filters]) -> int:
-        """How many runs match."""
+        """Return the number of matching runs."""
         with self._read() as session:
             return session.scalar(select(func.count()).select_from(Run).where(*_conditions(filters))) or 0
 
     def protocols(self, **filters: Unpack[Filters]) -> list[ProtocolSummary]:
-        """The protocols of the matching runs, by dataset and track."""
+        """Return the protocols of the matching runs, in the order of dataset and track."""
         dataset, track = func.min(Run.dataset), func.min(Run.track)
         query = select(Run.protocol_id, dataset, track, func.count()).where(*_conditions(filters))
         with self._read() as session:
@@ -208,7 +209,7 @@ class Store:
             return [ProtocolSummary(*row) for row in rows]
 
     def attach(self, run_id: str, name: str, path: Path) -> Artifact:
-        """Note a file of a stored run with its SHA-256; a file of the same name is replaced."""
+        """Store the path and the SHA-256 of a file of a stored run. They replace those of a file of the same name."""
         with path.open("rb") as file:
             artifact = Artifact(name, str(path), file_digest(file, "sha256").hexdigest(), path.stat().st_size)
         with self._write() as session:
@@ -216,7 +217,7 @@ class Store:
         return artifact
 
     def artifacts(self, run_id: str) -> list[Artifact]:
-        """The files of a run, by name."""
+        """Return the files of a run, in the order of their names."""
         columns = [getattr(ArtifactRow, field) for field in Artifact._fields]
         with self._read() as session:
             rows = session.execute(select(*columns).where(ArtifactRow.run_id == run_id).order_by(ArtifactRow.name))
@@ -277,7 +278,10 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _starts(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
-    """Whether a hexadecimal id starts with `prefix`, as a range, which an index answers; "g" follows every digit."""
+    """Return the condition that a hexadecimal id starts with `prefix`.
+
+    It is a range, because an index can answer it. "g" comes after every digit.
+    """
     return column == prefix if len(prefix) == ID_LENGTH else column.between(prefix, f"{prefix}g")
 
 
