@@ -10,7 +10,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
 
 from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from collapsebench.experiment.events import Event
     from collapsebench.experiment.work import GridSetup
+
+T = TypeVar("T")
 
 Contestant: TypeAlias = str | Method | Sequence[str | Method]
 """A contender as `run` takes it: `"skip+sa-vae[steps=10]"`, a method, or a sequence of these, which are composed.
@@ -251,10 +253,16 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
 
-    contenders = [[each] if isinstance(each, str | Method) else list(each) for each in methods]
-    instances = [part for contender in contenders for part in contender if isinstance(part, Method)]
-    classes = (*components, *map(type, instances), *([type(dataset)] if isinstance(dataset, Dataset) else []))
-    if workers > 1:
+    _counted("threads", threads or 1)
+    contenders = [_composed(each) for each in _listed("methods", methods)]
+    instances: list[Component] = [part for contender in contenders for part in contender if isinstance(part, Method)]
+    instances += [dataset] if isinstance(dataset, Dataset) else []
+    classes = (
+        *_listed("components", components),
+        *map(type, instances),
+        *([type(dataset)] if isinstance(dataset, Dataset) else []),
+    )
+    if _counted("workers", workers) > 1:
         _check_importable(classes)
     overrides = _data_settings(dataset) | dict(settings or {})
     request = Request(
@@ -262,13 +270,13 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         dataset=dataset if isinstance(dataset, str) else dataset.name,
         track=track,
         budget=budget,
-        seeds=tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds),
+        seeds=_seeds(seeds),
         settings=tuple(f"{key}={print_value(value)}" for key, value in overrides.items()),
         baseline=baseline,
     )
     setup = GridSetup(
         requests=(request,),
-        plugins=tuple(map(Path, plugins)),
+        plugins=tuple(map(Path, _listed("plugins", plugins))),
         data_folder=data_folder(None if data_dir is None else Path(data_dir)),
         store=str(store),
         device=device,
@@ -300,6 +308,31 @@ def _observer(progress: bool | Callable[[Event], None], setup: GridSetup) -> Ite
         return
     with screens(quiet=not progress, verbose=False, names=setup.plan.protocol_names) as screen:
         yield screen.observe
+
+
+def _composed(contestant: Contestant) -> Sequence[str | Method]:
+    """Give the parts of one contender. Raises UsageError for what is no method."""
+    if isinstance(contestant, str | Method):
+        return [contestant]
+    wrong = (
+        [contestant]
+        if not isinstance(contestant, Sequence)
+        else [part for part in contestant if not isinstance(part, str | Method)]
+    )
+    if wrong:
+        raise UsageError(f"a contender is a text, a method or a list of these, got {wrong[0]!r:.80}")
+    return list(contestant)
+
+
+def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """Give seeds 1 to N for a number N. Raises UsageError for what is no seed."""
+    if isinstance(seeds, int):
+        return tuple(range(1, _counted("seeds", seeds) + 1))
+    listed = _listed("seeds", seeds)
+    wrong = [seed for seed in listed if not isinstance(seed, int) or seed < 0]
+    if wrong:
+        raise UsageError(f"a seed is a whole number from 0 on, got {wrong[0]!r}")
+    return listed
 
 
 def _written(part: str | Method) -> str:
@@ -357,11 +390,11 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
     from collapsebench.reporting.suite_boards import suite_boards, suite_pieces
     from collapsebench.store import Store
 
-    files, wanted = tuple(map(Path, plugins)), tuple(columns)
+    files, wanted = tuple(map(Path, _listed("plugins", plugins))), _listed("columns", columns)
     if suite is not None:
         others = {"track": track, "protocol": protocol, "against": against, "sort": sort, "at": at, "dialect": dialect}
         _refuse_beside("suite", others)
-        query = SuiteQuery(suite, scale, tuple(variants), files, dataset)
+        query = SuiteQuery(suite, scale, _listed("variants", variants), files, dataset)
         with Store.open(store, create=False) as opened:
             return Boards(partial(suite_pieces, suite_boards(opened, query, wanted)))
     if dialect is not None:
@@ -373,6 +406,20 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
     with Store.open(store, create=False) as opened:
         found = tuple(boards(opened, ProtocolQuery(dataset, track, protocol), view, files))
     return Boards(partial(pieces, found))
+
+
+def _listed(name: str, values: Iterable[T]) -> tuple[T, ...]:
+    """Give the values of a list. Raises UsageError for a single value, of which a text would be a list of letters."""
+    if isinstance(values, str | Path) or not isinstance(values, Iterable):
+        raise UsageError(f"{name} must be a list, got {values!r}: write [{values!r}]")
+    return tuple(values)
+
+
+def _counted(name: str, number: int) -> int:
+    """Give a number of things. Raises UsageError unless there is at least one."""
+    if number < 1:
+        raise UsageError(f"{name} must be at least 1, got {number}")
+    return number
 
 
 def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
