@@ -253,7 +253,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
 
-    _counted("threads", threads or 1)
+    _counted("threads", 1 if threads is None else threads)
     contenders = [_composed(each) for each in _listed("methods", methods)]
     instances: list[Component] = [part for contender in contenders for part in contender if isinstance(part, Method)]
     instances += [dataset] if isinstance(dataset, Dataset) else []
