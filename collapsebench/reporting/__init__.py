@@ -1,1 +1,1 @@
-"""Which stored runs are meant, and what they say: boards and figures."""
+"""Selects stored runs, and reports them as boards and figures."""

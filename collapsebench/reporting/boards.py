@@ -1,4 +1,4 @@
-"""The boards of stored runs: one for each protocol that is meant, as a view shows it."""
+"""The boards of stored runs, one for each selected protocol, in a chosen view."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ if TYPE_CHECKING:
 
 
 class BoardView(NamedTuple):
-    """How boards show the runs of a protocol."""
+    """The choices that say how boards show the runs of a protocol."""
 
     scored: Cut | Dialect | None = None
-    """At a cut through the trajectories, as another paper would have scored the runs, or, if None, at the end."""
+    """A cut through the trajectories, or the dialect of another paper. If None, runs are scored at their end."""
     against: str | None = None
-    """The contender that differences are to; the baseline if None."""
+    """The contender that is subtracted from the others; the baseline if None."""
     sort: str | None = None
-    """The column by which rows are in order; if None, the baseline is first and the others follow by name."""
+    """The column that sorts the rows. If None, the baseline is first, and the others follow by name."""
     columns: Sequence[str] = ()
-    """The columns that are shown, by key; all if there is none."""
+    """The keys of the columns that are shown; all columns if empty."""
 
 
 AT_THE_END = BoardView()
-"""All columns of the metrics, of the test split."""
+"""The view of all columns, with the metrics of the test split."""
 
 
 def boards(
     store: Store, query: ProtocolQuery = EVERY_PROTOCOL, view: BoardView = AT_THE_END, plugins: Sequence[Path] = ()
 ) -> Iterator[Board]:
-    """Make the boards of all protocols that are meant, one at a time, as they are asked for.
+    """Make the boards of all selected protocols. The iterator makes one board at a time.
 
-    A protocol is shown with all its runs if any of them is meant. `plugins` are files of datasets whose best possible
-    numbers are wanted, beside the installed ones. The store must stay open until the last board is made. Raises
-    StoreError if no run is meant, or if none has what the view shows, and UsageError for a contender or a column that
-    no board has: at once, not with a later board.
+    A protocol is shown with all its runs if the query selects any of them. `plugins` are files of datasets that are not
+    installed; their best possible numbers are shown, too. The store must stay open until the last board is made.
+
+    Raises StoreError if no run is selected, or if no run has the numbers of the view. Raises UsageError for a contender
+    or a column that no board has. Both are raised at once, before the first board is returned.
     """
     found = _scored(store, query, view.scored)
     if view.scored is None:
@@ -71,7 +72,7 @@ def boards(
 
 
 def _scored(store: Store, query: ProtocolQuery, scored: Cut | Dialect | None) -> Iterator[Board]:
-    """Score the protocols that are meant, one board in memory at a time."""
+    """Score the selected protocols, with one board in memory at a time."""
     protocols = store.protocols(**query._asdict())
     if not protocols:
         raise _no_runs(store, query)
@@ -92,7 +93,7 @@ def _board(store: Store, protocol: str, scored: Cut | Dialect | None) -> Board:
 
 
 def _with_numbers(found: Iterator[Board], scored: Cut | Dialect) -> Iterator[Board]:
-    """Hold the boards back until one has numbers of metrics. Raises StoreError if none has."""
+    """Hold boards back until one of them has numbers of metrics. Raises StoreError if no board has them."""
     empty: list[Board] = []
     for board in found:
         if any(column.metric for column in board.columns):

@@ -1,4 +1,4 @@
-"""Families of protocols: those that differ in one setting alone, and their boards in the order of that setting."""
+"""Families of protocols. The protocols of a family differ in one setting only. Their boards are in its order."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 class PublishedPoint(NamedTuple):
-    """A published number, and the value of the setting that it belongs to."""
+    """A published number, with the value of the setting at which it was measured."""
 
     label: str
     key: str
-    """The key of its column."""
+    """The key of the column of this number."""
     place: float
     value: float
 
 
 class Sweep(NamedTuple):
-    """The boards of protocols that differ in one setting, by its value."""
+    """The boards of protocols that differ in one setting, by the value of this setting."""
 
     boards: Mapping[float, Board]
     title: str
-    printed: Sequence[PublishedPoint] = ()
+    published: Sequence[PublishedPoint] = ()
     note: str = ""
 
 
 def settings(protocol: Protocol) -> dict[str, Any]:
-    """Everything that two protocols can differ in. A setting of a track is named by its path, as `--set` does."""
+    """Return everything in which two protocols can differ. The name of a setting is its path, as in `--set`."""
     dumped = protocol.model_dump(mode="json")
     setting = dumped.pop("setting")
     evaluation = setting["evaluation"]
@@ -61,9 +61,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def families(protocols: Iterable[Protocol], over: str) -> list[dict[float, Protocol]]:
-    """Group protocols that differ in one setting alone, by its value, in rising order.
+    """Group protocols that differ in one setting only. A group has them by the value of the setting, in rising order.
 
-    Protocols without the setting are left out. Raises UsageError if none has it, or if it is no number.
+    Protocols without the setting are left out. Raises UsageError if no protocol has it, or if it is not a number.
     """
     every = [(settings(protocol), protocol) for protocol in protocols]
     found: dict[str, dict[float, Protocol]] = {}
@@ -83,14 +83,14 @@ def _is_number(value: object) -> bool:
 
 
 def differing(protocols: Iterable[Protocol], over: str) -> list[str]:
-    """Name the settings in which protocols differ, besides one setting."""
+    """Return the names of the settings in which protocols differ, without the setting `over`."""
     every = [settings(protocol) for protocol in protocols]
     paths = dict.fromkeys(path for own in every for path in own if path != over)
     return [path for path in paths if any(own.get(path) != every[0].get(path) for own in every)]
 
 
 def sweep(store: Store, query: Query, over: str, contenders: Collection[str] = ()) -> Sweep:
-    """Read the boards of the protocols that are meant, or the rows of some contenders, by their canonical labels.
+    """Read the boards of the selected protocols. `contenders` are the canonical labels of the rows; all rows if empty.
 
     Raises StoreError if there are no runs, and UsageError if the protocols differ in more than this setting.
     """
@@ -111,7 +111,7 @@ def _of_store(store: Store, query: ProtocolQuery, over: str, contenders: Collect
 
 
 def _family(store: Store, query: ProtocolQuery, over: str) -> dict[float, Protocol]:
-    """Find the only family over this setting, or that of the named protocol."""
+    """Find the only family over this setting, or the family of the named protocol."""
     named = None if query.protocol is None else _protocol(store, stored_id(store, query))
     dataset = query.dataset if named is None else named.dataset.name
     stored = [_protocol(store, each.protocol_id) for each in store.protocols(dataset=dataset, track=query.track)]
@@ -139,11 +139,11 @@ def _of_suite(store: Store, query: SuiteQuery, over: str, contenders: Collection
     places = _places({cell.cell.name: board for cell, board in ran}, over)
     boards = {places[cell.cell.name]: _rows(board, contenders or tuple(cell.labels.values())) for cell, board in ran}
     title = " · ".join([query.suite, query.scale, *query.variants, found.suite.source])
-    return Sweep(dict(sorted(boards.items())), title, _printed(found, places), _note(found))
+    return Sweep(dict(sorted(boards.items())), title, _published_points(found, places), _note(found))
 
 
 def _places(boards: Mapping[str, Board], over: str) -> dict[str, float]:
-    """The value of the setting in each cell. Raises UsageError if the cells differ in more."""
+    """Return the value of the setting in each cell. Raises UsageError if the cells differ in other settings, too."""
     found = families((board.protocol for board in boards.values()), over)
     if len(found) > 1 or len(found[0]) < len(boards):
         more = ", ".join(differing((board.protocol for board in boards.values()), over))
@@ -152,8 +152,8 @@ def _places(boards: Mapping[str, Board], over: str) -> dict[str, float]:
     return {name: of_protocol[board.protocol_id] for name, board in boards.items()}
 
 
-def _printed(found: SuiteBoards, places: Mapping[str, float]) -> tuple[PublishedPoint, ...]:
-    """The published numbers of the models of those cells that have run."""
+def _published_points(found: SuiteBoards, places: Mapping[str, float]) -> tuple[PublishedPoint, ...]:
+    """Return the published numbers of the models of the cells that have runs."""
     return tuple(
         PublishedPoint(pair.contender, pair.column.key, places[pair.cell], pair.published.value)
         for pair in found.pairs

@@ -1,4 +1,4 @@
-"""The figures of stored runs. Each function draws the runs that a query means, and says what the figure shows."""
+"""The figures of stored runs. Each function draws the runs that a query selects, and says what the figure shows."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ if TYPE_CHECKING:
 
 
 class DrawnFigure(NamedTuple):
-    """A figure, and what it shows."""
+    """A figure, and a description of it."""
 
     figure: Figure
     what: str
-    """In words, as in `kl over steps of 4 runs`."""
+    """The description in words, as in `kl over steps of 4 runs`."""
 
 
 def draw_trajectories(
     store: Store, query: Query, contenders: Collection[str] = (), *, x: str, y: Sequence[str]
 ) -> DrawnFigure:
-    """Draw values of the validation split over what the runs had spent, a line a contender.
+    """Draw values of the validation split over the counter `x`, with one line for each contender.
 
-    Raises UsageError for an unknown counter or value, and StoreError if no run has finished that counted `x`.
+    Raises UsageError for an unknown counter or value, and StoreError if no finished run has counted `x`.
     """
     check_counter(x)
-    columns = _known("value", y, TRAJECTORY_COLUMNS)
+    columns = _checked("value", y, TRAJECTORY_COLUMNS)
     selected = one_protocol(store, query, contenders, trajectories=True)
     every = {column: trajectories.lines(selected.runs, x, column) for column in columns}
-    drawn = {column: lines for column, lines in every.items() if lines}
-    if not drawn:
+    by_column = {column: lines for column, lines in every.items() if lines}
+    if not by_column:
         raise StoreError(f"no run of protocol {selected.protocol_id} has finished and has counted {x}")
-    number = max(sum(len(line.seeds) for line in lines) for lines in drawn.values())
+    number = max(sum(len(line.seeds) for line in lines) for lines in by_column.values())
     left_out = len(selected.runs) - number
     note = f"; left out {left_out} that did not finish or did not count {x}" if left_out else ""
-    figure = trajectories.draw(drawn, x, selected.title)
-    return DrawnFigure(figure, f"{', '.join(drawn)} over {x} of {number} runs{note}")
+    figure = trajectories.draw(by_column, x, selected.title)
+    return DrawnFigure(figure, f"{', '.join(by_column)} over {x} of {number} runs{note}")
 
 
 def draw_depth(
     store: Store, query: Query, contenders: Collection[str] = (), *, over: str, columns: Sequence[str]
 ) -> DrawnFigure:
-    """Draw columns of boards over one setting in which protocols differ; the numbers of a suite's paper are hollow.
+    """Draw columns of boards over one setting in which protocols differ. Published numbers are hollow markers.
 
     Raises UsageError for a column that no board has, and StoreError if no contender has finished all its seeds.
     """
     swept = sweep(store, query, over, contenders)
-    known = {column.key: column for board in swept.boards.values() for column in board.columns}
-    keys = _known("column", columns, known)
-    drawn = {known[key]: depth.series(swept.boards, key, swept.printed) for key in keys}
-    if not any(drawn.values()):
+    by_key = {column.key: column for board in swept.boards.values() for column in board.columns}
+    keys = _checked("column", columns, by_key)
+    by_column = {by_key[key]: depth.series(swept.boards, key, swept.published) for key in keys}
+    if not any(by_column.values()):
         raise StoreError("no contender has finished all its seeds: `collapsebench leaderboard` shows what there is")
-    figure = depth.draw(drawn, over, swept.title, swept.note)
+    figure = depth.draw(by_column, over, swept.title, swept.note)
     places = ", ".join(f"{place:g}" for place in swept.boards)
     return DrawnFigure(figure, f"{', '.join(keys)} over {over} at {places}")
 
@@ -69,55 +69,55 @@ def draw_depth(
 def draw_codes(
     store: Store, query: Query, contenders: Collection[str] = (), *, seed: int | None, examples: int
 ) -> DrawnFigure:
-    """Draw t-SNE of the posterior means of at most so many test examples, coloured by label, a panel a contender.
+    """Draw t-SNE of the posterior means, coloured by label, with one panel for each contender.
 
-    Without a seed, the first one is taken of which all contenders have codes. Raises StoreError if there are no codes,
-    and DataError if they have no labels.
+    `examples` is the largest number of test examples. Without a seed, the first seed is taken for which all contenders
+    have codes. Raises StoreError if there are no codes, and DataError if the codes have no labels.
     """
     selected = one_protocol(store, query, contenders)
-    number, kept = kept_codes(store, selected, seed)
-    drawn = codes.embeddings(kept, examples, number)
-    total = len(next(iter(kept.values())).mean)
-    shown = min(examples, total)
-    figure = codes.draw(drawn, selected.title, codes.embedding_note(shown, total, number))
-    return DrawnFigure(figure, f"codes of {', '.join(drawn)}, seed {number}, {shown} of {total} examples")
+    number, by_contender = kept_codes(store, selected, seed)
+    embedded = codes.embeddings(by_contender, examples, number)
+    total = len(next(iter(by_contender.values())).mean)
+    used = min(examples, total)
+    figure = codes.draw(embedded, selected.title, codes.embedding_note(used, total, number))
+    return DrawnFigure(figure, f"codes of {', '.join(embedded)}, seed {number}, {used} of {total} examples")
 
 
 def draw_rate_distortion(store: Store, query: Query, contenders: Collection[str] = ()) -> DrawnFigure:
-    """Draw each contender in the plane of rate and distortion. Raises StoreError if none has both numbers."""
+    """Draw each contender in the plane of rate and distortion. Raises StoreError if no contender has both numbers."""
     selected = one_protocol(store, query, contenders, entries=ENTRIES)
-    drawn = rate_distortion.places(score(selected.runs))
-    if not drawn:
+    points = rate_distortion.places(score(selected.runs))
+    if not points:
         raise StoreError(
             f"no contender of protocol {selected.protocol_id} has KL and reconstruction for all its seeds: "
             "they are of the metrics 'kl' and 'neg-elbo', at the end of a run"
         )
-    figure = rate_distortion.draw(drawn, selected.title)
-    return DrawnFigure(figure, f"rate and distortion of {_labels(drawn)}")
+    figure = rate_distortion.draw(points, selected.title)
+    return DrawnFigure(figure, f"rate and distortion of {_labels(points)}")
 
 
 def draw_spectrum(store: Store, query: Query, contenders: Collection[str] = ()) -> DrawnFigure:
     """Draw the variances of the units' posterior means in falling order. Raises StoreError if no run has them."""
     protocol = one_protocol(store, query, contenders).runs[0].protocol
     selected = one_protocol(store, query, contenders, entries=spectrum.entries(protocol))
-    drawn = spectrum.spectra(selected.runs)
-    if not drawn:
+    spectra = spectrum.spectra(selected.runs)
+    if not spectra:
         raise StoreError(
             f"no run of protocol {selected.protocol_id} has finished with variances of its units: they are of the "
             "metric 'active-units'"
         )
-    figure = spectrum.draw(drawn, spectrum.threshold(protocol), selected.title)
-    return DrawnFigure(figure, f"variances of the units of {_labels(drawn)}")
+    figure = spectrum.draw(spectra, spectrum.threshold(protocol), selected.title)
+    return DrawnFigure(figure, f"variances of the units of {_labels(spectra)}")
 
 
-def _labels(drawn: Iterable[rate_distortion.PlanePoint | spectrum.Spectrum]) -> str:
-    return ", ".join(each.label for each in drawn)
+def _labels(of_contenders: Iterable[rate_distortion.PlanePoint | spectrum.Spectrum]) -> str:
+    return ", ".join(each.label for each in of_contenders)
 
 
-def _known(what: str, names: Iterable[str], known: Collection[str]) -> list[str]:
-    """The names, each once. Raises UsageError for one that is not known."""
+def _checked(what: str, names: Iterable[str], allowed: Collection[str]) -> list[str]:
+    """Return each name once. Raises UsageError for a name that is not allowed."""
     wanted = list(dict.fromkeys(names))
     for name in wanted:
-        if name not in known:
-            raise UsageError(unknown(what, name, known))
+        if name not in allowed:
+            raise UsageError(unknown(what, name, allowed))
     return wanted

@@ -1,4 +1,4 @@
-"""Queries: which stored protocols are meant. Plain values, so that what needs no suite does not import suites."""
+"""Queries select stored protocols. They are plain values, so that they do not import suites."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import NamedTuple, TypeAlias
 
 
 class ProtocolQuery(NamedTuple):
-    """The stored protocols that have all of these; None stands for any."""
+    """Selects the stored protocols that have all of these values. None stands for any value."""
 
     dataset: str | None = None
     track: str | None = None
-    """A bare name includes its overrides: `quick` means `quick[decoder.layers=3]`, too."""
+    """The track. A name without overrides includes all of them: `quick` means `quick[decoder.layers=3]`, too."""
     protocol: str | None = None
-    """An id, or its first digits."""
+    """The id of a protocol, or its first digits."""
 
 
 EVERY_PROTOCOL = ProtocolQuery()
 
 
 class SuiteQuery(NamedTuple):
-    """The stored protocols of a suite."""
+    """Selects the stored protocols of a suite."""
 
     suite: str
-    """Its name, or a TOML file."""
+    """The name of the suite, or its TOML file."""
     scale: str = "small"
     variants: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
-    """Files of plugins that the suite needs, beside the installed ones."""
+    """The files of plugins that the suite needs and that are not installed."""
     dataset: str | None = None
-    """Only the cells of this dataset; None stands for any."""
+    """The dataset of the selected cells; None stands for any dataset."""
     cells: tuple[str, ...] = ()
-    """Only these cells, by name; all if there is none."""
+    """The names of the selected cells; all cells if empty."""
 
     @property
     def command(self) -> str:

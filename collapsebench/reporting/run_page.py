@@ -1,4 +1,4 @@
-"""One stored run as text, and as JSON: spec, counters, every value, trajectory, files."""
+"""One stored run as text and as JSON: its spec, counters, values, trajectory and files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_json(record: RunRecord, artifacts: Sequence[Artifact]) -> dict[str, Any]:
-    """The record as JSON has it, with its files and the numbers that cannot be."""
+    """Return the record as JSON, with its files and its impossible numbers."""
     impossible = [violation.text for violation in _impossible(record)]
     return to_json(record) | {
         "artifacts": [artifact._asdict() for artifact in artifacts],
@@ -25,12 +25,12 @@ def run_json(record: RunRecord, artifacts: Sequence[Artifact]) -> dict[str, Any]
 
 
 def run_text(record: RunRecord, artifacts: Sequence[Artifact]) -> str:
-    """The record as tables with empty lines between them."""
+    """Return the record as tables, with empty lines between them."""
     return "\n\n".join(_sections(record, artifacts))
 
 
 def title(record: RunRecord) -> str:
-    """The run in one line."""
+    """Return the run in one line."""
     protocol = record.spec.protocol
     return (
         f"{record.run_id}  {record.outcome}  {record.contender}  seed {record.spec.seed}  "
@@ -66,13 +66,13 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
 
 
 def _impossible(record: RunRecord) -> tuple[Violation, ...]:
-    """What cannot be in any of its numbers, those of boards and the others."""
+    """Return the violations of all its numbers, of those that boards show and of the others."""
     run = Observation.of(record, {value.column for value in record.values})
     return checker(run.protocol)(run)
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every leaf of nested JSON with its dotted path."""
+    """Yield every leaf of nested JSON, with its dotted path."""
     if isinstance(value, dict | list) and value:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in items:

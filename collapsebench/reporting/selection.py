@@ -1,4 +1,4 @@
-"""Which stored runs a query means: those of a protocol, or those of a suite's cell."""
+"""Reads the stored runs that a query selects: those of a protocol, or those of a suite's cell."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ProtocolRuns(NamedTuple):
 
 
 class StoredCell(NamedTuple):
-    """A cell of a suite with the protocol of its runs and the labels of its contenders."""
+    """A cell of a suite, with the protocol of its runs and the labels of its contenders."""
 
     cell: Cell
     protocol_id: str | None
-    """None if the cell has no runs."""
+    """The protocol of the runs; None if the cell has no runs."""
     labels: Collection[str]
 
 
@@ -47,10 +47,10 @@ def one_protocol(
     trajectories: bool = False,
     entries: Collection[str] = (),
 ) -> ProtocolRuns:
-    """Read the runs of the one protocol that is meant, or those of some contenders, by their canonical labels.
+    """Read the runs of the only selected protocol. `contenders` are canonical labels; all contenders if empty.
 
-    `trajectories` and `entries` say what is read, as in `Store.observations`. Raises StoreError if there are no runs,
-    and UsageError for several protocols and for a contender that has no run.
+    `trajectories` and `entries` say what is read of a run, as in `Store.observations`. Raises StoreError if there are
+    no runs, and UsageError for several protocols and for a contender without runs.
     """
     if isinstance(query, SuiteQuery):
         return _of_suite(store, query, contenders, trajectories=trajectories, entries=entries)
@@ -70,7 +70,7 @@ def _of_suite(
 
 
 def _one_cell(store: Store, query: SuiteQuery) -> tuple[str, str, Collection[str]]:
-    """The name, the protocol and the contenders of the only cell that has runs."""
+    """Return the name, the protocol and the contenders of the only cell that has runs."""
     cells = ((cell.cell.name, cell.protocol_id, cell.labels) for cell in stored_cells(store, query))
     ran = [(name, protocol, labels) for name, protocol, labels in cells if protocol is not None]
     if len(ran) > 1:
@@ -80,7 +80,7 @@ def _one_cell(store: Store, query: SuiteQuery) -> tuple[str, str, Collection[str
 
 
 def stored_id(store: Store, query: ProtocolQuery) -> str:
-    """The id of the one protocol that is meant. Raises StoreError if there is none, and UsageError for several."""
+    """Return the id of the only selected protocol. Raises StoreError for no protocol, and UsageError for several."""
     found = store.protocols(**query._asdict())
     if not found:
         wanted = query.dataset or query.protocol
@@ -93,21 +93,21 @@ def stored_id(store: Store, query: ProtocolQuery) -> str:
 
 def _title(runs: Sequence[Observation]) -> str:
     protocol = min(runs, key=lambda run: (len(run.track), run.track)).protocol
-    track = protocol.track_label.replace(",", ", ")  # which can be long, and is broken into lines at spaces
+    track = protocol.track_label.replace(",", ", ")  # it can be long, and breaks into lines at spaces
     return f"{protocol.dataset.name} · {track} · {protocol.budget} · protocol {runs[0].protocol_id}"
 
 
 def of_contenders(runs: Sequence[Observation], contenders: Collection[str]) -> Sequence[Observation]:
-    """The runs of these contenders; all if none is named. Raises UsageError for a contender that has no run."""
-    known = {run.contender for run in runs}
+    """Return the runs of these contenders; all runs if empty. Raises UsageError for a contender without runs."""
+    labels_of_runs = {run.contender for run in runs}
     for contender in contenders:
-        if contender not in known:
-            raise UsageError(unknown("contender", contender, known))
+        if contender not in labels_of_runs:
+            raise UsageError(unknown("contender", contender, labels_of_runs))
     return [run for run in runs if not contenders or run.contender in contenders]
 
 
 def declared_cells(query: SuiteQuery) -> tuple[Cell, ...]:
-    """The cells that are meant, as the suite declares them. Raises UsageError for a name that does not exist."""
+    """Return the selected cells, as the suite declares them. Raises UsageError for a name that does not exist."""
     cells = suites.suite(query.suite).cells(query.scale, query.variants, query.cells)
     datasets = dict.fromkeys(cell.dataset for cell in cells)
     if query.dataset is not None and query.dataset not in datasets:
@@ -116,7 +116,7 @@ def declared_cells(query: SuiteQuery) -> tuple[Cell, ...]:
 
 
 def stored_cells(store: Store, query: SuiteQuery) -> list[StoredCell]:
-    """The cells that are meant, with what is stored of them. Raises StoreError if nothing of them has run."""
+    """Return the selected cells with their stored protocols. Raises StoreError if no cell has runs."""
     components = discovery.load(query.plugins)
     cells = [
         StoredCell(cell, stored_protocol(store, cell, components), labels(cell, components).values())
@@ -128,12 +128,12 @@ def stored_cells(store: Store, query: SuiteQuery) -> list[StoredCell]:
 
 
 def nothing_ran(query: SuiteQuery) -> StoreError:
-    """The error for a suite without runs."""
+    """Return the error for a suite without runs."""
     return StoreError(f"nothing of the suite has run; to run it: {query.command}")
 
 
 def stored_protocol(store: Store, cell: Cell, components: Catalog) -> str | None:
-    """The id of a cell's protocol, None if it has no runs."""
+    """Return the id of a cell's protocol; None if the cell has no runs."""
     request = cell.request(())
     for protocol in store.protocols(dataset=cell.dataset, track=cell.track):
         stored = next(store.observations(protocol=protocol.protocol_id)).protocol
@@ -143,16 +143,16 @@ def stored_protocol(store: Store, cell: Cell, components: Catalog) -> str | None
 
 
 def labels(cell: Cell, components: Catalog) -> dict[str, str]:
-    """From the names of a cell's models in the published table to the labels of their rows."""
+    """Return the labels of a cell's rows, by the names of its models in the published table."""
     return {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
 
 
 def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None) -> tuple[int, dict[str, Codes]]:
-    """The seed whose codes are shown, and its codes by contender, the baseline first.
+    """Return the seed whose codes are shown, and its codes by contender, the baseline first.
 
-    Without a seed it is the first one of which all contenders have codes. Contenders without codes in any run, as those
-    without a latent variable, are left out. Raises StoreError if no run of the seed has codes, and DataError if the
-    dataset has no labels or a file is gone.
+    Without a seed, it is the first seed for which all contenders have codes. Contenders without codes in any run are
+    left out, such as contenders without a latent variable. Raises StoreError if no run of the seed has codes, and
+    DataError if the dataset has no labels or a file is gone.
     """
     found: dict[str, dict[int, Path]] = {}
     for label, runs in by_contender(selected.runs).items():

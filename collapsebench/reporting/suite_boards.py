@@ -1,4 +1,4 @@
-"""The boards of a suite: what is stored of it beside what its paper printed."""
+"""The boards of a suite: its stored runs beside the numbers of its paper."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class SuiteBoards(NamedTuple):
     suite: Suite
     cells: tuple[MeasuredCell, ...]
     published: tuple[PublishedRow, ...]
-    """The rows of the paper's table; none if the paper prints no numbers."""
+    """The rows of the paper's table; empty if the paper prints no numbers."""
     pairs: tuple[Pair, ...]
-    """Measured numbers beside published ones; none if the paper prints no numbers."""
+    """The measured numbers beside the published ones; empty if the paper prints no numbers."""
 
     @property
     def boards(self) -> tuple[Board, ...]:
@@ -44,10 +44,10 @@ class SuiteBoards(NamedTuple):
 
 
 def suite_boards(store: Store, query: SuiteQuery, columns: Sequence[str] = ()) -> SuiteBoards:
-    """Read what is stored of a suite, and compare it with what its paper printed, in some columns or in those printed.
+    """Read the boards of a suite, and compare their numbers with those of its paper.
 
-    Raises UsageError for a suite, scale, variant, cell or column that does not exist, and StoreError if nothing of the
-    suite has run.
+    `columns` are the keys of the columns that are compared; if empty, these are the columns of the paper. Raises
+    UsageError for a suite, scale, variant, cell or column that does not exist, and StoreError if the suite has no runs.
     """
     suite, cells = suites.suite(query.suite), declared_cells(query)
     components = discovery.load(query.plugins)
@@ -62,7 +62,7 @@ def suite_boards(store: Store, query: SuiteQuery, columns: Sequence[str] = ()) -
 
 
 def measured_cell(store: Store, cell: Cell, components: Catalog) -> MeasuredCell:
-    """The cell with the board of its protocol, if it has runs."""
+    """Return the cell with the board of its protocol, or with None if the cell has no runs."""
     dataset = components.entry("dataset", cell.dataset).component
     test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
     protocol = stored_protocol(store, cell, components)
@@ -71,9 +71,9 @@ def measured_cell(store: Store, cell: Cell, components: Catalog) -> MeasuredCell
 
 
 def suite_pieces(found: SuiteBoards, format_: str, *, width: int | None = None) -> Iterator[str]:
-    """The comparison in one of FORMATS, in pieces; the boards if the paper prints no numbers.
+    """Yield the comparison in one of FORMATS, in pieces. If the paper prints no numbers, these are the boards.
 
-    With the `width` of a terminal, tables are split to fit it.
+    If `width` is that of a terminal, tables are split to fit it.
     """
     if found.suite.published is None:
         return pieces(found.boards, format_, width=width)
@@ -96,7 +96,7 @@ def _notes(found: SuiteBoards) -> Iterator[str]:
 
 
 def _protocols_apart(cells: Sequence[Cell]) -> Iterator[str]:
-    """How the protocols of two cells differ whose models are subtracted from each other."""
+    """Yield a note for each cell that is subtracted from another cell: the settings in which their protocols differ."""
     named = {cell.name: cell for cell in cells}
     for cell in cells:
         own, other = set(cell.settings), set(named.get(cell.against, cell).settings)

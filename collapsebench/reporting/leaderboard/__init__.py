@@ -1,4 +1,4 @@
-"""Leaderboards: pure functions score runs, and boards are rendered. A board shows one protocol, never several."""
+"""Leaderboards. Pure functions score runs and render boards. A board shows one protocol only."""
 
 from collapsebench.reporting.leaderboard.dialects import DIALECTS, in_dialect
 from collapsebench.reporting.leaderboard.reference import best_possible

@@ -1,4 +1,4 @@
-"""Measured numbers of a suite beside those that its paper printed, and whether the two can be compared."""
+"""The measured numbers of a suite beside those of its paper, and the reasons why two of them cannot be compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INFORMATION = "mi_lower"
 
 
 class MeasuredCell(NamedTuple):
-    """One cell of a suite, and what is stored of it."""
+    """One cell of a suite, with the board of its stored runs."""
 
     cell: Cell
     labels: Mapping[str, str]
@@ -26,62 +26,64 @@ class MeasuredCell(NamedTuple):
     examples: int | None
     """The number of test examples; None if it is not declared."""
     board: Board | None
-    """None if the cell has no runs."""
+    """The board of its protocol; None if the cell has no runs."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One number of one model, measured and published. Either may be missing."""
+    """One number of one model, as measured and as published. Each of the two may be missing."""
 
     cell: str
     model: str
     against: str
-    """The numbers are differences to this model; empty if they are the model's own."""
+    """The model that is subtracted; empty if the numbers are the model's own."""
     contender: str
     protocol_id: str
     against_protocol_id: str
-    """The protocol of the other model, which may be in another cell; empty if there is none."""
+    """The protocol of the subtracted model, which may be in another cell; empty if no model is subtracted."""
     since: str
-    """The numbers tell how a difference has grown since this cell; empty if they do not."""
+    """The cell whose difference is subtracted, if the numbers are the growth of a difference; otherwise empty."""
     column: BoardColumn
     measured: SeedSample | None
     published: PublishedValue | None
     reasons: tuple[str, ...]
-    """The reasons why the two cannot be compared; none if they can."""
+    """The reasons why the two cannot be compared; empty if they can."""
 
     @property
     def difference(self) -> float | None:
-        """Measured minus published; None if one is missing."""
+        """The measured number minus the published one; None if one of them is missing."""
         if self.measured is None or self.published is None:
             return None
         return self.measured.mean - self.published.value
 
     @property
     def comparable(self) -> bool | None:
-        """Whether the difference means something; None if there is no difference."""
+        """True if the two numbers can be compared, False if not, and None if one of them is missing."""
         return None if self.difference is None else not self.reasons
 
 
 def compare(
     scale: Scale, measured: Iterable[MeasuredCell], published: Sequence[PublishedRow], columns: Iterable[str] = ()
 ) -> tuple[Pair, ...]:
-    """Pair every model of every cell in some columns, or in those that the paper prints, column by column.
+    """Pair measured and published numbers of every model of every cell, column by column.
 
-    Published numbers are there for cells without runs, and measured ones for models that the paper does not have.
-    Differences come after the numbers. A model that adds methods to another model of its cell is compared with it, as
-    skip+sa-vae with sa-vae, skip and vae. A cell that is against another cell is compared with the models of that one.
-    Last comes how each difference grows from the first cell of a dataset, track and budget to the last. Raises
-    UsageError for a column that is neither printed nor measured.
+    `columns` are the keys of the columns; if empty, these are the columns that the paper prints. Cells without runs
+    have published numbers only, and models that the paper does not have have measured numbers only.
+
+    After the numbers of a column come differences. A model that adds methods to another model of its cell is compared
+    with it, as skip+sa-vae with sa-vae, skip and vae. A cell that is `against` another cell is compared with the models
+    of that cell. Last comes the growth of each difference, from the first cell of a dataset, track and budget to the
+    last. Raises UsageError for a column that is neither published nor measured.
     """
     cells = list(measured)
-    known = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
-    printed = dict.fromkeys(key for row in published for key in row.values)
+    by_key = {column.key: column for cell in cells if cell.board is not None for column in cell.board.columns}
+    published_keys = dict.fromkeys(key for row in published for key in row.values)
     for key in columns:
-        if key not in known and key not in printed:
-            raise UsageError(unknown("column", key, {*known, *printed}))
-    keys = dict.fromkeys(columns) or printed
-    shown = (known.get(key, BoardColumn(key, "", key, "", Direction.NONE)) for key in keys)
-    return tuple(pair for column in shown for pair in _of_column(scale, cells, column, published))
+        if key not in by_key and key not in published_keys:
+            raise UsageError(unknown("column", key, {*by_key, *published_keys}))
+    keys = dict.fromkeys(columns) or published_keys
+    board_columns = (by_key.get(key, BoardColumn(key, "", key, "", Direction.NONE)) for key in keys)
+    return tuple(pair for column in board_columns for pair in _of_column(scale, cells, column, published))
 
 
 def _of_column(
@@ -98,7 +100,10 @@ def _of_column(
 
 
 def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]]) -> Iterator[Pair]:
-    """Subtract from each model of a cell those that have a part of its methods, and those of the cell it is against."""
+    """Yield each model of a cell minus other models.
+
+    These are the models of the cell that have a part of its methods, and all models of the cell that it is against.
+    """
     pairs = own[cell.name]
     for pair in pairs:
         parts = (other for other in pairs if cell.methods(other.model) < cell.methods(pair.model))
@@ -106,9 +111,10 @@ def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]]) -> Iterator[Pair]:
 
 
 def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
-    """Subtract from each difference in the last cell that in the first, by dataset, track and budget, seed by seed.
+    """Yield each difference in the last cell minus the same difference in the first, seed by seed.
 
-    If two cells or more were measured, the first and the last of these count: a grid may have been run in part.
+    Cells are grouped by dataset, track and budget. If two cells or more were measured, the first and the last measured
+    cells are taken, because a part of a grid may have no runs.
     """
     of_models: dict[tuple[Base, str, str], list[Pair]] = {}
     for base, gain in gains:
@@ -123,7 +129,7 @@ def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
 def _pair(scale: Scale, cell: MeasuredCell, model: str, column: BoardColumn, published: Sequence[PublishedRow]) -> Pair:
     rows = () if cell.board is None else cell.board.rows
     label = cell.labels[model]
-    row = _printed(cell.cell, model, published)
+    row = _published_row(cell.cell, model, published)
     return Pair(
         cell=cell.cell.name,
         model=model,
@@ -156,7 +162,7 @@ def _minus(pair: Pair, other: Pair) -> Pair:
     return replace(pair, measured=measured, published=published, reasons=both)
 
 
-def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> PublishedRow | None:
+def _published_row(cell: Cell, model: str, published: Sequence[PublishedRow]) -> PublishedRow | None:
     if cell.published is None:
         return None
     wanted = cell.published.items()
@@ -164,9 +170,9 @@ def _printed(cell: Cell, model: str, published: Sequence[PublishedRow]) -> Publi
 
 
 def reasons(scale: Scale, cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> tuple[str, ...]:
-    """Why a column of a cell cannot be compared with a published row, as far as that is known; empty if it can.
+    """Return the known reasons why a column of a cell cannot be compared with a published row; empty if it can.
 
-    The setting, the dataset or the estimator is another one, or the published number cannot be.
+    The published number has another setting, dataset or estimator, or it is impossible.
     """
     found = (
         _setting(scale),
@@ -200,7 +206,10 @@ def _estimator(cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> st
 
 
 def _information(cell: MeasuredCell, column: BoardColumn, row: PublishedRow) -> str:
-    """Estimates of MI compare if both have the same N, and if the published one has not reached the logarithm of N."""
+    """Return the reason why two estimates of MI cannot be compared; empty if they can.
+
+    The published estimate has reached log N, or the two have another N.
+    """
     if column.key != INFORMATION or column.key not in row.values or row.mixture is None:
         return ""
     limit = math.log(row.mixture)

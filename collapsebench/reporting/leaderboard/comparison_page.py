@@ -1,4 +1,4 @@
-"""A comparison with published numbers as text: a page for people, CSV and JSON for programs."""
+"""A comparison with published numbers as text: a page for people, or CSV and JSON for programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEGEND = (
 
 
 def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], command: str) -> Page:
-    """Lay pairs out, one table a column, every model of every cell. The reasons are numbered, and listed below."""
+    """Lay pairs out, with one table for each column. The reasons have numbers, and are listed below the tables."""
     both = [pair for pair in pairs if pair.difference is not None]
     numbers = {reason: i for i, reason in enumerate(dict.fromkeys(r for pair in both for r in pair.reasons), start=1)}
     by_column: dict[BoardColumn, list[Pair]] = {}
@@ -35,8 +35,8 @@ def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], com
 
 def _table(column: BoardColumn, pairs: Iterable[Pair], numbers: Mapping[str, int]) -> TextTable:
     headers = ("model", "n", "measured", "published", "difference", "comparable")
-    shown = [pair for pair in pairs if pair.measured is not None or pair.published is not None]
-    return TextTable(header(column), headers, tuple(tuple(map(TableCell, _row(pair, numbers))) for pair in shown))
+    with_number = [pair for pair in pairs if pair.measured is not None or pair.published is not None]
+    return TextTable(header(column), headers, tuple(tuple(map(TableCell, _row(pair, numbers))) for pair in with_number))
 
 
 def _row(pair: Pair, numbers: Mapping[str, int]) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def _as_printed(value: PublishedValue, *, signed: bool) -> str:
 
 
 def _decimals(value: PublishedValue) -> int:
-    """How many decimals were printed. A difference has no more."""
+    """Return the number of printed decimals. A difference has the same number."""
     return max(0, -round(math.log10(2 * value.rounding)))
 
 
@@ -86,7 +86,7 @@ def comparison_csv(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
 
 
 def comparison_json(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
-    """Write one object for each pair. What is missing is null; `nan`, `+inf` and `-inf` are texts."""
+    """Write one object for each pair. A missing value is null; `nan`, `+inf` and `-inf` are texts."""
     facts = [_facts(suite, scale, pair) for pair in pairs]
     return json.dumps({"comparison": facts}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -1,4 +1,4 @@
-"""Runs as another paper would have scored them, with the numbers of one dialect."""
+"""Scores runs as another paper does, with the numbers of its dialect."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collapsebench.metrics import dialects
 from collapsebench.observation import ColumnHead, MetricValue, Observation
 
 DIALECTS = {dialect.name: dialect for dialect in dialects.DIALECTS}
-"""By name."""
+"""The dialects by name."""
 
 
 def in_dialect(observations: Iterable[Observation], dialect: dialects.Dialect) -> Iterator[Observation]:
-    """Replace the columns of runs by those of a dialect. A run that was not scored in it has none.
+    """Replace the columns of runs by those of a dialect. A run that was not scored in the dialect gets no columns.
 
-    The observations hold the dialect's columns among their entries.
+    The observations must have the dialect's columns among their entries.
     """
     metric = dialects.Dialects.name
     heads = [ColumnHead(metric, column.name, column.title, column.unit, column.direction) for column in dialect.columns]

@@ -1,4 +1,4 @@
-"""Boards for programs: CSV and JSON with every seed's value in full precision."""
+"""Boards for programs: CSV and JSON with the values of all seeds in full precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
     """Write one line for each contender and column, and the best possible after them. `seed 3` is the value of seed 3.
 
-    All boards are in memory at once, as the header names the seeds of all.
+    All boards are in memory at once, because the header names the seeds of all boards.
     """
     boards = list(boards)
     seeds = sorted({seed for board in boards for row in board.rows for seed in row.seeds})

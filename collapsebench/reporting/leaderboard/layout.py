@@ -22,11 +22,11 @@ LEGEND = (
     "The best mean of a column is bold (in plain text: *)."
 )
 IMPOSSIBLE = "!"
-"""Marks numbers that cannot be."""
+"""The mark of impossible numbers."""
 SATURATION_MARK = "†"
-"""Marks numbers that have reached the limit of their estimator."""
+"""The mark of numbers that have reached the limit of their estimator."""
 MANY = 1e9
-"""Larger counts, of FLOPs, are written as powers of ten."""
+"""Counts from this number on, such as FLOPs, are written as powers of ten."""
 NORMAL = 1.96
 """The 95 % interval of a normal distribution has this many standard errors on either side."""
 NEGLIGIBLE = 1e-12
@@ -55,11 +55,11 @@ class Page(NamedTuple):
     tables: tuple[TextTable, ...]
     notes: tuple[str, ...]
     command: str
-    """Running it makes the runs."""
+    """The command that makes the runs."""
 
 
 def lay_out(board: Board) -> Page:
-    """Lay a board out: results, distances from the best possible, differences to another contender, costs, notes."""
+    """Return the page of a board: results, distances from the best possible, differences, costs and notes."""
     metrics = [column for column in board.columns if column.metric]
     costs = [column for column in board.columns if not column.metric]
     tables = []
@@ -73,7 +73,7 @@ def lay_out(board: Board) -> Page:
 
 
 def title(board: Board) -> str:
-    """The title of a board: dataset, track, budget, protocol and versions."""
+    """Return the title of a board: dataset, track, budget, protocol and versions."""
     protocol = board.protocol
     versions = sorted({str(environment.get("collapsebench", "?")) for environment, _ in board.environments})
     return (
@@ -85,7 +85,7 @@ def title(board: Board) -> str:
 
 
 def command(board: Board) -> str:
-    """The command that makes the runs of a board."""
+    """Return the command that makes the runs of a board."""
     protocol = board.protocol
     words = ["collapsebench", "run", "--dataset", protocol.dataset.name, "--track", protocol.track]
     words += ["--budget", str(protocol.budget)]
@@ -100,7 +100,7 @@ def command(board: Board) -> str:
 
 
 def rounded(number: float, uncertainty: float | None) -> str:
-    """Round to the second significant digit of the uncertainty, or to four digits if that says nothing."""
+    """Round to the second significant digit of the uncertainty, or to four digits if it is unknown or negligible."""
     if not math.isfinite(number):
         return str(number).replace("-", "−")
     if uncertainty is None or not math.isfinite(uncertainty) or uncertainty <= abs(number) * NEGLIGIBLE:
@@ -109,7 +109,7 @@ def rounded(number: float, uncertainty: float | None) -> str:
 
 
 def with_interval(sample: SeedSample, *, signed: bool = False) -> str:
-    """Write `98.41 ± 0.31`; the interval is left out if there is one seed or if it is not finite."""
+    """Write `98.41 ± 0.31`. The interval is left out for one seed, and if it is not finite."""
     mean, half_width = sample.mean, sample.half_width
     text = rounded(mean, sample.uncertainty)
     text = _signed(text) if signed and mean > 0 else text
@@ -132,7 +132,7 @@ def _four_digits(number: float) -> str:
 
 
 def _decimals(number: float, digits: int) -> int:
-    """How many decimals show so many significant digits. Rounding counts: 0.0996 is 0.10 and has two."""
+    """Return the number of decimals that show so many digits of the rounded number: 0.0996 is 0.10 and has two."""
     return digits - 1 - int(f"{number:.{digits - 1}e}".partition("e")[2])
 
 
@@ -151,16 +151,16 @@ def _results(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
         for row in board.rows
     ]
     if any(column.key in board.reference for column in columns):
-        known = (board.reference.get(column.key) for column in columns)
-        cells = (TableCell("" if best is None else _best_possible(best)) for best in known)
+        references = (board.reference.get(column.key) for column in columns)
+        cells = (TableCell("" if best is None else _best_possible(best)) for best in references)
         rows.append((TableCell(reference.LABEL), TableCell(""), *cells))
     return TextTable("Results", ("contender", "n", *map(header, columns)), tuple(rows))
 
 
 def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTable]:
-    """The table of regrets and shares of the information: those that are known, of columns that are shown."""
+    """Yield the table of regrets and shares of the information, if a shown column has any of them."""
     keys = {column.key for column in columns}
-    shown = [
+    measured = [
         (header, [measure(board, row) for row in board.rows])
         for key, header, measure in (
             (reference.LIKELIHOOD, "regret of IW-NLL [nats] ↓", reference.regret),
@@ -168,9 +168,9 @@ def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTab
         )
         if key in keys
     ]
-    shown = [(header, samples) for header, samples in shown if any(sample is not None for sample in samples)]
-    if shown:
-        cells = zip(*(samples for _, samples in shown), strict=True)
+    measured = [(header, samples) for header, samples in measured if any(sample is not None for sample in samples)]
+    if measured:
+        cells = zip(*(samples for _, samples in measured), strict=True)
         rows = (
             (
                 TableCell(row.label),
@@ -178,7 +178,7 @@ def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTab
             )
             for row, samples in zip(board.rows, cells, strict=True)
         )
-        headers = ("contender", *(header for header, _ in shown))
+        headers = ("contender", *(header for header, _ in measured))
         yield TextTable(f"Against the {reference.LABEL}", headers, tuple(rows))
 
 
@@ -221,12 +221,12 @@ def _row_of_costs(board: Board, row: Row, columns: Iterable[BoardColumn]) -> Ite
 
 
 def _has_difference(board: Board, column: BoardColumn) -> bool:
-    """Whether a cost is compared: the parameters alone are."""
+    """Return True for a cost that is compared. Only the parameters are."""
     return board.compared is not None and column.key == PARAMETERS
 
 
 def header(column: BoardColumn) -> str:
-    """The head of a column: title, unit and direction."""
+    """Return the head of a column: title, unit and direction."""
     unit = f" [{column.unit}]" if column.unit else ""
     return f"{column.title}{unit}{ARROWS[column.direction]}"
 
@@ -281,11 +281,11 @@ def _notes(board: Board, metrics: Iterable[BoardColumn]) -> Iterator[str]:
         )
     if board.dialect:
         yield f"Dialect {board.dialect.name}, {board.dialect.source}. {_estimators(board.dialect)}."
-    shown = [
+    descriptions = [
         f"{column.title} = {column.key} ({column.unit or 'no unit'}{BETTER[column.direction]})" for column in metrics
     ]
-    if shown:
-        yield f"Columns: {'; '.join(shown)}."
+    if descriptions:
+        yield f"Columns: {'; '.join(descriptions)}."
     if any(column.key in board.reference for column in metrics):
         yield (
             f"The {reference.LABEL} is what the best model of this setting scores on the test examples, known because "

@@ -1,4 +1,4 @@
-"""The best possible: no model can beat it. It is known where the data were generated."""
+"""The best possible numbers, which no model can beat. They are known for generated data."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 LABEL = "best possible"
 LIKELIHOOD, INFORMATION = "iw_nll", LOWER_BOUND
-"""These columns are compared with the best possible."""
+"""The columns that are compared with the best possible."""
 
 
 def best_possible(protocol: Protocol, components: Catalog) -> Mapping[str, Estimate]:
-    """The scores of the best model of a protocol on its test split, by column; empty where they are not known.
+    """Return the scores of the best model of a protocol on its test split, by column; empty if they are not known.
 
-    They are known for data that were drawn from a distribution, by a dataset of the version that the runs had.
+    They are known for data that a dataset draws from a distribution, if it still has the version that the runs had.
     """
     choice = protocol.dataset
     entry = components.entries.get(("dataset", choice.name))
@@ -30,12 +30,12 @@ def best_possible(protocol: Protocol, components: Catalog) -> Mapping[str, Estim
         return {}
     try:
         return components.create(Generated, choice).best_possible(protocol.setting)
-    except CollapsebenchError:  # parameters of another time, or an integral that does not settle
+    except CollapsebenchError:  # parameters of an older version, or an integral that does not converge
         return {}
 
 
 def regret(board: Board, row: Row) -> SeedSample | None:
-    """How far IW-NLL is above the best possible, in nats per example; None if one of the two is not known."""
+    """Return IW-NLL minus the best possible, in nats per example; None if one of the two is not known."""
     best, sample = board.reference.get(LIKELIHOOD), row.sample(LIKELIHOOD)
     if best is None or sample is None:
         return None
@@ -43,7 +43,7 @@ def regret(board: Board, row: Row) -> SeedSample | None:
 
 
 def share(board: Board, row: Row) -> SeedSample | None:
-    """The lower bound on the mutual information in percent of the truth; None if one is not known, or is 0."""
+    """Return the lower bound on MI in percent of the true MI; None if one is not known, or if the true MI is 0."""
     best, sample = board.reference.get(INFORMATION), row.sample(INFORMATION)
     if best is None or sample is None or best.value == 0:
         return None

@@ -34,7 +34,7 @@ LATEX = str.maketrans(
 )
 MARKDOWN = re.compile(r"[\\`*|<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 WIDE = 10_000
-"""No table is as wide, so that nothing is cut or wrapped."""
+"""The width of a page that is not on a terminal. No table is so wide, so that no table is split."""
 MARGIN, GAP = "  ", "   "
 """The space before the first column, and between two columns."""
 STYLE = """
@@ -46,19 +46,22 @@ th, td { padding: .2rem .7rem; border-bottom: 1px solid #ccc; white-space: nowra
 
 
 def render(boards: Iterable[Board], format_: str, *, width: int | None = None) -> str:
-    """Write boards in one of FORMATS. Given the `width` of a terminal, tables are split to fit it and use its bold."""
+    """Write boards in one of FORMATS.
+
+    `width` is that of a terminal: tables are split to fit it, and the best numbers are in bold.
+    """
     return "".join(pieces(boards, format_, width=width))
 
 
 def pieces(boards: Iterable[Board], format_: str, *, width: int | None = None) -> Iterator[str]:
-    """Write as `render` does, piece by piece as the boards come. All formats but CSV need one board at a time."""
+    """Write as `render` does, but piece by piece. All formats except CSV have one board in memory at a time."""
     if format_ in EXPORTS:
         return EXPORTS[format_](boards)
     return page_pieces(map(lay_out, boards), format_, width=width)
 
 
 def page_pieces(pages: Iterable[Page], format_: str, *, width: int | None = None) -> Iterator[str]:
-    """Write pages in one of PAGED, as they come."""
+    """Write pages in one of PAGED, one page at a time."""
     return _terminal(pages, width) if format_ == "table" else PAGED[format_](pages)
 
 
@@ -85,7 +88,7 @@ def _terminal_page(page: Page, width: int | None) -> str:
 
 
 def _split(table: TextTable, width: int) -> Iterator[TextTable]:
-    """Split a table into parts that fit, each with the first column."""
+    """Split a table into parts that fit the width. Each part has the first column."""
     grid = [table.headers, *([cell.text for cell in row] for row in table.rows)]
     first, *others = (max(map(len, column)) + len(GAP) for column in zip(*grid, strict=True))
     start, used = 1, first
@@ -103,7 +106,7 @@ def _part(table: TextTable, start: int, stop: int) -> TextTable:
 
 
 def _grid(table: TextTable, *, styled: bool) -> Iterator[str]:
-    """Write a table in lines: text is on the left, numbers on the right, the best in bold or with a star."""
+    """Write a table in lines. Text is on the left, and numbers on the right. The best have bold type or a star."""
     from rich.cells import cell_len
 
     starred = {place for row in table.rows for place, cell in enumerate(row) if cell.bold and not styled}
@@ -114,8 +117,8 @@ def _grid(table: TextTable, *, styled: bool) -> Iterator[str]:
         cells: list[str] = []
         for text, width, bold in zip(texts, widths, strong, strict=False):
             space = " " * (width - cell_len(text))
-            shown = _bold(text) if bold and styled else text
-            cells.append(space + shown if cells else shown + space)
+            styled_text = _bold(text) if bold and styled else text
+            cells.append(space + styled_text if cells else styled_text + space)
         return MARGIN + GAP.join(cells)
 
     yield line(table.headers, repeat(True))

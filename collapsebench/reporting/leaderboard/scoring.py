@@ -1,9 +1,9 @@
 r"""Scoring turns the runs of one protocol into a board.
 
 A cell is the mean over seeds with the half-width of its 95 % interval, \(t_{0.975,\,n-1}\, s / \sqrt n\).
-Differences to the baseline, or to another contender, are taken seed by seed first, so that the effect of a seed on both
-cancels. A contender has means only if it has a finished run for each of its seeds: a mean over the survivors would
-flatter it.
+Differences to the baseline, or to another contender, are first taken seed by seed, so that the effect of a seed on both
+contenders cancels. A contender has means only if it has a finished run for each of its seeds. A mean over a part of the
+seeds could be better than the contender is.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from collapsebench.syntax import BASELINE
 
 CONFIDENCE = 0.95
 LOWER_BOUND, SATURATED = "mi_lower", "mi_saturated"
-"""The lower bound on the mutual information, and the entry that says whether the bound has reached log N."""
+"""The lower bound on the mutual information, and the entry that is 1 if the bound has reached log N."""
 ENTRIES = (*plausibility.ENTRIES, SATURATED)
-"""Boards read these entries of a run beside its columns."""
+"""The entries of a run that boards read beside its columns."""
 MISSING = "missing"
 PARAMETERS = "parameters"
 
@@ -57,12 +57,12 @@ class SeedSample:
 
     @cached_property
     def mean(self) -> float:
-        """The mean over seeds; NaN and infinities as arithmetic has them."""
+        """The mean over seeds. NaN and infinities follow the rules of arithmetic."""
         return mean(self.seeds.values())
 
     @cached_property
     def half_width(self) -> float | None:
-        """Half of the 95 % interval of the mean; None for one seed, NaN if not all values are finite."""
+        """Half the width of the 95 % interval of the mean; None for one seed, NaN if a value is not finite."""
         values = list(self.seeds.values())
         if len(values) < 2:
             return None
@@ -75,14 +75,14 @@ class SeedSample:
 
     @property
     def uncertainty(self) -> float | None:
-        """How far the mean may be off: its half-width, or the standard error of the estimator if there is one seed."""
+        """The uncertainty of the mean: its half-width, or the standard error of the estimator if there is one seed."""
         return self.half_width if len(self.seeds) > 1 else next(iter(self.errors.values()), None)
 
     def minus(self, other: SeedSample) -> SeedSample:
         """Subtract another sample, seed by seed, over the seeds that both have."""
         shared = [seed for seed in self.seeds if seed in other.seeds]
-        known = [seed for seed in shared if seed in self.errors or seed in other.errors]
-        errors = {seed: math.hypot(self.errors.get(seed, 0), other.errors.get(seed, 0)) for seed in known}
+        with_error = [seed for seed in shared if seed in self.errors or seed in other.errors]
+        errors = {seed: math.hypot(self.errors.get(seed, 0), other.errors.get(seed, 0)) for seed in with_error}
         return SeedSample(
             {seed: self.seeds[seed] - other.seeds[seed] for seed in shared},
             {seed: error for seed, error in errors.items() if error},
@@ -109,42 +109,42 @@ class Row:
     """The ids of its stored runs, by seed."""
     samples: Mapping[str, SeedSample]
     differences: Mapping[str, SeedSample]
-    """To the contender that the board compares with, over the seeds that both finished; empty for itself."""
+    """The differences to the compared contender, over the seeds that both finished; empty in its own row."""
     seeds: tuple[int, ...]
-    """All seeds that it should have: its own, and those of the other contenders."""
+    """All seeds that it should have: its own seeds, and those of the other contenders."""
     problems: tuple[Problem, ...]
     violations: Mapping[int, tuple[Violation, ...]]
-    """The numbers that cannot be, by seed."""
+    """The impossible numbers, by seed."""
     saturated: tuple[int, ...]
-    """The seeds whose lower bound on the mutual information is so near to log N that it says nothing more."""
+    """The seeds whose lower bound on the mutual information has reached the limit log N of the estimator."""
 
     @property
     def unfinished(self) -> bool:
-        """Whether a run ended without a result, so that the other runs are a selection."""
+        """True if a run ended without a result. The finished runs are then only a selection."""
         return any(problem.outcome != MISSING for problem in self.problems)
 
     def sample(self, key: str) -> SeedSample | None:
-        """The sample of a column; None if a seed lacks the number."""
+        """Return the sample of a column; None if a seed does not have the number."""
         sample = self.samples.get(key)
         return sample if sample is not None and len(sample.seeds) == len(self.seeds) else None
 
     def impossible(self, column: BoardColumn) -> bool:
-        """Whether the cell of a column rests on a number that cannot be."""
+        """Return True if the cell of a column is computed from an impossible number."""
         name = column.key.removeprefix(f"{column.metric}.")
         return any(violation.column == name for found in self.violations.values() for violation in found)
 
     def saturates(self, column: BoardColumn) -> bool:
-        """Whether the cell of a column rests on a number that has reached the limit of its estimator."""
+        """Return True if the cell of a column is computed from a number at the limit of its estimator."""
         return column.key.removeprefix(f"{column.metric}.") == LOWER_BOUND and len(self.saturated) > 0
 
     def applies(self, key: str) -> bool:
-        """Whether the column means something for this contender. If runs have no result, it may."""
+        """Return True if this contender can have numbers in the column. A run without a result could have had them."""
         return key in self.samples or len(self.problems) > 0
 
 
 @dataclass(frozen=True)
 class Board:
-    """The contenders of one protocol, one a row. The first row is the contender that the others are compared with."""
+    """The contenders of one protocol, one in each row. The others are compared with the contender of the first row."""
 
     protocol_id: str
     protocol: Protocol
@@ -153,15 +153,15 @@ class Board:
     outcomes: Mapping[Outcome, int]
     """The number of runs by their outcome."""
     environments: tuple[tuple[Mapping[str, Any], int], ...]
-    """Each environment, and how many of the runs ran in it."""
+    """The environments, each with the number of runs that ran in it."""
     at: str = ""
-    """Where the trajectories are cut, as in `flops=1e+13`, with numbers of the validation split; empty for the end."""
+    """The cut through the trajectories, as in `flops=1e+13`, with numbers of the validation split; empty if none."""
     dialect: Dialect | None = None
-    """The dialect that replaces the metrics' own columns; None for these."""
+    """The dialect whose columns replace those of the metrics; None if the columns are those of the metrics."""
     reference: Mapping[str, Estimate] = field(default_factory=dict)
-    """The score of the best possible model on the test split, by the key of the column, where it is known."""
+    """The known scores of the best possible model on the test split, by the key of the column."""
     against: str = BASELINE
-    """Differences are to the contender of this label."""
+    """The label of the contender that is subtracted from the others."""
 
     @property
     def compared(self) -> Row | None:
@@ -169,12 +169,12 @@ class Board:
         return next((row for row in self.rows if row.label == self.against), None)
 
     def difference(self, row: Row, key: str) -> SeedSample | None:
-        """The paired difference of a row to `compared`; None if a run of one of them ended without a result."""
+        """Return the paired difference of a row to `compared`; None if a run of one of them ended without a result."""
         unfinished = row.unfinished or (self.compared is not None and self.compared.unfinished)
         return None if unfinished else row.differences.get(key)
 
     def best(self, column: BoardColumn) -> set[str]:
-        """The labels of the rows with the best finite mean: several if they tie, none without a direction."""
+        """Return the labels of the rows with the best finite mean; empty if the column has no direction."""
         if column.direction is Direction.NONE:
             return set()
         better = min if column.direction is Direction.LOWER else max
@@ -185,7 +185,7 @@ class Board:
 
 
 def score(observations: Iterable[Observation]) -> Board:
-    """Score runs of one protocol, in any order. Raises ValueError for no run, and for runs of several protocols."""
+    """Score runs of one protocol, in any order. Raises ValueError without runs, and for runs of several protocols."""
     by_label = by_contender(observations)
     runs = [run for own in by_label.values() for run in own]
     protocols = {run.protocol_id for run in runs}
@@ -211,7 +211,7 @@ def score(observations: Iterable[Observation]) -> Board:
 
 
 def select(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
-    """Keep the named columns of each board, in the order named; a board may lack some of them.
+    """Keep the named columns of each board, in the order of the names. A board may have only some of them.
 
     Raises UsageError for a column that no board has.
     """
@@ -221,7 +221,7 @@ def select(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
 
 
 def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
-    """Sort the rows of each board by one column, the best first, below the row that they are compared with.
+    """Sort the rows of each board by one column, the best first. The compared row stays above them.
 
     Rows without the number come last. Raises UsageError for a column that no board has.
     """
@@ -230,7 +230,7 @@ def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
 
 
 def compare_with(boards: Iterable[Board], contender: str) -> Iterator[Board]:
-    """Take paired differences to this contender, and put it first. Boards without it have no differences.
+    """Take paired differences to this contender, and put it in the first row. Boards without it have no differences.
 
     Raises UsageError for a contender that no board has.
     """
@@ -250,16 +250,16 @@ def _having(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
 def _holding(
     boards: Iterable[Board], wanted: Sequence[str], kind: str, names: Callable[[Board], Iterable[str]]
 ) -> Iterator[Board]:
-    """Hold boards back until each name was seen in one of them. Raises UsageError for a name that no board has."""
-    coming, held, known = iter(boards), deque[Board](), set[str]()
+    """Hold boards back until each wanted name is in one of them. Raises UsageError for a name that no board has."""
+    coming, held, seen = iter(boards), deque[Board](), set[str]()
     for board in coming:
         held.append(board)
-        known.update(names(board))
-        if known.issuperset(wanted):
+        seen.update(names(board))
+        if seen.issuperset(wanted):
             break
     for name in wanted:
-        if name not in known:
-            raise UsageError(unknown(kind, name, known))
+        if name not in seen:
+            raise UsageError(unknown(kind, name, seen))
     while held:
         yield held.popleft()
     yield from coming
@@ -277,7 +277,10 @@ def _ordered(board: Board, key: str) -> Board:
 
 
 def by_contender(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
-    """Group runs by contender, the baseline first. Equal labels of different versions or defaults get a mark."""
+    """Group runs by the label of their contender, the baseline first.
+
+    If contenders of different versions or defaults have equal labels, each label gets a mark.
+    """
     runs = sorted(observations, key=lambda run: (run.contender != BASELINE, run.contender, run.seed, run.run_id))
     by_contender: dict[tuple[str, str], list[Observation]] = {}
     for run in runs:
@@ -289,7 +292,7 @@ def by_contender(observations: Iterable[Observation]) -> dict[str, list[Observat
 
 
 def _numbers(run: Observation) -> Iterator[tuple[tuple[str, str], float, float | None]]:
-    """The numbers of a run: metric (empty for costs) and name, value, standard error."""
+    """Yield the numbers of a run: metric (empty for costs) and name, value, standard error."""
     for head, value, error in run.values:
         yield head[:2], value, error
     yield ("", PARAMETERS), float(run.parameters), None
@@ -298,7 +301,7 @@ def _numbers(run: Observation) -> Iterator[tuple[tuple[str, str], float, float |
 
 
 def _columns(runs: Sequence[Observation]) -> dict[tuple[str, str], BoardColumn]:
-    """The columns by metric and name, metrics before costs. If several metrics share a name, it is `metric.name`."""
+    """Return the columns by metric and name, metrics before costs. A key is `metric.name` if metrics share a name."""
     heads = {value.head[:2]: value.head for run in runs for value in run.values}
     costs = dict.fromkeys(("", name) for run in runs for name in (PARAMETERS, *run.counters))
     names = Counter(name for _, name in (*heads, *costs))
@@ -352,7 +355,7 @@ def _row(
 
 
 def _differences(samples: Mapping[str, SeedSample], others: Mapping[str, SeedSample]) -> dict[str, SeedSample]:
-    """The differences by the key of the column, over the seeds that both contenders have."""
+    """Return the differences by the key of the column, over the seeds that both contenders have."""
     found = {key: sample.minus(others[key]) for key, sample in samples.items() if key in others}
     return {key: sample for key, sample in found.items() if sample.seeds}
 
@@ -370,24 +373,24 @@ def _problem(seed: int, run: Observation | None) -> Problem:
 
 
 def mean(values: Collection[float]) -> float:
-    """The mean of one or more numbers, within 2.3e-16 relative; NaN and infinities as arithmetic has them.
+    """Return the mean of one or more numbers, within 2.3e-16 relative. NaN and infinities follow arithmetic.
 
-    Equal numbers have themselves as their mean. Round-off could give them another one, and then an interval of
-    round-off alone would decide a comparison.
+    The mean of equal numbers is exactly this number. Otherwise round-off would give it an interval, which could decide
+    a comparison.
     """
     if len(set(values)) == 1:
         return next(iter(values))
     try:
         return statistics.fmean(values)
-    except (OverflowError, ValueError):  # the sum is no float, or it has infinities of both signs
+    except (OverflowError, ValueError):  # the sum is too large, or it has infinities of both signs
         return statistics.mean(values)
 
 
 def deviation(values: Collection[float]) -> float:
-    r"""\(s = \sqrt{\sum (x - \bar x)^2 / (n - 1)}\) of two or more finite numbers, within some 1e-15 relative.
+    r"""Return \(s = \sqrt{\sum (x - \bar x)^2 / (n - 1)}\) of two or more finite numbers, within some 1e-15 relative.
 
-    The mean is a rounded number. What it was rounded by is the mean of the differences to it, and is taken off them:
-    it would be most of the deviation where the numbers differ in their last digits alone.
+    The computed mean has a round-off error, which is the mean of the differences to it. This error is subtracted from
+    the differences. Without that, it would be most of the deviation of numbers that differ only in their last digits.
     """
     center = mean(values)
     differences = [value - center for value in values]

@@ -1,7 +1,7 @@
-"""Runs at one point of their trajectories: their validation values where a counter has reached an amount.
+"""Cuts runs at one point of their trajectories: the point at which a counter reaches an amount.
 
-Values and counters are interpolated linearly between two scheduled evaluations. A run that has not reached the amount,
-or passed it before its first evaluation, has no value there.
+The values are those of the validation split. Values and counters are interpolated linearly between two scheduled
+evaluations. A run has no value if it has not reached the amount, or has passed it before its first evaluation.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ VALIDATION_COLUMNS = {
         ),
     )
 }
-"""The numbers of the validation split at a point of a trajectory, by their names in `record.Point`."""
+"""The columns of the validation split at a point of a trajectory, by their names in `record.Point`."""
 
 TRAJECTORY_COLUMNS = VALIDATION_COLUMNS | {
     "loss": ColumnHead("training", "loss", "training loss", "nats", Direction.LOWER)
 }
-"""All numbers at a point of a trajectory, by name."""
+"""All columns at a point of a trajectory, by name."""
 
 
 def check_counter(name: str) -> None:
@@ -50,7 +50,7 @@ def check_counter(name: str) -> None:
 
 
 def curve(points: Iterable[TrajectoryPoint], counter: str, column: str) -> Curve:
-    """Pair one counter and one value at the points that have both."""
+    """Return pairs of one counter and one value, from the points that have both."""
     return [
         (point.counters[counter], point.values[column])
         for point in points
@@ -59,7 +59,7 @@ def curve(points: Iterable[TrajectoryPoint], counter: str, column: str) -> Curve
 
 
 def value_at(values: Curve, amount: float) -> float | None:
-    """Interpolate the value where the counter is `amount`; None outside of the curve."""
+    """Interpolate the value at which the counter is `amount`. Return None outside of the curve."""
     place = bisect_right(values, amount, key=itemgetter(0))
     if place == 0:
         return None
@@ -74,14 +74,14 @@ def value_at(values: Curve, amount: float) -> float | None:
 
 @dataclass(frozen=True)
 class Cut:
-    """Runs are compared where one counter has reached an amount."""
+    """A cut compares runs at the point at which one counter has reached an amount."""
 
     counter: str
     amount: float
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `flops=1e13`. Raises UsageError for an unknown counter, and for a text that is no amount."""
+        """Read a text such as `flops=1e13`. Raises UsageError for an unknown counter, and for a wrong amount."""
         counter, equals, amount = text.partition("=")
         try:
             cut = cls(counter.strip(), float(amount))
@@ -96,7 +96,7 @@ class Cut:
         return f"{self.counter}={self.amount:.12g}"
 
     def through(self, observations: Iterable[Observation]) -> Iterator[Observation]:
-        """Cut runs: the counters are those at the cut, and the numbers those of the validation split there."""
+        """Cut runs. They get the counters and the numbers of the validation split at the cut."""
         for run in observations:
             yield run._replace(values=tuple(self._values(run)), points=self._point(run))
 

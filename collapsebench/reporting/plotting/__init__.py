@@ -1,1 +1,1 @@
-"""Figures, one a module: pure functions say what is drawn of the runs, and `draw` draws it."""
+"""Figures, one in each module. Pure functions compute what is drawn, and `draw` draws it."""

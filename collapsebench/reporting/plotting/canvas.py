@@ -1,6 +1,6 @@
-"""All figures share these: panels, colours, legends that cover no data, and equal bytes for equal figures.
+"""The common parts of all figures: panels, colours, legends that cover no data, and equal bytes for equal figures.
 
-They are drawn without pyplot, so that its state is not touched. A user's matplotlibrc is followed.
+Figures are drawn without pyplot, so that its state does not change. They follow a user's matplotlibrc.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METADATA: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-"""The formats, with the metadata that are set in each. A date would make equal figures differ."""
+"""The formats, with the metadata of each. The date is left out, because it would make equal figures differ."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The colours of Okabe and Ito, Color Universal Design, 2008, without the yellow, which is not seen on white paper."""
+"""The colours of Okabe and Ito, Color Universal Design, 2008, without yellow, which is hard to see on white paper."""
 MARKERS = "os^Dv<>P"
-"""One marker more than colours, so that the pairs repeat after 56."""
+"""The markers. There is one more than there are colours, so that the pairs repeat only after 56."""
 BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0}
 WIDTH, HEIGHT = 4.6, 3.4
 """The size of a panel, in inches."""
 LETTERS = 11
-"""How many letters of a title take an inch."""
+"""The number of letters of a title in an inch."""
 INTERVAL = "mean over seeds, 95 % interval"
 
 
@@ -58,7 +58,7 @@ def check_matplotlib() -> None:
 def panels(
     number: int, title: str, *, share: bool = False, width: float = WIDTH, height: float = HEIGHT
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure of so many panels of one size, in inches, under its title. `share` gives them one x axis."""
+    """Make a figure with a title and so many panels of one size, in inches. `share` gives the panels one x axis."""
     from matplotlib.figure import Figure
 
     columns = number if number <= 3 else math.ceil(math.sqrt(number))
@@ -75,10 +75,9 @@ def panels(
 
 
 def show_intervals(panel: Axes, low: Iterable[float], high: Iterable[float]) -> None:
-    """Let an axis that was scaled to means reach to the ends of their intervals, on each side by half its height.
+    """Extend the y axis from the means to the ends of their intervals, but on each side by half its height at most.
 
-    It reaches no further, as a 95 % interval of two seeds is 12.7 standard errors wide on each side, and would hide the
-    means.
+    A 95 % interval of two seeds is 12.7 standard errors wide on each side. The whole of it would hide the means.
     """
     bottom, top = panel.get_ylim()
     reach, margin = (top - bottom) / 2, (top - bottom) / 40
@@ -87,13 +86,13 @@ def show_intervals(panel: Axes, low: Iterable[float], high: Iterable[float]) -> 
     panel.set_ylim(max(min(bottom, lowest), bottom - reach), min(max(top, highest), top + reach))
 
 
-def legend(figure: Figure, shown: Mapping[str, Artist], title: str, *, markers: float = 1.0) -> None:
-    """Put one legend below the figure; its title says how the figure was made. `markers` scales those of the panels."""
-    widest = max(map(len, shown))
-    columns = max(1, min(len(shown), int(figure.get_figwidth() / (0.7 + widest / LETTERS))))
+def legend(figure: Figure, artists: Mapping[str, Artist], title: str, *, markers: float = 1.0) -> None:
+    """Put one legend below the figure. Its title says how the figure was made. `markers` scales its markers."""
+    widest = max(map(len, artists))
+    columns = max(1, min(len(artists), int(figure.get_figwidth() / (0.7 + widest / LETTERS))))
     figure.legend(
-        list(shown.values()),
-        list(shown),
+        list(artists.values()),
+        list(artists),
         loc="outside lower center",
         ncols=columns,
         title=_wrapped(title, figure),
@@ -106,7 +105,7 @@ def _wrapped(text: str, figure: Figure) -> str:
 
 
 def figure_bytes(figure: Figure, format_: str) -> bytes:
-    """Write a figure in a format of METADATA. Equal figures give equal bytes, without dates and random ids."""
+    """Write a figure in a format of METADATA. Equal figures give equal bytes: they have no dates or random ids."""
     from matplotlib import rc_context
 
     stream = io.BytesIO()

@@ -1,6 +1,6 @@
 """t-SNE of posterior means, coloured by label: Figure 2 of Dieng et al. 2019.
 
-A latent variable in use groups examples by what they are, though training saw no labels.
+A model that uses its latent variable groups examples by their label, although training saw no labels.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ LABELS = (
     "#AA4499",
     "#888888",
 )
-"""Paul Tol's muted scheme, with a darker grey."""
+"""The colours of the labels: Paul Tol's muted scheme, with a darker grey."""
 
 
 class Embedding(NamedTuple):
-    """The positions and labels that are drawn of one contender."""
+    """The positions and labels of the examples of one contender."""
 
     position: NDArray[np.float32]
-    """(n, 2), without unit: only neighbourhoods mean something."""
+    """The positions (n, 2), without a unit. Only neighbourhoods have a meaning."""
     labels: NDArray[np.int64]
-    """(n,)."""
+    """The labels (n,)."""
 
 
 def subset(total: int, number: int, seed: int) -> NDArray[np.int64]:
-    """Choose at most `number` examples, in their order. The choice is the same for every contender."""
+    """Choose at most `number` examples. Return their positions in rising order, the same for every contender."""
     import numpy as np
 
     chosen = np.random.default_rng(seed).permutation(total)[:number]
@@ -54,8 +54,8 @@ def subset(total: int, number: int, seed: int) -> NDArray[np.int64]:
 def embed(mean: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Embed (n, D) in (n, 2) by t-SNE (van der Maaten and Hinton 2008), starting from two principal components.
 
-    Equal codes give equal positions: one thread computes, as several would sum in another order each time. A constant
-    joins the means of a single unit, as there must be two components to start from.
+    Equal codes give equal positions, because only one thread computes: several threads would add numbers in changing
+    orders. If there is only one unit, a constant second unit is added, because the start needs two components.
     """
     import numpy as np
     from sklearn.manifold import TSNE
@@ -75,7 +75,7 @@ def embed(mean: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 
 def _perplexity(examples: int) -> float:
-    """The usual perplexity, or less if there are too few examples to have so many neighbours."""
+    """Return the usual perplexity, or less if there are too few examples for so many neighbours."""
     return min(PERPLEXITY, (examples - 1) / 3)
 
 
@@ -90,27 +90,27 @@ def embeddings(codes: Mapping[str, Codes], number: int, seed: int) -> dict[str, 
     return found
 
 
-def embedding_note(shown: int, total: int, seed: int) -> str:
-    """Say how the embedding was made."""
+def embedding_note(used: int, total: int, seed: int) -> str:
+    """Return a note that says how the embedding was made."""
     return (
-        f"t-SNE of the posterior means of {shown:,} of {total:,} test examples, coloured by label; perplexity "
-        f"{_perplexity(shown):.3g}, started from principal components; run and embedding of seed {seed}"
+        f"t-SNE of the posterior means of {used:,} of {total:,} test examples, coloured by label; perplexity "
+        f"{_perplexity(used):.3g}, started from principal components; run and embedding of seed {seed}"
     )
 
 
-def draw(drawn: Mapping[str, Embedding], title: str, note: str) -> Figure:
-    """Draw a panel for each contender. Each label has a colour, and its number stands at the median of its examples."""
+def draw(embedded: Mapping[str, Embedding], title: str, note: str) -> Figure:
+    """Draw a panel for each contender. Each label has a colour, and its number is at the median of its examples."""
     import numpy as np
     from matplotlib.patheffects import withStroke
 
-    figure, axes = panels(len(drawn), title, height=4.4)
-    classes = np.unique(np.concatenate([each.labels for each in drawn.values()])).tolist()
+    figure, axes = panels(len(embedded), title, height=4.4)
+    classes = np.unique(np.concatenate([each.labels for each in embedded.values()])).tolist()
     colors = _colors(len(classes))
-    shown: dict[str, Artist] = {}
-    for panel, (label, each) in zip(axes, drawn.items(), strict=True):
+    artists: dict[str, Artist] = {}
+    for panel, (label, each) in zip(axes, embedded.items(), strict=True):
         for name, color in zip(classes, colors, strict=True):
             position = each.position[each.labels == name]
-            shown[str(name)] = panel.scatter(position[:, 0], position[:, 1], s=5, color=color, linewidths=0)
+            artists[str(name)] = panel.scatter(position[:, 0], position[:, 1], s=5, color=color, linewidths=0)
             if len(position):
                 panel.annotate(
                     str(name),
@@ -123,12 +123,12 @@ def draw(drawn: Mapping[str, Embedding], title: str, note: str) -> Figure:
         panel.set_title(label)
         panel.set(xticks=[], yticks=[], aspect="equal")
         panel.margins(0.05)
-    legend(figure, shown, note, markers=3)
+    legend(figure, artists, note, markers=3)
     return figure
 
 
 def _colors(number: int) -> list[str]:
-    """The colours of the labels. If the scheme has too few, they are taken from one map of rising lightness."""
+    """Return the colours of the labels. If the scheme has too few, they come from one map of rising lightness."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

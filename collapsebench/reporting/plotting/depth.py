@@ -1,6 +1,6 @@
-"""Columns of boards over one setting, as KL and MI over the layers of the decoder.
+"""Columns of boards over one setting, such as KL and MI over the layers of the decoder.
 
-Figure 1 (right) of Dieng et al. 2019: the deeper the decoder, the less a VAE uses its latent variable.
+An example is Figure 1 (right) of Dieng et al. 2019: a VAE with a deeper decoder uses its latent variable less.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Series(NamedTuple):
     published: Mapping[float, float]
 
 
-def series(boards: Mapping[float, Board], key: str, printed: Iterable[PublishedPoint] = ()) -> list[Series]:
-    """Collect the samples of one column, contender by contender, and what was published of it.
+def series(boards: Mapping[float, Board], key: str, published: Iterable[PublishedPoint] = ()) -> list[Series]:
+    """Collect the samples and the published numbers of one column by contender.
 
-    The baseline is first. A sample counts if every seed has the number. Contenders without a sample are left out.
+    The baseline is first. A sample counts only if every seed has the number. Contenders without a sample are left out.
     """
     of_label: dict[str, dict[float, SeedSample]] = {}
     for place, board in boards.items():
@@ -42,21 +42,21 @@ def series(boards: Mapping[float, Board], key: str, printed: Iterable[PublishedP
             sample = row.sample(key)
             if sample is not None:
                 of_label.setdefault(row.label, {})[place] = sample
-    numbers = [number for number in printed if number.key == key]
+    numbers = [number for number in published if number.key == key]
     return [
         Series(label, samples, {number.place: number.value for number in numbers if number.label == label})
         for label, samples in of_label.items()
     ]
 
 
-def draw(drawn: Mapping[BoardColumn, Sequence[Series]], over: str, title: str, note: str = "") -> Figure:
+def draw(by_column: Mapping[BoardColumn, Sequence[Series]], over: str, title: str, note: str = "") -> Figure:
     """Draw a panel for each column: means over seeds with their intervals, and published numbers as hollow markers."""
-    figure, axes = panels(len(drawn), title)
-    look = looks([each.label for of_column in drawn.values() for each in of_column])
-    shown: dict[str, Artist] = {}
-    for panel, (column, of_column) in zip(axes, drawn.items(), strict=True):
+    figure, axes = panels(len(by_column), title)
+    look = looks([each.label for of_column in by_column.values() for each in of_column])
+    artists: dict[str, Artist] = {}
+    for panel, (column, of_column) in zip(axes, by_column.items(), strict=True):
         for each in of_column:
-            shown |= _points(panel, each, look[each.label])
+            artists |= _points(panel, each, look[each.label])
         ends = [_ends(sample) for each in of_column for sample in each.measured.values()]
         show_intervals(panel, [low for low, _ in ends], [high for _, high in ends])
         for each in of_column:
@@ -67,7 +67,7 @@ def draw(drawn: Mapping[BoardColumn, Sequence[Series]], over: str, title: str, n
         panel.set_xticks(sorted({place for each in of_column for place in (*each.measured, *each.published)}))
         panel.set_xlabel("layers of the decoder" if over == DEPTH else over)
         panel.set_ylabel(header(column))
-    legend(figure, shown, f"{INTERVAL}. {note}" if note else INTERVAL)
+    legend(figure, artists, f"{INTERVAL}. {note}" if note else INTERVAL)
     return figure
 
 
@@ -75,7 +75,7 @@ def _points(panel: Axes, each: Series, look: Look) -> dict[str, Artist]:
     means = [sample.mean for sample in each.measured.values()]
     (own,) = panel.plot(list(each.measured), means, color=look.color, marker=look.marker)
     numbers = sorted({len(sample.seeds) for sample in each.measured.values()})
-    shown: dict[str, Artist] = {f"{each.label} (n = {' or '.join(map(str, numbers))})": own}
+    artists: dict[str, Artist] = {f"{each.label} (n = {' or '.join(map(str, numbers))})": own}
     if each.published:
         places = sorted(each.published)
         (theirs,) = panel.plot(
@@ -88,8 +88,8 @@ def _points(panel: Axes, each: Series, look: Look) -> dict[str, Artist]:
             linestyle=":",
             zorder=1.9,
         )
-        shown[f"{each.label}, published"] = theirs
-    return shown
+        artists[f"{each.label}, published"] = theirs
+    return artists
 
 
 def _ends(sample: SeedSample) -> tuple[float, float]:

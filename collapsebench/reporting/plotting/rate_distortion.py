@@ -1,7 +1,7 @@
-"""The rate-distortion plane: the cost of a code against what it saves (Alemi et al., Fixing a Broken ELBO, ICML 2018).
+"""The rate-distortion plane: the cost and the saving of a code (Alemi et al., Fixing a Broken ELBO, ICML 2018).
 
--ELBO = D + R, the distortion D = E_q[-log p(x|z)] and the rate R = KL(q || p), both in nats per example. Models on one
-line of slope -1 have the same bound. The bound does not say whether z is used; the place on the line does.
+-ELBO = D + R, with the distortion D = E_q[-log p(x|z)] and the rate R = KL(q || p), both in nats per example. Models on
+one line of slope -1 have the same bound. The bound does not show if a model uses z. The place on the line shows it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PlanePoint(NamedTuple):
 
 
 def places(board: Board) -> list[PlanePoint]:
-    """Find the contenders that have both numbers for every seed, the baseline first."""
+    """Return the contenders that have both numbers for every seed, the baseline first."""
     found = []
     for row in board.rows:
         rate, distortion = row.sample(RATE), row.sample(DISTORTION)
@@ -39,12 +39,12 @@ def places(board: Board) -> list[PlanePoint]:
     return found
 
 
-def draw(drawn: Sequence[PlanePoint], title: str) -> Figure:
+def draw(points: Sequence[PlanePoint], title: str) -> Figure:
     """Draw the mean of each contender with both intervals, each seed as a small mark, and lines of equal -ELBO."""
     figure, (panel,) = panels(1, title, width=7.0, height=5.0)
-    look = looks([each.label for each in drawn])
-    shown: dict[str, Artist] = {}
-    for each in drawn:
+    look = looks([each.label for each in points])
+    artists: dict[str, Artist] = {}
+    for each in points:
         own = look[each.label]
         seeds = sorted(each.rate.seeds)
         panel.scatter(
@@ -57,11 +57,11 @@ def draw(drawn: Sequence[PlanePoint], title: str) -> Figure:
             linewidths=0,
         )
         (mean,) = panel.plot(each.rate.mean, each.distortion.mean, color=own.color, marker=own.marker, linestyle="")
-        shown[f"{each.label} (n = {len(seeds)})"] = mean
+        artists[f"{each.label} (n = {len(seeds)})"] = mean
     panel.margins(0.12)
-    panel.set_xlim(panel.get_xlim())  # that of the seeds: two have intervals that would hide them
+    panel.set_xlim(panel.get_xlim())  # it fits the seeds; intervals of two seeds are so wide that they would hide them
     panel.set_ylim(panel.get_ylim())
-    for each in drawn:
+    for each in points:
         widths = each.rate.half_width or 0.0, each.distortion.half_width or 0.0
         color = look[each.label].color
         panel.errorbar(
@@ -70,12 +70,12 @@ def draw(drawn: Sequence[PlanePoint], title: str) -> Figure:
     _equal_bounds(panel)
     panel.set_xlabel("rate: KL [nats]")
     panel.set_ylabel("distortion: reconstruction [nats]")
-    legend(figure, shown, f"{INTERVAL}; small: each seed; grey: equal −ELBO")
+    legend(figure, artists, f"{INTERVAL}; small: each seed; grey: equal −ELBO")
     return figure
 
 
 def _equal_bounds(panel: Axes) -> None:
-    """Draw lines of equal D + R at round numbers, each with its value where it enters the panel."""
+    """Draw lines of equal D + R at round numbers. The value of a line is at the place where it enters the panel."""
     from matplotlib.ticker import MaxNLocator
 
     (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
@@ -83,6 +83,6 @@ def _equal_bounds(panel: Axes) -> None:
         if left + bottom < bound < right + top:
             panel.axline((left, bound - left), slope=-1, color="0.75", linewidth=0.8, zorder=0.5)
             x, y = (left, bound - left) if bound - left < top else (bound - top, top)
-            if y - bottom > (top - bottom) / 20 and right - x > (right - left) / 20:  # not over the edge in a corner
+            if y - bottom > (top - bottom) / 20 and right - x > (right - left) / 20:  # no text over the edge
                 at = panel.annotate(f"{bound:g}", (x, y), (3, -3), textcoords="offset points", va="top")
                 at.set(fontsize="x-small", color="0.45")

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 def entry(rank: int) -> str:
-    """The entry of the metric `active-units` that holds the variance of a rank; ranks count from 0."""
+    """Return the entry of the metric `active-units` with the variance of a rank. Ranks count from 0."""
     return f"mean_variance[{rank}]"
 
 
 def entries(protocol: Protocol) -> list[str]:
-    """All entries that runs of a protocol can have."""
+    """Return all entries that runs of a protocol can have."""
     return [entry(rank) for rank in range(protocol.setting.latent_dim)]
 
 
 def threshold(protocol: Protocol) -> float | None:
-    """The variance above which the protocol counts a unit as active; None if it counts none."""
+    """Return the variance above which the protocol counts a unit as active; None if it does not count units."""
     metrics = protocol.setting.evaluation.metrics
     found = next((metric.params.get("threshold") for metric in metrics if metric.name == "active-units"), None)
     return None if found is None else float(found)
@@ -54,7 +54,7 @@ class Spectrum(NamedTuple):
 def spectra(observations: Iterable[Observation]) -> list[Spectrum]:
     """Collect the variances of the finished runs of one protocol by contender, the baseline first.
 
-    Runs without variances, as those without a latent variable, are left out.
+    Runs without variances are left out, such as runs without a latent variable.
     """
     finished = [run for run in observations if run.outcome is Outcome.FINISHED]
     found = []
@@ -66,31 +66,31 @@ def spectra(observations: Iterable[Observation]) -> list[Spectrum]:
 
 
 def _variances(run: Observation) -> list[float]:
-    known = takewhile(lambda rank: entry(rank) in run.entries, count())
-    return [run.entries[entry(rank)].value for rank in known]
+    ranks = takewhile(lambda rank: entry(rank) in run.entries, count())
+    return [run.entries[entry(rank)].value for rank in ranks]
 
 
-def draw(drawn: Sequence[Spectrum], active: float | None, title: str) -> Figure:
+def draw(of_contenders: Sequence[Spectrum], active: float | None, title: str) -> Figure:
     """Draw means on a logarithmic axis, each seed as a thin line, and the threshold above which a unit is active.
 
-    The seeds take the place of an interval, which could reach below zero, where a logarithmic axis ends.
+    The figure shows seeds instead of an interval: an interval could reach below zero, but a logarithmic axis cannot.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure, (panel,) = panels(1, title, width=7.0, height=4.4)
     panel.set_yscale("log")
-    look = looks([each.label for each in drawn])
-    shown: dict[str, Artist] = {}
-    for each in drawn:
+    look = looks([each.label for each in of_contenders])
+    artists: dict[str, Artist] = {}
+    for each in of_contenders:
         own, ranks = look[each.label], range(1, len(each.mean) + 1)
         for variances in each.seeds.values():
             panel.plot(ranks, variances, color=own.color, linewidth=0.8, alpha=0.5)
         (mean,) = panel.plot(ranks, each.mean, color=own.color, marker=own.marker, markersize=4)
-        shown[f"{each.label} (n = {len(each.seeds)})"] = mean
+        artists[f"{each.label} (n = {len(each.seeds)})"] = mean
     if active is not None:
-        shown[f"active above {active:g}"] = panel.axhline(active, color="0.4", linestyle="--", linewidth=1)
+        artists[f"active above {active:g}"] = panel.axhline(active, color="0.4", linestyle="--", linewidth=1)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("unit, by falling variance")
     panel.set_ylabel("variance of the posterior mean")
-    legend(figure, shown, "mean over seeds; thin: each seed")
+    legend(figure, artists, "mean over seeds; thin: each seed")
     return figure

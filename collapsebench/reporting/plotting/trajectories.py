@@ -1,4 +1,4 @@
-"""Trajectories as curves: a line for each contender is the mean over its seeds with its 95 % interval."""
+"""Trajectories as curves. The line of a contender is the mean over its seeds, with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collapsebench.reporting.plotting.canvas import Look
 
 UNITS = {"seconds": "s", "flops": "FLOP"}
-"""The units of the counters that are no plain counts."""
+"""The units of the counters. The other counters have no unit."""
 
 
 class Line(NamedTuple):
@@ -33,7 +33,7 @@ class Line(NamedTuple):
     x: tuple[float, ...]
     mean: tuple[float, ...]
     half_width: tuple[float, ...]
-    """Half the 95 % Student-t interval; zero for one seed."""
+    """Half the width of the 95 % Student-t interval; zero for one seed."""
     seeds: tuple[int, ...]
 
 
@@ -71,22 +71,22 @@ def _sample(curves: Mapping[int, Curve], x: float) -> SeedSample:
     return SeedSample({seed: value for seed, value in at.items() if value is not None}, {})
 
 
-def draw(drawn: Mapping[str, Sequence[Line]], counter: str, title: str) -> Figure:
+def draw(by_column: Mapping[str, Sequence[Line]], counter: str, title: str) -> Figure:
     """Draw a panel for each column with its lines."""
-    figure, axes = panels(len(drawn), title, share=True)
-    look = looks([line.label for of_column in drawn.values() for line in of_column])
-    shown: dict[str, Artist] = {}
-    for panel, (column, of_column) in zip(axes, drawn.items(), strict=True):
+    figure, axes = panels(len(by_column), title, share=True)
+    look = looks([line.label for of_column in by_column.values() for line in of_column])
+    artists: dict[str, Artist] = {}
+    for panel, (column, of_column) in zip(axes, by_column.items(), strict=True):
         means = {line.label: _mean(panel, line, look[line.label]) for line in of_column}
         bounds = {line.label: _bounds(line) for line in of_column}
         show_intervals(panel, *(chain.from_iterable(ends) for ends in zip(*bounds.values(), strict=True)))
         for line in of_column:
             _interval(panel, line, bounds[line.label], look[line.label])
-            shown.setdefault(f"{line.label} (n = {len(line.seeds)})", means[line.label])
+            artists.setdefault(f"{line.label} (n = {len(line.seeds)})", means[line.label])
         unit = UNITS.get(counter)
         panel.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
         panel.set_ylabel(f"{TRAJECTORY_COLUMNS[column].title} [{TRAJECTORY_COLUMNS[column].unit}]")
-    legend(figure, shown, INTERVAL)
+    legend(figure, artists, INTERVAL)
     return figure
 
 
@@ -96,7 +96,7 @@ def _mean(panel: Axes, line: Line, look: Look) -> Artist:
 
 
 def _bounds(line: Line) -> tuple[list[float], list[float]]:
-    """The lower and the upper ends of the intervals."""
+    """Return the lower and the upper ends of the intervals."""
     low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
     return low, high
 
