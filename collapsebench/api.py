@@ -52,26 +52,26 @@ class Run:
     """
 
     record: RunRecord
-    """All that is stored of it."""
+    """The stored record of the run."""
 
     @property
     def run_id(self) -> str:
-        """The identity: equal for equal contenders, protocols and seeds."""
+        """The id of the run. It is equal for equal contenders, protocols and seeds."""
         return self.record.run_id
 
     @property
     def contender(self) -> str:
-        """The contender, as boards write it."""
+        """The label of the contender, as boards write it."""
         return self.record.contender
 
     @property
     def seed(self) -> int:
-        """The seed."""
+        """The seed of the run."""
         return self.record.spec.seed
 
     @property
     def outcome(self) -> Outcome:
-        """What became of it."""
+        """The outcome of the run, such as `finished`."""
         return self.record.outcome
 
     @property
@@ -80,7 +80,7 @@ class Run:
         return {value.column: float(value.estimate) for value in self.record.values if value.board}
 
     def __repr__(self) -> str:
-        """One line."""
+        """Return one line with the run, its outcome and its setting."""
         protocol = self.record.spec.protocol
         return (
             f"Run({self.run_id} {self.contender} seed {self.seed}: {self.outcome.value}, {protocol.dataset.name} "
@@ -89,7 +89,7 @@ class Run:
 
 
 class Runs(Sequence[Run]):
-    """Some stored runs, in a fixed order.
+    """A sequence of stored runs.
 
     >>> import collapsebench
     >>> found = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="runs.sqlite", progress=False)
@@ -105,7 +105,7 @@ class Runs(Sequence[Run]):
     @overload
     def __getitem__(self, index: slice) -> Runs: ...
     def __getitem__(self, index: int | slice) -> Run | Runs:
-        """One run, or some as `Runs`."""
+        """Return one run, or some runs as `Runs`."""
         if isinstance(index, slice):
             return Runs(run.record for run in self._runs[index])
         return self._runs[index]
@@ -114,7 +114,7 @@ class Runs(Sequence[Run]):
         return len(self._runs)
 
     def frame(self) -> pd.DataFrame:
-        """Give a tidy pandas table: one row for each run and column, with the value and its standard error.
+        """Return a tidy pandas table: one row for each run and column, with the value and its standard error.
 
         Rows without a metric are costs: the parameters, and the counters at the end of training. Raises UsageError if
         pandas is not installed.
@@ -122,11 +122,11 @@ class Runs(Sequence[Run]):
         return _pandas().DataFrame([row for run in self for row in _rows(run.record)], columns=list(FRAME))
 
     def __repr__(self) -> str:
-        """A table of the runs."""
+        """Return a table of the runs."""
         return self._table("simple")
 
     def _repr_html_(self) -> str:
-        """A table of the runs, for notebooks."""
+        """Return a table of the runs, for notebooks."""
         return self._table("html")
 
     def _table(self, format_: str) -> str:
@@ -153,7 +153,7 @@ class Boards:
     """
 
     def __init__(self, pieces: Callable[[str], Iterable[str]]) -> None:
-        """`pieces` writes the boards in a format, as `board` makes it."""
+        """Take `pieces`, a function that writes the boards in a format, from `board`."""
         self._pieces = pieces
 
     def render(self, format_: str = "table") -> str:
@@ -165,18 +165,21 @@ class Boards:
         return "".join(self._pieces(format_))
 
     def frame(self) -> pd.DataFrame:
-        """Give the CSV export as a pandas table, a row for each contender and column. It needs pandas."""
+        """Return the CSV export as a pandas table, with one row for each contender and column.
+
+        Raises UsageError if pandas is not installed.
+        """
         frame: pd.DataFrame = _pandas().read_csv(io.StringIO(self.render("csv")))
         return frame
 
     def __str__(self) -> str:
-        """The boards as a terminal shows them."""
+        """Return the boards as text for a terminal."""
         return self.render("table")
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """The boards as tables, for notebooks: the page without its head, whose style is for a page of its own."""
+        """Return the boards as tables for notebooks: the page without its head, which has the style of a whole page."""
         return self.render("html").partition("<body>")[2].partition("</body>")[0]
 
 
@@ -188,7 +191,7 @@ FRAME = (
 
 
 def _rows(record: RunRecord) -> Iterator[tuple[object, ...]]:
-    """A row for each number of a run: metrics, then costs."""
+    """Yield a row for each number of a run: first the metrics, then the costs."""
     protocol = record.spec.protocol
     setting = (protocol.dataset.name, record.track, str(protocol.budget), record.protocol_id)
     head = (record.run_id, *setting, record.contender, record.spec.seed, record.outcome.value)
@@ -201,7 +204,7 @@ def _rows(record: RunRecord) -> Iterator[tuple[object, ...]]:
 
 
 def _pandas() -> ModuleType:
-    """Import pandas, which is an optional extra. Raises UsageError without it."""
+    """Import pandas, an optional extra. Raises UsageError if it is not installed."""
     try:
         return import_module("pandas")
     except ImportError:
@@ -228,12 +231,12 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     keep_codes: bool = False,
     progress: bool | Callable[[Event], None] = True,
 ) -> Runs:
-    """Run what is missing of a grid, store every run, and give all runs of the grid.
+    """Run the missing runs of a grid, store them, and return all runs of the grid.
 
-    The arguments mean what the options of `collapsebench run` mean. `seeds` is a number N for seeds 1 to N, or the
+    The arguments mean the same as the options of `collapsebench run`. `seeds` is a number N for seeds 1 to N, or the
     seeds themselves. `settings` overrides the track, as in `{"decoder.layers": 3}`. `components` are further classes
-    that are made in a notebook or a script, such as a metric; those of `methods` and `dataset` are known. `progress`
-    shows the runs, or is told of every event. A run that fails costs its own record alone: look at `outcome`.
+    from a notebook or a script, such as a metric; the classes of `methods` and `dataset` need not be named. `progress`
+    is True to show the runs, or a function that gets every event. If a run fails, the others go on: look at `outcome`.
 
     Raises UsageError, DataError, PluginError or StoreError before anything runs.
 
@@ -266,7 +269,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         _check_importable(classes)
     overrides = _data_settings(dataset) | dict(settings or {})
     request = Request(
-        methods=tuple("+".join(map(_written, contender)) for contender in contenders),
+        methods=tuple("+".join(map(_call_text, contender)) for contender in contenders),
         dataset=dataset if isinstance(dataset, str) else dataset.name,
         track=track,
         budget=budget,
@@ -314,14 +317,11 @@ def _composed(contestant: Contestant) -> Sequence[str | Method]:
     """Give the parts of one contender. Raises UsageError for what is no method."""
     if isinstance(contestant, str | Method):
         return [contestant]
-    wrong = (
-        [contestant]
-        if not isinstance(contestant, Sequence)
-        else [part for part in contestant if not isinstance(part, str | Method)]
-    )
+    parts = contestant if isinstance(contestant, Sequence) else [contestant]
+    wrong = [part for part in parts if not isinstance(part, str | Method)]
     if wrong:
         raise UsageError(f"a contender is a text, a method or a list of these, got {wrong[0]!r:.80}")
-    return list(contestant)
+    return contestant
 
 
 def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
@@ -335,13 +335,13 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     return listed
 
 
-def _written(part: str | Method) -> str:
-    """A method as the command line writes it."""
+def _call_text(part: str | Method) -> str:
+    """Return a method as the command line writes it."""
     return part if isinstance(part, str) else print_call(part.name, part.model_dump(mode="json", exclude_defaults=True))
 
 
 def _data_settings(dataset: str | Dataset) -> dict[str, ParameterValue]:
-    """The parameters of a dataset that is given as a value."""
+    """Return the parameters of a `Dataset` value as overrides of the track; empty for a name."""
     if isinstance(dataset, str):
         return {}
     return {f"data.{name}": value for name, value in dataset.model_dump(mode="json", exclude_defaults=True).items()}
@@ -373,10 +373,10 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
     plugins: Iterable[str | Path] = (),
     store: str | Path = DEFAULT_STORE,
 ) -> Boards:
-    """Give the leaderboards of stored runs, one for each protocol; with `suite`, beside the numbers of its paper.
+    """Return the leaderboards of stored runs, one for each protocol. With `suite`, they have the numbers of its paper.
 
-    The arguments mean what the options of `collapsebench leaderboard` mean. Raises StoreError if no run is meant, and
-    UsageError for a name that does not exist.
+    The arguments mean the same as the options of `collapsebench leaderboard`. Raises StoreError if no run is selected,
+    and UsageError for a name that does not exist.
 
     >>> import collapsebench
     >>> runs = collapsebench.run(["skip"], dataset="linear-gaussian", budget="2steps", store="b.sqlite", progress=False)
@@ -423,7 +423,7 @@ def _counted(name: str, number: int) -> int:
 
 
 def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
-    """Raise UsageError if an argument is given together with any of those that mean nothing beside it."""
+    """Raise UsageError if one of `others` is set. They have no meaning together with this option."""
     found = [name for name, value in others.items() if value is not None]
     if found:
         raise UsageError(f"{option} does not go with {', '.join(found)}")
@@ -438,7 +438,7 @@ def runs(
     outcome: Outcome | None = None,
     store: str | Path = DEFAULT_STORE,
 ) -> Runs:
-    """Give stored runs, the newest first, as `collapsebench runs list` chooses them. Raises StoreError without a store.
+    """Return stored runs, the newest first, as `collapsebench runs list` does. Raises StoreError without a store.
 
     >>> import collapsebench
     >>> made = collapsebench.run(["skip"], dataset="linear-gaussian", budget="2steps", store="c.sqlite", progress=False)
@@ -453,7 +453,7 @@ def runs(
 
 
 def load_run(run_id: str, *, store: str | Path = DEFAULT_STORE) -> Run:
-    """Give one stored run, by its id or the first digits. Raises StoreError or UsageError if there is no such run.
+    """Return one stored run, by its id or the first digits. Raises StoreError or UsageError if there is no such run.
 
     >>> import collapsebench
     >>> made = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="d.sqlite", progress=False)

@@ -1,4 +1,4 @@
-"""What a metric hands over: columns, and estimates with their errors."""
+"""The results of metrics: columns, and estimates with their standard errors."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 SATURATION = 0.1
-"""An estimate of mutual information this near to log N, in nats, says no more than log N."""
+"""The distance to log N, in nats, within which an estimate of mutual information has reached its limit log N."""
 
 
 class Direction(StrEnum):
-    """Which way a metric is better. `NONE` is for metrics that only describe.
+    """The direction in which a metric is better. `NONE` is for metrics that only describe.
 
     >>> from collapsebench import Direction
     >>> Direction("lower") is Direction.LOWER
@@ -38,7 +38,7 @@ class Column(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A value, and the Monte Carlo standard error of its estimator. The error is None where the value is exact.
+    """A value, and the Monte Carlo standard error of its estimator. The error is None if the value is exact.
 
     >>> from collapsebench import Estimate
     >>> Estimate(3.25, standard_error=0.04).value

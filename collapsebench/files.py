@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Writes files as a whole: a reader never finds a part of a file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from uuid import uuid4
 
 DEFAULT_STORE = "results/collapsebench.sqlite"
-"""Where runs are stored if nothing is said: a file below the working folder."""
+"""The default place of runs: a file below the working folder."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, beside `path`. It replaces `path` if the block ends well, and vanishes otherwise.
+    """Yield a path to write to, beside `path`. It replaces `path` if the block ends well; otherwise it is deleted.
 
-    The content is on the disk before the file has its name: after a power cut, the old file or the new one is there.
-    Only a process that is killed in the block leaves its unfinished file, as `NAME.*.part`. Raises OSError.
+    The content is on the disk before the file gets its name. After a power cut, the old or the new file is there.
+    A process that is killed in the block leaves its unfinished file, as `NAME.*.part`. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{uuid4().hex}.part")
@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    with suppress(OSError):  # not every file system can do it for folders, and the file is whole either way
+    with suppress(OSError):  # some file systems cannot sync folders; the file is whole without it
         _sync(path.parent)
 
 

@@ -1,4 +1,4 @@
-"""Boards and curves read observations: plain values, as it takes long to validate a hundred thousand records."""
+"""Observations are the plain values that boards and curves read: it takes too long to validate many records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collapsebench.spec import Protocol, identity
 
 
 class ColumnHead(NamedTuple):
-    """What tables say of a column of a metric."""
+    """The head of a column of a metric in tables."""
 
     metric: str
     column: str
@@ -22,7 +22,7 @@ class ColumnHead(NamedTuple):
 
 
 class MetricValue(NamedTuple):
-    """One number of a run, with the head of its column."""
+    """One number of a run, with the head of its column and its standard error."""
 
     head: ColumnHead
     value: float
@@ -37,7 +37,7 @@ class MetricValue(NamedTuple):
 
 
 class TrajectoryPoint(NamedTuple):
-    """A point of a trajectory, as plain numbers."""
+    """A point of a trajectory, in plain numbers."""
 
     counters: Mapping[str, float]
     values: Mapping[str, float]
@@ -49,7 +49,7 @@ class TrajectoryPoint(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What boards and curves read of a run."""
+    """The values of a run that boards and curves read."""
 
     run_id: str
     protocol_id: str
@@ -57,23 +57,26 @@ class Observation(NamedTuple):
     track: str
     contender: str
     contender_id: str
-    """The digest that tells contenders apart which are written alike but differ in version or defaults."""
+    """A digest. It differs between contenders with equal labels but different versions or defaults."""
     seed: int
     outcome: Outcome
     message: str
     parameters: int
     environment: str
-    """JSON with sorted keys."""
+    """The environment as JSON with sorted keys."""
     points: tuple[TrajectoryPoint, ...]
     """The trajectory, or only its last point, without values."""
     values: tuple[MetricValue, ...]
     """The numbers of metrics that boards show."""
     entries: Mapping[str, Estimate]
-    """Further numbers, by column, as far as they were asked for."""
+    """The requested numbers that boards do not show, by column."""
 
     @classmethod
     def of(cls, record: RunRecord, entries: Collection[str] = ()) -> Self:
-        """Take the observation from a record, with its trajectory and the named entries that boards do not show."""
+        """Take the observation from a record, with its trajectory.
+
+        `entries` are the columns of the numbers that are read although boards do not show them.
+        """
         further = (MetricValue.of(value) for value in record.values if not value.board and value.column in entries)
         return cls(
             run_id=record.run_id,

@@ -1,8 +1,8 @@
-"""What numbers cannot be: rules that hold for every latent-variable model, checked on runs and on published rows.
+"""Finds impossible numbers. Its rules hold for every latent-variable model, in runs and in published rows.
 
-A rule compares numbers within their uncertainty: the rounding of a printed number, five standard errors of an estimated
-one. What breaks it all the same is wrong, whatever the model is: a program, a formula, or a digit. Names and numbers
-alone; no torch.
+A rule compares numbers within their uncertainty: the rounding of a printed number, or five standard errors of an
+estimated number. If numbers break a rule, there is a mistake in a program, a formula or a digit, whatever the model is.
+This module needs only names and numbers, and no torch.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from collapsebench.published import PublishedRow
 from collapsebench.spec import Protocol
 
 STANDARD_ERRORS = 5
-"""By how many a run may miss a rule by chance: once in some million numbers."""
+"""The uncertainty of an estimate, in standard errors. Chance passes it less than once in a million numbers."""
 
 FLOAT = 1e-6
-"""The relative error that sums of floats may have."""
+"""The largest relative error of a sum of floats."""
 
 
 class Kind(Enum):
-    """Columns that a rule is about, whatever else they are called."""
+    """Kinds of columns that a rule checks together. The value matches the names of the columns."""
 
     INFORMATION = re.compile(r"mi|mi_lower|[\w-]+\.mi")
     """Estimates of mutual information from below."""
@@ -38,32 +38,33 @@ class Kind(Enum):
 
 @lru_cache(4096)
 def kind(column: str) -> Kind | None:
-    """What a column is by its name; None if no rule is about all of its kind."""
+    """Return the kind of a column, by its name; None if no kind has it."""
     return next((found for found in Kind if found.value.fullmatch(column)), None)
 
 
 BATCHES = {"he2019.mi": 50}
-"""Columns whose mixture is a batch, and its largest size."""
+"""The columns whose mixture is a batch, each with the largest size of a batch."""
 
 
 class Quantity(NamedTuple):
-    """A number, and how far the true one may be."""
+    """A number, with the largest distance to the true number."""
 
     value: float
     rounding: float = 0.0
+    """The largest error of rounding."""
     chance: float = 0.0
-    """What its estimator may be off; nothing to sums of numbers that come from the same draws."""
+    """The largest error of its estimator. It does not count in a sum of numbers that come from the same draws."""
     bound: bool = False
-    """Whether it is an upper bound, so that the true number may be anything below."""
+    """True for an upper bound. The true number can then be any smaller number."""
 
     @property
     def least(self) -> float:
-        """The smallest it may be."""
+        """The smallest possible true number."""
         return -math.inf if self.bound else self.value - self.rounding - self.chance
 
     @property
     def most(self) -> float:
-        """The largest it may be."""
+        """The largest possible true number."""
         return self.value + self.rounding + self.chance
 
     def __str__(self) -> str:
@@ -72,35 +73,35 @@ class Quantity(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """What is known of one model on one test split."""
+    """The known numbers of one model on one test split."""
 
     values: Mapping[str, Quantity]
-    """By column."""
+    """The numbers by column."""
     units: int | None = None
-    """Latent units D."""
+    """The number of latent units D."""
     samples: int | None = None
-    """Importance samples K."""
+    """The number of importance samples K."""
     tokens: Quantity | None = None
-    """Tokens of an example on average, EOS counted and BOS not."""
+    """The mean number of tokens of an example, with EOS and without BOS."""
     mixtures: Mapping[str, int] = field(default_factory=dict)
-    """By column that estimates mutual information: the posteriors in its mixture, or more."""
+    """An upper bound on the number of posteriors in the mixture, by the column that estimates mutual information."""
 
     def of(self, wanted: Kind) -> list[tuple[str, Quantity]]:
-        """The columns of a kind, and their numbers."""
+        """Return the columns of a kind, with their numbers."""
         return [(column, value) for column, value in self.values.items() if kind(column) is wanted]
 
 
 class Violation(NamedTuple):
-    """A number that cannot be."""
+    """An impossible number."""
 
     column: str
-    """Where it stands."""
+    """The column of the number."""
     text: str
-    """What it is, and what it cannot be, in one line."""
+    """The number and the rule that it breaks, in one line."""
 
 
 def violations(scores: Scores) -> tuple[Violation, ...]:
-    """Every rule that the numbers break. NaN breaks none."""
+    """Return the violations of all rules. NaN breaks no rule."""
     return tuple(violation for rule in RULES for violation in rule(scores))
 
 
@@ -134,7 +135,7 @@ def _information(scores: Scores) -> Iterator[Violation]:
 
 
 def _bracket(scores: Scores) -> Iterator[Violation]:
-    """The lower bound on I(x; z) is at most the upper."""
+    """The lower bound on I(x; z) is at most the upper bound."""
     yield from _at_most(scores, "mi_lower", "mi_upper")
 
 
@@ -172,7 +173,7 @@ def _effective_samples(scores: Scores) -> Iterator[Violation]:
 
 
 def _perplexity(scores: Scores) -> Iterator[Violation]:
-    """log PPL times the tokens of an example is its IW-NLL, and so at most -ELBO."""
+    """log PPL times the tokens of an example is its IW-NLL, and so it is at most -ELBO."""
     nll = _of_perplexity(scores, "perplexity")
     if nll is None:
         return
@@ -185,7 +186,7 @@ def _perplexity(scores: Scores) -> Iterator[Violation]:
 
 
 def _perplexity_of_bound(scores: Scores) -> Iterator[Violation]:
-    """The same of -ELBO."""
+    """log PPL of the bound times the tokens of an example is its -ELBO."""
     nll, bound = _of_perplexity(scores, "perplexity_bound"), scores.values.get("neg_elbo")
     if nll is not None and bound is not None and _differ(nll, bound):
         text = f"perplexity_bound {scores.values['perplexity_bound']} ({nll} nats for {scores.tokens} tokens)"
@@ -213,13 +214,13 @@ def _at_most(scores: Scores, lower: str, upper: str) -> Iterator[Violation]:
 
 
 def _differ(one: Quantity, other: Quantity) -> bool:
-    """Whether two numbers that should be one are apart by more than their rounding; bounds say nothing."""
+    """Return True if two numbers that should be equal differ by more than their rounding. A bound never differs."""
     tolerance = one.rounding + other.rounding + FLOAT * max(1, abs(one.value))
     return not one.bound and not other.bound and abs(one.value - other.value) > tolerance
 
 
 def _of_perplexity(scores: Scores, column: str) -> Quantity | None:
-    """log PPL times tokens, nats per example."""
+    """Return log PPL times tokens, in nats per example; None if the numbers are missing or not positive."""
     perplexity, tokens = scores.values.get(column), scores.tokens
     if perplexity is None or perplexity.value <= 0 or tokens is None:
         return None
@@ -233,14 +234,14 @@ def _of_perplexity(scores: Scores, column: str) -> Quantity | None:
 
 EXAMPLES, TOKENS = "mi_examples", "tokens"
 ENTRIES = (EXAMPLES, TOKENS)
-"""What the rules read of a run beside the columns of boards."""
+"""The entries of a run that the rules read beside the columns of boards."""
 
-WHOLE = ("mi_lower", "dieng2019.mi", "skip-vae-released.mi", "li2019.mi")
-"""Columns whose mixture is the whole split."""
+WHOLE_SPLIT = ("mi_lower", "dieng2019.mi", "skip-vae-released.mi", "li2019.mi")
+"""The columns whose mixture is the whole split."""
 
 
 def published_scores(row: PublishedRow) -> Scores:
-    """A published row: numbers are within half a unit of their last digit."""
+    """Return the scores of a published row. Its numbers are exact within half a unit of their last digit."""
     units, size = row.setting.get("latent_dim"), row.mixture or row.examples
     return Scores(
         values={name: Quantity(value.value, value.rounding, bound=value.bound) for name, value in row.values.items()},
@@ -251,7 +252,7 @@ def published_scores(row: PublishedRow) -> Scores:
 
 
 def checker(protocol: Protocol) -> Callable[[Observation], tuple[Violation, ...]]:
-    """What finds the violations of a run of this protocol."""
+    """Return a function that finds the violations of a run of this protocol."""
     samples = {metric.name: metric.params.get("samples") for metric in protocol.setting.evaluation.metrics}
     units, importance = protocol.setting.latent_dim, samples.get("iw-nll")
     same_samples = samples.get("perplexity") == importance
@@ -259,14 +260,14 @@ def checker(protocol: Protocol) -> Callable[[Observation], tuple[Violation, ...]
     def check(run: Observation) -> tuple[Violation, ...]:
         values = estimated(run)
         examples, tokens = values.get(EXAMPLES), values.get(TOKENS) if same_samples else None
-        mixtures = BATCHES if examples is None else BATCHES | dict.fromkeys(WHOLE, int(examples.value))
+        mixtures = BATCHES if examples is None else BATCHES | dict.fromkeys(WHOLE_SPLIT, int(examples.value))
         return violations(Scores(values, units, importance, tokens, mixtures))
 
     return check
 
 
 def estimated(run: Observation) -> dict[str, Quantity]:
-    """The numbers of a run: within five standard errors, and exact for the split where they have none."""
+    """Return the numbers of a run, within five standard errors. A number without a standard error is exact."""
     values = {head.column: _estimated(value, error) for head, value, error in run.values}
     return values | {name: _estimated(*estimate) for name, estimate in run.entries.items()}
 

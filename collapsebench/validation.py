@@ -1,4 +1,4 @@
-"""What is wrong with a value, in one line."""
+"""Describes the mistake in a value, in one line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collapsebench.errors import unknown
 
 
 def describe(error: ValidationError, model: type[BaseModel], what: str = "parameter") -> str:
-    """Return the first mistake in one line: where it is, what is wrong, and what was given.
+    """Return the first mistake in one line: its place, the rule, and the value.
 
-    `model` is what was validated, and `what` its fields are called. An unknown field gets the nearest name and all
-    names. A rule about several values together says itself what it got.
+    `model` is the validated model, and `what` is the word for its fields. For an unknown field, the line has the
+    nearest name and all names. For a rule about several values, the message of the rule has the values.
     """
     first = error.errors(include_url=False)[0]
     *path, last = (str(part) for part in first["loc"]) if first["loc"] else [""]
@@ -27,15 +27,15 @@ def describe(error: ValidationError, model: type[BaseModel], what: str = "parame
 
 
 def _fields_at(model: type[BaseModel], path: Iterable[str]) -> Iterable[str]:
-    """Return the field names of the model that stands at a path inside another one."""
+    """Return the field names of the model at a path inside another model."""
     for name in path:
-        if name in model.model_fields:  # what is no field is a place in a collection of models
+        if name in model.model_fields:  # other names are places in a collection of models
             model = next(_models(model.model_fields[name].annotation), model)
     return model.model_fields
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models that a type is made of."""
+    """Yield the models that a type consists of."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):

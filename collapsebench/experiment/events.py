@@ -1,4 +1,4 @@
-"""Events: what a run tells of itself while it goes on. They are plain values, so that another process can send them."""
+"""The events that a run sends while it goes on. They are plain values, so that another process can send them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _WithRecord:
 
     @property
     def run_id(self) -> str:
-        """The run that the event is about."""
+        """The id of the run that sent the event."""
         return self.record.run_id
 
 
@@ -35,7 +35,7 @@ class Started(_WithRecord):
 
 @dataclass(frozen=True)
 class Skipped(_WithRecord):
-    """A run is left to another process, which computes it or has stored it.
+    """A run is not run here, because another process computes it or has stored it.
 
     >>> from collapsebench import Skipped
     >>> Skipped(record=None, reason="another process computes it").reason
@@ -47,7 +47,7 @@ class Skipped(_WithRecord):
 
 @dataclass(frozen=True)
 class Warned:
-    """Something about a run that the user should know.
+    """A warning about a run, for the user.
 
     >>> from collapsebench import Warned
     >>> Warned("0123456789abcdef", "cannot write the checkpoint").message
@@ -74,7 +74,7 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Steps of a run are done. A runner tells it now and then, never at every step.
+    """Steps of a run are done. A run sends this event now and then, not at every step.
 
     >>> from collapsebench import Stepped
     >>> Stepped("0123456789abcdef", steps=100, fraction=0.25, loss=31.5, kl=1.5).fraction
@@ -125,7 +125,7 @@ class Testing:
 
 @dataclass(frozen=True)
 class Finished(_WithRecord):
-    """A run is over. The record says what became of it, be it a result, a failure or an interrupt.
+    """A run is over. The record has its outcome: a result, a failure or an interrupt.
 
     >>> import collapsebench
     >>> from collapsebench import Finished
@@ -137,7 +137,7 @@ class Finished(_WithRecord):
 
 
 Event: TypeAlias = Started | Skipped | Warned | Resumed | Stepped | Evaluated | Testing | Finished
-"""What an observer is told. A run sends its events in this order, with further evaluations and steps in between.
+"""An event of a run. A run sends its events in this order, with further steps and evaluations between them.
 
 >>> import collapsebench
 >>> heard = []
@@ -146,9 +146,9 @@ Event: TypeAlias = Started | Skipped | Warned | Resumed | Stepped | Evaluated | 
 ['Started', 'Stepped', 'Evaluated', 'Testing', 'Finished']
 """
 Observer: TypeAlias = Callable[[Event], None]
-"""A function that is told the events of all runs of a grid. Several may go on at a time: run ids tell them apart."""
+"""A function that gets the events of all runs of a grid. Runs can go on at the same time: their ids differ."""
 
 PULSE = 0.25
-"""Seconds between two `Stepped` events of a run, where it is watched in its own process."""
+"""The seconds between two `Stepped` events of a run whose observer is in the same process."""
 REMOTE_PULSE = 1.0
-"""Seconds between two of them where they pass a pipe or a network."""
+"""The seconds between two `Stepped` events that pass a pipe or a network."""

@@ -1,4 +1,4 @@
-"""A grid of runs: what is planned, what is stored of it, and how what is missing is run."""
+"""A grid of runs: plans it, looks up its stored runs, and runs the missing ones."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedGrid:
-    """The runs that a setup asks for, beside what the store has of them."""
+    """The runs that a setup asks for, with the outcomes of the stored ones."""
 
     setup: GridSetup
     stored: Mapping[str, Outcome]
-    """What became of the runs that are stored, by run id."""
+    """The outcomes of the stored runs, by run id."""
 
     @property
     def plan(self) -> Plan:
-        """All runs, stored or not."""
+        """All runs of the grid, stored or not."""
         return self.setup.plan
 
     @property
     def settled(self) -> tuple[str, ...]:
-        """The ids of the runs that have a result: to run them again would change nothing."""
+        """The ids of the runs that have a result. They are not run again."""
         run_ids = (spec.run_id for spec in self.plan.specs)
         return tuple(run_id for run_id in run_ids if run_id in self.stored and self.stored[run_id].settled)
 
@@ -44,13 +44,13 @@ class PlannedGrid:
 
     @property
     def without_codes(self) -> tuple[str, ...]:
-        """The ids of the runs that have a result, but not the codes that the setup asks for."""
+        """The ids of the runs that have a result, but lack the codes that the setup asks for."""
         folder = self.setup.codes_folder
         return () if folder is None else tuple(each for each in self.settled if not codes_file(folder, each).is_file())
 
 
 def look_up(setup: GridSetup) -> PlannedGrid:
-    """Plan a grid and look up what is stored of it. Nothing is changed: a store that does not exist is not made.
+    """Plan a grid and look up its stored runs. This changes nothing, and does not create a missing store.
 
     Raises UsageError, DataError, PluginError or StoreError.
     """
@@ -62,9 +62,9 @@ def look_up(setup: GridSetup) -> PlannedGrid:
 
 
 def prepare(setup: GridSetup) -> PlannedGrid:
-    """Look up a grid that is to be run: the store is made if there is none, and settled runs keep no checkpoint.
+    """Prepare a grid for `run_grid`: create a missing store, and delete the checkpoints of settled runs.
 
-    Raises the same errors.
+    Raises UsageError, DataError, PluginError or StoreError.
     """
     grid = _beside_store(setup)
     for run_id in grid.settled:
@@ -82,9 +82,10 @@ def _beside_store(setup: GridSetup) -> PlannedGrid:
 
 
 def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[RunRecord]:
-    """Run what is missing of a grid and store it; return the records in the order in which the runs end.
+    """Run and store the missing runs of a grid. Return their records in the order in which the runs end.
 
-    `observe` is told of every run. A run that fails costs its own record alone: look at the outcomes. A run that
-    another process computes is left to it: its record says `started`. Raises StoreError, and KeyboardInterrupt.
+    `observe` gets the events of every run. If a run fails, the others go on, and its record has the outcome `failed`. A
+    run that another process computes is not run here, and its record has the outcome `started`. Raises StoreError, and
+    KeyboardInterrupt.
     """
     return list(executor.submit(grid.setup, grid.missing, observe)) if grid.missing else []

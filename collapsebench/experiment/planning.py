@@ -1,4 +1,4 @@
-"""Turns what a user writes into RunSpecs. Every name and value is checked before torch is imported."""
+"""Turns the texts of a user into RunSpecs. Every name and value is checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from collapsebench.validation import describe
 
 @dataclass(frozen=True)
 class Request:
-    """What a run command asks for, as the user writes it."""
+    """A request for runs, in the texts of the user."""
 
     methods: tuple[str, ...]
     dataset: str
@@ -34,7 +34,7 @@ class Request:
     settings: tuple[str, ...] = ()
     baseline: bool = True
     name: str = ""
-    """The name of its runs among those of other requests."""
+    """The name of these runs, to tell them from those of other requests."""
 
 
 class SplitCache:
@@ -61,9 +61,9 @@ class Plan(NamedTuple):
 
 
 def plan(requests: Iterable[Request], catalog: Catalog, splits: SplitCache) -> Plan:
-    """Resolve requests. Nothing is started. Raises UsageError or DataError in one line.
+    """Plan the runs of requests. It starts no run. Raises UsageError or DataError in one line.
 
-    A run that several requests ask for is planned once. The order is that of the seeds, then that of the requests.
+    A run that several requests ask for is planned once. Runs are in the order of seeds, then in the order of requests.
     """
     specs: dict[str, RunSpec] = {}
     names: dict[str, str] = {}
@@ -103,17 +103,17 @@ def _protocol(request: Request, catalog: Catalog, splits: SplitCache) -> Protoco
 
 
 def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
-    """Return whether a request asks for runs of this protocol, whatever the data were. Raises UsageError."""
+    """Return True if a request asks for runs of this protocol. The data are not compared. Raises UsageError."""
     track, _ = _track(request, catalog)
     metrics = (metric.name for metric in protocol.setting.evaluation.metrics)
-    asked = Protocol(
+    requested = Protocol(
         dataset=catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1],
         splits=protocol.splits,
         track=request.track,
         setting=_resolved(track.setting, metrics, catalog),
         budget=track.budget,
     )
-    return asked.protocol_id == protocol.protocol_id
+    return requested.protocol_id == protocol.protocol_id
 
 
 def _distinct(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -166,7 +166,7 @@ _MISSING = object()
 
 
 def _lookup(table: Mapping[str, Any], path: str) -> object:
-    """Return the value at a dotted path, or one that equals nothing else."""
+    """Return the value at a dotted path, or `_MISSING`."""
     found: object = table
     for key in path.split("."):
         found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
@@ -185,7 +185,7 @@ def _with(table: Mapping[str, Any], path: list[str], value: ParameterValue) -> d
 
 
 def _resolved(setting: Setting, default: Iterable[str], catalog: Catalog) -> Setting:
-    """Return the setting with the versions and defaults of all components; the default metrics if it names none."""
+    """Return the setting with the versions and defaults of all components. Without metrics, it gets the default."""
     chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in default)
     metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in chosen)
     return setting.model_copy(

@@ -1,6 +1,6 @@
-"""What a user sees of a grid: a live line for each run that goes on, and a plain line for each that is finished.
+"""Shows a grid to a user: a live line for each run in progress, and a plain line for each finished run.
 
-Live lines stand on a terminal or below the cell of a notebook.
+Live lines are on a terminal, or below the cell of a notebook.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from collapsebench.record import RunRecord
 
 TEST_COLUMNS = ("neg_elbo", "iw_nll", "kl", "active_units")
-"""The metrics that the line of a finished run shows, where the protocol has them."""
+"""The metrics in the line of a finished run, if the protocol has them."""
 
 
 class LiveLines(Protocol):
-    """Lines that are drawn again as runs go on, one for each; rich's `Progress` is one kind."""
+    """Lines that are drawn again and again, one for each run in progress. rich's `Progress` is one kind."""
 
     def add_task(self, description: str, *, total: float, status: str) -> TaskID:
-        """Add a line; `total` is the `completed` of a run that has spent its budget."""
+        """Add a line. `total` is the value of `completed` at the end of the budget."""
 
     def update(self, task_id: TaskID, *, completed: float, status: str) -> None:
         """Draw a line again."""
@@ -53,10 +53,10 @@ class LiveLines(Protocol):
 
 
 class NotebookLines:
-    """Live lines below the cell of a notebook: one bar for each run that goes on."""
+    """Live lines below the cell of a notebook, with one bar for each run in progress."""
 
     def __init__(self) -> None:
-        display = import_module("IPython.display")  # which every notebook has
+        display = import_module("IPython.display")  # every notebook has IPython
 
         self._html: Any = display.HTML
         self._numbers = count()
@@ -91,17 +91,17 @@ class NotebookLines:
 
 @dataclass
 class RunningLine:
-    """What the screen knows of a run that goes on."""
+    """The state of a run in progress, as the screen shows it."""
 
     label: str
     task: TaskID | None
-    """Its live line; None without a terminal."""
+    """Its live line; None if there are no live lines."""
     bound: str = "…"
     """The last negative ELBO on the validation split."""
 
 
 class Screen:
-    """Shows the runs of a grid: live lines on a terminal, others on standard output, errors on standard error.
+    """Shows the runs of a grid: live lines, plain lines on standard output, and errors on standard error.
 
     `observe` is the observer of the grid.
     """
@@ -116,10 +116,10 @@ class Screen:
         terminal: Console | None = None,
         shared: bool = False,
     ) -> None:
-        """Show live lines, if there are any. `names` are those of protocols, by id.
+        """Show runs in `live` lines, or without them if None. `names` are the names of protocols, by id.
 
-        `terminal` is the one of the live lines, and `shared` says that standard output goes there, too. `quiet` leaves
-        out everything but failures; `verbose` adds every scheduled evaluation.
+        `terminal` is the terminal of the live lines. `shared` is True if standard output goes to it, too. `quiet` shows
+        only failures. `verbose` adds every scheduled evaluation.
         """
         self.live, self.quiet, self.verbose, self._names = live, quiet, verbose, names
         self._terminal, self._shared = terminal, shared
@@ -194,13 +194,13 @@ class Screen:
             self.live.update(task, completed=fraction, status=status)
 
     def _label(self, record: RunRecord) -> str:
-        """Name a run in words, after its protocol where that has a name."""
+        """Return the contender and the seed of a run, after the name of its protocol if that has one."""
         run = f"{record.contender} seed {record.spec.seed}"
         name = self._names.get(record.protocol_id)
         return run if name is None else f"{name} · {run}"
 
     def _print(self, line: str, *, err: bool) -> None:
-        """Print above the live lines if they are on the same terminal: they are drawn over what stands beside them."""
+        """Print a line. On a terminal with live lines, print above them, because they would be drawn over it."""
         if self._terminal is not None and (err or self._shared):
             self._terminal.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
@@ -209,9 +209,9 @@ class Screen:
 
 @contextmanager
 def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterator[Screen]:
-    """Open a screen. It has live lines only on a terminal and in a notebook, and shows nothing but errors if quiet.
+    """Open a screen. It has live lines only on a terminal and in a notebook. If quiet, it shows only errors.
 
-    `names` are those of protocols, by id, where runs of several are shown.
+    `names` are the names of protocols, by id; empty for runs of one protocol.
     """
     console = Console(stderr=True)
     if console.is_jupyter and not quiet:
@@ -221,7 +221,7 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
         yield Screen(live=None, quiet=quiet, verbose=verbose, names=names)
         return
     columns = (
-        TextColumn("{task.description}", markup=False),  # a contender's brackets are no markup
+        TextColumn("{task.description}", markup=False),  # brackets of contenders are not markup
         BarColumn(),
         TextColumn("{task.fields[status]}", markup=False),
         TimeRemainingColumn(),

@@ -1,4 +1,4 @@
-"""Suites: the tables and figures of a paper as grids of runs, declared in TOML. This module needs no torch."""
+"""Suites: the tables and figures of a paper as grids of runs, declared in TOML. This module does not need torch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from collapsebench.spec import Budget, Frozen
 from collapsebench.syntax import BASELINE, parse_composition, parse_setting, print_call
 
 SHARED = ("dataset", "track", "budget", "settings", "contenders")
-"""The fields that the cells of a scale may share: they then stand once, beside the cells."""
+"""The fields that the cells of a scale may share. A shared field is written once, beside the cells."""
 
 
 def merged(settings: Iterable[str], others: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return settings in which others replace those of the same keys. Raises UsageError if one does not parse."""
+    """Return settings in which `others` replace those with the same key. Raises UsageError if one does not parse."""
     return tuple({parse_setting(text)[0]: text for text in (*settings, *others)}.values())
 
 
 Settings: TypeAlias = Annotated[tuple[str, ...], AfterValidator(merged)]
-"""Overrides of a track as `--set` takes them, `decoder.layers=3`. The later one of two with the same key counts."""
+"""Overrides of a track in the form of `--set`: `decoder.layers=3`. If two have the same key, the later one counts."""
 BudgetText: TypeAlias = Annotated[str, AfterValidator(lambda text: str(Budget.parse(text)))]
 
 
@@ -33,13 +33,13 @@ Base: TypeAlias = tuple[str, str, str | None]
 
 
 class Variant(Frozen):
-    """Another reading of the paper, which a user asks for by name. It changes every cell as its fields say."""
+    """Another interpretation of the paper. The user asks for it by name. Its fields change every cell."""
 
     description: str
     budget: BudgetText | None = None
     settings: Settings = ()
     contenders: dict[str, str] = Field(default_factory=dict)
-    """The contenders that are run instead, by the name of the model in the published table."""
+    """The contenders that replace others, by the name of the model in the published table."""
 
 
 class Cell(Frozen):
@@ -52,24 +52,24 @@ class Cell(Frozen):
     """The contenders, by the name of the model in the published table."""
     settings: Settings = ()
     budget: BudgetText | None = None
-    """A budget in place of the track's."""
+    """The budget; None for that of the track."""
     published: dict[str, str | int] | None = None
-    """The settings by which the rows of this cell are found in the table; None if the paper has no number for it."""
+    """The settings of this cell's rows in the published table; None if the paper has no numbers for the cell."""
     against: str = ""
-    """The cell, of another protocol, whose models are subtracted from those of this one by seed; empty for none."""
+    """The cell, of another protocol, whose models are subtracted from those of this cell by seed; empty for none."""
 
     @property
     def base(self) -> Base:
-        """The dataset, track and budget that its settings change."""
+        """The dataset, track and budget that the settings of the cell change."""
         return self.dataset, self.track, self.budget
 
     def methods(self, model: str) -> frozenset[str]:
-        """Return the methods of a model's contender, as they are written; none for the baseline."""
+        """Return the methods of a model's contender, in canonical form; empty for the baseline."""
         calls = parse_composition(self.contenders[model])
         return frozenset(print_call(*call) for call in calls) - {BASELINE}
 
     def varied(self, variant: Variant) -> Cell:
-        """Return the cell as a variant changes it."""
+        """Return the cell with the changes of a variant."""
         replaced = {model: variant.contenders.get(model, written) for model, written in self.contenders.items()}
         settings = merged(self.settings, variant.settings)
         budget = variant.budget or self.budget
@@ -85,7 +85,7 @@ class Cell(Frozen):
         return f"collapsebench run {' '.join(words)} --no-baseline"
 
     def request(self, seeds: tuple[int, ...]) -> Request:
-        """Return what `collapsebench run` would be asked for."""
+        """Return the request for the runs of the cell, as `collapsebench run` makes it."""
         return Request(
             methods=tuple(self.contenders.values()),
             dataset=self.dataset,
@@ -99,21 +99,21 @@ class Cell(Frozen):
 
 
 class Scale(Frozen):
-    """One size of a suite: its cells, and what they cost."""
+    """One size of a suite, with its cells and their cost."""
 
     description: str
     hours: PositiveFloat
-    """About how many hours three seeds take on two cores, one run on each."""
+    """The approximate number of hours for three seeds on two cores, with one run on each core."""
     departs: str = ""
-    """How its runs differ from the published setting, so that they are no reproduction; empty if they do not."""
+    """The differences to the published setting, so that the runs do not reproduce it; empty if there are none."""
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
-    """The variants of this scale, beside those of the suite."""
+    """The variants of this scale only. Those of the suite are for every scale."""
 
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, value: Any) -> Any:
-        """Give every cell the fields that stand beside the cells in TOML."""
+        """Give every cell the shared fields, which are beside the cells in TOML."""
         if not isinstance(value, dict) or not isinstance(value.get("cells"), list):
             return value
         shared = {key: value[key] for key in SHARED if key in value}
@@ -132,7 +132,7 @@ class Scale(Frozen):
     @field_validator("cells")
     @classmethod
     def _paired(cls, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-        """Check what cells are subtracted: seeds pair two protocols only if these differ in settings alone."""
+        """Check subtracted cells. Seeds pair the runs of two protocols only if the protocols differ only in settings."""
         named = {cell.name: cell for cell in cells}
         for cell in cells:
             if not cell.against:
@@ -163,26 +163,26 @@ class Suite(Frozen):
     name: str
     title: str
     source: str
-    """The paper, and the place in it."""
+    """The paper, and the table or figure in it."""
     follows: str
-    """What the runs follow where paper and released program differ, and where neither says anything."""
+    """The choices of the runs if paper and released program differ, or if both leave something open."""
     published: Reference | None = None
-    """The published table that measured numbers stand beside; None if the paper prints no numbers."""
+    """The published table that is compared with the measured numbers; None if the paper prints no numbers."""
     keep_codes: bool = False
-    """True if it is drawn from the posterior means of the test split, so that runs must keep them."""
+    """True if the figure needs the posterior means of the test split, so that runs must keep them."""
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
 
     def scale(self, name: str) -> Scale:
-        """Return one scale. Raises UsageError, which names those there are."""
+        """Return one scale. Raises UsageError for an unknown name; the message has the known names."""
         if name not in self.scales:
             raise UsageError(f"suite '{self.name}': {unknown('scale', name, self.scales)}")
         return self.scales[name]
 
     def cells(self, scale: str, variants: Iterable[str] = (), only: Collection[str] = ()) -> tuple[Cell, ...]:
-        """Return the cells of a scale, or only the named ones, as the variants change them, one after the other.
+        """Return the cells of a scale with the changes of the variants, in the order of the variants.
 
-        Raises UsageError for a name that does not exist.
+        `only` are the names of the cells; all cells if empty. Raises UsageError for a name that does not exist.
         """
         cells = self.scale(scale).cells
         for name in only:
@@ -219,7 +219,7 @@ class Suite(Frozen):
         return having or list(self.scales)
 
     def known_variants(self, scale: str) -> dict[str, Variant]:
-        """Return the variants of a scale: those of the suite, and its own."""
+        """Return the variants of a scale: those of the suite, and those of this scale only."""
         return self.variants | self.scale(scale).variants
 
 
@@ -237,7 +237,7 @@ def all_suites() -> list[Suite]:
 def suite(name: str) -> Suite:
     """Return a suite of the registry by its name, or one of the user's by its file (`mine.toml`).
 
-    Raises UsageError for an unknown name and for a file that is not what a suite should be.
+    Raises UsageError for an unknown name, and for a file that is not a suite.
     """
     if name.endswith(".toml"):
         return read_facts(Path(name), Suite, "suite")
