@@ -132,7 +132,7 @@ class Scale(Frozen):
     @field_validator("cells")
     @classmethod
     def _paired(cls, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-        """Check subtracted cells. Seeds pair the runs of two protocols only if the protocols differ only in settings."""
+        """Check subtracted cells. Seeds pair the runs of two protocols only if these differ only in settings."""
         named = {cell.name: cell for cell in cells}
         for cell in cells:
             if not cell.against:
