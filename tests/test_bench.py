@@ -78,6 +78,7 @@ def test_a_row_is_the_median_of_its_blocks():
     assert row.spread == pytest.approx((1.0 - 0.4) / 0.5)
 
 
+@pytest.mark.slow
 def test_command(tmp_path):
     """By processor time, as it must not depend on what else the machine does."""
     output = tmp_path / "rows.json"
@@ -91,6 +92,7 @@ def test_command(tmp_path):
     assert "| mlp vae" in ran.stdout
 
 
+@pytest.mark.slow
 def test_the_loop_and_its_bare_steps_compute_the_same():
     """Which the command checks itself, here for more than an epoch."""
     from bench import loop

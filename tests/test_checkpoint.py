@@ -208,6 +208,7 @@ def bench(tmp_path, monkeypatch):
 DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.after=0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings"),
     [("vae", ()), ("skip", DECAY), ("sa-vae[steps=2]", ()), ("kl-annealing", ("batch_size=7",)), ("remember", ())],

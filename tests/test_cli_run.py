@@ -180,6 +180,7 @@ def test_help_is_there_and_imports_no_torch(name):
     assert "Usage: collapsebench" in done.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_clean_store(tmp_path):
     """A real process, interrupted while it trains: exit code 130, the run stored as interrupted, nothing else."""
     file = tmp_path / "store.sqlite"

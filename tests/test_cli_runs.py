@@ -191,6 +191,7 @@ def test_export_import_export_is_byte_identical(filled, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(made=st.lists(records(), max_size=3, unique_by=lambda made: made.run_id))
 def test_any_record_survives_export_and_import(cli, tmp_path, made):

@@ -221,6 +221,7 @@ def test_a_comparison_in_every_format_and_into_a_file(command, tiny):
         assert "94.88" not in text
 
 
+@pytest.mark.slow
 def test_a_cell_against_one_of_another_protocol(command, tmp_path):
     """Both are run by the suite, and the difference of every seed is that of the two stored runs."""
     (tmp_path / "wider.toml").write_text(TINY.partition("cells =")[0] + AGAINST)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RECORDS = sorted((Path(__file__).parents[1] / "results" / "leaderboards").glob("*.jsonl"))
 PINNED = Path(__file__).with_name("pinned_exports")
 

@@ -100,6 +100,7 @@ def work_through(block, folder, names, command):
             assert missing(shown, printed) is None, f"{block.place}: {shlex.join(arguments)}\n{printed}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCKS[page]], ids=lambda page: page.name)
 def test_the_examples_of_a_page_work(page, command, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -31,6 +31,7 @@ def test_an_example_gives_its_hook_and_trains(path, command):
     assert answer.out.count("finished") == len(methods)
 
 
+@pytest.mark.slow
 def test_the_gate_fits_vector_sites_too(command):
     plugin, budget = ("--plugin", FOLDER / "connect_latent.py"), ("--budget", "2steps", "--no-baseline")
     answer = command("run", *plugin, "--dataset", "digits", *budget, "--method", "gate")

@@ -151,6 +151,7 @@ def test_the_bound_of_one_and_two_samples_has_its_exact_mean(vae, table):
     assert error.max() < 0.01
 
 
+@pytest.mark.slow
 def test_bounds_on_the_likelihood_bound_and_tighten_with_k(vae, table):
     sizes = (1, 2, 4, 8, 16, 32, 64)
     measured = [IWNLL(samples=64).evaluate(evaluated(vae, np.repeat(IMAGES, 8, 0), seed)) for seed in range(60)]

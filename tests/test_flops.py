@@ -239,6 +239,7 @@ def strategies(d: Costs, e: Costs):
 STRATEGIES = strategies(costs([]), costs([]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("onednn")
 @pytest.mark.parametrize("skip", [False, True], ids=["", "skip"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -439,6 +440,7 @@ def test_other_passes_than_those_that_follow_give_a_method_away():
     assert counted == [(8, 10)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(("name", "skip"), [("lstm", False), ("lstm-2", True)])
 def test_costs_that_follow_are_those_that_would_be_counted(name, strategy, skip, monkeypatch):

@@ -129,6 +129,7 @@ measured = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.dictionaries(st.tuples(st.sampled_from(LABELS), st.integers(0, 3)), measured, min_size=1), st.randoms())
 def test_boards_of_a_store_are_those_of_its_records(columns, rng: random.Random):

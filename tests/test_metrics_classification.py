@@ -97,6 +97,7 @@ def test_codes_that_hold_the_label_give_it_and_constant_codes_the_most_frequent_
     assert untrained.value == pytest.approx(100 * float((test.labels == most).mean()))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-50, 50), min_size=3, max_size=3, unique=True), st.integers(0, 1000))
 @settings(max_examples=5)
 def test_classes_may_have_any_numbers(names, seed):

@@ -96,6 +96,7 @@ def approximation_gap(weight):
     return 0.5 * float(precision.diagonal().log().sum() - torch.logdet(precision))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [ORTHOGONAL, OBLIQUE], ids=["orthogonal", "oblique"])
 @pytest.mark.parametrize(("shift", "widen"), [(0.0, 0.0), (0.4, 0.0), (0.0, 0.9), (-0.6, -1.0)])
 def test_both_gaps_of_a_linear_model_are_closed_forms(weight, shift, widen):
@@ -142,6 +143,7 @@ def test_the_contenders_own_posterior_is_among_the_candidates():
     assert measured["amortization_gap"].value > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [2, 8])
 @pytest.mark.parametrize("weight", [ORTHOGONAL, OBLIQUE], ids=["orthogonal", "oblique"])
 def test_at_the_optimum_there_is_no_amortization_gap(weight, draws):

@@ -14,6 +14,7 @@ from collapsebench.selfcheck.cases import NOISE_LEFT, SPECTRUM, WAY_LEFT, linear
 from collapsebench.selfcheck.exact.linear import LinearVAE, Moments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_path_gradient_is_the_bounds_on_average(family):
     vae, x, noise = tiny.vae(family), tiny.examples(family, 2), SeededNoise(0)
@@ -48,6 +49,7 @@ def test_parameters_need_no_gradient_and_get_none():
     assert all(parameter.grad is None for parameter in vae.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("variance", [0.25, 1.5, 9.5])
 def test_what_100_steps_leave_is_within_what_the_self_check_allows(variance, seed):

@@ -107,6 +107,7 @@ def test_all_parameters_learn(name, connect):
     assert [n for n, p in decoder.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.slow
 @every_decoder
 @every_wiring
 def test_second_derivatives(name, connect):

@@ -106,6 +106,7 @@ def test_contenders_are_told_apart_by_colour_and_marker():
     assert list(looks(["vae", "skip", "vae"])) == ["vae", "skip"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, 11))
 def test_every_panel_has_the_same_size_and_the_legend_covers_none(number):
     figure, axes = panels(number, "title")

@@ -87,6 +87,7 @@ def test_every_name_in_a_public_signature_is_public(name):
     assert mentioned(getattr(collapsebench, name)) <= set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_public_name_has_a_docstring_with_an_example_that_works(name, public, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

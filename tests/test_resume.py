@@ -5,6 +5,8 @@ from __future__ import annotations
 import killing
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("grid", "kills"), [("text", 16), ("images", 16), ("text, 2 workers", 8)])
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_bits(grid, kills, tmp_path):

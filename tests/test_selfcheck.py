@@ -17,6 +17,8 @@ from collapsebench.selfcheck.cases import METRICS as METRICS_CHECKED
 from collapsebench.selfcheck.cases import SAMPLES, VARIANCES, cases, linear_cases, word_cases
 from collapsebench.selfcheck.checks import Case, Check, Exact, Relation
 
+pytestmark = pytest.mark.slow
+
 NOT_OF_THESE_MODELS = {"probe", "mlp-probe", "time-to-collapse"}
 """Metrics of labels and of trajectories, which these models have not."""
 

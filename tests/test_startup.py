@@ -67,6 +67,7 @@ def test_a_missing_store_is_noticed_before_what_reads_stores_is_imported(argumen
     assert not {"torch", "numpy", "sqlalchemy", "collapsebench.components.catalog"} & found
 
 
+@pytest.mark.slow
 def test_a_new_store_needs_no_alembic_and_a_board_of_it_no_torch(tmp_path):
     store = str(tmp_path / "runs.sqlite")
     assert "alembic" not in imported("run", "--dataset", "linear-gaussian", "--budget", "1steps", "--store", store)
@@ -110,6 +111,7 @@ READING = (
 )
 
 
+@pytest.mark.slow
 def test_no_command_that_only_reads_needs_torch(tmp_path):
     store = str(tmp_path / "runs.sqlite")
     with Store.open(store) as opened, RECORDS.open("rb") as lines:

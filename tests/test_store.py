@@ -175,6 +175,7 @@ def test_find_gives_what_was_stored(filled):
     assert record("skip+sa-vae", 2) in list(filled.find())
 
 
+@pytest.mark.slow
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(made=st.lists(records(), max_size=2, unique_by=lambda made: made.run_id))
 def test_observations_are_those_of_the_records(store, made):

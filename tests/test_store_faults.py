@@ -222,6 +222,7 @@ def test_a_killed_writer_leaves_the_started_row_and_nothing_else(path, moment):
         assert {found.run_id: found for found in store.find()} == {r.run_id: r for r in (record(), record("vae"))}
 
 
+@pytest.mark.slow
 def test_one_store_opened_new_by_several_processes(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"

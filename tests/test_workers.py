@@ -23,6 +23,8 @@ from collapsebench.experiment.executors import _Worker
 from collapsebench.record import Outcome
 from collapsebench.store import Store
 
+pytestmark = pytest.mark.slow
+
 TOY = ("--plugin", str(toys.PLUGIN), "--dataset", "toy")
 THREE = (*TOY, "--method", "skip", "--method", "sa-vae[steps=2]", "--threads", "1")
 ENDLESS = (*TOY, "--method", "skip", "--budget", "600seconds", "--workers", "2", "-v")

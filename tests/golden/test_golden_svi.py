@@ -122,6 +122,7 @@ def forward_outputs(case):
     return outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_steps_before_the_backward_pass(name):
     case = Steps(name)
@@ -144,6 +145,7 @@ def recording(log):
     return Recording
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEMI_AMORTIZED)
 def test_finite_differences_as_released(name):
     case = Steps(name)
