@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.observation import Observation
 from collapsebench.plausibility import Violation, checker
@@ -12,25 +12,36 @@ from collapsebench.record import Number, RunRecord, Value
 from collapsebench.store.mapping import to_json
 
 if TYPE_CHECKING:
-    from collapsebench.store import Artifact
+    from collapsebench.store import Artifact, Store
 
 
-def run_json(record: RunRecord, artifacts: Sequence[Artifact]) -> dict[str, Any]:
-    """Return the record as JSON, with its files and its impossible numbers."""
-    impossible = [violation.text for violation in _impossible(record)]
-    return to_json(record) | {
-        "artifacts": [artifact._asdict() for artifact in artifacts],
-        "impossible": impossible,
-    }
+class RunPage(NamedTuple):
+    """A stored run and its files."""
+
+    record: RunRecord
+    artifacts: list[Artifact]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON, with its files and its impossible numbers."""
+        impossible = [violation.text for violation in _impossible(self.record)]
+        return to_json(self.record) | {
+            "artifacts": [artifact._asdict() for artifact in self.artifacts],
+            "impossible": impossible,
+        }
+
+    def as_text(self) -> str:
+        """Return the record as tables, with empty lines between them."""
+        return "\n\n".join(_sections(self.record, self.artifacts))
 
 
-def run_text(record: RunRecord, artifacts: Sequence[Artifact]) -> str:
-    """Return the record as tables, with empty lines between them."""
-    return "\n\n".join(_sections(record, artifacts))
+def read_run_page(store: Store, run_id: str) -> RunPage:
+    """Read one run, by its id or the first digits. Raises UsageError if there is none, or if several are meant."""
+    record = store.get(run_id)
+    return RunPage(record, store.artifacts(record.run_id))
 
 
 def title(record: RunRecord) -> str:
-    """Return the run in one line."""
+    """Write a run in one line."""
     protocol = record.spec.protocol
     return (
         f"{record.run_id}  {record.outcome}  {record.contender}  seed {record.spec.seed}  "

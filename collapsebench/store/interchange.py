@@ -3,18 +3,67 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TextIO
 
 from pydantic import ValidationError
 
-from collapsebench.errors import UsageError
+from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.record import RunRecord
 from collapsebench.spec import Contender
 from collapsebench.store.mapping import to_json, with_labels
+from collapsebench.store.store import Added, Store
 from collapsebench.validation import describe
 
 SCHEMA = 1
 """The version of the format. Raise it when the meaning of a line changes."""
+
+IN_MEMORY = 2**24
+"""How many bytes of a stream are copied into memory; a longer one is copied into a temporary file."""
+
+
+def export_runs(records: Iterable[RunRecord], stream: TextIO) -> int:
+    """Write records to a stream, one a line, and return how many there are."""
+    written = 0
+    for record in records:
+        stream.write(f"{write_line(record)}\n")
+        written += 1
+    return written
+
+
+def import_runs(store: str | Path, source: Path | IO[bytes], name: str) -> Added:
+    """Write the runs of an export into a store, all or none; the store is made if there is none.
+
+    Every line is checked before the first is written. Runs that the store has are skipped. `name` is what messages call
+    the file or stream. Raises UsageError for a line that is no run, StoreError for a run that the store has with
+    another result, and CollapsebenchError for a file that cannot be read.
+    """
+    with _readable_twice(source, name) as lines:
+        for _ in read_lines(lines, name):
+            pass
+        lines.seek(0)
+        with Store.open(store) as opened:
+            return opened.add(read_lines(lines, name))
+
+
+@contextmanager
+def _readable_twice(source: Path | IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    """Open a file, or make a copy of a stream, as standard input can be read only once."""
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as stream:
+                yield stream
+        else:
+            with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as copy:
+                shutil.copyfileobj(source, copy)
+                copy.seek(0)
+                yield copy
+    except OSError as error:
+        raise CollapsebenchError(f"cannot read '{name}': {error.strerror}") from error
 
 
 def write_line(record: RunRecord) -> str:

@@ -1,0 +1,62 @@
+"""A page of the list of stored runs, as text and as JSON."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+
+if TYPE_CHECKING:
+    from collapsebench.store import Filters, RunSummary, Store
+
+COLUMNS = ("run_id", "outcome", "dataset", "track", "budget", "contender", "seed", "started_at", "message")
+"""What the table shows of a run."""
+
+MESSAGE = 60
+"""How many characters of a message the table shows."""
+
+
+class RunList(NamedTuple):
+    """Some of the runs that are meant, the newest first."""
+
+    runs: list[RunSummary]
+    offset: int
+    """How many newer runs are left out."""
+    total: int
+    """How many runs are meant in all."""
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Give the runs as JSON has them."""
+        return [{key: _as_json(value) for key, value in run._asdict().items()} for run in self.runs]
+
+    def as_text(self) -> str:
+        """Write a table with a line for each run."""
+        from tabulate import tabulate
+
+        return tabulate(list(map(_row, self.runs)), COLUMNS, disable_numparse=True)
+
+    @property
+    def position(self) -> str:
+        """Which of all the runs these are, in words."""
+        if not self.runs:
+            return f"no runs ({self.total} before this page)" if self.total else "no runs"
+        end = self.offset + len(self.runs)
+        rest = f"; more with --offset {end}" if end < self.total else ""
+        return f"runs {self.offset + 1} to {end} of {self.total}{rest}"
+
+
+def read_run_list(store: Store, *, limit: int, offset: int = 0, **filters: Unpack[Filters]) -> RunList:
+    """Read at most `limit` of the runs that are meant, without the `offset` newest."""
+    total = store.count(**filters)
+    return RunList(store.summaries(limit=limit, offset=offset, **filters), offset, total)
+
+
+def _as_json(value: Any) -> Any:
+    return str(value) if isinstance(value, datetime) else value
+
+
+def _row(run: RunSummary) -> list[str]:
+    shown = run._asdict() | {
+        "started_at": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
+        "message": " ".join(run.message.split())[:MESSAGE],
+    }
+    return [str(shown[column]) for column in COLUMNS]
