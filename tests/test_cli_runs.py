@@ -148,6 +148,15 @@ def test_delete_asks(filled, monkeypatch):
     assert filled("show", run_id)[0] == 2
 
 
+def test_delete_asks_once_about_a_run_that_is_named_twice(filled, monkeypatch):
+    run_id = spec("vae", 1).run_id
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    err = filled("delete", run_id, run_id[:12])[2]
+    assert err.count("vae  seed 1") == 1
+    assert "Delete 1 runs?" in err
+    assert err.endswith("1 runs deleted\n")
+
+
 def test_delete_several_at_once_or_none(filled):
     ids = [spec("vae", 1).run_id, spec("vae", 2).run_id[:12]]
     assert filled("delete", "--yes", ids[0], "zzz")[0] == 2

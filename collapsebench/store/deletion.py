@@ -24,11 +24,11 @@ def delete_runs(
     deleted; the rows of all runs are gone by then.
     """
     with Store.open(store, create=False) as opened:
-        records = [opened.get(run_id) for run_id in dict.fromkeys(run_ids)]
+        records = {record.run_id: record for record in map(opened.get, run_ids)}
         if confirm is not None:
-            confirm(records)
-        deleted = opened.delete(record.run_id for record in records)
-    for path in _files(store, [record.run_id for record in records]):
+            confirm(list(records.values()))
+        deleted = opened.delete(records)
+    for path in _files(store, records):
         _remove(path)
     return deleted
 
