@@ -26,8 +26,8 @@ FLOAT = 1e-6
 """The largest relative error of a sum of floats."""
 
 
-class Kind(Enum):
-    """Kinds of columns that a rule checks together. The value matches the names of the columns."""
+class ColumnRole(Enum):
+    """The roles of columns in the rules. The value matches the names of the columns."""
 
     INFORMATION = re.compile(r"mi|mi_lower|[\w-]+\.mi")
     """Estimates of mutual information from below."""
@@ -37,9 +37,9 @@ class Kind(Enum):
 
 
 @lru_cache(4096)
-def kind(column: str) -> Kind | None:
-    """Return the kind of a column, by its name; None if no kind has it."""
-    return next((found for found in Kind if found.value.fullmatch(column)), None)
+def role(column: str) -> ColumnRole | None:
+    """Return the role of a column, by its name; None if it has none."""
+    return next((found for found in ColumnRole if found.value.fullmatch(column)), None)
 
 
 BATCHES = {"he2019.mi": 50}
@@ -86,9 +86,9 @@ class Scores:
     mixtures: Mapping[str, int] = field(default_factory=dict)
     """An upper bound on the number of posteriors in the mixture, by the column that estimates mutual information."""
 
-    def of(self, wanted: Kind) -> list[tuple[str, Quantity]]:
-        """Return the columns of a kind, with their numbers."""
-        return [(column, value) for column, value in self.values.items() if kind(column) is wanted]
+    def of(self, wanted: ColumnRole) -> list[tuple[str, Quantity]]:
+        """Return the columns of a role, with their numbers."""
+        return [(column, value) for column, value in self.values.items() if role(column) is wanted]
 
 
 class Violation(NamedTuple):
@@ -108,14 +108,14 @@ def violations(scores: Scores) -> tuple[Violation, ...]:
 def _rate(scores: Scores) -> Iterator[Violation]:
     """KL >= 0, for every unit."""
     columns = [("kl", scores.values["kl"])] if "kl" in scores.values else []
-    for column, kl in (*columns, *scores.of(Kind.RATE_OF_UNIT)):
+    for column, kl in (*columns, *scores.of(ColumnRole.RATE_OF_UNIT)):
         if kl.most < -FLOAT:
             yield Violation(column, f"{column} {kl} is below 0")
 
 
 def _sum_of_rates(scores: Scores) -> Iterator[Violation]:
     """sum_j KL_j = KL."""
-    kl, units = scores.values.get("kl"), [unit for _, unit in scores.of(Kind.RATE_OF_UNIT)]
+    kl, units = scores.values.get("kl"), [unit for _, unit in scores.of(ColumnRole.RATE_OF_UNIT)]
     if kl is None or not units:
         return
     total = Quantity(math.fsum(unit.value for unit in units), math.fsum(unit.rounding for unit in units))
@@ -125,7 +125,7 @@ def _sum_of_rates(scores: Scores) -> Iterator[Violation]:
 
 def _information(scores: Scores) -> Iterator[Violation]:
     """A lower bound on I(x; z) is at most KL and at most log N."""
-    for column, information in scores.of(Kind.INFORMATION):
+    for column, information in scores.of(ColumnRole.INFORMATION):
         dialect, dot, _ = column.rpartition(".")
         kl, size = scores.values.get(f"{dialect}{dot}kl", scores.values.get("kl")), scores.mixtures.get(column)
         if kl is not None and information.least > kl.most + FLOAT:
@@ -156,7 +156,7 @@ def _bound(scores: Scores) -> Iterator[Violation]:
 
 def _units(scores: Scores) -> Iterator[Violation]:
     """0 <= AU <= D."""
-    for column, units in scores.of(Kind.UNITS):
+    for column, units in scores.of(ColumnRole.UNITS):
         if scores.units is not None and units.least > scores.units:
             yield Violation(column, f"{column} {units} is above the {scores.units} latent units")
         if units.most < 0:
@@ -247,7 +247,7 @@ def published_scores(row: PublishedRow) -> Scores:
         values={name: Quantity(value.value, value.rounding, bound=value.bound) for name, value in row.values.items()},
         units=None if units is None else int(units),
         tokens=None if row.tokens is None else Quantity(row.tokens, 0.5e-3),
-        mixtures={} if size is None else {name: size for name in row.values if kind(name) is Kind.INFORMATION},
+        mixtures={} if size is None else {name: size for name in row.values if role(name) is ColumnRole.INFORMATION},
     )
 
 

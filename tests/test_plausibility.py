@@ -12,7 +12,16 @@ from records import record
 
 from collapsebench.estimates import Estimate
 from collapsebench.observation import Observation
-from collapsebench.plausibility import Kind, Quantity, Scores, checker, estimated, kind, published_scores, violations
+from collapsebench.plausibility import (
+    ColumnRole,
+    Quantity,
+    Scores,
+    checker,
+    estimated,
+    published_scores,
+    role,
+    violations,
+)
 from collapsebench.published import publication, publications
 from collapsebench.record import Value
 from collapsebench.store.interchange import read_lines
@@ -175,14 +184,14 @@ def test_the_paper_s_perplexities_are_checked_against_its_bounds():
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        *((name, Kind.INFORMATION) for name in ("mi", "mi_lower", "he2019.mi", "skip-vae-released.mi")),
-        *((name, Kind.UNITS) for name in ("active_units", "active_units[0.2]", "li2019.au")),
-        ("kl[12]", Kind.RATE_OF_UNIT),
+        *((name, ColumnRole.INFORMATION) for name in ("mi", "mi_lower", "he2019.mi", "skip-vae-released.mi")),
+        *((name, ColumnRole.UNITS) for name in ("active_units", "active_units[0.2]", "li2019.au")),
+        ("kl[12]", ColumnRole.RATE_OF_UNIT),
         *((name, None) for name in ("kl", "mi_upper", "mi_examples", "mi_leave_one_out", "aggregate_kl", "ess")),
     ],
 )
-def test_kinds_of_columns(column, expected):
-    assert kind(column) is expected
+def test_the_role_of_a_column_is_known_by_its_name(column, expected):
+    assert role(column) is expected
 
 
 # ---------------------------------------------------------------------------------------------- runs
