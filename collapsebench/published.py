@@ -27,7 +27,7 @@ from collapsebench.facts import read_facts, registry_folder
 from collapsebench.spec import Frozen
 from collapsebench.syntax import canonical
 
-Cell: TypeAlias = int | Decimal | str
+PrintedCell: TypeAlias = int | Decimal | str
 """A number as printed, with its trailing zeros; `<=359.1` or `<80.97` for a bound, `5.86?` for digits in doubt."""
 
 NOT_REPORTED = "-"
@@ -102,7 +102,7 @@ class PublishedTable(Frozen):
     caption: str
     columns: tuple[str, ...]
     """For every cell of a row: `label`, one of `SETTING`, or a column of the publication."""
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[PrintedCell, ...], ...]
     setting: dict[str, str | int | float] = Field(default_factory=dict)
     """What all rows share."""
     estimators: dict[str, str] = Field(default_factory=dict)
@@ -159,7 +159,7 @@ class Publication(Frozen):
             _check_canonical(contender)
         return self
 
-    def _row(self, table: PublishedTable, cells: tuple[Cell, ...]) -> PublishedRow:
+    def _row(self, table: PublishedTable, cells: tuple[PrintedCell, ...]) -> PublishedRow:
         """A row in this project's words. Raises ValueError for a missing cell and for one that is no number."""
         if len(cells) != len(table.columns):
             line = ", ".join(map(str, cells))
@@ -204,7 +204,7 @@ def publications() -> tuple[Publication, ...]:
     return tuple(map(publication, publication_names()))
 
 
-def _value(cell: Cell, factor: float) -> PublishedValue:
+def _value(cell: PrintedCell, factor: float) -> PublishedValue:
     found = NUMBER.fullmatch(str(cell))
     if found is None:
         raise ValueError(f"cannot read '{cell}': write a number as printed, {NOT_REPORTED} for none, <=1.5 or 1.5?")
@@ -218,7 +218,7 @@ def _value(cell: Cell, factor: float) -> PublishedValue:
     )
 
 
-def _plain(cell: Cell) -> str | int | float:
+def _plain(cell: PrintedCell) -> str | int | float:
     return float(cell) if isinstance(cell, Decimal) else cell
 
 

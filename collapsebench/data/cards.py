@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collapsebench.estimates import Estimate
     from collapsebench.facts import DatasetFacts, FileFacts
 
-KnownTruth: TypeAlias = "Mapping[str, Estimate] | str"
+TruthOrReason: TypeAlias = "Mapping[str, Estimate] | str"
 """The true numbers of a generated dataset by name, in nats per example, or why they are not known."""
 
 
@@ -57,7 +57,7 @@ class DatasetCard:
     facts: DatasetFacts
     folder: Path
     """The folder of the original files of all datasets."""
-    truths: Mapping[str, KnownTruth]
+    truths: Mapping[str, TruthOrReason]
     """By dataset with parameters. Empty if the truth is not known, as with every real dataset."""
 
     @property
@@ -131,7 +131,7 @@ def dataset_card(name: str, plugins: Iterable[Path] = (), data_dir: Path | None 
     return DatasetCard(located.dataset, located.facts, located.folder, _truths(located))
 
 
-def _truths(located: LocatedDataset) -> dict[str, KnownTruth]:
+def _truths(located: LocatedDataset) -> dict[str, TruthOrReason]:
     """The best possible numbers of this dataset, and of the data of each of its tracks; empty if they are not known."""
     dataset, components = located.dataset, located.components
     if not isinstance(dataset, Generated):
@@ -144,18 +144,18 @@ def _truths(located: LocatedDataset) -> dict[str, KnownTruth]:
     }
 
 
-def _truth(dataset: Generated) -> KnownTruth:
+def _truth(dataset: Generated) -> TruthOrReason:
     try:
         return dataset.truth()
     except CollapsebenchError as error:
         return str(error)
 
 
-def _truth_json(truth: KnownTruth) -> dict[str, Any] | str:
+def _truth_json(truth: TruthOrReason) -> dict[str, Any] | str:
     return truth if isinstance(truth, str) else {name: estimate._asdict() for name, estimate in truth.items()}
 
 
-def _truth_text(truth: KnownTruth) -> str:
+def _truth_text(truth: TruthOrReason) -> str:
     if isinstance(truth, str):
         return truth
     return ", ".join(

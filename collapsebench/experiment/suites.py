@@ -28,7 +28,7 @@ Settings: TypeAlias = Annotated[tuple[str, ...], AfterValidator(merged)]
 BudgetText: TypeAlias = Annotated[str, AfterValidator(lambda text: str(Budget.parse(text)))]
 
 
-Base: TypeAlias = tuple[str, str, str | None]
+BaseSetting: TypeAlias = tuple[str, str, str | None]
 """The dataset, track and budget that the settings of a cell change."""
 
 
@@ -59,7 +59,7 @@ class Cell(Frozen):
     """The cell, of another protocol, whose models are subtracted from those of this cell by seed; empty for none."""
 
     @property
-    def base(self) -> Base:
+    def base(self) -> BaseSetting:
         """The dataset, track and budget that the settings of the cell change."""
         return self.dataset, self.track, self.budget
 
@@ -150,7 +150,7 @@ def _joined(shared: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     return {**shared, **cell, "settings": settings}
 
 
-class Reference(Frozen):
+class TableReference(Frozen):
     """A table of a publication in `registry/published/`."""
 
     publication: str
@@ -166,7 +166,7 @@ class Suite(Frozen):
     """The paper, and the table or figure in it."""
     follows: str
     """The choices of the runs if paper and released program differ, or if both leave something open."""
-    published: Reference | None = None
+    published: TableReference | None = None
     """The published table that is compared with the measured numbers; None if the paper prints no numbers."""
     keep_codes: bool = False
     """True if the figure needs the posterior means of the test split, so that runs must keep them."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from collapsebench.errors import UsageError, unknown
 from collapsebench.estimates import SATURATION, Direction
-from collapsebench.experiment.suites import Base, Cell, Scale
+from collapsebench.experiment.suites import BaseSetting, Cell, Scale
 from collapsebench.plausibility import published_scores, violations
 from collapsebench.published import PublishedRow, PublishedValue
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, SeedSample
@@ -110,13 +110,13 @@ def _gains(cell: Cell, own: Mapping[str, Sequence[Pair]]) -> Iterator[Pair]:
         yield from (_gain(pair, other) for other in (*parts, *own.get(cell.against, ())))
 
 
-def _growths(gains: Iterable[tuple[Base, Pair]]) -> Iterator[Pair]:
+def _growths(gains: Iterable[tuple[BaseSetting, Pair]]) -> Iterator[Pair]:
     """Yield each difference in the last cell minus the same difference in the first, seed by seed.
 
     Cells are grouped by dataset, track and budget. If two cells or more were measured, the first and the last measured
     cells are taken, because a part of a grid may have no runs.
     """
-    of_models: dict[tuple[Base, str, str], list[Pair]] = {}
+    of_models: dict[tuple[BaseSetting, str, str], list[Pair]] = {}
     for base, gain in gains:
         of_models.setdefault((base, gain.model, gain.against), []).append(gain)
     for found in of_models.values():
