@@ -39,7 +39,7 @@ LABEL = "label"
 """The column of what the paper calls the contender."""
 
 SETTING = ("dataset", "model", "latent_dim", "encoder.name", "decoder.name", "decoder.layers")
-"""What tells settings apart: `dataset`, paths of a track as `--set` writes them, and `model` in words."""
+"""The names by which settings differ: `dataset`, paths of a track as `--set` writes them, and `model` in words."""
 
 
 class PublishedValue(NamedTuple):
@@ -49,7 +49,7 @@ class PublishedValue(NamedTuple):
     value: float
     """With the sign and in the unit of this project's column."""
     rounding: float
-    """Half a unit of the last printed digit: the true number is within it of `value`."""
+    """Half a unit of the last printed digit: the true number is that near to `value`."""
     bound: bool = False
     """Whether it was printed as an upper bound of the number."""
     doubtful: bool = False
@@ -67,32 +67,32 @@ class PublishedRow(NamedTuple):
     contender: str | None
     """The contender as this project writes it, `skip+sa-vae`; None for what it does not have."""
     setting: dict[str, str | int | float]
-    """By the names of `SETTING`."""
+    """The setting, by the names of `SETTING`."""
     values: dict[str, PublishedValue]
-    """By column of this project, or by the paper's own name where it means something else; absent if not printed."""
+    """The printed numbers, by column of this project, or by the paper's own name where that means something else."""
     estimators: dict[str, str]
-    """By the same names: how the paper measured it, where that is known."""
+    """How the paper measured a number, by the same names, where that is known."""
     parameters: dict[str, dict[str, float]]
-    """By the same names: what this project's metric must be given to measure the same."""
+    """The parameters with which this project's metric measures the same, by the same names."""
     examples: int | None
-    """Examples of the test split."""
+    """The number of test examples."""
     mixture: int | None
-    """Posteriors in the mixture of the MI estimate, which cannot pass their logarithm; None: at most `examples`."""
+    """The number of posteriors in the mixture of the MI estimate, whose logarithm MI cannot pass. None: `examples`."""
     tokens: float | None
-    """Tokens of a test example on average, EOS counted and BOS not: what ties perplexity to likelihood."""
+    """The mean number of tokens of a test example, with EOS and without BOS. It ties perplexity to likelihood."""
     comparable: str
-    """What it can be compared with."""
+    """What the numbers can be compared with."""
 
 
 class PublishedColumn(Frozen):
-    """What one column of this project is called and how it is measured in the publication."""
+    """What the publication calls a column of this project, and how it measures it."""
 
     printed: str
     factor: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     """Times the printed number is the number in this project: -1 for an ELBO."""
     estimator: str = ""
     parameters: dict[str, float] = Field(default_factory=dict)
-    """Those of this project's metric with which it is the same estimator."""
+    """The parameters with which this project's metric is the same estimator."""
 
 
 class PublishedTable(Frozen):
@@ -101,12 +101,12 @@ class PublishedTable(Frozen):
     table: str
     caption: str
     columns: tuple[str, ...]
-    """For every cell of a row: `label`, one of `SETTING`, or a column of the publication."""
+    """What each cell of a row is: `label`, one of `SETTING`, or a column of the publication."""
     rows: tuple[tuple[PrintedCell, ...], ...]
     setting: dict[str, str | int | float] = Field(default_factory=dict)
     """What all rows share."""
     estimators: dict[str, str] = Field(default_factory=dict)
-    """Where they differ from those of the publication's columns."""
+    """How a column was measured, where that differs from the publication's own columns."""
     examples: PositiveInt | None = None
     mixture: PositiveInt | None = None
     tokens: PositiveFloat | None = None
@@ -117,7 +117,7 @@ class Publication(Frozen):
     """One file of `registry/published/`."""
 
     name: str
-    """Its key: the name of the file."""
+    """The name of the file."""
     title: str
     citation: str
     provenance: Literal["read", "ocr"]
@@ -126,7 +126,7 @@ class Publication(Frozen):
     """What a reader must know before comparing with any of it."""
     columns: dict[str, PublishedColumn]
     contenders: dict[str, str] = Field(default_factory=dict)
-    """By label: the same contender as the command line writes it."""
+    """The contender as the command line writes it, by label."""
     tables: tuple[PublishedTable, ...]
 
     @cached_property
@@ -135,7 +135,7 @@ class Publication(Frozen):
         return tuple(self._row(table, cells) for table in self.tables for cells in table.rows)
 
     def table(self, name: str) -> tuple[PublishedRow, ...]:
-        """The rows of one table. Raises UsageError with the tables there are."""
+        """Return the rows of one table. Raises UsageError, which names the tables there are."""
         rows = tuple(row for row in self.rows if row.table == name)
         if not rows:
             raise UsageError(f"{self.name}: {unknown('table', name, {row.table for row in self.rows})}")
@@ -143,7 +143,7 @@ class Publication(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        """Every name that is used is declared, every one that is declared is used, and every cell is a number."""
+        """Check that used names are declared, that labels of contenders are used, and that cells are numbers."""
         for table in self.tables:
             for key in table.setting:
                 _known("setting", key, SETTING)
@@ -160,7 +160,7 @@ class Publication(Frozen):
         return self
 
     def _row(self, table: PublishedTable, cells: tuple[PrintedCell, ...]) -> PublishedRow:
-        """A row in this project's words. Raises ValueError for a missing cell and for one that is no number."""
+        """Return a row in this project's words. Raises ValueError for a missing cell and for one that is no number."""
         if len(cells) != len(table.columns):
             line = ", ".join(map(str, cells))
             raise ValueError(f"{table.table} has {len(table.columns)} columns, got {len(cells)} cells: {line}")
@@ -184,12 +184,12 @@ class Publication(Frozen):
 
 
 def publication_names() -> list[str]:
-    """The publications of the registry."""
+    """Return the names of the publications of the registry."""
     return sorted(path.stem for path in (registry_folder() / "published").glob("*.toml"))
 
 
 def publication(source: Path | str) -> Publication:
-    """A publication of the registry by name, or a file by path.
+    """Return a publication of the registry by its name, or one that stands in a file of the same form.
 
     Raises UsageError for an unknown name and for a file that is not what it should be.
     """
