@@ -14,11 +14,13 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import click
 import torch
@@ -34,6 +36,7 @@ from collapsebench.experiment import training
 from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.events import Started
+from collapsebench.experiment.extrapolation import CostPolynomial
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.meter import Meter
 from collapsebench.experiment.planning import Request, SplitCache, plan
@@ -148,7 +151,7 @@ def compare(runner: Runner, spec: RunSpec, folder: Path) -> Added:
     )
 
 
-def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | None) -> Added:
+def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | None, every_shape: bool) -> Added:
     """Set everything up as a command on a terminal does, with one thread, and compare."""
     keep_mapped()
     torch.set_num_threads(1)
@@ -168,6 +171,7 @@ def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | 
         TemporaryDirectory() as folder,
         Store.open(Path(folder) / "runs.sqlite") as store,
         Bars(*columns, console=terminal, refresh_per_second=4, transient=True) as live,
+        patch.object(CostPolynomial, "predict", return_value=None) if every_shape else nullcontext(),
     ):
         screen = Screen(live=live, quiet=False, verbose=False, names={})
         runner = Runner(components, splits, store, Checkpoints(Path(folder)), screen.observe)
@@ -189,6 +193,7 @@ def summary(calls: Sequence[Added]) -> str:
 @click.option("--track", default="quick", show_default=True)
 @click.option("--method", default="vae", show_default=True, help="The contender.")
 @click.option("--steps", default=1000, show_default=True, help="An even number.")
+@click.option("--every-shape", is_flag=True, help="Count FLOPs of every batch shape, as if none followed from others.")
 @click.option("--calls", default=1, show_default=True, help="Of so many, each in a process of its own.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="The folder of original data files.")
 def main(calls: int, **asked: Any) -> None:

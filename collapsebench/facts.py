@@ -1,4 +1,4 @@
-"""The registry: declared facts about datasets, as TOML. Read and validated here; no torch, no numpy."""
+"""The registry holds declared facts about datasets as TOML. This module reads and validates them, without numpy."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Card(Frozen):
     comparability: str
     """With which published numbers results on it can be compared, and with which not."""
     source: str = ""
-    """Where its files are to be had by hand."""
+    """Where a person can get its files."""
 
 
 class FileFacts(Frozen):
-    """One original file. Checksums are of the uncompressed content; every known one is checked before use."""
+    """One original file. Its checksums are of the uncompressed content."""
 
     name: str
     size: NonNegativeInt | None = None
     sha256: Sha256 | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     git_blob: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-    """What `git hash-object` prints: SHA-1 of a header with the size, and the content."""
+    """What `git hash-object` prints: the SHA-1 of a header with the size and the content."""
     url: HttpUrl | None = None
     optional: bool = False
-    """Needed only with some parameters of the dataset."""
+    """Whether only some parameters of the dataset need it."""
 
 
 class SplitFacts(Frozen):
@@ -58,44 +58,38 @@ class DatasetFacts(Frozen):
     name: str
     card: Card
     folder: str = ""
-    """The sub-folder of the data folder that its files stand in; they are found directly in the data folder, too."""
+    """The sub-folder of the data folder for its files. They may also stand directly in the data folder."""
     files: tuple[FileFacts, ...] = ()
     splits: dict[SplitName, SplitFacts] = Field(default_factory=dict)
     tracks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """As written: overrides are applied before a track is validated."""
+    """The tracks as they are written. A track is validated after overrides are applied."""
     tracks_of: str = ""
-    """A dataset of the registry whose tracks it has, too, but for those of the same names as its own."""
+    """Another dataset of the registry whose tracks this one has, too. Its own tracks replace those of the same name."""
 
     @property
     def embedded(self) -> bool:
-        """Whether it needs no files."""
+        """Whether the dataset needs no files."""
         return not self.files
 
     def file(self, name: str) -> FileFacts:
-        """One of its files by name."""
+        """Return one of its files by name."""
         return next(file for file in self.files if file.name == name)
-
-    def track(self, name: str) -> dict[str, Any]:
-        """One track, as written. Raises UsageError with the tracks there are."""
-        if name not in self.tracks:
-            raise UsageError(f"dataset '{self.name}': {unknown('track', name, self.tracks)}")
-        return self.tracks[name]
 
 
 def registry_folder() -> Path:
-    """The folder of declared facts: inside the package in a wheel, beside the package in a checkout."""
+    """Return the folder of declared facts: inside the package in a wheel, beside the package in a checkout."""
     package = Path(__file__).parent
     installed = package / "_registry"
     return installed if installed.is_dir() else package.parent / "registry"
 
 
 def dataset_names() -> list[str]:
-    """The datasets that have a facts file in the registry."""
+    """Return the names of the datasets that have a facts file in the registry."""
     return sorted(path.stem for path in (registry_folder() / "datasets").glob("*.toml"))
 
 
 def dataset_facts(source: Path | str) -> DatasetFacts:
-    """The facts of a dataset of the registry (by name), or those in a plugin's own file (by path).
+    """Return the facts of a dataset of the registry (by name), or those in the file of a plugin (by path).
 
     Raises UsageError for an unknown name and for a file that is not what a facts file should be.
     """
@@ -117,16 +111,16 @@ def _registered(name: str) -> Path:
 
 
 def embedded_datasets() -> list[str]:
-    """The datasets of the registry that need no files."""
+    """Return the names of the datasets in the registry that need no files."""
     return [name for name in dataset_names() if dataset_facts(name).embedded]
 
 
 def read_facts(
     path: Path, kind: type[Declared], what: str, name: str = "", parse_float: Callable[[str], Any] = float
 ) -> Declared:
-    """The value that a file of the registry, or one of the same form, declares; named as the file unless it says so.
+    """Return the value that a TOML file declares. Its name is that of the file, unless `name` or the file says another.
 
-    `parse_float` reads its decimals. Raises UsageError in one line for a file that cannot be read or does not fit.
+    `parse_float` reads the decimals. Raises UsageError in one line for a file that cannot be read or is not valid.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)

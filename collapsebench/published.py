@@ -1,8 +1,8 @@
-"""Published numbers: the tables of papers in `registry/published/`, one file a publication. No torch, no numpy.
+"""Published numbers: the tables of papers in `registry/published/`, one file per publication.
 
-A file is written as the paper prints: a table names its columns once, and a row is a list of cells. Every cell keeps
-its printed digits. `Publication.rows` are these rows in this project's words: columns by the names of its metrics where
-they mean the same (`neg_elbo` is minus the printed ELBO), contenders as the command line writes them.
+A file has the form of the paper: a table names its columns once, and a row is a list of cells with the printed digits.
+`Publication.rows` has the same rows in the words of this project. A column has the name of a metric where it means the
+same (`neg_elbo` is minus the printed ELBO), and a contender is written as on the command line.
 
     for row in publication("dieng-2019").rows:
         row.table, row.label, row.contender    # "Table 3", "SKIP-VAE", "skip"
@@ -31,12 +31,12 @@ PrintedCell: TypeAlias = int | Decimal | str
 """A number as printed, with its trailing zeros; `<=359.1` or `<80.97` for a bound, `5.86?` for digits in doubt."""
 
 NOT_REPORTED = "-"
-"""The cell of a number that the row does not have."""
+"""The cell for a number that the row does not have."""
 
 NUMBER = re.compile(r"(?P<bound><=?)?(?P<number>-?\d+(\.\d+)?)(?P<doubtful>\?)?")
 
 LABEL = "label"
-"""The column of what the paper calls the contender."""
+"""The column with the paper's name of the contender."""
 
 SETTING = ("dataset", "model", "latent_dim", "encoder.name", "decoder.name", "decoder.layers")
 """The names by which settings differ: `dataset`, paths of a track as `--set` writes them, and `model` in words."""
@@ -51,13 +51,13 @@ class PublishedValue(NamedTuple):
     rounding: float
     """Half a unit of the last printed digit: the true number is that near to `value`."""
     bound: bool = False
-    """Whether it was printed as an upper bound of the number."""
+    """Whether the paper prints it as an upper bound."""
     doubtful: bool = False
-    """Whether a digit could not be read with certainty."""
+    """Whether a digit cannot be read with certainty."""
 
 
 class PublishedRow(NamedTuple):
-    """One row of a published table, in this project's words."""
+    """One row of a published table, in the words of this project."""
 
     publication: str
     """The name of its file, as in `dieng-2019`."""
@@ -65,7 +65,7 @@ class PublishedRow(NamedTuple):
     label: str
     """What the paper calls the contender."""
     contender: str | None
-    """The contender as this project writes it, `skip+sa-vae`; None for what it does not have."""
+    """The contender as the command line writes it, `skip+sa-vae`; None if this project does not have it."""
     setting: dict[str, str | int | float]
     """The setting, by the names of `SETTING`."""
     values: dict[str, PublishedValue]
@@ -89,14 +89,14 @@ class PublishedColumn(Frozen):
 
     printed: str
     factor: Annotated[float, Field(allow_inf_nan=False)] = 1.0
-    """Times the printed number is the number in this project: -1 for an ELBO."""
+    """The printed number times this is the number in this project: -1 for an ELBO."""
     estimator: str = ""
     parameters: dict[str, float] = Field(default_factory=dict)
     """The parameters with which this project's metric is the same estimator."""
 
 
 class PublishedTable(Frozen):
-    """Rows under one head. Several may share a name: blocks of one printed table."""
+    """Rows under one head. The blocks of one printed table share its name."""
 
     table: str
     caption: str
@@ -104,7 +104,7 @@ class PublishedTable(Frozen):
     """What each cell of a row is: `label`, one of `SETTING`, or a column of the publication."""
     rows: tuple[tuple[PrintedCell, ...], ...]
     setting: dict[str, str | int | float] = Field(default_factory=dict)
-    """What all rows share."""
+    """The part of the setting that all rows share."""
     estimators: dict[str, str] = Field(default_factory=dict)
     """How a column was measured, where that differs from the publication's own columns."""
     examples: PositiveInt | None = None
@@ -121,9 +121,9 @@ class Publication(Frozen):
     title: str
     citation: str
     provenance: Literal["read", "ocr"]
-    """`read`: read in the text of the source. `ocr`: read in a scanned or converted text, digits may be garbled."""
+    """`read`: from the text of the source. `ocr`: from a scanned or converted text, whose digits may be wrong."""
     notes: tuple[str, ...] = ()
-    """What a reader must know before comparing with any of it."""
+    """What a reader must know before comparing with any of its numbers."""
     columns: dict[str, PublishedColumn]
     contenders: dict[str, str] = Field(default_factory=dict)
     """The contender as the command line writes it, by label."""
@@ -131,7 +131,7 @@ class Publication(Frozen):
 
     @cached_property
     def rows(self) -> tuple[PublishedRow, ...]:
-        """Every row of every table, in the order of the file."""
+        """The rows of all tables, in the order of the file."""
         return tuple(self._row(table, cells) for table in self.tables for cells in table.rows)
 
     def table(self, name: str) -> tuple[PublishedRow, ...]:
@@ -191,17 +191,12 @@ def publication_names() -> list[str]:
 def publication(source: Path | str) -> Publication:
     """Return a publication of the registry by its name, or one that stands in a file of the same form.
 
-    Raises UsageError for an unknown name and for a file that is not what it should be.
+    Raises UsageError for an unknown name and for a file that is not valid.
     """
     if isinstance(source, str) and source not in publication_names():
         raise UsageError(unknown("publication", source, publication_names()))
     path = source if isinstance(source, Path) else registry_folder() / "published" / f"{source}.toml"
     return read_facts(path, Publication, "published", parse_float=Decimal)
-
-
-def publications() -> tuple[Publication, ...]:
-    """Every publication of the registry."""
-    return tuple(map(publication, publication_names()))
 
 
 def _value(cell: PrintedCell, factor: float) -> PublishedValue:

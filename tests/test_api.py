@@ -46,6 +46,7 @@ def store(tmp_path):
     return tmp_path / "runs.sqlite"
 
 
+@pytest.mark.slow
 def test_the_same_runs_as_on_the_command_line(command, store, tmp_path):
     runs = collapsebench.run(["skip", "kl-annealing[warmup=0.5]"], seeds=2, store=store, **GRID)
     other = tmp_path / "other.sqlite"
@@ -66,6 +67,7 @@ def test_what_is_stored_is_not_run_again(store):
     assert heard == []
 
 
+@pytest.mark.slow
 def test_seeds_settings_and_contenders_as_values(store):
     runs = collapsebench.run(
         [HalfKL(weight=0.25), ["skip", HalfKL()]],
@@ -222,6 +224,7 @@ print([run.outcome.value for run in (*here, *workers)])
 """
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_runs_once_with_its_own_classes_and_with_workers(tmp_path):
     (tmp_path / "script.py").write_text(dedent(SCRIPT))
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ import toys
 from records import SETTING, record
 
 from collapsebench.cli import plot as options
-from collapsebench.experiment.meter import COUNTERS
+from collapsebench.experiment.counters import COUNTERS
 from collapsebench.metrics.codes import Codes
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS

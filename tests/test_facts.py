@@ -67,7 +67,7 @@ def test_tracks_of_another_dataset_below_its_own(tmp_path):
 
 @pytest.mark.parametrize(("name", "track"), TRACKS)
 def test_every_track_is_complete_and_free_of_methods(name, track):
-    table = dataset_facts(name).track(track)
+    table = dataset_facts(name).tracks[track]
     assert "method" not in table
     assert "methods" not in table
     setting = Track.model_validate(table).setting
@@ -86,8 +86,6 @@ def test_every_track_is_complete_and_free_of_methods(name, track):
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(UsageError, match="unknown dataset 'mnits'"):
         dataset_facts("mnits")
-    with pytest.raises(UsageError, match=r"dataset 'ptb': unknown track 'quik'. Did you mean 'quick'\? Known: quick"):
-        dataset_facts("ptb").track("quik")
     with pytest.raises(UsageError, match=r"unknown dataset '\.\./\.\./x'"):
         dataset_facts("../../x")
 

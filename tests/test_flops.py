@@ -17,7 +17,7 @@ from torch.autograd import grad
 from collapsebench.components import composition
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble
-from collapsebench.experiment.flops import FlopCounter, Spent, StepCosts
+from collapsebench.experiment.flops import CostTable, FlopCounter, StepCost
 from collapsebench.experiment.meter import AUDIT, Meter
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.kernels.recurrent import unfused_lstms
@@ -356,7 +356,7 @@ def test_passes_past_the_model_are_counted():
 def test_every_shape_is_counted_once(monkeypatch):
     counters = []
     monkeypatch.setattr(
-        "collapsebench.experiment.flops.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1]
+        "collapsebench.experiment.meter.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1]
     )
     vae, x = model("lstm"), data(TEXT)
     meter = Meter(Budget.parse("9steps"), B)
@@ -379,7 +379,7 @@ def charges(costs, shapes, price, passes=lambda shape: (shape[0], shape[0])):
         expected, forward = costs.of(shape), passes(shape)
         if expected is None:
             counted.append(shape)
-            spent = Spent(*forward, shape[0], price(shape))
+            spent = StepCost(*forward, shape[0], price(shape))
             costs.learn(shape, spent, forward)
         else:
             spent = expected if forward == expected[:2] else costs.surprised(expected, forward)
@@ -393,7 +393,7 @@ def test_the_costs_of_most_shapes_follow_from_few(seed, coefficients):
     """Whatever is constant, by token, by example, or by both."""
     a, b, c, d = coefficients
     shapes = shuffled(seed, (1, 4, 9, 17, 20, 32), range(5, 30))
-    charged, counted = charges(StepCosts(), shapes, lambda shape: a + b * shape[1] + c * shape[0] + d * prod(shape))
+    charged, counted = charges(CostTable(), shapes, lambda shape: a + b * shape[1] + c * shape[0] + d * prod(shape))
     assert charged == [a + b * length + c * size + d * size * length for size, length in shapes]
     assert len(counted) <= 20 < len(set(shapes))
 
@@ -409,13 +409,13 @@ def test_the_costs_of_most_shapes_follow_from_few(seed, coefficients):
 )
 def test_what_the_costs_do_not_follow_from_is_counted(seed, price):
     shapes = shuffled(seed, (1, 4, 9, 17, 20, 32), range(5, 30))
-    charged, _ = charges(StepCosts(), shapes, lambda shape: price(*shape))
+    charged, _ = charges(CostTable(), shapes, lambda shape: price(*shape))
     assert charged == [price(*shape) for shape in shapes]
 
 
 def test_one_shape_that_does_not_agree_and_every_further_one_is_counted():
     """Two examples cost what follows; three cost more than that, and from then on nothing follows."""
-    costs, lengths = StepCosts(), range(10, 18)
+    costs, lengths = CostTable(), range(10, 18)
     shapes = [*product([8], lengths), (2, 10), (2, 11), (3, 10), *product([8, 2, 3], range(18, 21))]
     charged, counted = charges(costs, shapes, lambda shape: prod(shape) + (shape[0] == 3))
     assert charged == [prod(shape) + (shape[0] == 3) for shape in shapes]
@@ -423,7 +423,7 @@ def test_one_shape_that_does_not_agree_and_every_further_one_is_counted():
 
 
 def test_a_size_far_beyond_those_counted_is_counted():
-    costs = StepCosts()
+    costs = CostTable()
     charges(costs, [(8, length) for length in (10, 11, 12, 12)], prod)
     assert costs.of((8, 13)) is None  # that (8, 12) agreed might be chance
     charges(costs, [(8, 13)], prod)
@@ -433,7 +433,7 @@ def test_a_size_far_beyond_those_counted_is_counted():
 
 def test_other_passes_than_those_that_follow_give_a_method_away():
     """The step is charged in proportion, all that come later are counted."""
-    costs = StepCosts()
+    costs = CostTable()
     charges(costs, [(8, length) for length in (10, 11, 12, 13)], prod)
     charged, counted = charges(costs, [(8, 20), (8, 10)], prod, lambda shape: (3 * shape[0], shape[0]))
     assert charged == [2 * 160, 80]
@@ -449,7 +449,7 @@ def test_costs_that_follow_are_those_that_would_be_counted(name, strategy, skip,
     vae = model(name, *[method] * (strategy != "amortized"), *[Skip()] * skip)
     meter, counters = Meter(Budget.parse("9steps"), B), []
     monkeypatch.setattr(
-        "collapsebench.experiment.flops.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1]
+        "collapsebench.experiment.meter.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1]
     )
     shapes = [*product([2], range(2, 6)), (1, 3), (3, 2), (4, 4), (5, 3), (3, 5), (1, 2), (4, 7)]
     for shape in shapes:

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from oracles import moments_of
 from records import record, score_records, spec
 
 from collapsebench.components import discovery
@@ -20,7 +21,7 @@ from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Outcome, Value
 from collapsebench.reporting.leaderboard import FORMATS, best_possible, order, render, select
 from collapsebench.reporting.leaderboard.reference import regret, share
-from collapsebench.selfcheck.exact.linear import LinearVAE, Moments
+from collapsebench.selfcheck.exact.linear import LinearVAE
 from collapsebench.spec import Choice
 from collapsebench.store import Store
 
@@ -103,7 +104,7 @@ def test_the_optimum_of_the_linear_decoder(variance, components):
     best = best_possible(protocol(dataset, latent_dim=3, **linear(variance)), components)
     model = LinearVAE.optimum(dataset.eigenvalues, 3, variance)
     test = dataset.load(None).test.values
-    moments = Moments.with_spectrum(dataset.eigenvalues)
+    moments = moments_of(dataset.eigenvalues)
     assert best["iw_nll"].value == pytest.approx(-model.log_density(test).mean(), rel=1e-9)
     assert best["neg_elbo"] == best["iw_nll"]
     assert best["mi_lower"].value == pytest.approx(model.mutual_information(moments), abs=1e-9)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from records import record, score_records
 
 from collapsebench.errors import UsageError
-from collapsebench.experiment.meter import COUNTERS, Meter
+from collapsebench.experiment.counters import COUNTERS
+from collapsebench.experiment.meter import Meter
 from collapsebench.observation import Observation, TrajectoryPoint
 from collapsebench.record import Number, Outcome, Point
 from collapsebench.reporting.leaderboard import Cut, render, score

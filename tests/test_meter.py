@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapsebench.errors import UsageError
-from collapsebench.experiment.meter import Meter, check_affordable
+from collapsebench.experiment.counters import check_affordable
+from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective

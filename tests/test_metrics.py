@@ -518,7 +518,7 @@ def test_shipped_tracks_take_perplexity_and_likelihood_from_the_same_samples(nam
     """With other numbers of samples the two would contradict each other, and the draws be paid twice."""
     facts = dataset_facts(name)
     for track in facts.tracks:
-        metrics = facts.track(track)["evaluation"]["metrics"]
+        metrics = facts.tracks[track]["evaluation"]["metrics"]
         assert metrics.get("perplexity", metrics["iw-nll"]) == metrics["iw-nll"]
 
 

@@ -11,7 +11,7 @@ from collapsebench.components import discovery
 from collapsebench.errors import UsageError
 from collapsebench.metrics import METRICS
 from collapsebench.metrics.dialects import DIALECTS
-from collapsebench.published import SETTING, publication, publication_names, publications
+from collapsebench.published import SETTING, publication, publication_names
 
 DIENG = publication("dieng-2019")
 
@@ -159,6 +159,8 @@ def test_perplexities_of_texar_are_those_of_its_bounds():
 
 # ---------------------------------------------------------------------------------------------- all publications
 
+PUBLICATIONS = tuple(map(publication, publication_names()))
+
 OTHER = {"mi", "nll", "ppl", "perplexity_bound", "active_units[0.2]"}
 """What has another estimator than any of ours, or an unknown one."""
 
@@ -166,16 +168,16 @@ OTHER = {"mi", "nll", "ppl", "perplexity_bound", "active_units[0.2]"}
 def test_columns_are_those_of_metrics_and_dialects():
     ours = {column.name for metric in METRICS for column in metric.columns}
     ours |= {column.name for dialect in DIALECTS for column in dialect.columns}
-    assert {column for found in publications() for column in found.columns} <= ours | OTHER
+    assert {column for found in PUBLICATIONS for column in found.columns} <= ours | OTHER
 
 
 def test_contenders_are_written_as_they_run():
     components = discovery.load()
-    written = {contender for found in publications() for contender in found.contenders.values()}
+    written = {contender for found in PUBLICATIONS for contender in found.contenders.values()}
     assert {components.contender(contender)[0].label for contender in written} == written
 
 
-@pytest.mark.parametrize("found", publications(), ids=lambda found: found.name)
+@pytest.mark.parametrize("found", PUBLICATIONS, ids=lambda found: found.name)
 def test_every_publication_says_where_it_is_from_and_what_it_compares_with(found):
     assert found.citation
     for row in found.rows:

@@ -1,9 +1,9 @@
-r"""Documents from a known latent-variable language model, with their true entropy and mutual information.
+r"""A known latent-variable language model: its documents, and their true entropy and mutual information.
 
     z ~ N(0, I_2);   x_t ~ softmax(A[x_{t-1}] + B z), t = 1…T;   A_{vw} = a N(0, 1), B_{vd} = b N(0, 1)
 
-A has one more row, for the start of a document. Every document has T words and is emitted with BOS and EOS like any
-text, so EOS is certain after T words and adds nothing to the entropy, though a model must learn so.
+A has one more row, for the start of a document. Every document has T words, and BOS and EOS like any text. EOS is
+certain after T words, so that it adds nothing to the entropy; a model still has to learn this.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Floats: TypeAlias = NDArray[np.float64]
 Words: TypeAlias = NDArray[np.int64]
 LATENT = 2
 BLOCK = 50
-"""Documents integrated at a time, over CHUNK points of the grid."""
+"""The number of documents that are integrated at a time, over CHUNK points of the grid."""
 CHUNK = 2**14
 GRIDS = ((61, 4.5), (121, 7.5), (201, 8.5), (361, 9.0), (641, 10.0), (1281, 10.5))
-"""Points an axis and where the axis ends, tried in this order: each is finer and wider than the one before."""
+"""Grids by points per axis and end of the axis, in the order of trial. Each is finer and wider than the last."""
 TOLERANCE = 1e-10
-"""The change, in nats, below which a grid is fine and wide enough."""
+"""A grid is fine and wide enough when the next one changes a result by less than this, in nats."""
 
 
 class Sample(NamedTuple):
-    """Documents, and the z that each was drawn with."""
+    """Documents, and the z of each."""
 
     words: Words  # (N, T), in 0…V-1
     z: Floats  # (N, 2)
@@ -46,7 +46,7 @@ class Sample(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What no model can beat in expectation, in nats per document, with Monte Carlo standard errors: scalars."""
+    """The true numbers in nats per document, with Monte Carlo standard errors; scalars."""
 
     entropy: Floats
     entropy_error: Floats
@@ -55,16 +55,16 @@ class Truth(NamedTuple):
 
 
 class Integrals(NamedTuple):
-    """What an integral over z gives for each document."""
+    """The integrals over z for each document."""
 
     log_evidence: Floats
     """log p(x), (N,), nats."""
     information: Floats
-    """KL(p(z|x) || p(z)) = E_p(z|x) log p(x|z) - log p(x), (N,), nats. Its mean over documents is I(x; z)."""
+    """KL(p(z|x) || p(z)) = E_p(z|x) log p(x|z) - log p(x), (N,), nats; the mean over documents is I(x; z)."""
     mean: Floats
-    """Of p(z|x), (N, 2)."""
+    """The mean of p(z|x), (N, 2)."""
     variance: Floats
-    """(N, 2)."""
+    """The variance of p(z|x), (N, 2)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +76,13 @@ class LanguageModel:
 
     @property
     def start(self) -> int:
-        """The row of A that a document starts from."""
+        """The row of A for the start of a document."""
         return len(self.directions)
 
     def sample(self, size: int, length: int, rng: np.random.RandomState) -> Sample:
-        """Draw documents word by word, inverting the cumulative distribution.
+        """Draw documents word by word, by inverting the cumulative distribution.
 
-        No BLAS and a frozen generator, so that the same seed gives the same documents on every machine.
+        The generator is frozen and BLAS is not used, so that a seed gives the same documents on every machine.
         """
         z = rng.standard_normal((size, LATENT))
         shift = z[:, :1] * self.directions[:, 0] + z[:, 1:] * self.directions[:, 1]  # (N, V)
@@ -96,16 +96,8 @@ class LanguageModel:
             words[:, t] = previous
         return Sample(words, z)
 
-    def log_likelihood(self, words: Words, z: Floats) -> Floats:
-        """log p(x|z) of every document at its own z, (N,) nats, for z of shape (N, 2)."""
-        logits = self.transitions[self._previous(words)] + (z @ self.directions.T)[:, None]  # (N, T, V)
-        logits -= logits.max(-1, keepdims=True)
-        chosen = np.take_along_axis(logits, words[..., None], -1)[..., 0]
-        log_p: Floats = (chosen - np.log(np.exp(logits).sum(-1))).sum(-1)
-        return log_p
-
     def integrate(self, words: Words, points: int = 61, limit: float = 4.5) -> Integrals:
-        """Integrals over z of N(z) p(x|z) for every document: sums over a grid on [-limit, limit]^2."""
+        """Integrate N(z) p(x|z) over z for every document, by sums over a grid on [-limit, limit]^2."""
         axis = np.linspace(-limit, limit, points)
         z = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, LATENT)  # (G, 2)
         log_weight = 2 * np.log(axis[1] - axis[0]) - np.log(2 * np.pi) - 0.5 * np.square(z).sum(-1)
@@ -128,7 +120,7 @@ class LanguageModel:
         return Integrals(log_evidence, log_likelihood - log_evidence, mean, squares - mean**2)
 
     def _on_grid(self, words: Words, z: Floats, normalizers: Floats) -> Floats:
-        """log p(x|z) of every document at every z, (N, G): affine in z but for the normalizers of its rows of A."""
+        """Return log p(x|z) of every document at every z, (N, G). Without the normalizers it is affine in z."""
         previous = self._previous(words)
         counts = np.zeros((len(words), len(self.transitions)))
         np.add.at(counts, (np.arange(len(words))[:, None], previous), 1)
@@ -137,7 +129,7 @@ class LanguageModel:
         return log_p
 
     def _log_normalizers(self, z: Floats) -> Floats:
-        """log sum_v exp(A[u, v] + B_v z) of every row u of A, (V + 1, G)."""
+        """Return log sum_v exp(A[u, v] + B_v z) for every row u of A, (V + 1, G)."""
         rows, shift = self.transitions, self.directions @ z.T
         row_top, shift_top = rows.max(-1, keepdims=True), shift.max(0)
         sums: Floats = np.exp(rows - row_top) @ np.exp(shift - shift_top)
@@ -145,27 +137,27 @@ class LanguageModel:
         return log_normalizers
 
     def _previous(self, words: Words) -> Words:
-        """The row of A that every word is drawn from, (N, T)."""
+        """Return the row of A that each word is drawn from, (N, T)."""
         return np.hstack([np.full((len(words), 1), self.start), words[:, :-1]])
 
 
 def language_model(vocabulary: int, a: float, b: float, seed: int) -> LanguageModel:
-    """The model with A = a N(0, 1) and B = b N(0, 1)."""
+    """Draw a model with A = a N(0, 1) and B = b N(0, 1)."""
     rng = np.random.RandomState([seed, 0])
     transitions = a * rng.standard_normal((vocabulary + 1, vocabulary))
     return LanguageModel(transitions, b * rng.standard_normal((vocabulary, LATENT)))
 
 
 def samples(model: LanguageModel, length: int, sizes: Iterable[int], seed: int) -> list[Sample]:
-    """One sample a split, each from its own generator: the size of one does not change another."""
+    """Draw one sample per split, each from its own generator, so that the size of one does not change another."""
     return [model.sample(size, length, np.random.RandomState([seed, i])) for i, size in enumerate(sizes, 1)]
 
 
 def exact_integrals(model: LanguageModel, words: Words, tolerance: float = TOLERANCE) -> Integrals:
-    """The integrals of every document, each on finer and wider grids until its log p(x) and its information settle.
+    """Integrate every document on finer and wider grids, until its log p(x) and its information settle.
 
-    They have once they change by less than the tolerance, in nats; the last grid is then far better than that, as the
-    error of the sum falls exponentially with the step. Raises CollapsebenchError if the finest grid is too coarse.
+    They settle when a grid changes them by less than the tolerance, in nats. The last grid is then far more exact, as
+    the error falls exponentially with the step. Raises CollapsebenchError if the finest grid is too coarse.
     """
     found = model.integrate(words, *GRIDS[0])
     unsettled = np.arange(len(words))
@@ -180,16 +172,11 @@ def exact_integrals(model: LanguageModel, words: Words, tolerance: float = TOLER
     raise CollapsebenchError(f"the quadrature of log p(x) does not settle on {GRIDS[-1][0]} points an axis")
 
 
-def exact_log_evidence(model: LanguageModel, words: Words, tolerance: float = TOLERANCE) -> Floats:
-    """log p(x) of every document, (N,) nats; see exact_integrals."""
-    return exact_integrals(model, words, tolerance).log_evidence
-
-
 def exact_entropy(model: LanguageModel, words: Words) -> Truth:
-    """H(x) = -E log p(x) and I(x; z) = E KL(p(z|x) || p(z)), over documents drawn from the model.
+    """Estimate H(x) = -E log p(x) and I(x; z) = E KL(p(z|x) || p(z)) by documents from the model.
 
-    Both are exact for each document, so the entropy is also the negative log-likelihood of the true model on these
-    documents; the errors are those of taking them for all.
+    Both are exact for each document, so that the entropy is also the true model's negative log-likelihood of these
+    documents. The standard errors are those of the mean over documents.
     """
     integrals = exact_integrals(model, words)
     return Truth(*_estimate(-integrals.log_evidence), *_estimate(integrals.information))

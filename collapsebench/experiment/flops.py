@@ -1,16 +1,14 @@
-"""FLOPs of training steps: what torch computes, counted for the first batch shapes, from which that of others follows.
+"""The FLOPs and the network passes of training steps, counted while a step runs.
 
 Products of matrices and convolutions count, whoever calls for them: (m, k) by (k, n) is 2mkn FLOPs, as a multiplication
-and its addition are two. Elementwise work, reductions and products of a matrix and a vector are left out.
+and its addition are two. Elementwise work, reductions and products of a matrix and a vector do not count.
 """
 
 from __future__ import annotations
 
-from collections import ChainMap, Counter, defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Callable, Mapping
-from fractions import Fraction
-from itertools import product
-from math import gcd, prod
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import torch
@@ -18,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from collapsebench.experiment.extrapolation import CostPolynomial, Shape
 from collapsebench.model.kernels.autograd import needed_gradients
 
 if TYPE_CHECKING:
@@ -26,19 +25,15 @@ if TYPE_CHECKING:
 
     from collapsebench.model.vae import VAE
 
-Shape: TypeAlias = tuple[int, ...]
 Forward: TypeAlias = tuple[int, int]
-"""How often encoder and decoder were passed forward, per example."""
-
-PROOFS = 2
-"""How many counted shapes with a new size have to agree with what was foretold."""
-
-REACH = 2
-"""How many times smaller or larger than those counted a size may be for its cost to follow."""
+"""The forward passes of encoder and decoder, counted per example."""
 
 
-class Spent(NamedTuple):
-    """What one step spends: passes through the networks, per example, and FLOPs. Named as the meter's counters are."""
+class StepCost(NamedTuple):
+    """What one step costs: passes through the networks, counted per example, and FLOPs.
+
+    The fields have the names of the meter's counters.
+    """
 
     encoder_evaluations: int
     decoder_evaluations: int
@@ -47,9 +42,9 @@ class Spent(NamedTuple):
 
 
 class FlopCounter(TorchDispatchMode):
-    """Counts the FLOPs of every operation below it, backward and double backward included, by torch's own formulas.
+    """Counts the FLOPs of every operation in its block by torch's own formulas, backward and double backward included.
 
-    `torch.utils.flop_counter.FlopCounterMode` counts the same, and takes three times as long to also say where.
+    `torch.utils.flop_counter.FlopCounterMode` counts the same. It also says where, and so takes three times as long.
     """
 
     def __init__(self) -> None:
@@ -68,9 +63,9 @@ class FlopCounter(TorchDispatchMode):
 
 
 class PassCounter:
-    """Counts the passes of a model's networks, whoever makes them, per example and sample.
+    """Counts the passes of a model's networks per example and sample, whoever makes them.
 
-    A gradient, and the Hessian-vector product that is taken through it later, are one backward pass each.
+    A gradient is one backward pass. The Hessian-vector product that is taken through it later is another one.
     """
 
     def __init__(self, vae: VAE) -> None:
@@ -88,9 +83,9 @@ class PassCounter:
         for handle in self._handles:
             handle.remove()
 
-    def spent(self, flops: int) -> Spent:
-        """What was counted, with the FLOPs of the same step."""
-        return Spent(self._encoded, self._decoded, self._gradients, flops)
+    def cost(self, flops: int) -> StepCost:
+        """Return the counted passes together with the FLOPs of the same step."""
+        return StepCost(self._encoded, self._decoded, self._gradients, flops)
 
     def _saw_encoder(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         del module, inputs
@@ -111,15 +106,15 @@ class PassCounter:
 
 
 def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) -> int:
-    """An LSTM layer over x (T, B, I) with weights (4H, I) and (4H, H), fused into one operation by oneDNN."""
+    """Return the FLOPs of an LSTM layer that oneDNN fuses into one operation: x (T, B, I), weights (4H, I), (4H, H)."""
     del out_val
     return 2 * prod(x.shape[:2]) * (w_ih.numel() + w_hh.numel())
 
 
 def lstm_backward(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) -> int:
-    """Its backward: the gradients that are asked for, though oneDNN computes them all.
+    """Return the FLOPs of the layer's backward: of the gradients that are asked for, though oneDNN computes them all.
 
-    So a step has the same FLOPs as where nothing is fused, and autograd leaves out what nobody asks for.
+    Then a step has the same FLOPs on a machine where nothing is fused and autograd skips the other gradients.
     """
     del out_val
     steps, examples = x.shape[:2]
@@ -131,13 +126,13 @@ def lstm_backward(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) 
 
 
 def matrix_product(left: Tensor, right: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
-    """(…, m, k) by (…, k, n). Torch's own formula gives the same, through functions for trees of any kind."""
+    """Return the FLOPs of (…, m, k) by (…, k, n). Torch's own formula gives the same and is slower."""
     del right
     return 2 * out_val.numel() * left.shape[-1]
 
 
 def added_product(bias: Tensor, left: Tensor, right: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
-    """The same, added to something."""
+    """Return the FLOPs of a product that is added to something."""
     del bias
     return matrix_product(left, right, out_val=out_val)
 
@@ -154,129 +149,69 @@ FORMULAS: Mapping[Any, Callable[..., int]] = ChainMap(
     },
     flop_registry,
 )
-"""Torch's formulas, those for what torch's do not see, and faster ones for what there is most of."""
+"""Torch's formulas, formulas for operations that torch has none for, and faster ones for the most frequent."""
 
 
-class Law:
-    """What shapes spend, as a polynomial in their sizes with no size to a higher power than one, in exact integers.
+class CostTable:
+    """The costs of one run's steps, by the shape of their batch.
 
-    It follows from shapes that were counted, as far as these determine it, and has to prove itself. Of a size that
-    differs between them it must have agreed with `PROOFS` counted shapes in which the size was new. So a cost that is
-    quadratic in a size, as of products between examples or between tokens, is found out and not foretold.
+    The first step on a shape is counted while it runs, unless its cost follows from the shapes that were counted: from
+    those with as many examples, or from all (`extrapolation.CostPolynomial`). As soon as one counted shape has another
+    cost than was predicted, nothing is predicted any more.
+
+    Later steps on a shape are recognized by their forward passes through the model. Every further step of the run is
+    counted as soon as a step has other forward passes than the first one on its shape, or a counted step makes passes
+    that the model does not see, or an audit of the meter finds other passes.
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, list[int]]] = []  # in echelon form, each with the column of its first entry
-        self._sizes: list[set[int]] = []
-        self._proofs: Counter[int] = Counter()
-
-    def add(self, shape: Shape, spent: Spent) -> bool:
-        """Learn from a shape that was counted for the first time; False if the law does not hold."""
-        foretold = self._solve(shape)
-        self._sizes = self._sizes or [set() for _ in shape]
-        if foretold is None:
-            row = self._eliminated([*_monomials(shape), *spent, 0])
-            common = gcd(*row)
-            self._rows.append((next(i for i, entry in enumerate(row) if entry), [entry // common for entry in row]))
-        else:
-            self._proofs.update(i for i, size in enumerate(shape) if size not in self._sizes[i])
-        for sizes, size in zip(self._sizes, shape, strict=True):
-            sizes.add(size)
-        return foretold is None or foretold == tuple(spent)
-
-    def foretell(self, shape: Shape) -> Spent | None:
-        """What a shape spends, None if that does not follow."""
-        trusted = all(map(self._reaches, range(len(self._sizes)), shape))
-        amounts = self._solve(shape) if trusted else None
-        if amounts is None or any(amount.denominator != 1 for amount in amounts):
-            return None
-        return Spent._make(map(int, amounts))
-
-    def _reaches(self, dimension: int, size: int) -> bool:
-        """Whether a size is the only one so far, or a proven one and not far from those counted."""
-        counted = self._sizes[dimension]
-        near = min(counted) <= REACH * size and size <= REACH * max(counted)
-        return counted == {size} or (self._proofs[dimension] >= PROOFS and near)
-
-    def _solve(self, shape: Shape) -> tuple[Fraction, ...] | None:
-        if not self._rows:
-            return None
-        columns = _monomials(shape)
-        *row, scale = self._eliminated([*columns, *[0] * (len(self._rows[0][1]) - len(columns) - 1), 1])
-        if any(row[: len(columns)]):
-            return None
-        return tuple(Fraction(-entry, scale) for entry in row[len(columns) :])
-
-    def _eliminated(self, row: list[int]) -> list[int]:
-        """The row minus multiples of the known ones, scaled as a whole to stay in whole numbers."""
-        for column, known in self._rows:
-            if row[column]:
-                row = [known[column] * a - row[column] * b for a, b in zip(row, known, strict=True)]
-        return row
-
-
-def _monomials(shape: Shape) -> list[int]:
-    """1, T, B and BT for (B, T)."""
-    return [prod(factors) for factors in product(*((1, size) for size in shape))]
-
-
-class StepCosts:
-    """What the steps of one run spend, by the shape of their batch.
-
-    A shape's first step is to be counted as it runs, unless what it spends follows from the shapes that were counted:
-    from those with as many examples, or from all. One counted shape that does not agree, and every further one is to
-    be counted. Later steps are recognized by their forward passes through the model. If one makes others than the
-    shape's first, or if a counted one makes some past the model, then all further steps are to be counted as they run.
-    So they are if the meter finds, now and then, that a step's passes are not what it is known for.
-    """
-
-    def __init__(self) -> None:
-        self._counted: dict[Shape, Spent] = {}
-        self._foretold: dict[Shape, Spent | None] = {}
-        self._laws: defaultdict[tuple[int, ...], Law] = defaultdict(Law)
-        self._lawful, self._varies = True, False
+        self._counted: dict[Shape, StepCost] = {}
+        self._predicted: dict[Shape, StepCost | None] = {}
+        self._polynomials: defaultdict[tuple[int, ...], CostPolynomial] = defaultdict(CostPolynomial)
+        self._predictable, self._varies = True, False
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it: what was counted, from which the rest follows."""
-        return {"counted": {shape: tuple(spent) for shape, spent in self._counted.items()}, "varies": self._varies}
+        """Return what a checkpoint keeps: the counted costs, from which the others follow."""
+        return {"counted": {shape: tuple(cost) for shape, cost in self._counted.items()}, "varies": self._varies}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on, as a new object, from what `state` gave."""
-        for shape, spent in state["counted"].items():
-            self.learn(shape, Spent(*spent), spent[:2])
+        """Go on, as a new object, from what `state` returned."""
+        for shape, cost in state["counted"].items():
+            self.learn(shape, StepCost(*cost), cost[:2])
         self._varies = state["varies"]
 
-    def of(self, shape: Shape) -> Spent | None:
-        """What one step on a batch of this shape spends, None if it is not known before it is done."""
+    def of(self, shape: Shape) -> StepCost | None:
+        """Return the cost of a step on a batch of this shape, or None if it is unknown until the step is done."""
         if self._varies:
             return None
-        return self._counted.get(shape) or self._foretell(shape)
+        return self._counted.get(shape) or self._predict(shape)
 
-    def learn(self, shape: Shape, spent: Spent, forward: Forward) -> None:
-        """Keep what was counted of the first step on a shape; `forward` are the passes that the model itself saw."""
-        self._varies |= forward != spent[:2]
+    def learn(self, shape: Shape, cost: StepCost, forward: Forward) -> None:
+        """Keep the counted cost of the first step on a shape; `forward` are the passes that the model itself saw."""
+        self._varies |= forward != cost[:2]
         if self._varies:
             return
-        self._counted[shape] = spent
-        self._foretold.clear()
-        for law in self._laws_of(shape):
-            self._lawful &= law.add(shape, spent)
+        self._counted[shape] = cost
+        self._predicted.clear()
+        for polynomial in self._polynomials_of(shape):
+            self._predictable &= polynomial.add(shape, cost)
 
-    def surprised(self, expected: Spent, forward: Forward) -> Spent:
-        """What a step has spent that was not counted and made other forward passes than expected: as much more or less.
+    def surprised(self, expected: StepCost, forward: Forward) -> StepCost:
+        """Return the cost of a step that was not counted and made other forward passes than expected.
 
-        From now on nothing is known of any shape.
+        It is the expected cost in proportion to the passes. From now on every step is counted.
         """
         self._varies = True
         share = sum(forward) / max(1, sum(expected[:2]))
-        return Spent(*forward, round(expected.decoder_gradients * share), round(expected.flops * share))
+        return StepCost(*forward, round(expected.decoder_gradients * share), round(expected.flops * share))
 
-    def _foretell(self, shape: Shape) -> Spent | None:
-        if shape not in self._foretold:
-            candidates = (law.foretell(shape) for law in self._laws_of(shape) if self._lawful)
-            self._foretold[shape] = next((spent for spent in candidates if spent is not None), None)
-        return self._foretold[shape]
+    def _predict(self, shape: Shape) -> StepCost | None:
+        if shape not in self._predicted:
+            predictions = (each.predict(shape) for each in self._polynomials_of(shape) if self._predictable)
+            cost = next((costs for costs in predictions if costs is not None), None)
+            self._predicted[shape] = None if cost is None else StepCost(*cost)
+        return self._predicted[shape]
 
-    def _laws_of(self, shape: Shape) -> tuple[Law, Law]:
-        """Of the shapes with as many examples, and of all with as many dimensions."""
-        return self._laws[len(shape), shape[0]], self._laws[(len(shape),)]
+    def _polynomials_of(self, shape: Shape) -> tuple[CostPolynomial, CostPolynomial]:
+        """The polynomial of the shapes with as many examples, and that of all with as many dimensions."""
+        return self._polynomials[len(shape), shape[0]], self._polynomials[(len(shape),)]

@@ -13,7 +13,7 @@ from collapsebench.components.catalog import Catalog
 from collapsebench.components.interfaces import Dataset, Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import UsageError, unknown
 from collapsebench.examples import Splits
-from collapsebench.experiment.meter import check_affordable
+from collapsebench.experiment.counters import check_affordable
 from collapsebench.facts import dataset_facts
 from collapsebench.metrics import default_metrics
 from collapsebench.metrics.metric import Metric

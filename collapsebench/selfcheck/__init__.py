@@ -1,1 +1,1 @@
-"""The metrics against the exact tier, on the user's own machine: `collapsebench selfcheck`."""
+"""`collapsebench selfcheck`: the metrics beside exact values, on the machine of the user."""

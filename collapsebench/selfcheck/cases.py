@@ -1,4 +1,4 @@
-"""The cases: linear VAEs at the optimum and away from it, tiny models of pixels and words, the true language model."""
+"""The cases: linear VAEs at the optimum and elsewhere, tiny models of pixels and words, the true language model."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Ints: TypeAlias = NDArray[np.int64]
 SPECTRUM = (9.0, 4.0, 2.0, 1.0, 0.5, 0.25)
 VARIANCES = (0.25, 1.5, 4.5, 9.5)
-"""Of the linear decoder: all units active, three, one, none."""
+"""The variances of the linear decoder. With the first all units are active, then three, one and none."""
 WITH_GAP = (1.5, 9.5)
 UNITS = 5
 EXAMPLES = 2000
 SAMPLES = 100
 BATCH = 500
 TOLERANCE = 1e-6
-"""Of quadrature, in nats: a tenth of what rounding may add."""
+"""The tolerance of the quadrature in nats: a tenth of the rounding that is allowed."""
 METRICS: tuple[Metric, ...] = (
     NegELBO(),
     IWNLL(samples=SAMPLES),
@@ -62,20 +62,20 @@ METRICS: tuple[Metric, ...] = (
     LatentUse(),
     Dialects(),
 )
-"""What is checked: every metric that draws z or reads the posterior, and needs neither labels nor a trajectory."""
+"""The metrics that are checked: all that use z or the posterior, and need neither labels nor a trajectory."""
 GAP = Gap(samples=SAMPLES)
-"""It refines every posterior, which takes longer than all others: it is checked on six linear models."""
+"""This metric refines every posterior, which takes longer than all the others. It is checked on six linear models."""
 NOISE_LEFT = 1 / 8
-"""Of the approximation gap, what its steps may leave. At the best posterior the path gradient has the noise of what
-the family misses the exact one by, and it costs a share of that gap: 9 % with K = 100 steps."""
+"""The share of the approximation gap that refinement may miss. At the best posterior, the path gradient is as noisy as
+the family is far from the exact posterior, and that costs a share of the gap: 9 % with K = 100 steps."""
 WAY_LEFT = 1 / 2000
-"""Of the amortization gap, what its steps may leave: the rest of the way to the best posterior; 0.02 %."""
+"""The share of the amortization gap that refinement may miss, as it ends before the best posterior: 0.02 %."""
 SMALL = 0.1
-"""The largest bias, in nats, whose first order is trusted; where it is larger only the bound is checked."""
+"""The largest bias in nats whose first order is trusted. If it is larger, only the bound is checked."""
 
 
 def cases(seed: int) -> Iterator[Case]:
-    """Every case; the seed draws the examples, what is wrong in wrong parameters, and z."""
+    """Yield every case. The seed draws the examples, the errors in wrong parameters, and z."""
     for variance in VARIANCES:
         yield from linear_cases(variance, seed)
     yield from pixel_cases(seed)
@@ -91,7 +91,7 @@ def all_checks(seed: int) -> Iterator[Check]:
 
 
 def linear_cases(variance: float, seed: int) -> Iterator[Case]:
-    r"""The optimum at one \(\sigma^2\); with a wrong posterior; with a wrong decoder and its best wide posterior."""
+    r"""Yield the optimum at one \(\sigma^2\), a wrong posterior, and a wrong decoder with a wide posterior."""
     rng = np.random.default_rng(derive(seed, "linear"))
     best = LinearVAE.optimum(SPECTRUM, UNITS, variance)
     scale = np.sqrt(best.posterior_variance)
@@ -115,7 +115,7 @@ def linear_cases(variance: float, seed: int) -> Iterator[Case]:
 
 
 def pixel_cases(seed: int) -> Iterator[Case]:
-    """2 x 2 pixels from an MLP, drawn from the model itself, with its nearest posterior and with another."""
+    """Yield an MLP of 2 x 2 pixels with its nearest posterior and with another; its examples are its own draws."""
     images = every_image(2, 2)
     pixels = untrained(MLPDecoder(hidden=3, layers=1), ImageSpec((1, 2, 2)), 1, 3.0, 2)
     x = torch.from_numpy(images[:, None].astype(np.float32))
@@ -123,14 +123,14 @@ def pixel_cases(seed: int) -> Iterator[Case]:
 
 
 def word_cases(seed: int) -> Iterator[Case]:
-    """Words of three letters from an LSTM, drawn from the model itself, with its nearest posterior and with another."""
+    """Yield an LSTM of three letters with its nearest posterior and with another; its examples are its own draws."""
     words = torch.tensor([[2, *letters, 3] for letters in product((4, 5, 6), repeat=3)])
     decoder = untrained(LSTMDecoder(embedding=3, hidden=4), TextSpec(7), 1, 3.0, 2)
     yield from _tiny("words", decoder, words, lambda rows: documents(words[rows]), seed)
 
 
 def text_case(seed: int) -> Case:
-    """The true language model of synthetic text, on documents that it drew."""
+    """Return the true language model of synthetic text on documents that it drew."""
     model = language_model(vocabulary=12, a=1.0, b=1.0, seed=0)
     sample = model.sample(60, 5, np.random.RandomState(derive(seed, "text") % 2**32))
     vae, x, integrals = true_model(model, sample)
@@ -141,7 +141,7 @@ def text_case(seed: int) -> Case:
 
 
 def linear_exact(model: LinearVAE, x: Floats) -> dict[str, Exact]:
-    """The closed forms for this very split, (N, P)."""
+    """Return the closed forms for this very split, (N, P)."""
     moments, n = Moments.of(x), len(x)
     units, information, bias = model.kl(moments), model.mutual_information(moments), model.bracket_bias(moments, n)
     return with_dialects(
@@ -163,7 +163,7 @@ def linear_exact(model: LinearVAE, x: Floats) -> dict[str, Exact]:
 
 
 def table_exact(table: Table, counts: Ints) -> dict[str, Exact]:
-    """The integrals for a split that has each example so many times; nothing in it is biased, given the split."""
+    """Return the integrals for a split that has each example so many times. Given the split, nothing is biased."""
     weights = counts / counts.sum()
     kl = np.repeat(table.unit_kl, counts, axis=0)
     columns = {
@@ -181,7 +181,7 @@ def table_exact(table: Table, counts: Ints) -> dict[str, Exact]:
 
 
 def gap_exact(model: LinearVAE, x: Floats) -> dict[str, Exact]:
-    """The bounds of the encoder and of the best diagonal posterior, which refinement nearly reaches."""
+    """Return the bounds of the encoder and of the best diagonal posterior, which refinement nearly reaches."""
     moments = Moments.of(x)
     best = LinearVAE.with_best_posterior(model.weights, model.bias, model.variance)
     encoder, refined, nll = model.neg_elbo(moments), best.neg_elbo(moments), model.nll(moments)
@@ -199,7 +199,7 @@ def gap_exact(model: LinearVAE, x: Floats) -> dict[str, Exact]:
 
 
 def with_dialects(exact: dict[str, Exact]) -> dict[str, Exact]:
-    """Of the entries that other papers would have: a mixture of a batch alone has less information, on average."""
+    """Add the entries of other papers. A mixture of a batch has less information on average."""
     same = {"kl": "kl", "mi": "mi_lower", "au": "active_units"}
     names = {f"{name}.{column}": entry for name in ("dieng2019", "li2019") for column, entry in same.items()}
     batch = {"he2019.kl": exact["kl"], "he2019.mi": Exact(exact["mi_upper"].value, Relation.AT_MOST)}
@@ -207,9 +207,9 @@ def with_dialects(exact: dict[str, Exact]) -> dict[str, Exact]:
 
 
 def likelihood_exact(nll: Floats, variance: Floats, tokens: int = 1) -> dict[str, Exact]:
-    r"""The mean of IW-NLL, \(-\log p(x) + \mathrm{Var}(w)/2K\) to the first order, and of the perplexity per token.
+    r"""Return the mean of IW-NLL, \(-\log p(x) + \mathrm{Var}(w)/2K\) to the first order, and the perplexity per token.
 
-    Where the weights vary too much for the first order to be trusted, what the bound bounds.
+    If the weights vary too much for the first order, the exact value is the one that IW-NLL bounds.
     """
     exact = _biased(float(nll.mean()), float(variance.mean()) / (2 * SAMPLES))
     perplexity = math.exp(exact.value / tokens)
@@ -217,7 +217,7 @@ def likelihood_exact(nll: Floats, variance: Floats, tokens: int = 1) -> dict[str
 
 
 def units_exact(kl: Floats, variance: Floats) -> dict[str, Exact]:
-    """Units by their KL of every example, (N, D), and by the variance of their mean, (D,)."""
+    """Return the entries of units, given the KL of every example, (N, D), and the variance of the mean, (D,)."""
     active, collapse = ActiveUnits(), Collapse()
     within = (kl < collapse.epsilon).mean(0) >= 1 - collapse.delta
     return (
@@ -231,13 +231,13 @@ def units_exact(kl: Floats, variance: Floats) -> dict[str, Exact]:
 
 
 def documents(tokens: Tensor) -> TextSplit:
-    """Documents of one length, (N, L), as a split."""
+    """Return documents of one length, (N, L), as a split."""
     size, length = tokens.shape
     return TextSplit(tokens.numpy().astype(np.int32).ravel(), np.full(size, length, np.int32))
 
 
 def _tiny(name: str, decoder: VAE, x: Tensor, split: Callable[[Ints], Split], seed: int) -> Iterator[Case]:
-    """Examples drawn from p(x), given that they are among these; the nearest Gaussian posteriors, and others."""
+    """Yield cases with the nearest Gaussian posteriors and with others, on examples that are drawn from x by p(x)."""
     bare = tabulate(decoder, x, TOLERANCE)
     p = np.exp(bare.log_evidence)
     drawn = np.random.default_rng(derive(seed, name)).choice(len(x), size=EXAMPLES // 2, p=p / p.sum())
@@ -262,7 +262,7 @@ def _case(name: str, vae: VAE, split: Split, exact: dict[str, Exact], seed: int)
 
 
 def _biased(value: float, bias: float) -> Exact:
-    """A value that an estimate misses by a bias known to the first order, or beyond which it is known to lie."""
+    """Return a value plus a bias that is known to the first order; with a large bias, return the value as a bound."""
     if abs(bias) < SMALL:
         return Exact(value + bias, slack=abs(bias))
     return Exact(value, Relation.AT_LEAST if bias > 0 else Relation.AT_MOST)

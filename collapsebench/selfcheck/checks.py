@@ -1,4 +1,4 @@
-"""What a check is: one entry of one metric beside its exact value."""
+"""A check: one entry of one metric beside its exact value."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.metrics.metric import Metric
 
 LIMIT = 5.0
-"""How many standard errors an estimate may be off: 1 of 1.7 million is, if nothing is wrong."""
+"""An estimate may be off by this many standard errors. By chance, one in 1.7 million is off by more."""
 
 ROUNDING = 1e-5
-"""What float32 networks may add to that, relative to values above 1 nat."""
+"""The further error that networks in float32 may have, relative for values above 1 nat."""
 
 
 class Relation(StrEnum):
-    """What the mean of an estimate is to the exact value."""
+    """How the mean of an estimate relates to the exact value."""
 
     EQUAL = "="
     AT_MOST = "≤"
@@ -33,21 +33,21 @@ class Exact(NamedTuple):
     value: float
     relation: Relation = Relation.EQUAL
     slack: float = 0.0
-    """What the mean of the estimate may differ from it by: the order of a bias that is known to vanish with N or K."""
+    """How far the mean of the estimate may be from it: the size of a bias that is known to vanish with N or K."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model with set parameters on a split, and what is known of its metrics."""
+    """A model with fixed parameters on a split, and the exact values of its metrics."""
 
     name: str
     split: EvaluatedSplit
     metrics: Sequence[Metric]
     exact: Mapping[str, Exact]
-    """By entry."""
+    """The exact values by entry."""
 
     def checks(self) -> Iterator[Check]:
-        """Evaluate the metrics as a run does, and compare every entry whose exact value is known."""
+        """Evaluate the metrics as a run does, and yield a check for every entry with an exact value."""
         for metric in self.metrics:
             found = metric.evaluate(self.split)
             for entry in (entry for entry in self.exact if entry in found):
@@ -71,7 +71,7 @@ class Check:
 
     @property
     def standard_error(self) -> float | None:
-        """The metric's own; None where there is none, or where it is lost in rounding."""
+        """The standard error of the metric, or None if there is none or it is below the rounding."""
         error = self.estimate.standard_error
         return None if error is None or error <= self.rounding else error
 
@@ -82,12 +82,12 @@ class Check:
 
     @property
     def errors(self) -> float | None:
-        """The difference in standard errors; None without one."""
+        """The difference in standard errors, or None without a standard error."""
         return None if self.standard_error is None else self.difference / self.standard_error
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within 5 standard errors, the slack and the rounding. Only finite numbers are."""
+        """Whether the difference is within 5 standard errors, the slack and the rounding. It must be finite."""
         allowed = LIMIT * (self.standard_error or 0.0) + self.exact.slack + self.rounding
         low = -math.inf if self.exact.relation is Relation.AT_MOST else -allowed
         high = math.inf if self.exact.relation is Relation.AT_LEAST else allowed

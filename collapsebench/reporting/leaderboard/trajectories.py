@@ -15,7 +15,7 @@ from typing import Self
 
 from collapsebench.errors import UsageError, unknown
 from collapsebench.estimates import Direction
-from collapsebench.experiment.meter import COUNTERS
+from collapsebench.experiment.counters import COUNTERS
 from collapsebench.metrics import TRACKED
 from collapsebench.observation import ColumnHead, MetricValue, Observation, TrajectoryPoint
 

@@ -1,5 +1,5 @@
-"""The exact tier: models whose every metric is known without sampling. What `collapsebench selfcheck` compares with.
+"""Models whose metrics are known without sampling. `collapsebench selfcheck` compares the metrics with them.
 
-`linear`: closed forms of the linear-Gaussian VAE. `discrete`: quadrature for any model with one latent unit. `text`:
-the true language model of `synthetic-text`, with its evidence.
+`linear` has closed forms of the linear-Gaussian VAE, `discrete` quadrature for models with few latent units, and `text`
+the true language model of `synthetic-text` with its evidence.
 """

@@ -1,9 +1,9 @@
-r"""Models of few latent units and few different examples, exactly, by quadrature over z.
+r"""Exact values of models with few latent units and few different examples, by quadrature over z.
 
-The model's own likelihood and posterior are tabulated on a grid of z; sums over the grid replace every draw. The error
-of such a sum (the trapezoid rule) falls exponentially with the step for smooth functions, with its square for rectified
-ones. Symbols: D units, X different examples, of which number i occurs n_i times in a split of N. All values are in nats
-per example.
+The likelihood and the posterior of the model are tabulated on a grid of z, and a sum over the grid replaces every draw.
+The error of such a sum (the trapezoid rule) falls exponentially with the step for smooth functions, and with its square
+for rectified ones. Symbols: D units, X different examples; example i occurs n_i times in a split of N. All values are
+in nats per example.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from collapsebench.networks.posteriors import GaussianPosterior
 
 Floats: TypeAlias = NDArray[np.float64]
 TAIL = 8.0
-"""Standard deviations that the grid holds on either side of the prior and of every posterior; e^-32 lies beyond."""
+"""The standard deviations on either side of the prior and of every posterior that the grid holds; e^-32 is outside."""
 STEPS = tuple(2.0**-power for power in range(1, 13))
-"""Steps of the grid, in standard deviations of the narrowest distribution, tried in this order."""
+"""The steps of the grid in the order of trial, in standard deviations of the narrowest distribution."""
 ENTRIES = 2**24
-"""The largest table that is made, X times G: 128 MiB."""
+"""The largest number of entries in a table, X times G: 128 MiB."""
 ROWS = 2**14
-"""Rows that the decoder gets at a time."""
+"""The number of rows that the decoder gets at a time."""
 
 
 def every_image(height: int, width: int) -> NDArray[np.uint8]:
-    """All binary images of this size, (2^(H W), H, W)."""
+    """Return all binary images of this size, (2^(H W), H, W)."""
     pixels = np.array(list(product((0, 1), repeat=height * width)), np.uint8)
     return pixels.reshape(-1, height, width)
 
 
 class Lookup(nn.Module):
-    """A posterior of its own for each of X different examples. The encoder before it is the identity."""
+    """A posterior for each of X different examples. The encoder before it is the identity."""
 
     examples: Tensor
     parameters_of: Tensor
@@ -62,13 +62,13 @@ class Lookup(nn.Module):
         self.register_buffer("parameters_of", torch.stack((mean, logvar)))
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
-        """(B, ...) -> q(z|x) over (B, D); the first example for those that are none of them."""
+        """Return q(z|x) over (B, D) for x, (B, ...). An unknown example gets the posterior of the first one."""
         found = (x.flatten(1)[:, None] == self.examples).all(-1)
         return DiagonalGaussian.of(self.parameters_of[:, found.float().argmax(1)])
 
 
 def untrained(decoder: Decoder, data: DataSpec, latent_dim: int, factor: float, seed: int) -> VAE:
-    """A model without encoder. Its parameters are the library's first values times a factor, so that it can use z."""
+    """Return a model without encoder. Its parameters are the library's first values times a factor: it uses z."""
     architecture = Architecture(latent_dim, None, GaussianPosterior(), decoder, LibraryDefault())
     vae = assemble(architecture, data, composition.compose(()), seed)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def untrained(decoder: Decoder, data: DataSpec, latent_dim: int, factor: float, 
 
 
 def with_posterior(vae: VAE, x: Tensor, posterior: DiagonalGaussian) -> VAE:
-    """The same prior and decoder with these posteriors, rounded to float32, for the examples x."""
+    """Return the same prior and decoder with these posteriors for the examples x, rounded to float32."""
     lookup = Lookup(x, posterior.mean.float(), posterior.logvar.float())
     return VAE(Networks(nn.Identity(), lookup, vae.decoder), vae.prior)
 
@@ -90,11 +90,11 @@ class Table:
     z: Floats
     """A rectangular grid, (G, D)."""
     volume: float
-    """What a point stands for, the product of the steps."""
+    """The volume of one point: the product of the steps."""
     mean: Floats
-    """Of q(z|x), (X, D)."""
+    """The mean of q(z|x), (X, D)."""
     logvar: Floats
-    """(X, D)."""
+    """The log-variance of q(z|x), (X, D)."""
     log_likelihood: Floats
     """log p(x|z), (X, G)."""
 
@@ -113,7 +113,7 @@ class Table:
         return log_q
 
     def under_q(self, values: Floats) -> Floats:
-        """E_q(z|x) of one function of z for each x, (X, G) -> (X,)."""
+        """Return E_q(z|x) of one function of z for each x, (X, G) -> (X,)."""
         means: Floats = (np.exp(self.log_q) * values).sum(1) * self.volume
         return means
 
@@ -130,7 +130,7 @@ class Table:
         return log_p
 
     def exact_posterior(self) -> DiagonalGaussian:
-        """The means and variances of p(z|x), as Gaussians: the nearest ones in KL(p || q)."""
+        """Return Gaussians with the means and variances of p(z|x), which are the nearest ones in KL(p || q)."""
         density = np.exp(self.log_posterior) * self.volume
         mean = density @ self.z
         variance = density @ self.z**2 - mean**2
@@ -147,11 +147,6 @@ class Table:
         return self.under_q(self.log_q - self.log_prior)
 
     @property
-    def gap(self) -> Floats:
-        """KL(q(z|x) || p(z|x)): what the ELBO misses log p(x) by, (X,)."""
-        return self.under_q(self.log_q - self.log_posterior)
-
-    @property
     def weight_variance(self) -> Floats:
         r"""\(\int p(z|x)^2/q(z|x)\,dz - 1\), the relative variance of an importance weight, on this grid, (X,)."""
         ratios = np.exp(np.minimum(2 * self.log_posterior - self.log_q, 300))
@@ -160,35 +155,35 @@ class Table:
 
     @property
     def unit_kl(self) -> Floats:
-        r"""\(KL(q_j \| p_j)\) of every unit, in closed form, (X, D)."""
+        r"""\(KL(q_j \| p_j)\) of every unit in closed form, (X, D)."""
         kl: Floats = 0.5 * (self.mean**2 + np.exp(self.logvar) - self.logvar - 1)
         return kl
 
     def mutual_information(self, counts: ArrayLike) -> float:
-        r"""\(I(i; z)\) of a split: \(\sum_i \frac{n_i}N E_{q_i}[\log q_i - \log \sum_k \frac{n_k}N q_k]\).
+        r"""Return \(I(i; z)\) of a split: \(\sum_i \frac{n_i}N E_{q_i}[\log q_i - \log \sum_k \frac{n_k}N q_k]\).
 
-        The mean of the bracket's lower bound over the draws of z, without any bias.
+        It is the mean of the bracket's lower bound over the draws of z, without any bias.
         """
         weights = np.asarray(counts) / np.sum(counts)
         return float(weights @ self.under_q(self.log_q - self._mixture(weights)))
 
     def aggregate_kl(self, counts: ArrayLike) -> float:
-        r"""\(KL(\sum_k \frac{n_k}N q_k \| p)\)."""
+        r"""Return \(KL(\sum_k \frac{n_k}N q_k \| p)\)."""
         weights = np.asarray(counts) / np.sum(counts)
         return float(weights @ self.under_q(self._mixture(weights) - self.log_prior))
 
     def leave_one_out(self, counts: ArrayLike) -> float:
-        r"""\(\sum_i \frac{n_i}N E_{q_i}[\log q_i - \log \frac1{N-1} (\sum_k n_k q_k - q_i)]\).
+        r"""Return \(\sum_i \frac{n_i}N E_{q_i}[\log q_i - \log \frac1{N-1} (\sum_k n_k q_k - q_i)]\).
 
-        The mean of the leave-one-out bound over the draws of z, for this split.
+        It is the mean of the leave-one-out bound over the draws of z, for this split.
         """
         n = np.asarray(counts, np.float64)
         used = n > 0
         n, log_q = n[used], self.log_q[used]
-        with np.errstate(divide="ignore"):  # the only one of its kind leaves none
+        with np.errstate(divide="ignore"):  # an example that occurs once leaves none
             others = log_q + np.log((n - 1) / (n.sum() - 1))[:, None]
         weighted = log_q + np.log(n / (n.sum() - 1))[:, None]
-        # what comes before each, and what comes after: no difference, which would cancel
+        # sums of what is before and after each example, as a difference would lose digits
         np.logaddexp(others[1:], np.logaddexp.accumulate(weighted[:-1]), out=others[1:])
         np.logaddexp(others[:-1], np.logaddexp.accumulate(weighted[:0:-1])[::-1], out=others[:-1])
         ratios = np.zeros_like(self.log_q)
@@ -196,12 +191,12 @@ class Table:
         return float(np.asarray(counts) / n.sum() @ self.under_q(ratios))
 
     def mean_variance(self, counts: ArrayLike) -> Floats:
-        """The unbiased variance of the posterior mean over a split, of every unit, (D,)."""
+        """Return the unbiased variance of the posterior mean over a split for every unit, (D,)."""
         variance: Floats = np.repeat(self.mean, np.asarray(counts), axis=0).var(0, ddof=1)
         return variance
 
     def delta_shuffle(self, counts: ArrayLike) -> float:
-        r"""\(E \log p(x_i|z_i) - E \log p(x_i|z_k)\), k any other example of the split, all alike."""
+        r"""Return \(E \log p(x_i|z_i) - E \log p(x_i|z_k)\), with k uniform over the other examples of the split."""
         n = np.asarray(counts, np.float64)
         crossed = self.log_likelihood @ (np.exp(self.log_q) * self.volume).T  # [i, k]: E log p(x_i|z), z of k
         own = n @ crossed.diagonal()
@@ -209,23 +204,23 @@ class Table:
         return float((own - others) / n.sum())
 
     def delta_prior(self, counts: ArrayLike) -> float:
-        r"""\(E_q \log p(x|z) - E_p \log p(x|z)\)."""
+        r"""Return \(E_q \log p(x|z) - E_p \log p(x|z)\)."""
         weights = np.asarray(counts) / np.sum(counts)
         from_prior = self.log_likelihood @ np.exp(self.log_prior) * self.volume
         return float(weights @ (-self.reconstruction - from_prior))
 
     def _mixture(self, weights: Floats) -> Floats:
-        """log sum_k w_k q(z|x_k), (G,); examples of weight zero are left out."""
+        """Return log sum_k w_k q(z|x_k), (G,), without examples of weight zero."""
         used = weights > 0
         mixture: Floats = np.logaddexp.reduce(self.log_q[used] + np.log(weights[used])[:, None], axis=0)
         return mixture
 
 
 def tabulate(vae: VAE, x: Tensor, tolerance: float = 1e-7) -> Table:
-    """The table of a model with the prior N(0, I) and its encoder's posterior, in float64, for the examples x.
+    """Return the table of a model with the prior N(0, I) and its encoder's posterior, in float64, for the examples x.
 
     The step is halved until neither log p(x) nor the reconstruction of any example changes by the tolerance. Raises
-    UsageError for another prior, CollapsebenchError if the table would become larger than ENTRIES before.
+    UsageError for another prior, and CollapsebenchError if that needs a table of more than ENTRIES.
     """
     if not isinstance(vae.prior, StandardNormal):
         raise UsageError(f"quadrature needs the prior N(0, I), got {vae.prior!r:.200}")

@@ -3,9 +3,9 @@ r"""The linear-Gaussian VAE in closed form, at any parameters (Tipping and Bisho
 \(z \sim N(0, I_D)\), \(p(x|z) = N(Wz + b, \sigma^2 I_P)\), \(q(z|x) = N(Ax + c, V)\), \(V = \mathrm{diag}(v)\): the
 `linear` encoder and decoder with a posterior of constant variance. All values are in nats per example.
 
-Every mean over examples is one of a quadratic function of x, but for the logarithm of a mixture, so that it depends on
-the mean and the covariance \(\Sigma\) of x alone. With the moments of a split the closed forms are exact for that very
-split, and a metric's only error is that of its draws of z; with those of a distribution they are expectations.
+Every value but the logarithm of a mixture is the mean of a quadratic function of x. So it depends only on the mean and
+the covariance \(\Sigma\) of x. With the moments of a split, the closed forms are exact for that split, and a metric's
+only error is that of its draws of z. With the moments of a distribution, they are expectations.
 """
 
 from __future__ import annotations
@@ -38,27 +38,21 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 
 
 class Moments(NamedTuple):
-    """Mean and covariance of x."""
+    """The mean and the covariance of x."""
 
     mean: Floats
-    """(P,)."""
+    """The mean, (P,)."""
     covariance: Floats
     """The mean of the squared deviations, (P, P)."""
     examples: float = math.inf
-    """How many examples they are the moments of; infinity for a distribution."""
+    """The number of examples; infinity for a distribution."""
 
     @classmethod
     def of(cls, values: ArrayLike) -> Self:
-        """The moments of these examples, (N, P)."""
+        """Return the moments of these examples, (N, P)."""
         x = np.asarray(values, np.float64)
         mean: Floats = x.mean(0)
         return cls(mean, (x - mean).T @ (x - mean) / len(x), len(x))
-
-    @classmethod
-    def with_spectrum(cls, eigenvalues: ArrayLike) -> Self:
-        """The moments of the distribution that `linear-gaussian` draws from."""
-        axes = basis(len(np.asarray(eigenvalues)))
-        return cls(np.zeros(len(axes)), axes * np.asarray(eigenvalues, np.float64) @ axes.T)
 
     @property
     def unbiased(self) -> Floats:
@@ -67,10 +61,10 @@ class Moments(NamedTuple):
 
 
 def representative(eigenvalues: ArrayLike, size: int, seed: int) -> Vectors:
-    """A split whose mean is 0 and whose covariance has exactly these eigenvalues, but for the rounding to float32.
+    """Return a split whose mean is 0 and whose covariance has these eigenvalues, up to the rounding to float32.
 
-    Drawn like `linear-gaussian`, then moved and whitened: expectations over x hold for the split itself. Raises
-    UsageError unless there are more examples than dimensions.
+    It is drawn like `linear-gaussian`, then moved and whitened, so that expectations over x hold for the split itself.
+    Raises UsageError unless there are more examples than dimensions.
     """
     scale = np.sqrt(np.asarray(eigenvalues, np.float64))
     if size <= len(scale):
@@ -101,9 +95,9 @@ class LinearVAE:
 
     @classmethod
     def with_best_posterior(cls, weights: ArrayLike, bias: ArrayLike, variance: float) -> Self:
-        r"""The best diagonal posterior for a decoder: \(A = M^{-1} W^T\), \(c = -Ab\), \(v_j = \sigma^2 / M_{jj}\).
+        r"""Return a decoder with its best diagonal posterior, which is exact if the columns of W are orthogonal.
 
-        The exact one if the columns of W are orthogonal.
+        \(A = M^{-1} W^T\), \(c = -Ab\), \(v_j = \sigma^2 / M_{jj}\).
         """
         w, b = np.asarray(weights, np.float64), np.asarray(bias, np.float64)
         m = w.T @ w + variance * np.eye(w.shape[1])
@@ -112,7 +106,7 @@ class LinearVAE:
 
     @classmethod
     def optimum(cls, eigenvalues: ArrayLike, latent_dim: int, variance: float) -> Self:
-        r"""The maximum of the likelihood and of the ELBO at a fixed \(\sigma^2\), on `linear-gaussian` data.
+        r"""Return the maximum of the likelihood and of the ELBO at a fixed \(\sigma^2\) on `linear-gaussian` data.
 
         Column j of W is \(\sqrt{\lambda_j - \sigma^2}\,u_j\) for the j-th largest eigenvalue, and zero where
         \(\lambda_j \le \sigma^2\): the unit collapses (Tipping and Bishop 1999, eq. 7, with R = I).
@@ -126,7 +120,7 @@ class LinearVAE:
 
     @classmethod
     def of(cls, vae: VAE) -> Self:
-        """The parameters of a model. Raises UsageError unless it is one of these."""
+        """Return the parameters of a model. Raises UsageError if it is not a linear-Gaussian VAE."""
         head, decoder = vae.posterior, vae.decoder
         if not (
             isinstance(vae.encoder, linear.Encoder)
@@ -145,7 +139,7 @@ class LinearVAE:
         return cls(weights, bias, variance, _array(head.mean.weight), c, v)
 
     def build(self) -> VAE:
-        """The harness's own model with these parameters, rounded to float32."""
+        """Return the harness's own model with these parameters, rounded to float32."""
         head, decoder = GaussianPosterior(constant_variance=True), LinearDecoder(variance=self.variance)
         architecture = Architecture(self.latent_dim, LinearEncoder(), head, decoder, LibraryDefault())
         vae = assemble(architecture, VectorSpec(len(self.bias)), composition.compose(()), seed=0)
@@ -171,7 +165,7 @@ class LinearVAE:
         return precision
 
     def log_density(self, x: ArrayLike) -> Floats:
-        r"""\(\log p(x) = \log N(x; b, WW^T + \sigma^2 I)\) of every example, (N, P) -> (N,)."""
+        r"""Return \(\log p(x) = \log N(x; b, WW^T + \sigma^2 I)\) of every example, (N, P) -> (N,)."""
         deviation = np.asarray(x, np.float64) - self.bias
         covariance = self.weights @ self.weights.T + self.variance * np.eye(len(self.bias))
         squares = (deviation * np.linalg.solve(covariance, deviation.T).T).sum(1)
@@ -179,13 +173,13 @@ class LinearVAE:
         return log_p
 
     def exact_posterior(self, x: ArrayLike) -> tuple[Floats, Floats]:
-        r"""Mean \(M^{-1} W^T (x - b)\), (N, D), and covariance \(\sigma^2 M^{-1}\), (D, D), of p(z|x)."""
+        r"""Return the mean \(M^{-1} W^T (x - b)\), (N, D), and covariance \(\sigma^2 M^{-1}\), (D, D), of p(z|x)."""
         covariance = np.linalg.inv(self._precision)
         mean = (np.asarray(x, np.float64) - self.bias) @ self.weights @ covariance / self.variance
         return mean, covariance
 
     def posterior_mean(self, x: ArrayLike) -> Floats:
-        """Ax + c, (N, P) -> (N, D)."""
+        """Return Ax + c, (N, P) -> (N, D)."""
         mean: Floats = np.asarray(x, np.float64) @ self.encoder.T + self.encoder_bias
         return mean
 
@@ -222,19 +216,8 @@ class LinearVAE:
         squares = np.trace(np.linalg.solve(covariance, moments.covariance + np.outer(offset, offset)))
         return 0.5 * float(len(self.bias) * LOG_2PI + _log_det(covariance) + squares)
 
-    def gap(self, moments: Moments) -> float:
-        r"""\(E_x KL(q(z|x) \| p(z|x))\): what the ELBO misses the likelihood by."""
-        precision = self._precision
-        exact, covariance = self.exact_posterior(moments.mean)
-        offset = self.posterior_mean(moments.mean) - exact
-        difference = self.encoder - covariance @ self.weights.T / self.variance
-        squares = np.outer(offset, offset) + difference @ moments.covariance @ difference.T
-        spread = np.trace(precision @ (squares + np.diag(self.posterior_variance)))
-        log_ratio = -_log_det(precision) - np.log(self.posterior_variance).sum()
-        return 0.5 * float(spread + log_ratio - self.latent_dim)
-
     def aggregate(self, moments: Moments) -> tuple[Floats, Floats]:
-        r"""Mean \(A\,E x + c\), (D,), and covariance \(A \Sigma A^T + V\), (D, D), of q(z); Gaussian if x is."""
+        r"""Return the mean \(A\,E x + c\), (D,), and covariance \(A \Sigma A^T + V\), (D, D), of q(z)."""
         covariance = self.encoder @ moments.covariance @ self.encoder.T + np.diag(self.posterior_variance)
         return self.posterior_mean(moments.mean), covariance
 
@@ -244,15 +227,16 @@ class LinearVAE:
         return 0.5 * float(np.trace(covariance) + mean @ mean - self.latent_dim - _log_det(covariance))
 
     def mutual_information(self, moments: Moments) -> float:
-        r"""\(I_q(x; z) = \tfrac12 \ln (\det T / \det V)\), x Gaussian."""
+        r"""Return \(I_q(x; z) = \tfrac12 \ln (\det T / \det V)\) for Gaussian x."""
         return 0.5 * float(_log_det(self.aggregate(moments)[1]) - np.log(self.posterior_variance).sum())
 
     def bracket_bias(self, moments: Moments, examples: int) -> float:
-        r"""How far the bracket's bounds lie from I on average over splits of N examples: \((e^{2I} - 1) / 2N\).
+        r"""Return the distance of the bracket's bounds from I, the mean over splits of N: \((e^{2I} - 1) / 2N\).
 
-        The lower bound below and the leave-one-out bound above, to the first order in 1/N. A mixture of N posteriors
-        differs from q(z) by a relative variance of \(\chi^2/N\), \(\chi^2 = \int E_x[q(z|x)^2]/q(z)\,dz - 1\), which is
-        \(\det T/\det V - 1\) here; the logarithm takes half of it, the posterior that z was drawn from adds all.
+        To the first order in 1/N, the lower bound is this much below I and the leave-one-out bound this much above. A
+        mixture of N posteriors differs from q(z) by a relative variance of \(\chi^2/N\), where
+        \(\chi^2 = \int E_x[q(z|x)^2]/q(z)\,dz - 1\) is \(\det T/\det V - 1\) here. The logarithm subtracts half of it,
+        and the posterior that z is drawn from adds all of it.
         """
         return math.expm1(2 * self.mutual_information(moments)) / (2 * examples)
 
@@ -262,14 +246,14 @@ class LinearVAE:
         return variance
 
     def delta_shuffle(self, moments: Moments) -> float:
-        r"""\(tr(WA\Sigma)/\sigma^2\): the loss of E log p(x|z) with the z of another example, unbiased over a split.
+        r"""Return \(tr(WA\Sigma)/\sigma^2\): how much E log p(x|z) falls with the z of another example of the split.
 
-        \(|Wz|^2\) has the same mean either way; what is lost is the covariance of x and Wz.
+        The mean of \(|Wz|^2\) stays, and the covariance of x and Wz is lost.
         """
         return float(np.trace(self.weights @ self.encoder @ moments.unbiased)) / self.variance
 
     def delta_prior(self, moments: Moments) -> float:
-        r"""The loss of E log p(x|z) when z is drawn from the prior, with S the second moments of q(z).
+        r"""Return how much E log p(x|z) falls when z is drawn from the prior. S has the second moments of q(z).
 
         \(\frac1{2\sigma^2} [tr(WW^T) - tr(W S W^T) + 2 E (x-b)^T W m]\).
         """
@@ -281,10 +265,11 @@ class LinearVAE:
         return float(0.5 * (np.trace(gram) - second + 2 * cross) / self.variance)
 
     def weight_variance(self, x: ArrayLike) -> Floats:
-        r"""\(\mathrm{Var}_q(w) / p(x)^2 = \int p(z|x)^2/q(z|x)\,dz - 1\) of the importance weight, (N, P) -> (N,).
+        r"""Return the relative variance of the importance weight, (N, P) -> (N,).
 
-        The effective share of samples tends to 1 / (1 + it), the bias of the bound from K samples to it / 2K. Infinite
-        where the posterior is so narrow that the integral diverges.
+        \(V = \mathrm{Var}_q(w) / p(x)^2 = \int p(z|x)^2/q(z|x)\,dz - 1\). The effective share of samples tends to
+        1 / (1 + V), and the bias of the bound from K samples to V / 2K. V is infinite if the posterior is so narrow
+        that the integral diverges.
         """
         mean, covariance = self.exact_posterior(x)
         v = self.posterior_variance

@@ -1,4 +1,4 @@
-"""The true language model of `synthetic-text` as a VAE: its likelihood needs no training, its evidence is known."""
+"""The true language model of `synthetic-text` as a VAE. It needs no training, and its evidence is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collapsebench.selfcheck.exact.discrete import with_posterior
 
 
 class TrueDecoder(nn.Module):
-    """log p(x|z) of the language model that drew the documents. Their length is known, so that EOS costs nothing."""
+    """log p(x|z) of the language model that drew the documents. It knows their length, so that EOS costs nothing."""
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class TrueDecoder(nn.Module):
     def forward(
         self, x: Int[Tensor, "B L"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B"]:
-        """log p(x|z) in nats for documents from BOS to EOS."""
+        """Return log p(x|z) in nats for documents from BOS to EOS."""
         del dropout
         words = x[:, 1:-1] - len(MARKERS)
         start = words.new_full((len(x), 1), len(self.directions))
@@ -36,16 +36,16 @@ class TrueDecoder(nn.Module):
 
 
 class TrueModel(NamedTuple):
-    """The model, and the integrals of each of some documents."""
+    """The model, and some documents with their integrals."""
 
     vae: VAE
     documents: Int[Tensor, "N L"]
-    """From BOS to EOS."""
+    """The documents from BOS to EOS."""
     integrals: Integrals
 
 
 def true_model(model: LanguageModel, sample: Sample) -> TrueModel:
-    """The true decoder, with Gaussian posteriors that have the mean and the variance of p(z|x) of these documents."""
+    """Return the true decoder with Gaussian posteriors of the same mean and variance as p(z|x) of these documents."""
     integrals = exact_integrals(model, sample.words)
     documents = torch.tensor(sample.split().tokens.reshape(len(sample.words), -1), dtype=torch.int64)
     posterior = DiagonalGaussian(torch.from_numpy(integrals.mean), torch.from_numpy(integrals.variance).log())
