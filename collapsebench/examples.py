@@ -1,4 +1,4 @@
-"""What a dataset hands over: splits of examples, their batches and their hashes, as numpy arrays (no torch)."""
+"""The values that a dataset hands over: splits of examples, their batches and their hashes, in numpy (no torch)."""
 
 from __future__ import annotations
 

@@ -19,16 +19,16 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Card(Frozen):
-    """What a reader must know before believing a number on this dataset."""
+    """The facts that a reader must know before believing a number on this dataset."""
 
     title: str
     kind: Literal["text", "images", "vectors"]
     description: str
     licence: str
     comparability: str
-    """With which published numbers results on it can be compared, and with which not."""
+    """The published numbers with which results on it can be compared, and those with which they cannot."""
     source: str = ""
-    """Where a person can get its files."""
+    """The place where a person can get its files."""
 
 
 class FileFacts(Frozen):
@@ -39,10 +39,10 @@ class FileFacts(Frozen):
     sha256: Sha256 | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     git_blob: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-    """What `git hash-object` prints: the SHA-1 of a header with the size and the content."""
+    """The output of `git hash-object`: the SHA-1 of a header with the size, and of the content."""
     url: HttpUrl | None = None
     optional: bool = False
-    """Whether only some parameters of the dataset need it."""
+    """True if only some parameters of the dataset need it."""
 
 
 class SplitFacts(Frozen):
@@ -68,7 +68,7 @@ class DatasetFacts(Frozen):
 
     @property
     def embedded(self) -> bool:
-        """Whether the dataset needs no files."""
+        """True if the dataset needs no files."""
         return not self.files
 
     def file(self, name: str) -> FileFacts:

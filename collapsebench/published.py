@@ -47,13 +47,13 @@ class PublishedValue(NamedTuple):
 
     printed: str
     value: float
-    """With the sign and in the unit of this project's column."""
+    """The number with the sign and in the unit of this project's column."""
     rounding: float
     """Half a unit of the last printed digit: the true number is that near to `value`."""
     bound: bool = False
-    """Whether the paper prints it as an upper bound."""
+    """True if the paper prints it as an upper bound."""
     doubtful: bool = False
-    """Whether a digit cannot be read with certainty."""
+    """True if a digit cannot be read with certainty."""
 
 
 class PublishedRow(NamedTuple):
@@ -63,7 +63,7 @@ class PublishedRow(NamedTuple):
     """The name of its file, as in `dieng-2019`."""
     table: str
     label: str
-    """What the paper calls the contender."""
+    """The paper's name of the contender."""
     contender: str | None
     """The contender as the command line writes it, `skip+sa-vae`; None if this project does not have it."""
     setting: dict[str, str | int | float]
@@ -71,7 +71,7 @@ class PublishedRow(NamedTuple):
     values: dict[str, PublishedValue]
     """The printed numbers, by column of this project, or by the paper's own name where that means something else."""
     estimators: dict[str, str]
-    """How the paper measured a number, by the same names, where that is known."""
+    """The paper's estimators, by the same names, if they are known."""
     parameters: dict[str, dict[str, float]]
     """The parameters with which this project's metric measures the same, by the same names."""
     examples: int | None
@@ -81,11 +81,11 @@ class PublishedRow(NamedTuple):
     tokens: float | None
     """The mean number of tokens of a test example, with EOS and without BOS. It ties perplexity to likelihood."""
     comparable: str
-    """What the numbers can be compared with."""
+    """The numbers with which these can be compared."""
 
 
 class PublishedColumn(Frozen):
-    """What the publication calls a column of this project, and how it measures it."""
+    """The publication's name and estimator for a column of this project."""
 
     printed: str
     factor: Annotated[float, Field(allow_inf_nan=False)] = 1.0
@@ -101,12 +101,12 @@ class PublishedTable(Frozen):
     table: str
     caption: str
     columns: tuple[str, ...]
-    """What each cell of a row is: `label`, one of `SETTING`, or a column of the publication."""
+    """The name of each cell in a row: `label`, one of `SETTING`, or a column of the publication."""
     rows: tuple[tuple[PrintedCell, ...], ...]
     setting: dict[str, str | int | float] = Field(default_factory=dict)
     """The part of the setting that all rows share."""
     estimators: dict[str, str] = Field(default_factory=dict)
-    """How a column was measured, where that differs from the publication's own columns."""
+    """The estimators that differ from those of the publication's columns."""
     examples: PositiveInt | None = None
     mixture: PositiveInt | None = None
     tokens: PositiveFloat | None = None
@@ -123,7 +123,7 @@ class Publication(Frozen):
     provenance: Literal["read", "ocr"]
     """`read`: from the text of the source. `ocr`: from a scanned or converted text, whose digits may be wrong."""
     notes: tuple[str, ...] = ()
-    """What a reader must know before comparing with any of its numbers."""
+    """The facts that a reader must know before comparing with any of its numbers."""
     columns: dict[str, PublishedColumn]
     contenders: dict[str, str] = Field(default_factory=dict)
     """The contender as the command line writes it, by label."""

@@ -14,7 +14,7 @@ from collapsebench.spec import Frozen, RunSpec
 
 
 class Outcome(StrEnum):
-    """What became of a run. Only finished and diverged runs are results. The others are run again.
+    """The outcome of a run. Only finished and diverged runs are results. The others are run again.
 
     >>> from collapsebench import Outcome
     >>> [outcome.value for outcome in Outcome if outcome.settled]

@@ -203,7 +203,7 @@ class Evaluation(Frozen):
     @field_validator("metrics", mode="before")
     @classmethod
     def _from_table(cls, value: Any) -> Any:
-        """In TOML the metrics are a table: `iw-nll = {samples = 100}`."""
+        """The metrics are a table in TOML: `iw-nll = {samples = 100}`."""
         if isinstance(value, dict):
             return [{"name": name, "params": params} for name, params in value.items()]
         return value or ()
@@ -249,7 +249,7 @@ class Track(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _flat(cls, value: Any) -> Any:
-        """In TOML the setting's tables stand directly under the track."""
+        """The tables of the setting stand directly under the track in TOML."""
         if not isinstance(value, dict) or "setting" in value:
             return value
         own = {key: value[key] for key in ("description", "budget", "data") if key in value}

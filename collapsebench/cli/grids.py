@@ -1,4 +1,4 @@
-"""What commands that run grids share: their options, and the work itself."""
+"""The options of commands that run grids, and the work itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GridOptions:
-    """What a user chooses for a grid, whatever its runs are."""
+    """The choices of a user for a grid, whatever its runs are."""
 
     plugins: tuple[Path, ...]
     data_dir: Path | None

@@ -28,7 +28,7 @@ DIALECTS = ("dieng2019", "skip-vae-released", "he2019", "li2019")
 
 @dataclass(frozen=True)
 class LeaderboardOptions:
-    """What the command is given."""
+    """The options of the command."""
 
     dataset: str | None
     track: str | None
@@ -129,7 +129,7 @@ def _of_suite(store: Store, given: LeaderboardOptions, suite: str) -> Iterator[s
 
 
 def _view(given: LeaderboardOptions) -> BoardView:
-    """How boards are to be shown. Raises UsageError for options that do not go together, or do not parse."""
+    """Return the view that the options ask for. Raises UsageError if they do not go together, or do not parse."""
     from collapsebench.reporting.boards import BoardView
 
     if given.suite is not None:

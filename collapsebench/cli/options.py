@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
-"""What adds an option to the function of a command."""
+"""A decorator that adds an option to the function of a command."""
 
 
 def _present(context: click.Context, parameter: click.Parameter, store: str) -> str:

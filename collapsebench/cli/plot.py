@@ -52,7 +52,7 @@ def command() -> None:
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """What the command of every figure is given."""
+    """The options that every figure has."""
 
     dataset: str | None
     track: str | None
@@ -76,7 +76,7 @@ class FigureOptions:
 
     @property
     def query(self) -> Query:
-        """Which protocols are meant. Raises UsageError if none is named, and for what does not go together."""
+        """The protocols to draw. Raises UsageError if none is named, and for options that do not go together."""
         from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
 
         if self.suite is not None:

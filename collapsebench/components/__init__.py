@@ -1,1 +1,1 @@
-"""What a plugin adds, how it is found and how methods are composed."""
+"""The interfaces of plugins, their discovery, and the composition of methods."""

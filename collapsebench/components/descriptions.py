@@ -82,7 +82,7 @@ class Description:
 
 
 class ComponentOrigin(NamedTuple):
-    """Where a component comes from, and the hooks it implements."""
+    """The place that a component comes from, and the hooks that it implements."""
 
     kind: str
     name: str

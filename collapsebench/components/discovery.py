@@ -43,7 +43,7 @@ PLUGINS_VARIABLE: Final = "COLLAPSEBENCH_PLUGINS"
 
 
 class _Source(NamedTuple):
-    """Where a plugin module is to be found."""
+    """A plugin module, and the place that it comes from."""
 
     plugin: str
     origin: str
@@ -154,7 +154,7 @@ def _add(entries: dict[tuple[str, str], Entry], found: Iterable[Entry]) -> None:
 
 
 def _registered(source: _Source) -> list[Entry]:
-    """What one module registers, checked."""
+    """Return the checked components that one module registers."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(DiscoveryHooks)
     manager.register(source.module, source.plugin)

@@ -35,7 +35,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training is: the fraction of the budget that is spent, 0…1, and the number of steps that are done.
+    """The state of training: the fraction of the budget that is spent, 0…1, and the number of steps that are done.
 
     >>> from collapsebench import Progress
     >>> Progress(fraction=0.25, step=100).fraction

@@ -243,7 +243,7 @@ class Initialization(Component):
 
 
 class Inference(Component):
-    """How q(z|x) is found. All strategies differ in these two operations.
+    """A strategy that finds q(z|x). Strategies differ in these two operations.
 
     >>> from collapsebench import Inference
     >>> class Plain(Inference):

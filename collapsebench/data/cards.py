@@ -32,7 +32,7 @@ class DatasetLine(NamedTuple):
     kind: str
     """`text`, `images` or `vectors`."""
     examples: str
-    """How many examples the splits have, as far as that is known: `1,000 / 400 / 397`."""
+    """The numbers of examples in the splits, if they are known: `1,000 / 400 / 397`."""
     available: str
     """`embedded` if no files are needed, else `yes` or `no`."""
     title: str
@@ -58,7 +58,7 @@ class DatasetCard:
     folder: Path
     """The folder of the original files of all datasets."""
     truths: Mapping[str, TruthOrReason]
-    """By dataset with parameters. Empty if the truth is not known, as with every real dataset."""
+    """The truth by dataset with parameters. It is empty for real datasets, whose truth nobody knows."""
 
     @property
     def own_folder(self) -> Path:
@@ -67,7 +67,7 @@ class DatasetCard:
 
     @property
     def found(self) -> tuple[Path | None, ...]:
-        """Where each of its files is; None if it is not here."""
+        """The path of each file; None if the file is not here."""
         return tuple(find(self.facts, file, self.folder) for file in self.facts.files)
 
     @property

@@ -57,19 +57,19 @@ class Bar:
 
 
 class FetchedDataset(NamedTuple):
-    """What a fetch of one dataset did."""
+    """The result of fetching one dataset."""
 
     name: str
     files: tuple[Path, ...]
     """The new files."""
     needed: bool
-    """Whether the dataset needs files at all."""
+    """True if the dataset needs files."""
     error: str | None = None
-    """Why the dataset cannot be fetched; None if all is well."""
+    """The reason why the dataset cannot be fetched; None if all is well."""
 
     @property
     def text(self) -> str:
-        """What was done, in words."""
+        """The result in words."""
         nothing = "all files are here" if self.needed else "needs no files"
         return f"{self.name}: {', '.join(map(str, self.files)) or nothing}"
 

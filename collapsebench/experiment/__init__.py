@@ -1,1 +1,1 @@
-"""From a request to a stored record: plans, models, budgets, training and executors."""
+"""The way from a request to a stored record: plans, models, budgets, training and executors."""

@@ -1,4 +1,4 @@
-"""What a step on a batch shape costs, as far as it follows from shapes that were counted.
+"""The cost of a step on a batch shape that was not counted, from the costs of shapes that were.
 
 A counted step takes longer, on the clock and within a budget in seconds. Text has many shapes, one for each length and
 one more for the last batch of a length. Of the 42 shapes in 200 steps of yahoo-9k quick, 10 are counted, and the costs
@@ -68,7 +68,7 @@ class CostPolynomial:
         return tuple(map(int, costs))
 
     def _reaches(self, dimension: int, size: int) -> bool:
-        """Whether a size is the only one so far, or a proven one that is not far from those counted."""
+        """Return True if a size is the only one so far, or a proven one that is not far from those counted."""
         counted = self._sizes[dimension]
         near = min(counted) <= REACH * size and size <= REACH * max(counted)
         return counted == {size} or (self._proofs[dimension] >= PROOFS and near)

@@ -30,7 +30,7 @@ Forward: TypeAlias = tuple[int, int]
 
 
 class StepCost(NamedTuple):
-    """What one step costs: passes through the networks, counted per example, and FLOPs.
+    """The cost of one step: passes through the networks, counted per example, and FLOPs.
 
     The fields have the names of the meter's counters.
     """

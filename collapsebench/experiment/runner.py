@@ -268,7 +268,7 @@ class RunWatcher:
 
 
 class RunEnding(NamedTuple):
-    """How a run ends: the fields of its record that are known only then."""
+    """The end of a run: the fields of its record that are known only then."""
 
     outcome: Outcome
     message: str

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collapsebench.store import Filters, RunSummary, Store
 
 COLUMNS = ("run_id", "outcome", "dataset", "track", "budget", "contender", "seed", "started_at", "message")
-"""What the table shows of a run."""
+"""The columns of the table."""
 
 MESSAGE = 60
-"""How many characters of a message the table shows."""
+"""The table shows this many characters of a message."""
 
 
 class RunList(NamedTuple):
@@ -20,9 +20,9 @@ class RunList(NamedTuple):
 
     runs: list[RunSummary]
     offset: int
-    """How many newer runs are left out."""
+    """The number of newer runs that are left out."""
     total: int
-    """How many runs are meant in all."""
+    """The number of all runs that match."""
 
     def as_json(self) -> list[dict[str, Any]]:
         """Give the runs as JSON has them."""
@@ -36,7 +36,7 @@ class RunList(NamedTuple):
 
     @property
     def position(self) -> str:
-        """Which of all the runs these are, in words."""
+        """The position of these runs among all, in words."""
         if not self.runs:
             return f"no runs ({self.total} before this page)" if self.total else "no runs"
         end = self.offset + len(self.runs)

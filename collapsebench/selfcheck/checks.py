@@ -20,7 +20,7 @@ ROUNDING = 1e-5
 
 
 class Relation(StrEnum):
-    """How the mean of an estimate relates to the exact value."""
+    """The relation of the mean of an estimate to the exact value."""
 
     EQUAL = "="
     AT_MOST = "≤"
@@ -33,7 +33,7 @@ class Exact(NamedTuple):
     value: float
     relation: Relation = Relation.EQUAL
     slack: float = 0.0
-    """How far the mean of the estimate may be from it: the size of a bias that is known to vanish with N or K."""
+    """The largest distance of the mean from it: the size of a bias that is known to vanish with N or K."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within 5 standard errors, the slack and the rounding. It must be finite."""
+        """True if the difference is finite, and within 5 standard errors, the slack and the rounding."""
         allowed = LIMIT * (self.standard_error or 0.0) + self.exact.slack + self.rounding
         low = -math.inf if self.exact.relation is Relation.AT_MOST else -allowed
         high = math.inf if self.exact.relation is Relation.AT_LEAST else allowed

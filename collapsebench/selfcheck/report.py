@@ -112,4 +112,4 @@ FORMATS: Mapping[str, Callable[[Iterable[Check], TextIO], None]] = {
     "csv": _csv,
     "json": _json,
 }
-"""What writes checks, by the name of its format."""
+"""The functions that write checks, by the name of the format."""

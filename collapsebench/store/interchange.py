@@ -23,7 +23,7 @@ SCHEMA = 1
 """The version of the format. Raise it when the meaning of a line changes."""
 
 IN_MEMORY = 2**24
-"""How many bytes of a stream are copied into memory; a longer one is copied into a temporary file."""
+"""A stream of at most this many bytes is copied into memory, a longer one into a temporary file."""
 
 
 def export_runs(records: Iterable[RunRecord], stream: TextIO) -> int:
