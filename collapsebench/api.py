@@ -272,7 +272,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         methods=tuple("+".join(map(_call_text, contender)) for contender in contenders),
         dataset=dataset if isinstance(dataset, str) else dataset.name,
         track=track,
-        budget=budget,
+        budget=None if budget is None else str(budget),
         seeds=_seeds(seeds),
         settings=tuple(f"{key}={print_value(value)}" for key, value in overrides.items()),
         baseline=baseline,

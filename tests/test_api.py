@@ -135,6 +135,8 @@ def test_two_classes_of_one_name_are_refused(store):
         ({"dataset": "digit"}, "unknown dataset 'digit'. Did you mean 'digits'"),
         ({"track": "quack"}, "unknown track 'quack'"),
         ({"budget": "fast"}, "cannot read budget 'fast'"),
+        ({"budget": 5}, "cannot read budget '5': write an amount and a unit"),
+        ({"methods": [HalfKL]}, "a contender is a text, a method or a list of these, got <class"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"settings": {"decoder.layerz": 3}}, "layerz"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
@@ -217,16 +219,33 @@ class OfAScript(Method):
     def kl_weight(self):
         return 0.5
 
+from mine import Quarter
+
 print("the script runs")
 here = collapsebench.run([OfAScript()], dataset="linear-gaussian", budget="2steps", store="a.sqlite")
-workers = collapsebench.run(["skip"], dataset="linear-gaussian", budget="2steps", workers=2, store="a.sqlite")
+workers = collapsebench.run([Quarter()], dataset="linear-gaussian", budget="2steps", workers=2, store="a.sqlite")
 print([run.outcome.value for run in (*here, *workers)])
+"""
+
+
+MINE = """
+from typing import ClassVar
+from collapsebench import Method, hookimpl
+
+class Quarter(Method):
+    "A quarter of the KL."
+    name: ClassVar[str] = "quarter"
+
+    @hookimpl
+    def kl_weight(self):
+        return 0.25
 """
 
 
 @pytest.mark.slow
 def test_a_script_without_a_guard_runs_once_with_its_own_classes_and_with_workers(tmp_path):
     (tmp_path / "script.py").write_text(dedent(SCRIPT))
+    (tmp_path / "mine.py").write_text(dedent(MINE))
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.count("the script runs") == 1
     assert done.stdout.splitlines()[-1] == str(["finished"] * 4)

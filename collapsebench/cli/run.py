@@ -21,7 +21,10 @@ from collapsebench.syntax import BASELINE
 @click.option("--dataset", "-d", required=True, help="The dataset (see `collapsebench data list`).")
 @click.option("--track", default="quick", show_default=True, help="The dataset's setting.")
 @click.option(
-    "--budget", default=None, metavar="AMOUNT UNIT", help="Instead of the track's: 350steps, 90seconds, 5e13flops."
+    "--budget",
+    default=None,
+    metavar="AMOUNT UNIT",
+    help="Instead of the track's, in steps, epochs, examples, seconds or flops, as in 350steps or 5e13flops.",
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=None, help="Run seeds 1…N.  [default: 1]")
 @click.option("--seed", "seed_list", type=click.IntRange(min=0), multiple=True, help="Run this seed. May be repeated.")
