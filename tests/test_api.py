@@ -16,6 +16,8 @@ from collapsebench import Column, Direction, Estimate, Method, Metric, UsageErro
 from collapsebench.data.generated import LinearGaussian
 from collapsebench.experiment.events import Finished
 
+pytestmark = pytest.mark.torch
+
 GRID = {"dataset": "linear-gaussian", "budget": "3steps", "progress": False}
 
 

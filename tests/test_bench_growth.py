@@ -16,6 +16,7 @@ def _checkout(monkeypatch):
 
 
 @pytest.mark.parametrize("power", [0, 0.5, 1, 2])
+@pytest.mark.torch
 def test_the_slope_of_a_power_law_is_its_power(power):
     from bench.growth import doubled, slope
 
@@ -24,6 +25,7 @@ def test_the_slope_of_a_power_law_is_its_power(power):
     assert slope(values, [7 * value**power for value in values]) == pytest.approx(power)
 
 
+@pytest.mark.torch
 def test_a_slope_above_what_is_implied_is_called_so_and_what_is_held_is_taken_off():
     from bench.growth import Cost, Sweep, doubled, row
 
@@ -37,6 +39,7 @@ def test_a_slope_above_what_is_implied_is_called_so_and_what_is_held_is_taken_of
 
 
 @pytest.mark.parametrize("size", [32 * MIB, 64 * MIB])
+@pytest.mark.torch
 def test_the_peak_of_a_call_is_what_it_holds_at_a_time(size):
     from bench.growth import peak_memory
 

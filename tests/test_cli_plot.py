@@ -144,6 +144,7 @@ def suite(command, tmp_path):
     return lambda figure, *arguments: command("plot", figure, "--suite", "layers.toml", *TOY, *arguments)
 
 
+@pytest.mark.torch
 def test_a_suite_over_depth_with_its_published_numbers(suite, tmp_path):
     answer = suite("depth", "--columns", "kl,neg_elbo", "--output", "depth.svg")
     assert (answer.code, answer.err) == (0, "")
@@ -154,6 +155,7 @@ def test_a_suite_over_depth_with_its_published_numbers(suite, tmp_path):
     assert "three words" in drawn
 
 
+@pytest.mark.torch
 def test_a_figure_of_one_protocol_is_of_one_cell(suite):
     several = suite("trajectories")
     assert several.code == 2
@@ -187,6 +189,7 @@ def test_a_dataset_over_depth(command, tmp_path):
     assert "unknown column 'mi'" in command(*plot, "--protocol", runs[0].protocol_id, "--columns", "mi").err
 
 
+@pytest.mark.torch
 def test_codes_need_labels(suite):
     """Documents of the toy dataset have none."""
     answer = suite("codes", "--cell", "2 layers")
@@ -226,6 +229,7 @@ def test_codes_that_are_not_there(coded, tmp_path):
     assert coded("--contender", "vae", "--examples", "8").code == 0
 
 
+@pytest.mark.torch
 def test_spectrum_and_rate_distortion(suite):
     shown = suite("spectrum", "--cell", "3 layers", "--output", "a.pdf")
     assert (shown.err, shown.out) == ("", "wrote a.pdf: variances of the units of vae, skip\n")

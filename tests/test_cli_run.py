@@ -18,6 +18,7 @@ from collapsebench.store import Store
 TOY = ("run", "--plugin", toys.PLUGIN, "--dataset", "toy")
 
 
+@pytest.mark.torch
 def test_a_run_is_stored_and_the_same_command_fills_only_gaps(command, tmp_path):
     first = command(*TOY, "--method", "skip", "--seeds", 2)
     assert first.code == 0
@@ -31,6 +32,7 @@ def test_a_run_is_stored_and_the_same_command_fills_only_gaps(command, tmp_path)
         assert store.count() == 6
 
 
+@pytest.mark.torch
 def test_quiet_says_nothing_and_verbose_every_evaluation(command):
     assert command(*TOY, "-q").out == ""
     spoken = command(*TOY, "-v", "--seed", 7).out
@@ -38,6 +40,7 @@ def test_quiet_says_nothing_and_verbose_every_evaluation(command):
     assert "vae seed 7: step 6, " in spoken
 
 
+@pytest.mark.torch
 def test_a_dry_run_starts_nothing(command, tmp_path):
     command(*TOY, "-q")
     plan = command(*TOY, "--method", "skip", "--dry-run")
@@ -61,6 +64,7 @@ def test_a_dry_run_as_json(command):
     assert [run["status"] for run in plan["runs"]] == ["to run"]
 
 
+@pytest.mark.torch
 def test_a_failed_run_is_exit_code_one_and_the_others_are_run(command):
     answer = command(*TOY, "--method", "crash", "--method", "skip")
     assert answer.code == 1
@@ -68,6 +72,7 @@ def test_a_failed_run_is_exit_code_one_and_the_others_are_run(command):
     assert answer.out.count("finished  ") == 2
 
 
+@pytest.mark.torch
 def test_a_divergence_is_no_failure(command):
     answer = command(*TOY, "--method", "explode", "--no-baseline")
     assert answer.code == 0
@@ -181,6 +186,7 @@ def test_help_is_there_and_imports_no_torch(name):
 
 
 @pytest.mark.slow
+@pytest.mark.torch
 def test_ctrl_c_leaves_a_clean_store(tmp_path):
     """A real process, interrupted while it trains: exit code 130, the run stored as interrupted, nothing else."""
     file = tmp_path / "store.sqlite"

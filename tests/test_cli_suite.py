@@ -28,6 +28,7 @@ def stored(folder):
         return {record.run_id: record for record in store.find()}
 
 
+@pytest.mark.torch
 def test_a_suite_is_one_grid_and_the_same_command_fills_only_gaps(command, noise):
     first = command(*RUN, "--seeds", 1)
     assert first.code == 0, first.err
@@ -42,6 +43,7 @@ def test_a_suite_is_one_grid_and_the_same_command_fills_only_gaps(command, noise
     assert {str(record.spec.protocol.budget) for record in records} == {"6steps", "5steps"}
 
 
+@pytest.mark.torch
 def test_the_runs_of_a_cell_are_those_of_its_run_command(command, noise):
     shown = command("suite", "show", "noise.toml")
     line = next(line for line in shown.out.splitlines() if line.startswith("  one: collapsebench "))
@@ -70,6 +72,7 @@ def test_a_variant_is_another_protocol(command, noise):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.torch
 def test_codes_are_kept_and_noted(command, noise, workers):
     done = command(*RUN, "--seeds", 1, "--keep-codes", "--workers", workers, "--threads", 1)
     assert done.code == 0, done.err
@@ -90,12 +93,14 @@ def test_codes_are_kept_and_noted(command, noise, workers):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.torch
 def test_a_suite_that_is_drawn_from_codes_keeps_them(command, noise):
     (noise / "noise.toml").write_text(f"keep_codes = true\n{TOY}")
     assert command(*RUN, "--seeds", 1, "-q").code == 0
     assert len(list((noise / "results" / "collapsebench.sqlite.codes").glob("*.npz"))) == 3
 
 
+@pytest.mark.torch
 def test_stored_runs_without_codes_are_said(command, noise):
     command(*RUN, "--seeds", 1, "-q")
     again = command(*RUN, "--seeds", 1, "--keep-codes")
@@ -107,6 +112,7 @@ def test_stored_runs_without_codes_are_said(command, noise):
     assert done.err == ""
 
 
+@pytest.mark.torch
 def test_codes_that_cannot_be_written_cost_a_warning(command, noise):
     (noise / "results").mkdir()
     (noise / "results" / "collapsebench.sqlite.codes").write_text("in the way")
@@ -196,6 +202,7 @@ def tiny(tmp_path, command):
     return tmp_path
 
 
+@pytest.mark.torch
 def test_a_suite_beside_its_published_table(command, tiny):
     shown = command(*BESIDE)
     assert shown.code == 0, shown.err
@@ -213,6 +220,7 @@ def test_a_suite_beside_its_published_table(command, tiny):
     assert "another setting: four steps; another dataset: digits, published on mnist" in measured["reasons"]
 
 
+@pytest.mark.torch
 def test_a_comparison_in_every_format_and_into_a_file(command, tiny):
     for format_ in FORMATS:
         assert command(*BESIDE, "--format", format_, "--output", "page", "--columns", "kl").code == 0
@@ -222,6 +230,7 @@ def test_a_comparison_in_every_format_and_into_a_file(command, tiny):
 
 
 @pytest.mark.slow
+@pytest.mark.torch
 def test_a_cell_against_one_of_another_protocol(command, tmp_path):
     """Both are run by the suite, and the difference of every seed is that of the two stored runs."""
     (tmp_path / "wider.toml").write_text(TINY.partition("cells =")[0] + AGAINST)
@@ -246,12 +255,14 @@ def test_a_cell_against_one_of_another_protocol(command, tmp_path):
     assert gain["protocol_id"] != gain["against_protocol_id"]
 
 
+@pytest.mark.torch
 def test_a_suite_without_a_published_table_is_shown_as_boards(command, noise):
     command(*RUN, "--seeds", 1, "-q")
     shown = command("leaderboard", "--suite", "noise.toml", "--scale", "toy", "--plugin", toys.PLUGIN)
     assert shown.out.count("protocol ") == 2
 
 
+@pytest.mark.torch
 def test_a_comparison_that_cannot_be_made_is_one_line(command, tiny):
     for arguments, code, expected in (
         (("--columns", "kl,kk"), 2, "unknown column 'kk'"),

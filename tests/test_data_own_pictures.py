@@ -133,6 +133,7 @@ evaluation = { every = "2steps", metrics = { neg-elbo = {}, kl = {} } }
 """
 
 
+@pytest.mark.torch
 def test_a_plugin_of_own_pictures_runs_end_to_end(command, tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
     (tmp_path / "mine.toml").write_text(FACTS)

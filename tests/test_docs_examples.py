@@ -21,6 +21,8 @@ from markdown_it import MarkdownIt
 
 from collapsebench.cli import cli
 
+pytestmark = pytest.mark.torch
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 HEAD = re.compile(r"\{code-block\} (\w+)")

@@ -10,6 +10,8 @@ import toys
 
 from collapsebench.components.hookspecs import DiscoveryHooks, MethodHooks
 
+pytestmark = pytest.mark.torch
+
 FOLDER = Path(__file__).parents[1] / "docs" / "hooks"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
 

@@ -130,6 +130,7 @@ def test_what_is_no_point_is_refused(text, message):
     assert message in str(error.value)
 
 
+@pytest.mark.torch
 def test_the_counters_are_those_of_the_meter():
     assert set(COUNTERS) == set(Meter(Budget.parse("1steps"), 1).counters())
 

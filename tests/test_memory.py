@@ -62,6 +62,7 @@ def test_the_collector_is_off_within_and_as_it_was_after():
         gc.enable()
 
 
+@pytest.mark.torch
 def test_the_end_of_the_process_looks_for_no_garbage_either():
     """What is registered first runs last: after the collector has been told to leave everything alone."""
     code = (

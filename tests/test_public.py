@@ -18,6 +18,8 @@ import pytest
 
 import collapsebench
 
+pytestmark = pytest.mark.torch
+
 NAMES = sorted(collapsebench.__all__)
 PACKAGE = Path(collapsebench.__file__).parent
 STUB = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))

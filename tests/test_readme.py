@@ -18,6 +18,7 @@ PAGES = README + (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^(?:    |\$ )(collapsebench .*)$", PAGES, re.MULTILINE)
 
 
+@pytest.mark.torch
 def test_the_plugin_of_the_readme_runs_alone_and_composed(command, tmp_path):
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "beta_vae.py").write_text(source)

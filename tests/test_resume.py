@@ -9,6 +9,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("grid", "kills"), [("text", 16), ("images", 16), ("text, 2 workers", 8)])
+@pytest.mark.torch
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_bits(grid, kills, tmp_path):
     killer = killing.Killer(killing.GRIDS[grid], tmp_path, seed=1)
     assert len(killer.wanted) == 3

@@ -89,6 +89,7 @@ def wait_until_gone(group: int) -> None:
     raise AssertionError("an orphan process is left")
 
 
+@pytest.mark.torch
 def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_its_run(tmp_path):
     workers, serial = tmp_path / "workers.sqlite", tmp_path / "serial.sqlite"
     ended = killing.Command((*THREE, "--method", "die", "--workers", "2", "-v"), workers).run()
@@ -118,6 +119,7 @@ def test_the_last_word_on_a_run_ends_it_and_is_said_once(last_word):
     assert heard == said
 
 
+@pytest.mark.torch
 def test_a_worker_that_is_told_to_stop_fails_only_its_run(tmp_path):
     """Of three runs on two workers the first is lost: the one that waits goes to a new worker."""
     grid = (*TOY, "--method", "skip", "--method", "sa-vae[steps=2]", "--budget", "8seconds", "--workers", "2", "-v")
@@ -132,6 +134,7 @@ def test_a_worker_that_is_told_to_stop_fails_only_its_run(tmp_path):
     assert outcomes(tmp_path / "store.sqlite") == ["failed", "finished", "finished"]
 
 
+@pytest.mark.torch
 def test_ctrl_c_stops_all_workers_and_leaves_a_clean_store(tmp_path):
     with begin(tmp_path / "store.sqlite", *ENDLESS) as process:
         wait_for_training(process)
@@ -144,6 +147,7 @@ def test_ctrl_c_stops_all_workers_and_leaves_a_clean_store(tmp_path):
     assert outcomes(tmp_path / "store.sqlite") == ["interrupted"] * 2
 
 
+@pytest.mark.torch
 def test_workers_do_not_outlive_a_killed_command(tmp_path):
     with begin(tmp_path / "store.sqlite", *ENDLESS) as process:
         wait_for_training(process)
@@ -153,6 +157,7 @@ def test_workers_do_not_outlive_a_killed_command(tmp_path):
 
 
 @pytest.mark.parametrize("start", [0.0, 0.3])
+@pytest.mark.torch
 def test_two_commands_on_one_store_compute_every_run_once(tmp_path, start):
     store = tmp_path / "store.sqlite"
     commands = [killing.Command(killing.TEXT, store) for _ in range(2)]
@@ -168,6 +173,7 @@ def test_two_commands_on_one_store_compute_every_run_once(tmp_path, start):
     assert set(killing.results(store)) == set(finished)
 
 
+@pytest.mark.torch
 def test_a_run_whose_process_died_is_picked_up_by_the_other_command(tmp_path):
     store = tmp_path / "store.sqlite"
     dead = killing.Command(killing.TEXT, store).run(killing.Fault("checkpoint", 3))
