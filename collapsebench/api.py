@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
+from numbers import Integral
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
 
 T = TypeVar("T")
+
+ONE_GRID = RLock()
+"""Torch's generator and its number of threads belong to the process: threads that call `run` take turns."""
 
 Contestant: TypeAlias = str | Method | Sequence[str | Method]
 """A contender as `run` takes it: `"skip+sa-vae[steps=10]"`, a method, or a sequence of these, which are composed.
@@ -256,6 +262,8 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
 
+    _check_kinds(dataset=(dataset, str | Dataset), track=(track, str), store=(store, str | Path), device=(device, str))
+    _check_kinds(settings=(settings or {}, Mapping), progress=(progress, bool | Callable))
     _counted("threads", 1 if threads is None else threads)
     contenders = [_composed(each) for each in _listed("methods", methods)]
     instances: list[Component] = [part for contender in contenders for part in contender if isinstance(part, Method)]
@@ -296,7 +304,7 @@ def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | C
     from collapsebench.store import Store
 
     grid = prepare(setup)
-    with _observer(progress, setup) as observe:
+    with ONE_GRID, _observer(progress, setup) as observe:
         run_grid(grid, executor_for(workers, threads), observe)
     with Store.open(setup.store) as store:
         return Runs([store.get(spec.run_id) for spec in setup.plan.specs])
@@ -326,13 +334,15 @@ def _composed(contestant: Contestant) -> Sequence[str | Method]:
 
 def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     """Give seeds 1 to N for a number N. Raises UsageError for what is no seed."""
-    if isinstance(seeds, int):
-        return tuple(range(1, _counted("seeds", seeds) + 1))
-    listed = _listed("seeds", seeds)
-    wrong = [seed for seed in listed if not isinstance(seed, int) or seed < 0]
-    if wrong:
-        raise UsageError(f"a seed is a whole number from 0 on, got {wrong[0]!r}")
-    return listed
+    if isinstance(seeds, Integral):
+        return tuple(range(1, _counted("seeds", int(seeds)) + 1))
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str):
+        raise UsageError(f"seeds must be a number of seeds, or a list of them, got {seeds!r}")
+    listed = tuple(seeds)
+    wrong = [seed for seed in listed if not isinstance(seed, Integral) or not 0 <= seed < 2**63]
+    if wrong or not listed:
+        raise UsageError(f"a seed is a whole number from 0 to 2^63 - 1, got {wrong[0] if wrong else 'none'!r}")
+    return tuple(map(int, listed))
 
 
 def _call_text(part: str | Method) -> str:
@@ -350,11 +360,20 @@ def _data_settings(dataset: str | Dataset) -> dict[str, ParameterValue]:
 def _check_importable(classes: Iterable[type[Component]]) -> None:
     """Raise UsageError for a class that another process cannot import."""
     for component in classes:
-        if component.__module__ == "__main__" or "<locals>" in component.__qualname__:
+        if "<locals>" in component.__qualname__ or not _is_importable(component.__module__):
             raise UsageError(
                 f"{component.kind} '{component.name}' is defined in this notebook or script, so that workers cannot "
                 "import it: save it to a file and pass plugins=[FILE], or run with workers=1"
             )
+
+
+def _is_importable(module: str) -> bool:
+    """Return True if another process finds the module."""
+    try:
+        found = None if module == "__main__" else find_spec(module)
+    except (ImportError, ValueError):
+        return False
+    return found is not None and found.origin is not None
 
 
 def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
@@ -410,16 +429,23 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
 
 def _listed(name: str, values: Iterable[T]) -> tuple[T, ...]:
     """Give the values of a list. Raises UsageError for a single value, of which a text would be a list of letters."""
-    if isinstance(values, str | Path) or not isinstance(values, Iterable):
+    if isinstance(values, str | Path | Component) or not isinstance(values, Iterable):
         raise UsageError(f"{name} must be a list, got {values!r}: write [{values!r}]")
     return tuple(values)
 
 
 def _counted(name: str, number: int) -> int:
-    """Give a number of things. Raises UsageError unless there is at least one."""
-    if number < 1:
-        raise UsageError(f"{name} must be at least 1, got {number}")
+    """Give a number of things. Raises UsageError unless it is a whole number of at least one."""
+    if not isinstance(number, int) or number < 1:
+        raise UsageError(f"{name} must be at least 1, got {number!r}")
     return number
+
+
+def _check_kinds(**arguments: tuple[object, Any]) -> None:
+    """Raise UsageError for an argument that is not of its type. `arguments` are values with their types, by name."""
+    for name, (value, kind) in arguments.items():
+        if not isinstance(value, kind):
+            raise UsageError(f"{name} cannot be {value!r:.80}: see help(collapsebench.run)")
 
 
 def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
@@ -447,6 +473,8 @@ def runs(
     """
     from collapsebench.store import Store
 
+    if outcome is not None and outcome not in list(Outcome):
+        raise UsageError(unknown("outcome", str(outcome), Outcome))
     with Store.open(store, create=False) as opened:
         found = opened.find(dataset=dataset, track=track, protocol=protocol, contender=contender, outcome=outcome)
         return Runs(sorted(found, key=lambda record: record.started_at, reverse=True))

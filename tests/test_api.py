@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from textwrap import dedent
+from threading import Thread
+from types import ModuleType
 from typing import ClassVar
 
 import pytest
@@ -110,6 +112,35 @@ def test_workers_run_classes_of_modules_that_can_be_imported_and_refuse_others(s
     assert [run.outcome.value for run in runs] == ["finished"] * 2
 
 
+def test_a_class_of_a_module_that_no_file_has_is_refused_for_workers(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ghost", ModuleType("ghost"))
+    monkeypatch.setattr(HalfKL, "__module__", "ghost")
+    with pytest.raises(UsageError, match="workers cannot import it"):
+        collapsebench.run([HalfKL()], workers=2, store=store, **GRID)
+
+
+def test_a_class_whose_source_is_not_kept_runs(store):
+    names = {"Method": Method, "hookimpl": hookimpl, "__name__": "made"}
+    exec("class Made(Method):\n    name = 'made'\n    @hookimpl\n    def kl_weight(self): return 0.5", names)  # noqa: S102
+    runs = collapsebench.run([names["Made"]()], store=store, **GRID)
+    assert [run.outcome.value for run in runs] == ["finished"] * 2
+
+
+@pytest.mark.slow
+def test_threads_take_turns_and_get_the_results_of_one_after_the_other(store, tmp_path):
+    grid = GRID | {"dataset": "digits"}
+    expected = {run.run_id: run.values for run in collapsebench.run(seeds=3, store=tmp_path / "serial.sqlite", **grid)}
+    threads = [
+        Thread(target=collapsebench.run, kwargs={"seeds": [seed], "store": store, "workers": 1 + (seed == 3), **grid})
+        for seed in (1, 2, 3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {run.run_id: run.values for run in collapsebench.runs(store=store)} == expected
+
+
 def test_two_classes_of_one_name_are_refused(store):
     class Skip(Method):
         """Another skip."""
@@ -126,8 +157,8 @@ def test_two_classes_of_one_name_are_refused(store):
         ({"methods": ["skpi"]}, "unknown method 'skpi'. Did you mean 'skip'"),
         ({"seeds": [1, 1]}, "seed '1' is given twice"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
-        ({"seeds": "3"}, "seeds must be a list, got '3'"),
-        ({"seeds": ["3"]}, "a seed is a whole number from 0 on, got '3'"),
+        ({"seeds": "3"}, "seeds must be a number of seeds, or a list of them, got '3'"),
+        ({"seeds": ["3"]}, "a seed is a whole number from 0 to"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"methods": "skip"}, r"methods must be a list, got 'skip': write \['skip'\]"),
         ({"plugins": "mine.py"}, "plugins must be a list"),
@@ -136,6 +167,14 @@ def test_two_classes_of_one_name_are_refused(store):
         ({"methods": [["skip", 3]]}, "a contender is a text, a method or a list of these, got 3"),
         ({"dataset": "digit"}, "unknown dataset 'digit'. Did you mean 'digits'"),
         ({"track": "quack"}, "unknown track 'quack'"),
+        ({"methods": HalfKL()}, "methods must be a list"),
+        ({"seeds": []}, "got 'none'"),
+        ({"seeds": [2**63]}, "a seed is a whole number from 0"),
+        ({"workers": "2"}, "workers must be at least 1, got '2'"),
+        ({"dataset": LinearGaussian}, "dataset cannot be"),
+        ({"store": None}, "store cannot be None"),
+        ({"progress": "yes"}, "progress cannot be 'yes'"),
+        ({"settings": ["latent_dim=3"]}, "settings cannot be"),
         ({"budget": "fast"}, "cannot read budget 'fast'"),
         ({"budget": 5}, "cannot read budget '5': write an amount and a unit"),
         ({"methods": [HalfKL]}, "a contender is a text, a method or a list of these, got <class"),
@@ -148,7 +187,7 @@ def test_two_classes_of_one_name_are_refused(store):
 )
 def test_what_is_wrong_is_one_line_before_anything_runs(arguments, complaint, store):
     with pytest.raises(collapsebench.CollapsebenchError, match=complaint) as caught:
-        collapsebench.run(store=store, **(GRID | arguments))
+        collapsebench.run(**({"store": store} | GRID | arguments))
     assert "\n" not in str(caught.value)
     assert not store.exists()
 

@@ -78,6 +78,23 @@ def test_a_plugin_imports_what_lies_beside_it(plugin, monkeypatch):
     assert sys.path[-1] == str(path.parent)
 
 
+def test_files_beside_plugins_are_not_mixed_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    paths = []
+    for folder, weight in (("a", 0.25), ("b", 0.5)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "beside_both.py").write_text(f"WEIGHT = {weight}")
+        source = GOOD.replace("Field(4.0", "Field(WEIGHT").replace("beta-vae", f"method-{folder}")
+        paths.append(tmp_path / folder / f"mine_{folder}.py")
+        paths[-1].write_text(source.replace("from pydantic", "from beside_both import WEIGHT\nfrom pydantic", 1))
+    made = [discovery.load([path]).make("method", f"method-{path.parent.name}", {}).beta for path in paths]
+    assert made == [0.25, 0.5]
+    (tmp_path / "a" / "beside_both.py").write_text("WEIGHT = 0.75")
+    assert discovery.load(paths[:1]).make("method", "method-a", {}).beta == 0.75
+    with pytest.raises(PluginError, match="another plugin has a file 'beside_both' beside it, too"):
+        discovery.load(paths)
+
+
 @pytest.mark.parametrize("kinds", [None, {"method"}])
 def test_a_field_that_cannot_be_validated_is_the_plugins_failure(plugin, kinds):
     """In every catalogue, and not at its first use, where it would look like a bug of ours."""

@@ -6,10 +6,12 @@ A catalogue is a value. Nothing is global, so two of them can differ.
 from __future__ import annotations
 
 import inspect
+import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -52,8 +54,15 @@ class Entry(NamedTuple):
         path = Path(self.origin)
         if path.is_file():
             return path.read_bytes()
-        functions = filter(inspect.isfunction, vars(self.component).values())
-        return "".join(map(inspect.getsource, functions)).encode()
+        return b"".join(map(_source, filter(inspect.isfunction, vars(self.component).values())))
+
+
+def _source(function: FunctionType) -> bytes:
+    """Return the source of a function, or its compiled code if the source is not kept."""
+    try:
+        return inspect.getsource(function).encode()
+    except OSError:
+        return marshal.dumps(function.__code__)
 
 
 class FailedPlugin(NamedTuple):

@@ -38,6 +38,9 @@ BUILTINS: Final = {
 """The modules of the harness that register components, and of which kinds these are."""
 
 
+FILE_MODULE: Final = "collapsebench_file_"
+"""The names of modules of plugin files begin so."""
+
 PLUGINS_VARIABLE: Final = "COLLAPSEBENCH_PLUGINS"
 """Names of the entry points to load, separated by commas; unset: all."""
 
@@ -70,8 +73,10 @@ def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None
             failed.append(FailedPlugin(point.name, point.value, _reason(error)))
         else:
             _add(entries, found)
+    beside: dict[str, Path] = {}
     for path in plugin_files:
         _add(entries, _from_file(path))
+        _check_apart(beside, path)
     return Catalog(entries, tuple(failed))
 
 
@@ -116,7 +121,7 @@ def _from_entry_point(point: metadata.EntryPoint) -> _Source:
 def _from_file(path: Path) -> list[Entry]:
     if not path.is_file():
         raise UsageError(f"plugin file '{path}' does not exist")
-    name = f"collapsebench_file_{path.stem}"
+    name = f"{FILE_MODULE}{path.stem}"
     spec = util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"plugin file '{path}' is not a Python file")
@@ -130,11 +135,44 @@ def _from_file(path: Path) -> list[Entry]:
         raise PluginError(f"plugin file '{path}' failed: {_reason(error)}") from error
 
 
+def _check_apart(beside: dict[str, Path], path: Path) -> None:
+    """Add what a plugin imported from beside it. Raises PluginError if another plugin has a file of the same name."""
+    own = {name: place for name, place in _beside().items() if place == path.resolve().parent}
+    twice = next((name for name, place in own.items() if beside.get(name, place) != place), None)
+    if twice is not None:
+        raise PluginError(
+            f"plugin file '{path}': another plugin has a file '{twice}' beside it, too: rename one of them"
+        )
+    beside |= own
+
+
+class _PluginFolder(str):
+    """An entry of `sys.path` for the files beside a plugin."""
+
+    __slots__ = ()
+
+
 def _find_beside(path: Path) -> None:
-    """Let a plugin import the files that lie beside it, as a script can. What is installed comes first."""
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    """Let a plugin import the files that lie beside it, as a script can. What is installed comes first.
+
+    Its folder comes before those of other plugins. Files beside plugins that were imported before are forgotten if one
+    of their name lies here: it may be another one, or a newer one.
+    """
+    folder = _PluginFolder(path.resolve().parent)
+    for name in {file.stem for file in path.resolve().parent.iterdir()} & _beside().keys():
+        del sys.modules[name]
+    others = [entry for entry in sys.path if entry != folder]
+    first = next((i for i, entry in enumerate(others) if isinstance(entry, _PluginFolder)), len(others))
+    sys.path[:] = [*others[:first], folder, *others[first:]]
+
+
+def _beside() -> dict[str, Path]:
+    """Return the imported modules that lie beside plugins, with their folders."""
+    folders = {Path(entry) for entry in sys.path if isinstance(entry, _PluginFolder)}
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if "." not in name}
+    places = {name: Path(file).parent for name, file in files.items() if file is not None}
+    packages = {name: place.parent if place.name == name else place for name, place in places.items()}
+    return {name: place for name, place in packages.items() if place in folders and not name.startswith(FILE_MODULE)}
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
@@ -134,11 +134,13 @@ class _Interrupts:
         self._former: Any = None
 
     def __enter__(self) -> Self:
-        self._former = signal.signal(signal.SIGINT, self._note)
+        if current_thread() is main_thread():  # Ctrl-C comes to no other thread
+            self._former = signal.signal(signal.SIGINT, self._note)
         return self
 
     def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._former)
+        if self._former is not None:
+            signal.signal(signal.SIGINT, self._former)
         if self._pending and raised is None:
             raise KeyboardInterrupt
 
