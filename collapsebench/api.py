@@ -19,6 +19,7 @@ from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
 from collapsebench.files import DEFAULT_STORE
 from collapsebench.record import Outcome, RunRecord
+from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
 from collapsebench.syntax import ParameterValue, print_call, print_value
 
 if TYPE_CHECKING:
@@ -405,7 +406,6 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
     """
     from collapsebench.reporting.boards import BoardView, boards
     from collapsebench.reporting.leaderboard import DIALECTS, Cut, pieces
-    from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
     from collapsebench.reporting.suite_boards import suite_boards, suite_pieces
     from collapsebench.store import Store
 

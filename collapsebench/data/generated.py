@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -10,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from collapsebench.data.base import Generated, Seed
 from collapsebench.estimates import Estimate
+from collapsebench.examples import Splits, TextSpec, VectorSpec
 
 if TYPE_CHECKING:
     from collapsebench.data.synthetic import Sample
@@ -40,7 +42,6 @@ class SyntheticText(Generated):
     def load(self, folder: Path) -> Splits:
         """See Dataset."""
         from collapsebench.data.text import MARKERS
-        from collapsebench.examples import Splits, TextSpec
 
         del folder
         train, valid, test = (sample.split() for sample in self._samples())
@@ -65,8 +66,6 @@ class SyntheticText(Generated):
 
     def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
         """See Generated: the best model is the true one. IW-NLL is exact: `truth` averages over the test documents."""
-        from math import exp
-
         best = super().best_possible(setting)
         nll = best["iw_nll"].value
         return {**best, "iw_nll": Estimate(nll), "perplexity": Estimate(exp(nll / (self.length + 1)))}
@@ -100,7 +99,6 @@ class LinearGaussian(Generated):
     def load(self, folder: Path) -> Splits:
         """See Dataset."""
         from collapsebench.data.linear_gaussian import draw
-        from collapsebench.examples import Splits, VectorSpec
 
         del folder
         return Splits(

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing.connection import wait
 from threading import Thread, current_thread, main_thread
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
@@ -21,6 +22,7 @@ from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Component
 from collapsebench.errors import CollapsebenchError
 from collapsebench.experiment.events import REMOTE_PULSE, Event, Finished, Skipped
+from collapsebench.experiment.memory import keep_mapped
 from collapsebench.record import Outcome
 
 if TYPE_CHECKING:
@@ -103,8 +105,6 @@ class Processes(Executor):
 
     def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Give each idle worker the next spec, and yield records as the runs end. Raises the error of a worker."""
-        from multiprocessing.connection import wait
-
         waiting = deque(specs)
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
         with setup.open(observe) as runner, _worker_list() as running, _Interrupts() as interrupts:
@@ -231,8 +231,6 @@ def _start_worker(setup: GridSetup, threads: int, observe: Observer) -> _Worker:
 
     Ctrl-C reaches all processes of a terminal. A worker is started with that signal blocked, and stops when told to.
     """
-    from multiprocessing import get_context, resource_tracker
-
     context = get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     resource_tracker.ensure_running()  # it would unblock the signal
@@ -274,8 +272,6 @@ def _worker_list() -> Iterator[list[_Worker]]:
 
 def _serve(pipe: Connection, setup: GridSetup, threads: int) -> None:
     """Run the specs that come through the pipe, until there is none or the worker is told to stop."""
-    from collapsebench.experiment.memory import keep_mapped
-
     keep_mapped()
     relay = _Relay(pipe)
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from collapsebench.components import discovery
 from collapsebench.errors import UsageError
 from collapsebench.experiment import planning
+from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.events import PULSE
 
 if TYPE_CHECKING:
@@ -68,8 +69,6 @@ class GridSetup:
     @property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of the store."""
-        from collapsebench.experiment.checkpoint import Checkpoints
-
         return Checkpoints(self._companion("checkpoints"), self.keep_checkpoints)
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from collapsebench.estimates import Estimate
@@ -81,7 +82,6 @@ def logistic_regression(train: LabelledCodes, codes: Float[Tensor, "N D"]) -> In
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
-    from threadpoolctl import threadpool_limits
 
     search = GridSearchCV(LogisticRegression(max_iter=ITERATIONS), {"C": PENALTIES}, cv=StratifiedKFold(FOLDS))
     with threadpool_limits(1):

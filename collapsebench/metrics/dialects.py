@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -93,10 +95,6 @@ def _active_count(mean: Tensor, threshold: float) -> float:
 
 def _amortized(split: EvaluatedSplit) -> EvaluatedSplit:
     """Give the split with the encoder's posteriors, without refinement."""
-    from dataclasses import replace
-
-    from collapsebench.inference.amortized import Amortized
-
     return split if isinstance(split.inference, Amortized) else replace(split, inference=Amortized())
 
 

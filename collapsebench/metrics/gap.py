@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class Gap(Metric):
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
         """Give both columns, and the bounds whose differences they are."""
-        from collapsebench.inference.amortized import Amortized
         from collapsebench.metrics.estimators import error_over_draws
         from collapsebench.metrics.refinement import AdamRefinement
 
