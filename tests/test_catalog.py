@@ -1,7 +1,7 @@
 """Discovery: what is found, where it comes from, and every way in which a plugin can be wrong."""
 
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from textwrap import dedent
 
 import pytest
@@ -93,6 +93,14 @@ def test_files_beside_plugins_are_not_mixed_up(tmp_path, monkeypatch):
     assert discovery.load(paths[:1]).make("method", "method-a", {}).beta == 0.75
     with pytest.raises(PluginError, match="another plugin has a file 'beside_both' beside it, too"):
         discovery.load(paths)
+
+
+def test_modules_of_a_folder_that_python_searches_anyway_stay_what_they_are(plugin, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    plugin("VALUE = 1", "users_own.py")
+    own = import_module("users_own")
+    discovery.load([plugin(GOOD.replace("from pydantic", "import users_own\nfrom pydantic", 1))])
+    assert sys.modules.pop("users_own") is own
 
 
 @pytest.mark.parametrize("kinds", [None, {"method"}])

@@ -156,9 +156,12 @@ def _find_beside(path: Path) -> None:
     """Let a plugin import the files that lie beside it, as a script can. What is installed comes first.
 
     Its folder comes before those of other plugins. Files beside plugins that were imported before are forgotten if one
-    of their name lies here: it may be another one, or a newer one.
+    of their name lies here: it may be another one, or a newer one. A folder that Python searches for itself, such as
+    that of the user's script, is left alone: its modules are the user's.
     """
     folder = _PluginFolder(path.resolve().parent)
+    if any(not isinstance(entry, _PluginFolder) and str(Path(entry).resolve()) == folder for entry in sys.path):
+        return
     for name in {file.stem for file in path.resolve().parent.iterdir()} & _beside().keys():
         del sys.modules[name]
     others = [entry for entry in sys.path if entry != folder]

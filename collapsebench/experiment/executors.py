@@ -284,6 +284,8 @@ def _serve(pipe: Connection, setup: GridSetup, threads: int) -> None:
         relay(error)
     except (KeyboardInterrupt, EOFError, OSError):
         return
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `_follow_parent` may still send it while the process ends
 
 
 def _follow_parent() -> None:
