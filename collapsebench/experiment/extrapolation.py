@@ -2,13 +2,13 @@
 
 A counted step takes longer, on the clock and within a budget in seconds. Text has many shapes, one for each length and
 one more for the last batch of a length. Of the 42 shapes in 200 steps of yahoo-9k quick, 10 are counted, and the costs
-of the other 32 follow from them. `python -m bench.loop --dataset yahoo-9k --steps 200 --calls 2` measures what the loop
-adds to the bare steps of the VAE, and with `--every-shape` what it adds if all shapes are counted. With one thread on a
-loaded AMD machine, a bare step took 27 ms:
+of the other 32 follow from them. `python -m bench.loop --dataset yahoo-9k --steps 200 --calls 6` measures what the loop
+adds to all bare steps together, and with `--every-shape` what it adds if all shapes are counted. With one thread on a
+loaded AMD machine it added:
 
-    shapes counted    the loop adds to all steps together
-    10                1.4 % (1.2 to 1.7)
-    42                5.2 % (5.0 to 5.4)
+    contender          10 shapes counted    42 shapes counted
+    vae                0.9 % (0.3 to 2.3)   4.4 % (3.7 to 4.8)
+    sa-vae[steps=5]    2.5 % (one call)     12.9 % (one call)
 
 Without this, a method whose steps make many operations would lose more of a budget in seconds than the others. And a
 budget in FLOPs could be overdrawn by a last step on a new shape, as nobody would know its cost before it.
