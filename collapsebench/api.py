@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
-from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
 
 T = TypeVar("T")
-
-ONE_GRID = RLock()
-"""Torch's generator and its number of threads belong to the process: threads that call `run` take turns."""
 
 Contestant: TypeAlias = str | Method | Sequence[str | Method]
 """A contender as `run` takes it: `"skip+sa-vae[steps=10]"`, a method, or a sequence of these, which are composed.
@@ -259,6 +254,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     >>> [(run.contender, run.seed) for run in runs]
     [('vae', 1), ('skip', 1), ('kl-annealing', 1), ('vae', 2), ('skip', 2), ('kl-annealing', 2)]
     """
+    from collapsebench.components.discovery import check_component
     from collapsebench.data.files import data_folder
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
@@ -269,11 +265,9 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     contenders = [_composed(each) for each in _listed("methods", methods)]
     instances: list[Component] = [part for contender in contenders for part in contender if isinstance(part, Method)]
     instances += [dataset] if isinstance(dataset, Dataset) else []
-    classes = (
-        *_listed("components", components),
-        *map(type, instances),
-        *([type(dataset)] if isinstance(dataset, Dataset) else []),
-    )
+    classes = (*_listed("components", components), *map(type, instances))
+    for component in classes:
+        check_component(component, "components")
     if _counted("workers", workers) > 1:
         _check_importable(classes)
     overrides = _data_settings(dataset) | dict(settings or {})
@@ -302,24 +296,15 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
 def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | Callable[[Event], None]) -> Runs:
     from collapsebench.experiment.executors import executor_for
     from collapsebench.experiment.grids import prepare, run_grid
+    from collapsebench.experiment.progress import run_on_screen
     from collapsebench.store import Store
 
-    grid = prepare(setup)
-    with ONE_GRID, _observer(progress, setup) as observe:
-        run_grid(grid, executor_for(workers, threads), observe)
+    if isinstance(progress, bool):
+        run_on_screen(setup, workers, threads, quiet=not progress)
+    else:
+        run_grid(prepare(setup), executor_for(workers, threads), progress)
     with Store.open(setup.store) as store:
         return Runs([store.get(spec.run_id) for spec in setup.plan.specs])
-
-
-@contextmanager
-def _observer(progress: bool | Callable[[Event], None], setup: GridSetup) -> Iterator[Callable[[Event], None]]:
-    from collapsebench.experiment.progress import progress as screens
-
-    if not isinstance(progress, bool):
-        yield progress
-        return
-    with screens(quiet=not progress, verbose=False, names=setup.plan.protocol_names) as screen:
-        yield screen.observe
 
 
 def _composed(contestant: Contestant) -> Sequence[str | Method]:
@@ -340,9 +325,11 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     if not isinstance(seeds, Iterable) or isinstance(seeds, str):
         raise UsageError(f"seeds must be a number of seeds, or a list of them, got {seeds!r}")
     listed = tuple(seeds)
+    if not listed:
+        raise UsageError("seeds must be at least one, got an empty list")
     wrong = [seed for seed in listed if not isinstance(seed, Integral) or not 0 <= seed < 2**63]
-    if wrong or not listed:
-        raise UsageError(f"a seed is a whole number from 0 to 2^63 - 1, got {wrong[0] if wrong else 'none'!r}")
+    if wrong:
+        raise UsageError(f"a seed is a whole number from 0 to 2^63 - 1, got {wrong[0]!r}")
     return tuple(map(int, listed))
 
 

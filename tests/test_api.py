@@ -34,6 +34,10 @@ class HalfKL(Method):
         return self.weight
 
 
+class Nameless(Method):
+    """Somebody forgot its name."""
+
+
 class Examples(Metric):
     """The size of the test split."""
 
@@ -168,7 +172,9 @@ def test_two_classes_of_one_name_are_refused(store):
         ({"dataset": "digit"}, "unknown dataset 'digit'. Did you mean 'digits'"),
         ({"track": "quack"}, "unknown track 'quack'"),
         ({"methods": HalfKL()}, "methods must be a list"),
-        ({"seeds": []}, "got 'none'"),
+        ({"seeds": []}, "seeds must be at least one"),
+        ({"components": ["x"]}, "x must be a complete subclass of a kind of component"),
+        ({"methods": [Nameless()]}, "Nameless needs a class variable `name`"),
         ({"seeds": [2**63]}, "a seed is a whole number from 0"),
         ({"workers": "2"}, "workers must be at least 1, got '2'"),
         ({"dataset": LinearGaussian}, "dataset cannot be"),

@@ -35,14 +35,13 @@ BUILTINS: Final = {
     "collapsebench.metrics": ("metric",),
     "collapsebench.experiment.executors": ("executor",),
 }
-"""The modules of the harness that register components, and of which kinds these are."""
-
+"""The modules of the harness that register components, and the kinds of these."""
 
 FILE_MODULE: Final = "collapsebench_file_"
-"""The names of modules of plugin files begin so."""
+"""The beginning of the names of modules of plugin files."""
 
 PLUGINS_VARIABLE: Final = "COLLAPSEBENCH_PLUGINS"
-"""Names of the entry points to load, separated by commas; unset: all."""
+"""The names of the entry points to load, separated by commas. If it is not set, all are loaded."""
 
 
 class _Source(NamedTuple):
@@ -55,10 +54,10 @@ class _Source(NamedTuple):
 
 
 def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None) -> Catalog:
-    """Find every component. For a list, those that come with the harness are needed of the named `kinds` only.
+    """Find every component. With `kinds`, built-in components of other kinds may be left out: a list needs no more.
 
-    An installed plugin that cannot be imported or breaks its contract is listed as failed and only the runs that name
-    it fail; a file given by hand must load. Raises PluginError if two plugins register the same kind and name.
+    An installed plugin that cannot be imported or breaks its contract is listed as failed, and only the runs that name
+    it fail. A file that the user gives must load. Raises PluginError if two plugins register the same kind and name.
     """
     entries: dict[tuple[str, str], Entry] = {}
     for name in (name for name, given in BUILTINS.items() if kinds is None or set(given) & set(kinds)):
@@ -90,7 +89,7 @@ def extended(catalog: Catalog, classes: Iterable[type[Component]]) -> Catalog:
     known = {entry.component for entry in entries.values()}
     for component in dict.fromkeys(classes):
         if component not in known:
-            _check(component, component.__module__)
+            check_component(component, component.__module__)
             _add(entries, [Entry(component, component.__module__, _origin(component), None)])
     return replace(catalog, entries=entries)
 
@@ -205,7 +204,7 @@ def _registered(source: _Source) -> list[Entry]:
         raise PluginError(f"plugin '{source.plugin}' has no hook collapsebench_components")
     components = list(answers[0])
     for component in components:
-        _check(component, source.plugin)
+        check_component(component, source.plugin)
     here = source.module.__name__
     return [
         Entry(each, source.plugin, source.origin if each.__module__ == here else _origin(each), source.package)
@@ -213,7 +212,7 @@ def _registered(source: _Source) -> list[Entry]:
     ]
 
 
-def _check(component: type[Component], plugin: str) -> None:
+def check_component(component: type[Component], plugin: str) -> None:
     """Raise PluginError unless the class keeps the contract of components."""
     where = f"plugin '{plugin}': {getattr(component, '__qualname__', component)!s}"
     if not (inspect.isclass(component) and issubclass(component, Component)) or inspect.isabstract(component):

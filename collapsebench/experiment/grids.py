@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from collapsebench.metrics.codes import codes_file
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import Outcome, RunRecord
     from collapsebench.spec import RunSpec
+
+
+ONE_GRID = RLock()
+"""Torch's generator and its number of threads belong to the process: threads that run grids take turns."""
 
 
 @dataclass(frozen=True)
@@ -88,4 +93,5 @@ def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[R
     run that another process computes is not run here, and its record has the outcome `started`. Raises StoreError, and
     KeyboardInterrupt.
     """
-    return list(executor.submit(grid.setup, grid.missing, observe)) if grid.missing else []
+    with ONE_GRID:
+        return list(executor.submit(grid.setup, grid.missing, observe)) if grid.missing else []

@@ -18,7 +18,6 @@ from collapsebench.experiment.events import PULSE
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.components.interfaces import Component
-    from collapsebench.experiment.checkpoint import Checkpoints
     from collapsebench.experiment.events import Observer
     from collapsebench.experiment.planning import Plan, Request, SplitCache
     from collapsebench.experiment.runner import Runner
