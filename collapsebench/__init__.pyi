@@ -1,7 +1,4 @@
-from .api import Boards as Boards
 from .api import Contestant as Contestant
-from .api import Run as Run
-from .api import Runs as Runs
 from .api import board as board
 from .api import load_run as load_run
 from .api import run as run
@@ -70,6 +67,9 @@ from .model.vae import Gradient as Gradient
 from .model.vae import Networks as Networks
 from .model.vae import Objective as Objective
 from .model.vae import Terms as Terms
+from .notebook import Boards as Boards
+from .notebook import Run as Run
+from .notebook import Runs as Runs
 from .record import Number as Number
 from .record import NumberKind as NumberKind
 from .record import Outcome as Outcome

@@ -42,6 +42,7 @@ ROOMS = (
     "experiment",
     "reporting",
     "selfcheck",
+    "notebook",
     "api",
     "cli",
     PACKAGE,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pluggy
 
+from collapsebench.components.beside import FILE_MODULE, check_apart, find_beside
 from collapsebench.components.catalog import Catalog, Entry, FailedPlugin
 from collapsebench.components.composition import implemented
 from collapsebench.components.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
@@ -36,9 +37,6 @@ BUILTINS: Final = {
     "collapsebench.experiment.executors": ("executor",),
 }
 """The modules of the harness that register components, and the kinds of these."""
-
-FILE_MODULE: Final = "collapsebench_file_"
-"""The beginning of the names of modules of plugin files."""
 
 PLUGINS_VARIABLE: Final = "COLLAPSEBENCH_PLUGINS"
 """The names of the entry points to load, separated by commas. If it is not set, all are loaded."""
@@ -75,7 +73,7 @@ def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None
     beside: dict[str, Path] = {}
     for path in plugin_files:
         _add(entries, _from_file(path))
-        _check_apart(beside, path)
+        check_apart(beside, path)
     return Catalog(entries, tuple(failed))
 
 
@@ -126,55 +124,12 @@ def _from_file(path: Path) -> list[Entry]:
         raise UsageError(f"plugin file '{path}' is not a Python file")
     module = util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic resolves postponed annotations through it
-    _find_beside(path)
+    find_beside(path)
     try:
         spec.loader.exec_module(module)
         return _registered(_Source(path.stem, str(path), None, module))
     except Exception as error:
         raise PluginError(f"plugin file '{path}' failed: {_reason(error)}") from error
-
-
-def _check_apart(beside: dict[str, Path], path: Path) -> None:
-    """Add what a plugin imported from beside it. Raises PluginError if another plugin has a file of the same name."""
-    own = {name: place for name, place in _beside().items() if place == path.resolve().parent}
-    twice = next((name for name, place in own.items() if beside.get(name, place) != place), None)
-    if twice is not None:
-        raise PluginError(
-            f"plugin file '{path}': another plugin has a file '{twice}' beside it, too: rename one of them"
-        )
-    beside |= own
-
-
-class _PluginFolder(str):
-    """An entry of `sys.path` for the files beside a plugin."""
-
-    __slots__ = ()
-
-
-def _find_beside(path: Path) -> None:
-    """Let a plugin import the files that lie beside it, as a script can. What is installed comes first.
-
-    Its folder comes before those of other plugins. Files beside plugins that were imported before are forgotten if one
-    of their name lies here: it may be another one, or a newer one. A folder that Python searches for itself, such as
-    that of the user's script, is left alone: its modules are the user's.
-    """
-    folder = _PluginFolder(path.resolve().parent)
-    if any(not isinstance(entry, _PluginFolder) and str(Path(entry).resolve()) == folder for entry in sys.path):
-        return
-    for name in {file.stem for file in path.resolve().parent.iterdir()} & _beside().keys():
-        del sys.modules[name]
-    others = [entry for entry in sys.path if entry != folder]
-    first = next((i for i, entry in enumerate(others) if isinstance(entry, _PluginFolder)), len(others))
-    sys.path[:] = [*others[:first], folder, *others[first:]]
-
-
-def _beside() -> dict[str, Path]:
-    """Return the imported modules that lie beside plugins, with their folders."""
-    folders = {Path(entry) for entry in sys.path if isinstance(entry, _PluginFolder)}
-    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if "." not in name}
-    places = {name: Path(file).parent for name, file in files.items() if file is not None}
-    packages = {name: place.parent if place.name == name else place for name, place in places.items()}
-    return {name: place for name, place in packages.items() if place in folders and not name.startswith(FILE_MODULE)}
 
 
 def _reason(error: Exception) -> str:
