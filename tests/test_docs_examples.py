@@ -126,7 +126,9 @@ def test_a_command_that_is_not_run_has_the_options_shown(line):
     found, arguments = cli, shlex.split(line)[1:]
     while isinstance(found, click.Group):
         found, arguments = found.get_command(click.Context(found), arguments[0]), arguments[1:]
-    found.make_parser(click.Context(found)).parse_args(arguments)
+    found.make_parser(click.Context(found)).parse_args(arguments)  # raises for a value that is missing
+    known = {option for parameter in found.params for option in parameter.opts}
+    assert {word for word in arguments if word.startswith("-")} <= known
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
