@@ -70,6 +70,8 @@ from .model.vae import Terms as Terms
 from .notebook import Boards as Boards
 from .notebook import Run as Run
 from .notebook import Runs as Runs
+from .record import Finding as Finding
+from .record import Guard as Guard
 from .record import Number as Number
 from .record import NumberKind as NumberKind
 from .record import Outcome as Outcome

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple, Self
 
 from collapsebench.estimates import Direction, Estimate
-from collapsebench.record import Outcome, Point, RunRecord, Value
+from collapsebench.record import Finding, Outcome, Point, RunRecord, Value
 from collapsebench.spec import Protocol, identity
 
 
@@ -68,6 +68,10 @@ class Observation(NamedTuple):
     """The trajectory, or only its last point, without values."""
     values: tuple[MetricValue, ...]
     """The numbers of metrics that boards show."""
+    code: Mapping[str, str]
+    """The hashes of the code of components that do not come with the harness, by kind and name."""
+    findings: tuple[Finding, ...]
+    """What the guards found."""
     entries: Mapping[str, Estimate]
     """The requested numbers that boards do not show, by column."""
 
@@ -92,6 +96,8 @@ class Observation(NamedTuple):
             environment=json.dumps(record.environment, sort_keys=True),
             points=tuple(map(TrajectoryPoint.of, record.points)),
             values=tuple(MetricValue.of(value) for value in record.values if value.board),
+            code=record.code,
+            findings=record.findings,
             entries={value.head.column: Estimate(*value[1:]) for value in further},
         )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.spec import Frozen, RunSpec
@@ -132,6 +132,41 @@ class Point(Frozen):
     """True if the parameters of this point are those that the test split sees."""
 
 
+class Guard(StrEnum):
+    """The guard that a finding comes from (see `docs/trust.md`).
+
+    >>> from collapsebench import Guard
+    >>> Guard("overshoot").name
+    'OVERSHOOT'
+    """
+
+    WORK = "work"
+    """Work was done where the meter did not look, and is charged by estimate."""
+    OPERATIONS = "operations"
+    """Operations were used that the meter has no formula for."""
+    OVERSHOOT = "overshoot"
+    """The run spent more than its budget, by more than a step."""
+    LIKELIHOOD = "likelihood"
+    """A likelihood is better than the known entropy allows."""
+    SCHEDULE = "schedule"
+    """A schedule of the method had not ended at the selected parameters."""
+    ENVIRONMENT = "environment"
+    """The run went on in another environment than it began in."""
+
+
+class Finding(Frozen):
+    """What a guard has found about a run that has a result. Boards mark the row.
+
+    >>> from collapsebench import Finding, Guard
+    >>> Finding(guard=Guard.OPERATIONS, text="uncounted operations: cdist").guard.value
+    'operations'
+    """
+
+    guard: Guard
+    text: str
+    """The finding in one line."""
+
+
 class RunRecord(Frozen):
     """All that is stored of one run.
 
@@ -158,6 +193,15 @@ class RunRecord(Frozen):
     parameters: NonNegativeInt = 0
     points: tuple[Point, ...] = ()
     values: tuple[Value, ...] = ()
+    code: dict[str, str] = Field(default_factory=dict)
+    """The hashes of the code of components that do not come with the harness, by kind and name (`method my-method`)."""
+    findings: tuple[Finding, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `code` and `findings` if they are empty: a record without them reads as it always did."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if value or key not in {"code", "findings"}}
 
     @classmethod
     def started(cls, spec: RunSpec, at: datetime, environment: dict[str, Any]) -> Self:

@@ -252,11 +252,11 @@ BAD = {
     "NaN is not JSON": lambda line: line.replace("31.5", "NaN"),
     "it is not a run": lambda _: "[1, 2]",
     "as `collapsebench runs export` writes it": lambda line: edited(line, schema=None),
-    "it has schema 2, this collapsebench reads 1: pip install --upgrade collapsebench": lambda line: edited(
-        line, schema=2
+    "it has schema 3, this collapsebench reads 2: pip install --upgrade collapsebench": lambda line: edited(
+        line, schema=3
     ),
     "parameters: Input should be greater": lambda line: edited(line, parameters=-1),
-    "unknown field 'surprise'. Known: contender, ": lambda line: edited(line, surprise=1),
+    "unknown field 'surprise'. Known: code, contender, ": lambda line: edited(line, surprise=1),
     "its run_id is 'ffff'": lambda line: edited(line, run_id="ffff"),
     "its run_id is": other_seed,
     "its protocol_id is 'ffff'": lambda line: edited(line, protocol_id="ffff"),

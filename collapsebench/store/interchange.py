@@ -19,8 +19,11 @@ from collapsebench.store.mapping import to_json, with_labels
 from collapsebench.store.store import Added, Store
 from collapsebench.validation import describe
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of the format. Raise it when the meaning of a line changes."""
+
+PLAIN = 1
+"""The version without `code` and `findings`. A record that has neither is written so, for older readers."""
 
 IN_MEMORY = 2**24
 """A stream of at most this many bytes is copied into memory, a longer one into a temporary file."""
@@ -68,7 +71,8 @@ def _readable_twice(source: Path | IO[bytes], name: str) -> Iterator[IO[bytes]]:
 
 def write_line(record: RunRecord) -> str:
     """Return the record as one line of ASCII, without the line's end."""
-    return json.dumps({"schema": SCHEMA} | to_json(record), allow_nan=False)
+    schema = SCHEMA if record.code or record.findings else PLAIN
+    return json.dumps({"schema": schema} | to_json(record), allow_nan=False)
 
 
 def read_lines(lines: Iterable[bytes], source: str) -> Iterator[RunRecord]:
@@ -92,7 +96,7 @@ def _read(line: bytes) -> RunRecord:
         raise UsageError(f"it is not JSON ({error})") from error
     if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
         raise UsageError("it is not a run as `collapsebench runs export` writes it")
-    if content["schema"] != SCHEMA:
+    if content["schema"] not in {PLAIN, SCHEMA}:
         help_ = "pip install --upgrade collapsebench"
         raise UsageError(f"it has schema {content['schema']}, this collapsebench reads {SCHEMA}: {help_}")
     try:

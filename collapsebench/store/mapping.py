@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.record import Number, Point, RunRecord, Value
+from collapsebench.record import Finding, Number, Point, RunRecord, Value
 from collapsebench.spec import RunSpec
 from collapsebench.store.models import PointRow, Run, ValueRow
 from collapsebench.syntax import BASELINE, Call, parse_composition
@@ -48,6 +48,8 @@ def to_rows(record: RunRecord) -> Rows:
         "finished_at": record.finished_at,
         "environment": record.environment,
         "parameters": record.parameters,
+        "code": record.code,
+        "findings": [to_json(finding) for finding in record.findings],
     }
     key = {"run_id": record.run_id}
     points = [key | {"number": number} | to_json(point) for number, point in enumerate(record.points)]
@@ -70,6 +72,8 @@ def to_record(row: Run) -> RunRecord:
         finished_at=row.finished_at,
         environment=row.environment,
         parameters=row.parameters,
+        code=row.code,
+        findings=tuple(map(Finding.model_validate, row.findings)),
         points=tuple(_point(point) for point in row.points),
         values=tuple(_value(value) for value in row.values),
     )

@@ -87,6 +87,8 @@ class Run(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UTCTime)
     environment: Mapped[dict[str, Any]] = mapped_column(JSON)
     parameters: Mapped[int] = mapped_column(BigInteger)
+    code: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
+    findings: Mapped[list[dict[str, str]]] = mapped_column(JSON, server_default="[]")
 
     points: Mapped[list[PointRow]] = relationship(order_by="PointRow.number")
     values: Mapped[list[ValueRow]] = relationship(order_by="ValueRow.position")

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.observation import ColumnHead, MetricValue, Observation, TrajectoryPoint
+from collapsebench.record import Finding
 from collapsebench.spec import Protocol, identity
 from collapsebench.store.mapping import read_spec
 from collapsebench.store.models import PointRow, Run, ValueRow
@@ -34,6 +35,8 @@ RUN = (
     Run.message,
     Run.parameters,
     cast(Run.environment, Text).label("environment"),
+    Run.code,
+    Run.findings,
 )
 VALUE = (
     ValueRow.run_id,
@@ -94,7 +97,8 @@ class Reader:
         values: tuple[MetricValue, ...],
         entries: Mapping[str, Estimate],
     ) -> Observation:
-        run_id, protocol_id, track, contender, methods, seed, outcome, message, parameters, environment = run
+        run_id, protocol_id, track, contender, methods, seed, outcome, message, parameters, *rest = run
+        environment, code, findings = rest
         if (protocol_id, track) not in self._protocols:
             self._protocols[protocol_id, track] = read_spec(self._session.get_one(Run, run_id)).protocol
         if methods not in self._contenders:
@@ -115,6 +119,8 @@ class Reader:
             environment=self._environments[environment],
             points=points,
             values=values,
+            code=code,
+            findings=tuple(map(Finding.model_validate, findings)),
             entries=entries,
         )
 

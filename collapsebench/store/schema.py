@@ -21,7 +21,7 @@ from collapsebench.errors import StoreError
 from collapsebench.store.models import Base
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-HEAD = "0001"
+HEAD = "0002"
 """The newest version in MIGRATIONS. It is written here so that a new or current store opens without Alembic."""
 
 VERSIONS = Table(
