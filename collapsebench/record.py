@@ -204,7 +204,9 @@ class RunRecord(Frozen):
         return {key: value for key, value in content.items() if value or key not in {"code", "findings"}}
 
     @classmethod
-    def started(cls, spec: RunSpec, at: datetime, environment: dict[str, Any]) -> Self:
+    def started(
+        cls, spec: RunSpec, at: datetime, environment: dict[str, Any], code: dict[str, str] | None = None
+    ) -> Self:
         """Make the record that is stored before training, so that a crash stays visible."""
         return cls(
             run_id=spec.run_id,
@@ -215,6 +217,7 @@ class RunRecord(Frozen):
             outcome=Outcome.STARTED,
             started_at=at,
             environment=environment,
+            code=code or {},
         )
 
     @property

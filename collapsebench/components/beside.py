@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from collapsebench.errors import PluginError
 
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+
 FILE_MODULE: Final = "collapsebench_file_"
 """The beginning of the names of modules of plugin files."""
+
+
+class PluginLoader(SourceFileLoader):
+    """Loads the source as it is now, and keeps it in `source`.
+
+    Python's own loader takes the compiled code of an earlier import if the file has the same size and second.
+    """
+
+    source: bytes | None = None
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the file."""
+        path = self.get_filename(fullname)
+        self.source = self.get_data(path)
+        code: CodeType = self.source_to_code(self.source, path)
+        return code
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module. If it is a package, its modules are loaded in the same way."""
+        for folder in getattr(module, "__path__", ()):
+            sys.path_importer_cache[folder] = _finder(folder)
+        super().exec_module(module)
+
+
+def _finder(folder: str) -> FileFinder:
+    """Return what finds the modules of a folder for plugins."""
+    return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (PluginLoader, [".py"]))
 
 
 def check_apart(beside: dict[str, Path], path: Path) -> None:
@@ -39,17 +70,20 @@ def find_beside(path: Path) -> None:
     folder = _PluginFolder(path.resolve().parent)
     if any(not isinstance(entry, _PluginFolder) and str(Path(entry).resolve()) == folder for entry in sys.path):
         return
-    for name in {file.stem for file in path.resolve().parent.iterdir()} & _beside().keys():
+    forgotten = {file.stem for file in path.resolve().parent.iterdir()} & _beside().keys()
+    for name in [name for name in sys.modules if name.partition(".")[0] in forgotten]:
         del sys.modules[name]
     others = [entry for entry in sys.path if entry != folder]
     first = next((i for i, entry in enumerate(others) if isinstance(entry, _PluginFolder)), len(others))
     sys.path[:] = [*others[:first], folder, *others[first:]]
+    sys.path_importer_cache[str(folder)] = _finder(folder)
 
 
 def _beside() -> dict[str, Path]:
     """Return the imported modules that lie beside plugins, with their folders."""
-    folders = {Path(entry) for entry in sys.path if isinstance(entry, _PluginFolder)}
-    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if "." not in name}
-    places = {name: Path(file).parent for name, file in files.items() if file is not None}
-    packages = {name: place.parent if place.name == name else place for name, place in places.items()}
-    return {name: place for name, place in packages.items() if place in folders and not name.startswith(FILE_MODULE)}
+    specs = {name: getattr(module, "__spec__", None) for name, module in sys.modules.items() if "." not in name}
+    return {
+        name: Path(str(spec.origin)).parents[spec.submodule_search_locations is not None]
+        for name, spec in specs.items()
+        if spec is not None and isinstance(spec.loader, PluginLoader) and not name.startswith(FILE_MODULE)
+    }

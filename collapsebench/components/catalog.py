@@ -5,13 +5,9 @@ A catalogue is a value. Nothing is global, so two of them can differ.
 
 from __future__ import annotations
 
-import inspect
-import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -23,7 +19,7 @@ from collapsebench.syntax import BASELINE, Call, parse_composition
 from collapsebench.validation import describe
 
 if TYPE_CHECKING:
-    from collapsebench.spec import Choice, Contender
+    from collapsebench.spec import Choice, Contender, RunSpec
 
 C = TypeVar("C", bound=Component)
 
@@ -37,6 +33,8 @@ class Entry(NamedTuple):
     """The file in which it is written, or `module.Class` if it was made in a notebook."""
     package: metadata.Distribution | None
     """The package that it was installed with. None for a file or a class that the user gives by hand."""
+    code: str | None = None
+    """The hash of its code as it was loaded (see `components.code`); None if it comes with the harness."""
 
     @property
     def version(self) -> str:
@@ -47,22 +45,6 @@ class Entry(NamedTuple):
     def hooks(self) -> list[str]:
         """The names of the method hooks that the component implements."""
         return sorted(implemented(self.component))
-
-    @property
-    def code(self) -> bytes:
-        """The file of the component, or the source of its functions if it was made in a notebook."""
-        path = Path(self.origin)
-        if path.is_file():
-            return path.read_bytes()
-        return b"".join(map(_source, filter(inspect.isfunction, vars(self.component).values())))
-
-
-def _source(function: FunctionType) -> bytes:
-    """Return the source of a function, or its compiled code if the source is not kept."""
-    try:
-        return inspect.getsource(function).encode()
-    except OSError:
-        return marshal.dumps(function.__code__)
 
 
 class FailedPlugin(NamedTuple):
@@ -91,6 +73,19 @@ class Catalog:
             return found
         failures = "".join(f"; plugin '{f.plugin}' failed: {f.reason}" for f in self.failed)
         raise UsageError(unknown(kind, name, self.names(kind)) + failures)
+
+    def code_of(self, spec: RunSpec) -> dict[str, str]:
+        """The hashes of code of the components of a spec, by kind and name. Those that come with the harness are left
+        out: its version stands for them.
+        """
+        setting, protocol = spec.protocol.setting, spec.protocol
+        named = [("method", choice.name) for choice in spec.contender.methods]
+        named += [("metric", choice.name) for choice in setting.evaluation.metrics]
+        named += [("dataset", protocol.dataset.name), ("encoder", setting.encoder.name)]
+        named += [("decoder", setting.decoder.name), ("posterior", setting.posterior.name)]
+        named += [("initialization", setting.initialization.name)]
+        codes = {f"{kind} {name}": self.entry(kind, name).code for kind, name in named}
+        return {name: code for name, code in sorted(codes.items()) if code is not None}
 
     def make(self, kind: str, name: str, params: Mapping[str, Any]) -> Component:
         """A validated component; UsageError in one line for an unknown name, field, or a value of the wrong type."""

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module, metadata, util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pluggy
 
-from collapsebench.components.beside import FILE_MODULE, check_apart, find_beside
+from collapsebench.components.beside import FILE_MODULE, PluginLoader, check_apart, find_beside
 from collapsebench.components.catalog import Catalog, Entry, FailedPlugin
 from collapsebench.components.composition import implemented
 from collapsebench.components.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
@@ -88,7 +89,8 @@ def extended(catalog: Catalog, classes: Iterable[type[Component]]) -> Catalog:
     for component in dict.fromkeys(classes):
         if component not in known:
             check_component(component, component.__module__)
-            _add(entries, [Entry(component, component.__module__, _origin(component), None)])
+            module = sys.modules.get(component.__module__)
+            _add(entries, [Entry(component, component.__module__, _origin(component), None, _code(component, module))])
     return replace(catalog, entries=entries)
 
 
@@ -119,14 +121,16 @@ def _from_file(path: Path) -> list[Entry]:
     if not path.is_file():
         raise UsageError(f"plugin file '{path}' does not exist")
     name = f"{FILE_MODULE}{path.stem}"
-    spec = util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UsageError(f"plugin file '{path}' is not a Python file")
+    loader = PluginLoader(name, str(path))
+    spec = ModuleSpec(name, loader, origin=str(path))
+    spec.has_location = True
     module = util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic resolves postponed annotations through it
     find_beside(path)
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
         return _registered(_Source(path.stem, str(path), None, module))
     except Exception as error:
         raise PluginError(f"plugin file '{path}' failed: {_reason(error)}") from error
@@ -160,11 +164,28 @@ def _registered(source: _Source) -> list[Entry]:
     components = list(answers[0])
     for component in components:
         check_component(component, source.plugin)
-    here = source.module.__name__
-    return [
-        Entry(each, source.plugin, source.origin if each.__module__ == here else _origin(each), source.package)
-        for each in components
-    ]
+    return [_entry(component, source) for component in components]
+
+
+def _entry(component: type[Component], source: _Source) -> Entry:
+    here = component.__module__ == source.module.__name__
+    module = source.module if here else sys.modules.get(component.__module__)
+    shipped = source.package is not None and source.package.name == PROJECT
+    return Entry(
+        component=component,
+        plugin=source.plugin,
+        origin=source.origin if here else _origin(component),
+        package=source.package,
+        code=None if shipped else _code(component, module),
+    )
+
+
+def _code(component: type[Component], module: ModuleType | None) -> str:
+    """Return the hash of a component's code: of its module, or of the class if its module has no file."""
+    from collapsebench.components.code import class_hash, module_hash  # the shipped components do without
+
+    found = None if module is None or module.__name__ == "__main__" else module_hash(module)
+    return class_hash(component) if found is None else found
 
 
 def check_component(component: type[Component], plugin: str) -> None:

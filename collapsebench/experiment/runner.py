@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.components.catalog import Catalog
+from collapsebench.components.code import harness_hash
 from collapsebench.components.composition import compose, inference_of
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import CollapsebenchError, DivergedError
@@ -70,7 +70,7 @@ class Runner:
         another process is computing it, or has stored it since the grid was looked up: the record that is returned then
         says `started`. Raises StoreError.
         """
-        record = RunRecord.started(spec, _now(), environment(self.device))
+        record = self._started(spec)
         with self.checkpoints.claim(record.run_id) as claimed:
             if claimed and not self._is_settled(record.run_id):
                 return self._run(record)
@@ -83,7 +83,7 @@ class Runner:
         """Store a run as failed that a process left behind when it died. If the process had settled it, it stays so."""
         record = self.store.get(spec.run_id) if spec.run_id in self.store.outcomes([spec.run_id]) else None
         if record is None or not record.outcome.settled:
-            started = record or RunRecord.started(spec, _now(), environment(self.device))
+            started = record or self._started(spec)
             record = _ended(started, RunEnding(Outcome.FAILED, message))
             self.store.finish(record)
         return record
@@ -111,6 +111,9 @@ class Runner:
         device = torch.device(self.device)
         vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
         return TrainingSetup(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
+
+    def _started(self, spec: RunSpec) -> RunRecord:
+        return RunRecord.started(spec, _now(), environment(self.device), self.catalog.code_of(spec))
 
     def _is_settled(self, run_id: str) -> bool:
         """Return whether the store has a result of the run."""
@@ -149,16 +152,8 @@ class Runner:
     def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
         """Return the checkpoint of the run. It is of use only under conditions that give the same bits again."""
         decisive = {key: value for key, value in conditions.items() if key != "cpu_count"}
-        return self.checkpoints.of(spec.run_id, decisive | {"code": self._code(spec)}, partial(self._warn, spec.run_id))
-
-    def _code(self, spec: RunSpec) -> str:
-        """Return the SHA-256 of the source of the spec's components: a user may edit a plugin and go on."""
-        setting = spec.protocol.setting
-        named = [("method", choice.name) for choice in spec.contender.methods]
-        named += [("encoder", setting.encoder.name), ("decoder", setting.decoder.name)]
-        named += [("posterior", setting.posterior.name), ("initialization", setting.initialization.name)]
-        entries = {entry.origin: entry for entry in (self.catalog.entry(*name) for name in named)}
-        return sha256(b"".join(entry.code for _, entry in sorted(entries.items()))).hexdigest()
+        decisive |= {"harness": harness_hash(), "code": self.catalog.code_of(spec)}
+        return self.checkpoints.of(spec.run_id, decisive, partial(self._warn, spec.run_id))
 
     def _train_and_test(self, spec: RunSpec, checkpoint: Checkpoint) -> RunEnding:
         from collapsebench.experiment.training import train
