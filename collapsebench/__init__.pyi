@@ -60,6 +60,7 @@ from .metrics.metric import Metric as Metric
 from .model.distributions import DiagonalGaussian as DiagonalGaussian
 from .model.distributions import PriorDistribution as PriorDistribution
 from .model.distributions import StandardNormal as StandardNormal
+from .model.factors import Factorized as Factorized
 from .model.seeding import Noise as Noise
 from .model.seeding import SeededNoise as SeededNoise
 from .model.vae import VAE as VAE

@@ -38,6 +38,7 @@ ROOMS = (
     "networks",
     "inference",
     "metrics",
+    "guards",
     "store",
     "experiment",
     "reporting",

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from collapsebench.components.composition import compose
+from collapsebench.components.hookspecs import hookimpl
+from collapsebench.components.interfaces import Encoder, Method
 from collapsebench.errors import PluginError, UsageError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble, initialize
@@ -177,14 +179,58 @@ def test_he_linear_changes_the_weights_of_affine_maps_only():
 
 
 @pytest.mark.parametrize("rule", [LibraryDefault(), HeLinear()], ids=label)
-def test_a_module_that_cannot_draw_its_parameters_is_named(rule):
-    class Odd(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = nn.Parameter(torch.ones(3))
+def test_a_module_that_leaves_its_parameters_without_values_is_named(rule):
+    class Empty(Encoder):
+        name = "empty"
 
-    with pytest.raises(PluginError, match=r"Odd has parameters of its own and no method reset_parameters\(\)"):
-        rule.apply(Odd())
+        def build(self, data):
+            class Odd(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.weight, self.width = nn.Parameter(torch.empty(3, 3)), 3
+
+            return Odd()
+
+    architecture = Architecture(3, Empty(), GaussianPosterior(), LinearDecoder(), rule)
+    with pytest.raises(PluginError, match="Odd has parameters of its own without values, and no method"):
+        assemble(architecture, VectorSpec(3), HOOKS, seed=1)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("rule", [LibraryDefault(), HeLinear(), Uniform()], ids=label)
+def test_frozen_parameters_keep_what_their_module_set(rule):
+    norm = nn.BatchNorm1d(3)
+    norm.weight.requires_grad_(False).fill_(0.6)
+    initialize(norm, rule, seed=3)
+    assert norm.weight.tolist() == pytest.approx([0.6] * 3)
+    assert norm.bias.requires_grad
+
+
+def test_a_layer_that_draws_in_its_constructor_starts_equal_for_equal_seeds():
+    """Attention has no public way to draw again. What another contender draws before it does not shift it."""
+
+    def start(seed, connect):
+        class Attentive(Method):
+            name = "attentive"
+
+            @hookimpl
+            def connect_latent(self, site):
+                return connect(site)
+
+        hooks = compose([Attentive()])
+        return assemble(
+            Architecture(3, None, GaussianPosterior(), MLPDecoder(hidden=4), LibraryDefault()), IMAGE, hooks, seed
+        )
+
+    def attention(site):
+        module = nn.MultiheadAttention(4, 1)
+        module.width = site.width
+        return module
+
+    first, same, other = start(1, attention), start(1, attention), start(2, attention)
+    weights = [vae.decoder.sites[0].connection.in_proj_weight for vae in (first, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
 @pytest.mark.parametrize(

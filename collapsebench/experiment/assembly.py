@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -40,15 +42,27 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
     """Build the contender's VAE and draw its parameters from the seed.
 
     The parameters of a module depend on the seed and its name alone, so that a network that two contenders share starts
-    equal in both. The global generator of torch is left as it was.
+    equal in both. Frozen parameters keep the values that their module gave them. The global generator of torch is left
+    as it was.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _empty_is_nan():
         torch.manual_seed(seed)
         component = prior_of(hooks, architecture.latent_dim)
         prior = StandardNormal(architecture.latent_dim) if component is None else component.build()
         vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), prior)
         initialize(vae, architecture.initialization, seed)
     return vae
+
+
+@contextmanager
+def _empty_is_nan() -> Iterator[None]:
+    """Let torch fill memory with NaN in place of whatever stood there, so that it is seen if a module leaves it so."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int) -> Networks:
@@ -67,7 +81,8 @@ def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
 
     Raises PluginError if it is not what a connection has to be.
     """
-    module = hooks.connect_latent(site=site)
+    with torch.random.fork_rng(devices=[]):  # what it draws shifts no other module of the contender
+        module = hooks.connect_latent(site=site)
     if module is None:
         return None
     width = module.width if isinstance(module, nn.Module) else None
@@ -80,7 +95,14 @@ def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
 
 
 def initialize(model: nn.Module, rule: Initialization, seed: int) -> None:
-    """Draw every module's own parameters with a seed made of `seed` and its name. This changes torch's generator."""
+    """Draw every module's own parameters with a seed made of `seed` and its name. This changes torch's generator.
+
+    Parameters without `requires_grad` keep their values: their module has set them for good.
+    """
     for name, module in model.named_modules():
+        own = module.parameters(recurse=False)
+        frozen = [(parameter, parameter.detach().clone()) for parameter in own if not parameter.requires_grad]
         torch.manual_seed(derive(seed, name))
         rule.apply(module)
+        for parameter, value in frozen:
+            parameter.copy_(value)

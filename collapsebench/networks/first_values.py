@@ -21,12 +21,16 @@ class Resettable(Protocol):
 
 
 def reset(module: nn.Module) -> None:
-    """Draw the parameters by torch's default. Raises PluginError for a module that has parameters and cannot do so."""
+    """Draw the parameters by torch's default. A module that cannot do so keeps the values that it gave them itself.
+
+    Raises PluginError if it gave them none: the harness fills memory with NaN while networks are built.
+    """
     if isinstance(module, Resettable):
         module.reset_parameters()
-    elif next(module.parameters(recurse=False), None) is not None:
+    elif any(parameter.isnan().any() for parameter in module.parameters(recurse=False)):
         raise PluginError(
-            f"{type(module).__name__} has parameters of its own and no method reset_parameters() that draws them"
+            f"{type(module).__name__} has parameters of its own without values, and no method reset_parameters() that "
+            "draws them"
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from collapsebench.model.factors import Factorized
 from collapsebench.model.kernels.likelihoods import gaussian
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Encoder(nn.Module):
         return x
 
 
-class Decoder(nn.Module):
+class Decoder(Factorized):
     r"""\(p(x|z) = N(x; Wz + b, \sigma^2 I)\). Without latent units it is \(N(b, \sigma^2 I)\)."""
 
     def __init__(self, dimension: int, latent_dim: int, *, variance: float, learn_variance: bool) -> None:
@@ -49,8 +50,25 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "S B"]:
         """Give log p(x|z) in nats. This decoder has no dropout."""
         del dropout
+        return gaussian(self.mean(z), self._log_variance(x), x)
+
+    def predictions(self, x: Float[Tensor, "B P"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P 1"]:
+        """Give the mean of each coordinate."""
+        del x
+        return self.mean(z)[..., None]
+
+    def score(self, predictions: Float[Tensor, "S B P 1"], x: Float[Tensor, "B P"]) -> Float[Tensor, "S B"]:
+        """Give log p(x|z) in nats."""
+        return gaussian(predictions[..., 0], self._log_variance(x), x)
+
+    def symbols(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Give the coordinates."""
+        return x
+
+    def mean(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P"]:
+        """Give Wz + b."""
         mean = self.bias.expand(*z.shape[:2], -1)
-        if self.loadings is not None:
-            mean = mean + self.loadings(z)
-        fixed = x.new_tensor(self.first_log_variance)
-        return gaussian(mean, fixed if self.log_variance is None else self.log_variance, x)
+        return mean if self.loadings is None else mean + self.loadings(z)
+
+    def _log_variance(self, x: Tensor) -> Tensor:
+        return x.new_tensor(self.first_log_variance) if self.log_variance is None else self.log_variance

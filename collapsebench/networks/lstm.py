@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Site, SiteKind
+from collapsebench.model.factors import Factorized
+from collapsebench.model.kernels.likelihoods import categorical
 from collapsebench.model.kernels.vocabulary import fused_log_likelihood
 from collapsebench.networks.sites import LatentSite
 
@@ -33,7 +35,7 @@ class Encoder(nn.Module):
         return last
 
 
-class Decoder(nn.Module):
+class Decoder(Factorized):
     r"""\(p(x|z) = \prod_t \mathrm{softmax}(V g_L(h_t, z) + v)_{x_t}\), with h from LSTM layers over \([e(x_{<t}), z]\).
 
     The top layer starts from a map of z, the others from zero. There is a site \(g_l\) after every layer: between two
@@ -73,6 +75,18 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "S B"]:
         """Give log p(x|z) in nats of all tokens after BOS, which is given. Dropout masks are drawn from `dropout`."""
         return self.likelihood(self.hidden(x[:, :-1], z, dropout), self.output, x[:, 1:])
+
+    def predictions(self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P V"]:
+        """Give the unnormalised log-probabilities of each token after BOS."""
+        return self.logits(x[:, :-1], z)
+
+    def score(self, predictions: Float[Tensor, "S B P V"], x: Int[Tensor, "B T"]) -> Float[Tensor, "S B"]:
+        """Give log p(x|z) in nats."""
+        return categorical(predictions, x[:, 1:])
+
+    def symbols(self, x: Int[Tensor, "B T"]) -> Int[Tensor, "B P"]:
+        """Give the tokens after BOS."""
+        return x[:, 1:]
 
     def logits(
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Site, SiteKind
+from collapsebench.model.factors import Factorized
 from collapsebench.model.kernels.convolution import (
     convolve_above,
     convolve_before,
@@ -75,7 +76,7 @@ def bias_of(layer: nn.Conv2d) -> Float[Tensor, " K"]:
     return cast("Tensor", layer.bias)
 
 
-class Decoder(nn.Module):
+class Decoder(Factorized):
     r"""\(p(x|z) = \prod_p p(x_p | x_{<p}, z)\) over the pixels in reading order. Each factor is a Bernoulli.
 
     Both stacks start from the image and one map of z. There is a site before every layer but the first, and one before
@@ -104,6 +105,18 @@ class Decoder(nn.Module):
         """Give log p(x|z) in nats. This decoder has no dropout."""
         del dropout
         return bernoulli(self.probability(x, z).flatten(2), x.flatten(1))
+
+    def predictions(self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P C"]:
+        """Give the probability of a one at each pixel, in reading order."""
+        return self.probability(x, z).flatten(3).movedim(2, -1)
+
+    def score(self, predictions: Float[Tensor, "S B P C"], x: Float[Tensor, "B C H W"]) -> Float[Tensor, "S B"]:
+        """Give log p(x|z) in nats."""
+        return bernoulli(predictions.flatten(2), self.symbols(x).flatten(1))
+
+    def symbols(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B P C"]:
+        """Give the pixels in reading order."""
+        return x.flatten(2).movedim(1, -1)
 
     def probability(self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B C H W"]:
         """Give the probability of a one at each pixel, given the pixels before it. It is not clamped yet."""
