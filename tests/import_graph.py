@@ -20,6 +20,7 @@ from pathlib import Path
 PACKAGE = "collapsebench"
 
 ROOMS = (
+    "printable",
     "errors",
     "files",
     "syntax",
