@@ -8,8 +8,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from collapsebench.errors import UsageError
+
 DEFAULT_STORE = "results/collapsebench.sqlite"
 """The default place of runs: a file below the working folder."""
+
+
+def expanded(path: str | Path) -> Path:
+    """Return the path with the home folder in place of a leading `~`, which a shell leaves in `--output=~/board`.
+
+    Raises UsageError if that folder is not known: there is no such user, or no HOME.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(f"cannot tell which folder is the home of '{path}': write the folder itself") from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from collapsebench.errors import StoreError, UsageError, no_store
-from collapsebench.files import DEFAULT_STORE
+from collapsebench.files import DEFAULT_STORE, expanded
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,10 +20,22 @@ Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 """A decorator that adds an option to the function of a command."""
 
 
+class ExpandedPath(click.Path):
+    """A path in which a leading `~` is the home folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Expand the path, and check it as click does. Raises UsageError for a home that is not known."""
+        return super().convert(expanded(value), param, ctx)
+
+
+PATH = ExpandedPath(path_type=Path)
+FILE = ExpandedPath(path_type=Path, dir_okay=False)
+
+
 def _present(context: click.Context, parameter: click.Parameter, store: str) -> str:
     """Refuse a missing file at once, as it takes long to import what reads stores."""
     del context, parameter
-    file = Path(store).expanduser()
+    file = Path(store) if "://" in store else expanded(store)
     if "://" not in store and not file.exists():
         raise StoreError(no_store(str(file)))
     return store
@@ -43,7 +55,7 @@ stored = _store(callback=_present)
 data_dir = click.option(
     "--data-dir",
     envvar="COLLAPSEBENCH_DATA",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=None,
     help="The folder of original data files; default: the user's cache directory.",
 )
@@ -51,13 +63,11 @@ plugin = click.option(
     "--plugin",
     "plugins",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Load a plugin from a Python file; may be repeated.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-output = click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write to a file instead."
-)
+output = click.option("--output", type=FILE, default=None, help="Write to a file instead.")
 dataset = click.option("--dataset", "-d", default=None, help="Only this dataset.")
 track = click.option("--track", default=None, help="Only this track; a bare name includes its overrides.")
 protocol = click.option(

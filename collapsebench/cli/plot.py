@@ -108,7 +108,7 @@ figure_options = options.gathered(
     options.plugin,
     click.option(
         "--output",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=options.FILE,
         default=Path("plot.png"),
         show_default=True,
         help=f"The file; its ending says how it is written: {', '.join(METADATA)}.",
