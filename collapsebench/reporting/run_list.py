@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
+from collapsebench.printable import printable
+
 if TYPE_CHECKING:
     from collapsebench.store import Filters, RunSummary, Store
 
@@ -59,4 +61,4 @@ def _row(run: RunSummary) -> list[str]:
         "started_at": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
         "message": " ".join(run.message.split())[:MESSAGE],
     }
-    return [str(shown[column]) for column in COLUMNS]
+    return [printable(str(shown[column])) for column in COLUMNS]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.observation import Observation
 from collapsebench.plausibility import Violation, checker
+from collapsebench.printable import printable, printable_lines
 from collapsebench.record import Number, RunRecord, Value
 from collapsebench.store.mapping import to_json
 
@@ -43,7 +44,7 @@ def read_run_page(store: Store, run_id: str) -> RunPage:
 def title(record: RunRecord) -> str:
     """Write a run in one line."""
     protocol = record.spec.protocol
-    return (
+    return printable(
         f"{record.run_id}  {record.outcome}  {record.contender}  seed {record.spec.seed}  "
         f"{protocol.dataset.name} · {record.track} · {protocol.budget} · protocol {record.protocol_id}"
     )
@@ -58,13 +59,13 @@ def _sections(record: RunRecord, artifacts: Sequence[Artifact]) -> Iterator[str]
     if record.values:
         yield _table(("metric", "column", "value", "standard error", "unit"), map(_value, record.values))
     if impossible := _impossible(record):
-        yield "\n".join(("What cannot be, whatever the model:", *(violation.text for violation in impossible)))
+        yield "\n".join(("What cannot be, whatever the model:", *(printable(found.text) for found in impossible)))
     if record.points:
         yield _trajectory(record)
     if artifacts:
         yield _table(("artifact", "location", "SHA-256", "bytes"), artifacts)
     if record.traceback:
-        yield record.traceback.rstrip()
+        yield printable_lines(record.traceback.rstrip())
 
 
 def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
@@ -118,4 +119,5 @@ def _number(number: Number | float) -> str:
 def _table(headers: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     from tabulate import tabulate
 
-    return tabulate([list(row) for row in rows], list(headers), disable_numparse=True)
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    return tabulate(cells, [*map(printable, headers)], disable_numparse=True)

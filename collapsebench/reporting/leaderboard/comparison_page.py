@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from collapsebench.published import PublishedValue
 from collapsebench.record import json_number
+from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard.comparison import Pair
 from collapsebench.reporting.leaderboard.layout import BLANK, Page, TableCell, TextTable, header, with_interval
 from collapsebench.reporting.leaderboard.scoring import BoardColumn
@@ -81,14 +81,20 @@ def comparison_csv(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(facts[0])
-    writer.writerows(["" if value is None else value for value in each.values()] for each in facts)
+    writer.writerows(map(_csv_cell, each.values()) for each in facts)
     return out.getvalue()
+
+
+def _csv_cell(value: str | float | bool | None) -> str | float | bool:
+    if value is None:
+        return ""
+    return escaping.csv(value) if isinstance(value, str) else value
 
 
 def comparison_json(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
     """Write one object for each pair. A missing value is null; `nan`, `+inf` and `-inf` are texts."""
     facts = [_facts(suite, scale, pair) for pair in pairs]
-    return json.dumps({"comparison": facts}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return escaping.to_json({"comparison": facts}) + "\n"
 
 
 def _facts(suite: str, scale: str, pair: Pair) -> dict[str, str | float | bool | None]:

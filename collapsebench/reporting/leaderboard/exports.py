@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from collapsebench.record import json_number
+from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard import reference
 from collapsebench.reporting.leaderboard.layout import command
-from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
+from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row, SeedSample
 
 
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
@@ -34,8 +34,7 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
                 own, difference = row.sample(column.key), board.difference(row, column.key)
                 values = row.samples[column.key].seeds if column.key in row.samples else {}
                 writer.writerow(
-                    [head[field] for field in fields[:4]]
-                    + [row.label, column.key, column.metric, column.unit, column.direction.value]
+                    _texts(head, row.label, column)
                     + [*_statistics(own), int(row.label in board.best(column)), *_statistics(difference)]
                     + ["; ".join(f"seed {problem.seed} {problem.outcome}" for problem in row.problems)]
                     + [repr(values[seed]) if seed in values else "" for seed in seeds]
@@ -44,11 +43,15 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
             if column.key in board.reference:
                 best = board.reference[column.key]
                 writer.writerow(
-                    [head[field] for field in fields[:4]]
-                    + [reference.LABEL, column.key, column.metric, column.unit, column.direction.value]
-                    + ["", repr(best.value), *[""] * (6 + len(seeds))]
+                    [*_texts(head, reference.LABEL, column), "", repr(best.value), *([""] * (6 + len(seeds)))]
                 )
     yield out.getvalue()
+
+
+def _texts(head: Mapping[str, str], label: str, column: BoardColumn) -> list[str]:
+    places = (head[field] for field in ("protocol_id", "dataset", "track", "budget"))
+    texts = (*places, label, column.key, column.metric, column.unit, column.direction.value)
+    return list(map(escaping.csv, texts))
 
 
 def _statistics(sample: SeedSample | None) -> list[str]:
@@ -62,7 +65,7 @@ def to_json(boards: Iterable[Board]) -> Iterator[str]:
     """Write one object. Numbers that are not finite are the texts `nan`, `+inf` and `-inf`; a blank cell is null."""
     yield '{\n  "boards": ['
     for number, board in enumerate(boards):
-        text = json.dumps(_board(board), indent=2, ensure_ascii=False, allow_nan=False)
+        text = escaping.to_json(_board(board))
         yield ("," if number else "") + f"\n{text}".replace("\n", "\n    ")
     yield "\n  ]\n}\n"
 

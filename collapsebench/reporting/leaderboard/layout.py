@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from collapsebench.estimates import SATURATION, Direction, Estimate
 from collapsebench.metrics.dialects import Dialect
+from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import reference
 from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Problem, Row, SeedSample
@@ -47,6 +48,11 @@ class TextTable(NamedTuple):
     headers: tuple[str, ...]
     rows: tuple[tuple[TableCell, ...], ...]
 
+    def escaped(self, escape: Callable[[str], str]) -> TextTable:
+        """Return the table with every text escaped."""
+        rows = tuple(tuple(TableCell(escape(cell.text), cell.bold) for cell in row) for row in self.rows)
+        return TextTable(escape(self.caption), tuple(map(escape, self.headers)), rows)
+
 
 class Page(NamedTuple):
     """A board that can be written in any format."""
@@ -56,6 +62,11 @@ class Page(NamedTuple):
     notes: tuple[str, ...]
     command: str
     """The command that makes the runs."""
+
+    def escaped(self, escape: Callable[[str], str], raw: Callable[[str], str] = printable) -> Page:
+        """Return the page with every text escaped: the command by `raw`, all others by `escape`."""
+        tables = tuple(table.escaped(escape) for table in self.tables)
+        return Page(escape(self.title), tables, tuple(map(escape, self.notes)), raw(self.command))
 
 
 def lay_out(board: Board) -> Page:

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 
+from collapsebench.printable import printable
+from collapsebench.reporting.escaping import html, latex, latex_comment, markdown
 from collapsebench.reporting.leaderboard.exports import to_csv, to_json
 from collapsebench.reporting.leaderboard.layout import Page, TableCell, TextTable, lay_out
 from collapsebench.reporting.leaderboard.scoring import Board
 
-LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        **{char: f"\\{char}" for char in "&%$#_{}"},
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": "$<$",
-        ">": "$>$",
-        "|": "$|$",
-        "±": r"$\pm$",
-        "−": "$-$",
-        "↓": r"$\downarrow$",
-        "↑": r"$\uparrow$",
-        "Δ": r"$\Delta$",
-        "≥": r"$\geq$",
-        "≤": r"$\leq$",
-        "·": r"$\cdot$",
-        "—": "---",
-        "†": r"$\dagger$",
-    }
-)
-MARKDOWN = re.compile(r"[\\`*|<]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 WIDE = 10_000
 """The width of a page that is not on a terminal. No table is so wide, so that no table is split."""
 MARGIN, GAP = "  ", "   "
@@ -72,7 +50,7 @@ def _apart(pages: Iterable[str]) -> Iterator[str]:
 
 
 def _terminal(pages: Iterable[Page], width: int | None = None) -> Iterator[str]:
-    return _apart(_terminal_page(page, width) for page in pages)
+    return _apart(_terminal_page(page.escaped(printable), width) for page in pages)
 
 
 def _terminal_page(page: Page, width: int | None) -> str:
@@ -136,17 +114,14 @@ def _bold(text: str) -> str:
 
 
 def _markdown(pages: Iterable[Page]) -> Iterator[str]:
-    return _apart(map(_markdown_page, pages))
+    return _apart(_markdown_page(page.escaped(markdown)) for page in pages)
 
 
 def _markdown_page(page: Page) -> str:
-    def escape(text: str) -> str:
-        return MARKDOWN.sub(r"\\\g<0>", text)
-
-    parts = [f"## {escape(page.title)}"]
+    parts = [f"## {page.title}"]
     for table in page.tables:
-        parts += [f"**{escape(table.caption)}**", _tabulated(table, "pipe", escape, "**{}**")]
-    parts += ["\n".join(f"- {escape(note)}" for note in page.notes), f"Made by:\n\n    {page.command}"]
+        parts += [f"**{table.caption}**", _tabulated(table, "pipe", "**{}**")]
+    parts += ["\n".join(f"- {note}" for note in page.notes), f"Made by:\n\n    {page.command}"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -155,26 +130,26 @@ def _html(pages: Iterable[Page]) -> Iterator[str]:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>collapsebench leaderboard</title>\n'
         f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>collapsebench leaderboard</h1>\n"
     )
-    yield from map(_html_page, pages)
+    yield from (_html_page(page.escaped(html, raw=html)) for page in pages)
     yield "</body>\n</html>\n"
 
 
 def _html_page(page: Page) -> str:
-    parts = [f"<h2>{html.escape(page.title)}</h2>"]
+    parts = [f"<h2>{page.title}</h2>"]
     for table in page.tables:
-        grid = _tabulated(table, "unsafehtml", html.escape, "<b>{}</b>")
-        parts.append(grid.replace("<table>", f"<table>\n<caption>{html.escape(table.caption)}</caption>", 1))
-    parts += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in page.notes), "</ul>"]
-    parts.append(f"<p>Made by:</p>\n<pre>{html.escape(page.command)}</pre>\n")
+        grid = _tabulated(table, "unsafehtml", "<b>{}</b>")
+        parts.append(grid.replace("<table>", f"<table>\n<caption>{table.caption}</caption>", 1))
+    parts += ["<ul>", *(f"<li>{note}</li>" for note in page.notes), "</ul>"]
+    parts.append(f"<p>Made by:</p>\n<pre>{page.command}</pre>\n")
     return "\n".join(parts)
 
 
-def _tabulated(table: TextTable, format_: str, escape: Callable[[str], str], bold: str) -> str:
+def _tabulated(table: TextTable, format_: str, bold: str) -> str:
     from tabulate import tabulate
 
-    rows = [[bold.format(escape(cell.text)) if cell.bold else escape(cell.text) for cell in row] for row in table.rows]
+    rows = [[bold.format(cell.text) if cell.bold else cell.text for cell in row] for row in table.rows]
     align = ["left", *["right"] * (len(table.headers) - 1)]
-    return tabulate(rows, [*map(escape, table.headers)], format_, disable_numparse=True, colalign=align)
+    return tabulate(rows, table.headers, format_, disable_numparse=True, colalign=align)
 
 
 def _latex(pages: Iterable[Page]) -> Iterator[str]:
@@ -183,18 +158,19 @@ def _latex(pages: Iterable[Page]) -> Iterator[str]:
 
 
 def _latex_page(page: Page) -> str:
-    notes = "\n".join(f"% {note}" for note in (*page.notes, f"Made by: {page.command}"))
-    return "\n\n".join([*(_latex_table(page, table) for table in page.tables), notes]) + "\n"
+    notes = "\n".join(f"% {latex_comment(note)}" for note in (*page.notes, f"Made by: {page.command}"))
+    escaped = page.escaped(latex)
+    return "\n\n".join([*(_latex_table(escaped.title, table) for table in escaped.tables), notes]) + "\n"
 
 
-def _latex_table(page: Page, table: TextTable) -> str:
+def _latex_table(title: str, table: TextTable) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{page.title.translate(LATEX)}. {table.caption.translate(LATEX)}.}}",
+        rf"\caption{{{title}. {table.caption}.}}",
         rf"\begin{{tabular}}{{l{'r' * (len(table.headers) - 1)}}}",
         r"\toprule",
-        _latex_row([header.translate(LATEX) for header in table.headers]),
+        _latex_row(table.headers),
         r"\midrule",
         *(_latex_row([_latex_cell(cell) for cell in row]) for row in table.rows),
         r"\bottomrule",
@@ -209,8 +185,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def _latex_cell(cell: TableCell) -> str:
-    text = cell.text.translate(LATEX)
-    return rf"\textbf{{{text}}}" if cell.bold else text
+    return rf"\textbf{{{cell.text}}}" if cell.bold else cell.text
 
 
 PAGED: Mapping[str, Callable[[Iterable[Page]], Iterator[str]]] = {
