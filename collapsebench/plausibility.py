@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+from collapsebench.estimates import Estimate
 from collapsebench.observation import Observation
 from collapsebench.published import PublishedRow
 from collapsebench.spec import Protocol
 
 STANDARD_ERRORS = 5
 """The uncertainty of an estimate, in standard errors. Chance passes it less than once in a million numbers."""
+
+SURPRISE = 6 * math.log(10)
+"""The nats in all examples by which a model can beat the true distribution. Chance passes them once in a million."""
 
 FLOAT = 1e-6
 """The largest relative error of a sum of floats."""
@@ -34,6 +38,8 @@ class ColumnRole(Enum):
     UNITS = re.compile(r"active_units(\[.*\])?|[\w-]+\.au")
     """Counts of latent units."""
     RATE_OF_UNIT = re.compile(r"kl\[\d+\]")
+    LIKELIHOOD = re.compile(r"neg_elbo|iw_nll(\[\d+\])?")
+    """Upper bounds on -log p(x), in nats per example."""
 
 
 @lru_cache(4096)
@@ -41,6 +47,9 @@ def role(column: str) -> ColumnRole | None:
     """Return the role of a column, by its name; None if it has none."""
     return next((found for found in ColumnRole if found.value.fullmatch(column)), None)
 
+
+PERPLEXITIES = ("perplexity", "perplexity_bound")
+"""The columns of perplexities."""
 
 BATCHES = {"he2019.mi": 50}
 """The columns whose mixture is a batch, each with the largest size of a batch."""
@@ -71,6 +80,32 @@ class Quantity(NamedTuple):
         return f"{self.value:.6g}"
 
 
+class LikelihoodLimit(NamedTuple):
+    """What the examples of a split cost under the distribution that made them, which no model can beat but by chance.
+
+    A model that has not seen the N examples gives them more than e^a times their true density p with a probability of
+    at most e^-a, whatever the model is: the expectation of q(x) / p(x) under p is at most 1. So its -log q(x), in the
+    mean over the examples, is below that of p by more than a / N with this probability. The same holds for an estimate
+    by importance samples, whose expectation is q(x), and for bounds below log q(x).
+    """
+
+    nll: Quantity
+    """The mean of -log p(x), in nats per example."""
+    examples: int | None = None
+    """The number N of examples; if None, it is that of the run's mutual information."""
+
+    @classmethod
+    def of(cls, nll: Estimate, examples: int | None, draws: int = 0) -> Self:
+        """Take the likelihood of the true distribution, within five standard errors.
+
+        `draws` is the number of units of which one z was drawn for each example, in numbers whose Monte Carlo error is
+        not known. The variance of log p(x|z) over z is then at most about 1 for each unit, if the bound is tight.
+        """
+        chance = STANDARD_ERRORS * math.sqrt(draws / examples) if examples else 0.0
+        known = _estimated(*nll)
+        return cls(known._replace(chance=known.chance + chance), examples)
+
+
 @dataclass(frozen=True)
 class Scores:
     """The known numbers of one model on one test split."""
@@ -85,6 +120,10 @@ class Scores:
     """The mean number of tokens of an example, with EOS and without BOS."""
     mixtures: Mapping[str, int] = field(default_factory=dict)
     """An upper bound on the number of posteriors in the mixture, by the column that estimates mutual information."""
+    predictions: Quantity | None = None
+    """The mean number of tokens of an example, whatever the number of samples."""
+    limit: LikelihoodLimit | None = None
+    """The likelihood of the true distribution, if the examples were generated."""
 
     def of(self, wanted: ColumnRole) -> list[tuple[str, Quantity]]:
         """Return the columns of a role, with their numbers."""
@@ -185,12 +224,47 @@ def _perplexity(scores: Scores) -> Iterator[Violation]:
         yield Violation("perplexity", f"{text} is above neg_elbo {bound}")
 
 
+def _perplexity_of_tokens(scores: Scores) -> Iterator[Violation]:
+    """PPL >= 1: tokens have probabilities."""
+    for column in PERPLEXITIES:
+        perplexity = scores.values.get(column)
+        if perplexity is not None and perplexity.most < 1 - FLOAT:
+            yield Violation(column, f"{column} {perplexity} is below 1")
+
+
 def _perplexity_of_bound(scores: Scores) -> Iterator[Violation]:
     """log PPL of the bound times the tokens of an example is its -ELBO."""
     nll, bound = _of_perplexity(scores, "perplexity_bound"), scores.values.get("neg_elbo")
     if nll is not None and bound is not None and _differ(nll, bound):
         text = f"perplexity_bound {scores.values['perplexity_bound']} ({nll} nats for {scores.tokens} tokens)"
         yield Violation("perplexity_bound", f"{text} is not neg_elbo {bound}")
+
+
+def _likelihood(scores: Scores) -> Iterator[Violation]:
+    """No model beats the distribution that made the examples."""
+    limit = scores.limit
+    if limit is None or limit.examples is None:
+        return
+    allowed = limit.nll.least - SURPRISE / limit.examples - FLOAT * abs(limit.nll.value)
+    unknown = STANDARD_ERRORS * math.sqrt((scores.units or 0) / limit.examples)
+    for column, text, nll in _likelihoods(scores):
+        if nll.value + nll.rounding + (nll.chance if math.isfinite(nll.chance) else unknown) < allowed:
+            yield Violation(column, f"{text} is below {limit.nll}, -log p(x) under the distribution that made the data")
+
+
+def _likelihoods(scores: Scores) -> Iterator[tuple[str, str, Quantity]]:
+    """Yield every bound on -log p(x): its column, its text, and its value in nats per example."""
+    for column, nll in scores.of(ColumnRole.LIKELIHOOD):
+        yield column, f"{column} {nll}", nll
+    for column in PERPLEXITIES:
+        of_tokens = _nats(scores.values.get(column), scores.predictions)
+        if of_tokens is not None:
+            yield column, f"{column} {scores.values[column]} ({of_tokens} nats)", of_tokens
+    rate, distortion = scores.values.get("kl"), scores.values.get("reconstruction")
+    if rate is not None and distortion is not None:
+        chance = rate.chance + distortion.chance
+        total = Quantity(rate.value + distortion.value, rate.rounding + distortion.rounding, chance)
+        yield "reconstruction", f"kl {rate} + reconstruction {distortion}", total
 
 
 RULES: tuple[Callable[[Scores], Iterable[Violation]], ...] = (
@@ -203,7 +277,9 @@ RULES: tuple[Callable[[Scores], Iterable[Violation]], ...] = (
     _units,
     _effective_samples,
     _perplexity,
+    _perplexity_of_tokens,
     _perplexity_of_bound,
+    _likelihood,
 )
 
 
@@ -221,7 +297,11 @@ def _differ(one: Quantity, other: Quantity) -> bool:
 
 def _of_perplexity(scores: Scores, column: str) -> Quantity | None:
     """Return log PPL times tokens, in nats per example; None if the numbers are missing or not positive."""
-    perplexity, tokens = scores.values.get(column), scores.tokens
+    return _nats(scores.values.get(column), scores.tokens)
+
+
+def _nats(perplexity: Quantity | None, tokens: Quantity | None) -> Quantity | None:
+    """Return log PPL times tokens, as above."""
     if perplexity is None or perplexity.value <= 0 or tokens is None:
         return None
     log = math.log(perplexity.value)
@@ -251,19 +331,25 @@ def published_scores(row: PublishedRow) -> Scores:
     )
 
 
-def checker(protocol: Protocol) -> Callable[[Observation], tuple[Violation, ...]]:
-    """Return a function that finds the violations of a run of this protocol."""
+def checker(protocol: Protocol, limit: LikelihoodLimit | None = None) -> Callable[[Observation], tuple[Violation, ...]]:
+    """Return a function that finds the violations of a run of this protocol, in numbers of the split of the limit."""
     samples = {metric.name: metric.params.get("samples") for metric in protocol.setting.evaluation.metrics}
     units, importance = protocol.setting.latent_dim, samples.get("iw-nll")
     same_samples = samples.get("perplexity") == importance
 
     def check(run: Observation) -> tuple[Violation, ...]:
         values = estimated(run)
-        examples, tokens = values.get(EXAMPLES), values.get(TOKENS) if same_samples else None
-        mixtures = BATCHES if examples is None else BATCHES | dict.fromkeys(WHOLE_SPLIT, int(examples.value))
-        return violations(Scores(values, units, importance, tokens, mixtures))
+        tokens, examples = values.get(TOKENS), _count(values.get(EXAMPLES))
+        mixtures = BATCHES if examples is None else BATCHES | dict.fromkeys(WHOLE_SPLIT, examples)
+        known = None if limit is None else limit._replace(examples=limit.examples or examples)
+        same = tokens if same_samples else None
+        return violations(Scores(values, units, importance, same, mixtures, tokens, known))
 
     return check
+
+
+def _count(number: Quantity | None) -> int | None:
+    return None if number is None or not 1 <= number.value < math.inf else int(number.value)
 
 
 def estimated(run: Observation) -> dict[str, Quantity]:

@@ -298,7 +298,7 @@ def test_numbers_that_cannot_be_are_marked_and_listed():
     column = results.headers.index("IW-NLL [nats] ↓")
     assert [row[column].text for row in results.rows] == ["30.50", "32.000 !"]
     notes = lay_out(made).notes
-    place = notes.index("! marks numbers that cannot be, whatever the model; these 1:")
+    place = notes.index("! marks numbers that cannot be, whatever the model, and are never the best; these 1:")
     run_id = made.rows[1].runs[1]
     assert notes[place + 1] == f"skip, seed 1, run {run_id}: iw_nll 32 is above neg_elbo 31"
     vae, skip = json.loads(render([made], "json"))["boards"][0]["rows"]

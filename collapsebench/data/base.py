@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -45,6 +45,15 @@ class FromFiles(Dataset):
         return load_files(self, self.originals(), self.parse, folder)
 
 
+class TrueLikelihood(NamedTuple):
+    """What the examples of a split cost under the distribution that they were drawn from, in nats per example."""
+
+    nll: Estimate
+    """The mean of -log p(x). A standard error is that of the examples; None if the mean is exact for these examples."""
+    examples: int | None = None
+    """The number of examples; None if it is not known without drawing them."""
+
+
 class Generated(Dataset):
     """A dataset drawn from a known distribution. It needs no files, and its truth can be computed."""
 
@@ -54,6 +63,14 @@ class Generated(Dataset):
 
         No model beats the entropy in expectation.
         """
+
+    def true_likelihood(self, split: Literal["valid", "test"]) -> TrueLikelihood:
+        """Return the likelihood of the true distribution, which no model beats but by chance (see `plausibility`).
+
+        By default this is the entropy, for both splits.
+        """
+        del split
+        return TrueLikelihood(self.truth()["entropy"])
 
     def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
         """Return the scores of the best model of a setting on the test split, by column of the metrics.

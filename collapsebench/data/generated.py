@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import exp
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from collapsebench.data.base import Generated, Seed
+from collapsebench.data.base import Generated, Seed, TrueLikelihood
 from collapsebench.estimates import Estimate
 from collapsebench.examples import Splits, TextSpec, VectorSpec
 
@@ -64,6 +64,20 @@ class SyntheticText(Generated):
             ),
         }
 
+    def true_likelihood(self, split: Literal["valid", "test"]) -> TrueLikelihood:
+        """See Generated: exact for each document, by quadrature, and cached like the truth."""
+        if split == "test":
+            return TrueLikelihood(Estimate(self.truth()["entropy"].value), self.test)
+        from collapsebench.data import cache, synthetic
+
+        def compute() -> cache.Arrays:
+            model = synthetic.language_model(self.vocabulary, self.a, self.b, self.seed)
+            return {"nll": -synthetic.exact_integrals(model, self._samples()[1].words).log_evidence.mean(keepdims=True)}
+
+        key = {"version": self.version, "params": self.model_dump(mode="json"), "tolerance": synthetic.TOLERANCE}
+        arrays = cache.cached(f"{self.name}-validation", key, compute)
+        return TrueLikelihood(Estimate(arrays["nll"].item()), self.valid)
+
     def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
         """See Generated: the best model is the true one. IW-NLL is exact: `truth` averages over the test documents."""
         best = super().best_possible(setting)
@@ -114,6 +128,15 @@ class LinearGaussian(Generated):
             "entropy": Estimate(entropy(self.eigenvalues)),
             "mutual-information": Estimate(float(best.kl.sum())),
         }
+
+    def true_likelihood(self, split: Literal["valid", "test"]) -> TrueLikelihood:
+        """See Generated: in closed form for each example."""
+        from collapsebench.data.linear_gaussian import draw, neg_log_likelihood
+
+        _, valid, test = draw(self.eigenvalues, (self.train, self.valid, self.test), self.seed)
+        values = (valid if split == "valid" else test).values
+        nll = neg_log_likelihood(values, self.eigenvalues, self.dimension, min(self.eigenvalues))
+        return TrueLikelihood(Estimate(float(nll.mean())), len(values))
 
     def best_possible(self, setting: Setting) -> Mapping[str, Estimate]:
         """See Generated: the best model is probabilistic PCA with the decoder's variance, or the best learned variance.

@@ -16,9 +16,11 @@ from collapsebench.reporting.leaderboard import (
     ENTRIES,
     Board,
     Cut,
+    Limits,
     best_possible,
     compare_with,
     in_dialect,
+    likelihood_limits,
     order,
     score,
     select,
@@ -58,9 +60,10 @@ def boards(
     Raises StoreError if no run is selected, or if no run has the numbers of the view. Raises UsageError for a contender
     or a column that no board has. Both are raised at once, before the first board is returned.
     """
-    found = _scored(store, query, view.scored)
+    components = discovery.load(plugins, kinds={"dataset"})
+    limits = likelihood_limits(components, "valid" if isinstance(view.scored, Cut) else "test")
+    found = _scored(store, query, view.scored, limits)
     if view.scored is None:
-        components = discovery.load(plugins, kinds={"dataset"})
         found = (replace(board, reference=best_possible(board.protocol, components)) for board in found)
     if view.against is not None:
         found = compare_with(found, canonical(view.against))
@@ -71,25 +74,25 @@ def boards(
     return chain([next(found)], found)
 
 
-def _scored(store: Store, query: ProtocolQuery, scored: Cut | Dialect | None) -> Iterator[Board]:
+def _scored(store: Store, query: ProtocolQuery, scored: Cut | Dialect | None, limits: Limits) -> Iterator[Board]:
     """Score the selected protocols, with one board in memory at a time."""
     protocols = store.protocols(**query._asdict())
     if not protocols:
         raise _no_runs(store, query)
-    found = (_board(store, protocol.protocol_id, scored) for protocol in protocols)
+    found = (_board(store, protocol.protocol_id, scored, limits) for protocol in protocols)
     yield from found if scored is None else _with_numbers(found, scored)
 
 
 @uncollected()
-def _board(store: Store, protocol: str, scored: Cut | Dialect | None) -> Board:
+def _board(store: Store, protocol: str, scored: Cut | Dialect | None, limits: Limits) -> Board:
     if isinstance(scored, Cut):
         runs = store.observations(protocol=protocol, trajectories=True)
-        return replace(score(scored.through(runs)), at=str(scored))
+        return replace(score(scored.through(runs), limits), at=str(scored))
     if isinstance(scored, Dialect):
         entries = (*ENTRIES, *(column.name for column in scored.columns))
         runs = store.observations(protocol=protocol, entries=entries)
-        return replace(score(in_dialect(runs, scored)), dialect=scored)
-    return score(store.observations(protocol=protocol, entries=ENTRIES))
+        return replace(score(in_dialect(runs, scored), limits), dialect=scored)
+    return score(store.observations(protocol=protocol, entries=ENTRIES), limits)
 
 
 def _with_numbers(found: Iterator[Board], scored: Cut | Dialect) -> Iterator[Board]:

@@ -60,6 +60,8 @@ def _sections(record: RunRecord, artifacts: Sequence[Artifact]) -> Iterator[str]
         yield _table(("metric", "column", "value", "standard error", "unit"), map(_value, record.values))
     if impossible := _impossible(record):
         yield "\n".join(("What cannot be, whatever the model:", *(printable(found.text) for found in impossible)))
+    if record.findings:
+        yield "\n".join(("What the guards found:", *(printable(f"{f.text} ({f.guard})") for f in record.findings)))
     if record.points:
         yield _trajectory(record)
     if artifacts:
@@ -75,6 +77,7 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
     if record.message:
         yield "message", record.message
     yield from record.environment.items()
+    yield from ((f"code of {component}", digest) for component, digest in record.code.items())
 
 
 def _impossible(record: RunRecord) -> tuple[Violation, ...]:

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from collapsebench.record import json_number
 from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard import reference
 from collapsebench.reporting.leaderboard.layout import command
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row, SeedSample
+
+
+class Mark(NamedTuple):
+    """A column of marks, which an export has if a row has any."""
+
+    name: str
+    texts: Callable[[Row, BoardColumn], list[str]]
+
+
+def _impossible(row: Row, column: BoardColumn) -> list[str]:
+    return [f"seed {seed} {text}" for seed, texts in row.impossible(column).items() for text in texts]
+
+
+def _findings(row: Row, column: BoardColumn) -> list[str]:
+    del column
+    return [f"seed {', '.join(map(str, finding.seeds))} {finding.text}" for finding in row.findings]
+
+
+MARKS = (Mark("impossible", _impossible), Mark("findings", _findings))
 
 
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
@@ -26,7 +45,10 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
     fields = ("protocol_id", "dataset", "track", "budget", "contender", "column", "metric", "unit", "direction")
     statistics = ("n", "mean", "half_width", "best")
     paired = ("difference_n", "difference", "difference_half_width", "problems")
-    writer.writerow((*fields, *statistics, *paired, *(f"seed {seed}" for seed in seeds)))
+    cells = [(row, column) for board in boards for row in board.rows for column in board.columns]
+    marks = [mark for mark in MARKS if any(mark.texts(*cell) for cell in cells)]
+    names = (*fields, *statistics, *paired, *(mark.name for mark in marks))
+    writer.writerow((*names, *(f"seed {seed}" for seed in seeds)))
     for board in boards:
         head = _head(board)
         for row in board.rows:
@@ -37,13 +59,19 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
                     _texts(head, row.label, column)
                     + [*_statistics(own), int(row.label in board.best(column)), *_statistics(difference)]
                     + ["; ".join(f"seed {problem.seed} {problem.outcome}" for problem in row.problems)]
+                    + [escaping.csv("; ".join(mark.texts(row, column))) for mark in marks]
                     + [repr(values[seed]) if seed in values else "" for seed in seeds]
                 )
         for column in board.columns:
             if column.key in board.reference:
                 best = board.reference[column.key]
                 writer.writerow(
-                    [*_texts(head, reference.LABEL, column), "", repr(best.value), *([""] * (6 + len(seeds)))]
+                    [
+                        *_texts(head, reference.LABEL, column),
+                        "",
+                        repr(best.value),
+                        *([""] * (6 + len(marks) + len(seeds))),
+                    ]
                 )
     yield out.getvalue()
 
@@ -118,7 +146,17 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "problems": [problem._asdict() for problem in row.problems],
         "saturated": list(row.saturated),
         "impossible": {str(seed): [violation.text for violation in found] for seed, found in row.violations.items()},
+        **_known(row),
     }
+
+
+def _known(row: Row) -> dict[str, Any]:
+    """Return what is known of a row beside its numbers. Rows of which nothing is known have no such fields."""
+    found = {
+        "findings": [finding._asdict() for finding in row.findings],
+        "code": {str(seed): dict(hashes) for seed, hashes in row.code.items()},
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _aggregate(sample: SeedSample | None) -> dict[str, Any] | None:

@@ -26,6 +26,8 @@ IMPOSSIBLE = "!"
 """The mark of impossible numbers."""
 SATURATION_MARK = "†"
 """The mark of numbers that have reached the limit of their estimator."""
+FINDING = "‡"
+"""The mark of contenders about whose runs there is something to know."""
 MANY = 1e9
 """Counts from this number on, such as FLOPs, are written as powers of ten."""
 NORMAL = 1.96
@@ -155,7 +157,7 @@ def _results(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
     best = {column.key: board.best(column) for column in columns}
     rows = [
         (
-            TableCell(row.label),
+            TableCell(marked_label(row)),
             TableCell(_count(row)),
             *(TableCell(_score(row, column), row.label in best[column.key]) for column in columns),
         )
@@ -172,25 +174,28 @@ def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTab
     """Yield the table of regrets and shares of the information, if a shown column has any of them."""
     keys = {column.key for column in columns}
     measured = [
-        (header, [measure(board, row) for row in board.rows])
+        (header, [_distance(board, row, key, measure(board, row)) for row in board.rows])
         for key, header, measure in (
             (reference.LIKELIHOOD, "regret of IW-NLL [nats] ↓", reference.regret),
             (reference.INFORMATION, "MI ≥ of I(x; z) [%]", reference.share),
         )
         if key in keys
     ]
-    measured = [(header, samples) for header, samples in measured if any(sample is not None for sample in samples)]
+    measured = [(header, texts) for header, texts in measured if any(texts)]
     if measured:
-        cells = zip(*(samples for _, samples in measured), strict=True)
+        cells = zip(*(texts for _, texts in measured), strict=True)
         rows = (
-            (
-                TableCell(row.label),
-                *(TableCell(BLANK if sample is None else with_interval(sample)) for sample in samples),
-            )
-            for row, samples in zip(board.rows, cells, strict=True)
+            (TableCell(marked_label(row)), *(TableCell(text or BLANK) for text in texts))
+            for row, texts in zip(board.rows, cells, strict=True)
         )
         headers = ("contender", *(header for header, _ in measured))
         yield TextTable(f"Against the {reference.LABEL}", headers, tuple(rows))
+
+
+def _distance(board: Board, row: Row, key: str, sample: SeedSample | None) -> str:
+    """Write a distance from the best possible; an empty text if it is not known."""
+    column = next(column for column in board.columns if column.key == key)
+    return "" if sample is None else f"{with_interval(sample)}{_mark_of_impossible([row], column)}"
 
 
 def _best_possible(best: Estimate) -> str:
@@ -204,9 +209,9 @@ def _best_possible(best: Estimate) -> str:
 def _differences(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
     rows = [
         (
-            TableCell(row.label),
+            TableCell(marked_label(row)),
             TableCell(_pairs(row)),
-            *(TableCell(_difference(board, row, column.key)) for column in columns),
+            *(TableCell(_difference(board, row, column)) for column in columns),
         )
         for row in board.rows
         if row.label != board.against
@@ -219,7 +224,7 @@ def _costs(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
     headers = ["contender"]
     for column in columns:
         headers += [column.title, f"Δ {column.title}"] if _has_difference(board, column) else [column.title]
-    rows = ((TableCell(row.label), *map(TableCell, _row_of_costs(board, row, columns))) for row in board.rows)
+    rows = ((TableCell(marked_label(row)), *map(TableCell, _row_of_costs(board, row, columns))) for row in board.rows)
     caption = f"Costs: parameters, and counters at {board.at or 'the end of training'} (means)"
     return TextTable(caption, tuple(headers), tuple(rows))
 
@@ -242,6 +247,11 @@ def header(column: BoardColumn) -> str:
     return f"{column.title}{unit}{ARROWS[column.direction]}"
 
 
+def marked_label(row: Row) -> str:
+    """Return the label of a row, with a mark if guards found something in its runs."""
+    return f"{row.label} {FINDING}" if row.findings else row.label
+
+
 def _count(row: Row) -> str:
     finished = len(row.seeds) - len(row.problems)
     return f"{finished} of {len(row.seeds)}" if row.problems else str(finished)
@@ -252,20 +262,24 @@ def _pairs(row: Row) -> str:
 
 
 def _score(row: Row, column: BoardColumn) -> str:
-    mark = (
-        f"{f' {SATURATION_MARK}' if row.saturates(column) else ''}{f' {IMPOSSIBLE}' if row.impossible(column) else ''}"
-    )
+    mark = f"{f' {SATURATION_MARK}' if row.saturates(column) else ''}{_mark_of_impossible([row], column)}"
     sample = row.sample(column.key)
     if sample is None:
         return f"{BLANK}{mark}" if row.applies(column.key) else ""
     return f"{with_interval(sample)}{mark}"
 
 
-def _difference(board: Board, row: Row, key: str) -> str:
-    sample = board.difference(row, key)
+def _difference(board: Board, row: Row, column: BoardColumn) -> str:
+    sample = board.difference(row, column.key)
     if sample is None:
-        return BLANK if row.applies(key) else ""
-    return with_interval(sample, signed=True)
+        return BLANK if row.applies(column.key) else ""
+    both = [row] if board.compared is None else [row, board.compared]
+    return f"{with_interval(sample, signed=True)}{_mark_of_impossible(both, column)}"
+
+
+def _mark_of_impossible(rows: Iterable[Row], column: BoardColumn) -> str:
+    """Return the mark of a cell that is computed from the numbers of these rows."""
+    return f" {IMPOSSIBLE}" if any(row.impossible(column) for row in rows) else ""
 
 
 def _cost(sample: SeedSample | None, *, signed: bool = False) -> str:
@@ -316,13 +330,25 @@ def _notes(board: Board, metrics: Iterable[BoardColumn]) -> Iterator[str]:
         (row, seed, found) for row in board.rows for seed, several in row.violations.items() for found in several
     ]
     if impossible:
-        yield f"{IMPOSSIBLE} marks numbers that cannot be, whatever the model; these {len(impossible)}:"
+        number = len(impossible)
+        yield f"{IMPOSSIBLE} marks numbers that cannot be, whatever the model, and are never the best; these {number}:"
         yield from (f"{row.label}, seed {seed}, run {row.runs[seed]}: {found.text}" for row, seed, found in impossible)
+    yield from finding_notes(board.rows)
     yield f"Runs: {_outcomes(board.outcomes)}."
     total = sum(board.outcomes.values())
     yield from (f"Machine ({count} of {total}): {_machine(environment)}." for environment, count in board.environments)
     if len(board.environments) > 1:
         yield "Seconds of runs on different machines, or with different versions, do not compare."
+
+
+def finding_notes(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield a note for each distinct finding about the runs of a row."""
+    found = [(row, finding) for row in rows for finding in row.findings]
+    if found:
+        yield f"{FINDING} marks contenders about whose runs there is something to know; these {len(found)}:"
+    for row, finding in found:
+        seeds = f"seed{'s' if len(finding.seeds) > 1 else ''} {', '.join(map(str, finding.seeds))}"
+        yield f"{row.label}, {seeds}: {finding.text} ({finding.guard})"
 
 
 def _estimators(dialect: Dialect) -> str:

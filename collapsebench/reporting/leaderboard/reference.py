@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from collapsebench.data.base import Generated
 from collapsebench.errors import CollapsebenchError
+from collapsebench.plausibility import LikelihoodLimit
 from collapsebench.reporting.leaderboard.scoring import LOWER_BOUND, Board, Row, SeedSample
 
 if TYPE_CHECKING:
@@ -24,14 +26,41 @@ def best_possible(protocol: Protocol, components: Catalog) -> Mapping[str, Estim
 
     They are known for data that a dataset draws from a distribution, if it still has the version that the runs had.
     """
+    dataset = _generated(protocol, components)
+    try:
+        return {} if dataset is None else dataset.best_possible(protocol.setting)
+    except CollapsebenchError:  # an integral that does not converge
+        return {}
+
+
+def likelihood_limits(
+    components: Catalog, split: Literal["valid", "test"] = "test"
+) -> Callable[[Protocol], LikelihoodLimit | None]:
+    """Return a function that knows what the examples of a protocol's split cost under their true distribution."""
+    return partial(_limit, components, split)
+
+
+def _limit(components: Catalog, split: Literal["valid", "test"], protocol: Protocol) -> LikelihoodLimit | None:
+    dataset = _generated(protocol, components)
+    try:
+        true = None if dataset is None else dataset.true_likelihood(split)
+    except CollapsebenchError:  # an integral that does not converge
+        return None
+    # Numbers of the validation split have one z for each example, and no standard error.
+    draws = protocol.setting.latent_dim if split == "valid" else 0
+    return None if true is None else LikelihoodLimit.of(true.nll, true.examples, draws)
+
+
+def _generated(protocol: Protocol, components: Catalog) -> Generated | None:
+    """Return the dataset of a protocol if it draws its data from a known distribution, as the runs had it."""
     choice = protocol.dataset
     entry = components.entries.get(("dataset", choice.name))
     if entry is None or not issubclass(entry.component, Generated) or entry.component.version != choice.version:
-        return {}
+        return None
     try:
-        return components.create(Generated, choice).best_possible(protocol.setting)
-    except CollapsebenchError:  # parameters of an older version, or an integral that does not converge
-        return {}
+        return components.create(Generated, choice)
+    except CollapsebenchError:  # parameters of an older version
+        return None
 
 
 def regret(board: Board, row: Row) -> SeedSample | None:

@@ -22,7 +22,7 @@ from collapsebench.errors import UsageError, unknown
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.metrics.dialects import Dialect
 from collapsebench.observation import Observation
-from collapsebench.plausibility import Violation, checker
+from collapsebench.plausibility import LikelihoodLimit, Violation, checker
 from collapsebench.record import Outcome
 from collapsebench.spec import Protocol
 from collapsebench.syntax import BASELINE
@@ -33,7 +33,17 @@ LOWER_BOUND, SATURATED = "mi_lower", "mi_saturated"
 ENTRIES = (*plausibility.ENTRIES, SATURATED)
 """The entries of a run that boards read beside its columns."""
 MISSING = "missing"
+SOURCES = "sources"
+"""The name of the guard that compares the code of the runs of a row."""
 PARAMETERS = "parameters"
+
+
+Limits = Callable[[Protocol], LikelihoodLimit | None]
+"""Gives the likelihood that no model of a protocol can beat; None if it is not known."""
+
+
+def _no_limit(protocol: Protocol) -> None:
+    del protocol
 
 
 class BoardColumn(NamedTuple):
@@ -98,6 +108,16 @@ class Problem(NamedTuple):
     message: str = ""
 
 
+class RowFinding(NamedTuple):
+    """Something that is to be known about a row, whatever its numbers are."""
+
+    guard: str
+    """The guard that found it, or SOURCES."""
+    text: str
+    seeds: tuple[int, ...]
+    """The seeds of the runs that it is about."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One contender with its numbers, by the key of the column, over the seeds that finished."""
@@ -117,6 +137,10 @@ class Row:
     """The impossible numbers, by seed."""
     saturated: tuple[int, ...]
     """The seeds whose lower bound on the mutual information has reached the limit log N of the estimator."""
+    findings: tuple[RowFinding, ...] = ()
+    """What guards found in its runs, each distinct finding once."""
+    code: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    """The hashes of foreign code by seed, of the runs that have any."""
 
     @property
     def unfinished(self) -> bool:
@@ -128,10 +152,13 @@ class Row:
         sample = self.samples.get(key)
         return sample if sample is not None and len(sample.seeds) == len(self.seeds) else None
 
-    def impossible(self, column: BoardColumn) -> bool:
-        """Return True if the cell of a column is computed from an impossible number."""
+    def impossible(self, column: BoardColumn) -> dict[int, list[str]]:
+        """Return what makes the cell of a column impossible, by seed; empty if it is possible."""
         name = column.key.removeprefix(f"{column.metric}.")
-        return any(violation.column == name for found in self.violations.values() for violation in found)
+        found = {
+            seed: [each.text for each in several if each.column == name] for seed, several in self.violations.items()
+        }
+        return {seed: texts for seed, texts in found.items() if texts}
 
     def saturates(self, column: BoardColumn) -> bool:
         """Return True if the cell of a column is computed from a number at the limit of its estimator."""
@@ -174,18 +201,22 @@ class Board:
         return None if unfinished else row.differences.get(key)
 
     def best(self, column: BoardColumn) -> set[str]:
-        """Return the labels of the rows with the best finite mean; empty if the column has no direction."""
+        """Return the labels of the rows with the best finite and possible mean; empty if there is no direction."""
         if column.direction is Direction.NONE:
             return set()
         better = min if column.direction is Direction.LOWER else max
-        scores = {row.label: sample.mean for row in self.rows if (sample := row.sample(column.key)) is not None}
+        possible = (row for row in self.rows if not row.impossible(column))
+        scores = {row.label: sample.mean for row in possible if (sample := row.sample(column.key)) is not None}
         finite = {label: mean for label, mean in scores.items() if math.isfinite(mean)}
         top = better(finite.values(), default=None)
         return {label for label, mean in finite.items() if mean == top}
 
 
-def score(observations: Iterable[Observation]) -> Board:
-    """Score runs of one protocol, in any order. Raises ValueError without runs, and for runs of several protocols."""
+def score(observations: Iterable[Observation], limits: Limits = _no_limit) -> Board:
+    """Score runs of one protocol, in any order. `limits` knows the likelihood that no model of a protocol can beat.
+
+    Raises ValueError without runs, and for runs of several protocols.
+    """
     by_label = by_contender(observations)
     runs = [run for own in by_label.values() for run in own]
     protocols = {run.protocol_id for run in runs}
@@ -194,7 +225,7 @@ def score(observations: Iterable[Observation]) -> Board:
     columns = _columns(runs)
     samples = {label: _samples(own, columns) for label, own in by_label.items()}
     settled = {run.seed for run in runs if run.outcome.settled}
-    baseline, check = samples.get(BASELINE, {}), checker(runs[0].protocol)
+    baseline, check = samples.get(BASELINE, {}), checker(runs[0].protocol, limits(runs[0].protocol))
     rows = (
         _row(label, own, samples[label], {} if label == BASELINE else baseline, settled, check)
         for label, own in by_label.items()
@@ -223,7 +254,7 @@ def select(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
 def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
     """Sort the rows of each board by one column, the best first. The compared row stays above them.
 
-    Rows without the number come last. Raises UsageError for a column that no board has.
+    Rows without the number, or with an impossible one, come last. Raises UsageError for a column that no board has.
     """
     for board in _having(boards, [key]):
         yield _ordered(board, key)
@@ -266,11 +297,12 @@ def _holding(
 
 
 def _ordered(board: Board, key: str) -> Board:
-    sign = -1 if any(c.key == key and c.direction is Direction.HIGHER for c in board.columns) else 1
+    column = next((column for column in board.columns if column.key == key), None)
+    sign = -1 if column is not None and column.direction is Direction.HIGHER else 1
 
     def place(row: Row) -> tuple[bool, bool, float]:
         sample = row.sample(key)
-        absent = sample is None or math.isnan(sample.mean)
+        absent = sample is None or math.isnan(sample.mean) or (column is not None and bool(row.impossible(column)))
         return row is not board.compared, absent, 0.0 if sample is None or absent else sign * sample.mean
 
     return replace(board, rows=tuple(sorted(board.rows, key=place)))
@@ -351,7 +383,24 @@ def _row(
         problems=tuple(_problem(seed, own.get(seed)) for seed in wanted if not _finished(own.get(seed))),
         violations={seed: found for seed, run in sorted(own.items()) if _finished(run) and (found := check(run))},
         saturated=tuple(seed for seed, run in sorted(own.items()) if _finished(run) and _saturated(run)),
+        findings=(*_findings(own), *_mixed_sources(own)),
+        code={seed: run.code for seed, run in sorted(own.items()) if run.code},
     )
+
+
+def _findings(runs: Mapping[int, Observation]) -> Iterator[RowFinding]:
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for seed, run in sorted(runs.items()):
+        for finding in dict.fromkeys((each.guard.value, each.text) for each in run.findings):
+            seeds.setdefault(finding, []).append(seed)
+    yield from (RowFinding(*finding, tuple(found)) for finding, found in seeds.items())
+
+
+def _mixed_sources(runs: Mapping[int, Observation]) -> Iterator[RowFinding]:
+    versions = {tuple(sorted(run.code.items())) for run in runs.values() if run.outcome.settled}
+    if len(versions) > 1:
+        text = f"the runs of this row were made by {len(versions)} versions of its code"
+        yield RowFinding(SOURCES, text, tuple(sorted(runs)))
 
 
 def _differences(samples: Mapping[str, SeedSample], others: Mapping[str, SeedSample]) -> dict[str, SeedSample]:
