@@ -95,15 +95,9 @@ class LikelihoodLimit(NamedTuple):
     """The number N of examples; if None, it is that of the run's mutual information."""
 
     @classmethod
-    def of(cls, nll: Estimate, examples: int | None, draws: int = 0) -> Self:
-        """Take the likelihood of the true distribution, within five standard errors.
-
-        `draws` is the number of units of which one z was drawn for each example, in numbers whose Monte Carlo error is
-        not known. The variance of log p(x|z) over z is then at most about 1 for each unit, if the bound is tight.
-        """
-        chance = STANDARD_ERRORS * math.sqrt(draws / examples) if examples else 0.0
-        known = _estimated(*nll)
-        return cls(known._replace(chance=known.chance + chance), examples)
+    def of(cls, nll: Estimate, examples: int | None) -> Self:
+        """Take the likelihood of the true distribution, within five standard errors."""
+        return cls(_estimated(*nll), examples)
 
 
 @dataclass(frozen=True)
@@ -246,6 +240,8 @@ def _likelihood(scores: Scores) -> Iterator[Violation]:
     if limit is None or limit.examples is None:
         return
     allowed = limit.nll.least - SURPRISE / limit.examples - FLOAT * abs(limit.nll.value)
+    # If the error of an estimate is not known: over one z, the variance of log p(x|z) is at most about 1 for each unit
+    # where the bound is tight. Elsewhere the bound is far above.
     unknown = STANDARD_ERRORS * math.sqrt((scores.units or 0) / limit.examples)
     for column, text, nll in _likelihoods(scores):
         if nll.value + nll.rounding + (nll.chance if math.isfinite(nll.chance) else unknown) < allowed:
@@ -316,6 +312,9 @@ EXAMPLES, TOKENS = "mi_examples", "tokens"
 ENTRIES = (EXAMPLES, TOKENS)
 """The entries of a run that the rules read beside the columns of boards."""
 
+VALIDATION, DRAWN = "validation", ("neg_elbo", "mi_lower", "mi_upper")
+"""What stands for a metric in numbers of the validation split, and those that have an error, which no run stores."""
+
 WHOLE_SPLIT = ("mi_lower", "dieng2019.mi", "skip-vae-released.mi", "li2019.mi")
 """The columns whose mixture is the whole split."""
 
@@ -354,7 +353,10 @@ def _count(number: Quantity | None) -> int | None:
 
 def estimated(run: Observation) -> dict[str, Quantity]:
     """Return the numbers of a run, within five standard errors. A number without a standard error is exact."""
-    values = {head.column: _estimated(value, error) for head, value, error in run.values}
+    values = {
+        head.column: _estimated(value, math.nan if head.metric == VALIDATION and head.column in DRAWN else error)
+        for head, value, error in run.values
+    }
     return values | {name: _estimated(*estimate) for name, estimate in run.entries.items()}
 
 

@@ -46,9 +46,7 @@ def _limit(components: Catalog, split: Literal["valid", "test"], protocol: Proto
         true = None if dataset is None else dataset.true_likelihood(split)
     except CollapsebenchError:  # an integral that does not converge
         return None
-    # Numbers of the validation split have one z for each example, and no standard error.
-    draws = protocol.setting.latent_dim if split == "valid" else 0
-    return None if true is None else LikelihoodLimit.of(true.nll, true.examples, draws)
+    return None if true is None else LikelihoodLimit.of(*true)
 
 
 def _generated(protocol: Protocol, components: Catalog) -> Generated | None:

@@ -18,6 +18,7 @@ from collapsebench.estimates import Direction
 from collapsebench.experiment.counters import COUNTERS
 from collapsebench.metrics import TRACKED
 from collapsebench.observation import ColumnHead, MetricValue, Observation, TrajectoryPoint
+from collapsebench.plausibility import VALIDATION
 
 Curve = Sequence[tuple[float, float]]
 """Pairs of a counter and a value, in the order of the counter."""
@@ -26,10 +27,10 @@ Curve = Sequence[tuple[float, float]]
 VALIDATION_COLUMNS = {
     head.column: head
     for head in (
-        ColumnHead("validation", "neg_elbo", "valid −ELBO", "nats", Direction.LOWER),
-        ColumnHead("validation", "kl", "valid KL", "nats", Direction.NONE),
+        ColumnHead(VALIDATION, "neg_elbo", "valid −ELBO", "nats", Direction.LOWER),
+        ColumnHead(VALIDATION, "kl", "valid KL", "nats", Direction.NONE),
         *(
-            ColumnHead("validation", column.name, f"valid {column.title}", column.unit, column.direction)
+            ColumnHead(VALIDATION, column.name, f"valid {column.title}", column.unit, column.direction)
             for metric in TRACKED
             for column in metric.columns
         ),
