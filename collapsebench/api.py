@@ -53,6 +53,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     threads: int | None = None,
     keep_checkpoints: bool = False,
     keep_codes: bool = False,
+    fetch: bool = False,
     progress: bool | Callable[[Event], None] = True,
 ) -> Runs:
     """Run the missing runs of a grid, store them, and return all runs of the grid.
@@ -112,6 +113,10 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         keep_codes=keep_codes,
         components=classes,
     )
+    if fetch:
+        from collapsebench.data.fetching import fetch_for_runs
+
+        fetch_for_runs([request.dataset], setup.catalog, setup.data_folder)
     return _run(setup, workers, threads, progress)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, HttpUrl, NonNegativeInt, ValidationError
+from pydantic import Field, HttpUrl, NonNegativeInt, ValidationError, model_validator
 
 from collapsebench.errors import UsageError, unknown
 from collapsebench.spec import Frozen
@@ -31,8 +31,8 @@ class Card(Frozen):
     """The place where a person can get its files."""
 
 
-class FileFacts(Frozen):
-    """One original file. Its checksums are of the uncompressed content."""
+class Checked(Frozen):
+    """What is known of a file that can be fetched: its addresses and its checksums."""
 
     name: str
     size: NonNegativeInt | None = None
@@ -41,8 +41,31 @@ class FileFacts(Frozen):
     git_blob: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """The output of `git hash-object`: the SHA-1 of a header with the size, and of the content."""
     url: HttpUrl | None = None
+    mirrors: tuple[HttpUrl, ...] = ()
+    """Further addresses. They are tried in this order after `url`."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses, in the order in which they are tried."""
+        return tuple(map(str, (*([] if self.url is None else [self.url]), *self.mirrors)))
+
+
+class FileFacts(Checked):
+    """One original file. Its size and its checksums are of the uncompressed content."""
+
+    arrays: Sha256 | None = None
+    """For a numpy archive: the SHA-256 of its arrays, however they are packed (see `data.files.CHECKSUMS`)."""
+    made_from: tuple[str, ...] = ()
+    """The archives from which the dataset makes this file, as nobody offers it for download."""
     optional: bool = False
     """True if only some parameters of the dataset need it."""
+
+
+class ArchiveFacts(Checked):
+    """A zip or tar file (plain or .gz) that holds original files. Its size and checksums are of the file as it is."""
+
+    holds: tuple[str, ...] = ()
+    """The names of the original files in it. In which of its folders they stand does not matter."""
 
 
 class SplitFacts(Frozen):
@@ -60,6 +83,8 @@ class DatasetFacts(Frozen):
     folder: str = ""
     """The sub-folder of the data folder for its files. They may also stand directly in the data folder."""
     files: tuple[FileFacts, ...] = ()
+    archives: tuple[ArchiveFacts, ...] = ()
+    """Where original files can be had, too: they are tried after a file's own addresses."""
     splits: dict[SplitName, SplitFacts] = Field(default_factory=dict)
     tracks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The tracks as they are written. A track is validated after overrides are applied."""
@@ -74,6 +99,29 @@ class DatasetFacts(Frozen):
     def file(self, name: str) -> FileFacts:
         """Return one of its files by name."""
         return next(file for file in self.files if file.name == name)
+
+    def archive(self, name: str) -> ArchiveFacts:
+        """Return one of its archives by name."""
+        return next(archive for archive in self.archives if archive.name == name)
+
+    def holders(self, file: FileFacts) -> tuple[ArchiveFacts, ...]:
+        """Return the archives with an address that hold a file."""
+        return tuple(archive for archive in self.archives if file.name in archive.holds and archive.addresses)
+
+    def fetchable(self, file: FileFacts) -> bool:
+        """Return True if an address is known of a file, of an archive that holds it, or of all that it is made from."""
+        sources = [self.archive(name) for name in file.made_from]
+        made = bool(sources) and all(archive.addresses for archive in sources)
+        return bool(file.addresses or self.holders(file)) or made
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        files, archives = {file.name for file in self.files}, {archive.name for archive in self.archives}
+        strangers = {name for archive in self.archives for name in archive.holds} - files
+        strangers |= {name for file in self.files for name in file.made_from} - archives
+        if strangers:
+            raise ValueError(f"'{min(strangers)}' is none of its files and archives")
+        return self
 
 
 def registry_folder() -> Path:

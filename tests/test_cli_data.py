@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_list_names_every_dataset(run, tmp_path):
     assert list(rows) == dataset_names()
     assert "embedded" in rows["digits"]
     assert "1,000 / 400 / 397" in rows["digits"]
-    assert " no " in rows["ptb"]
+    assert all(" fetchable " in rows[name] or " embedded " in rows[name] for name in rows)
 
 
 def test_list_sees_which_files_are_here(run, mine):
@@ -72,7 +73,7 @@ def test_list_sees_which_files_are_here(run, mine):
     rows = {row["name"]: row["available"] for row in json.loads(out)}
     assert code == 0
     assert rows["mine"] == "yes"
-    assert rows["yahoo"] == "no"
+    assert rows["yahoo"] == "fetchable"
     assert rows["linear-gaussian"] == "embedded"
 
 
@@ -143,10 +144,12 @@ def test_fetch_of_what_is_here_does_nothing(run, mine):
     assert json.loads(run("fetch", "digits", "mine", "--json", *mine)[1]) == {"digits": [], "mine": []}
 
 
-def test_fetch_without_an_address_says_where_to_get_it_and_goes_on(run, tmp_path):
-    code, out, err = run("fetch", "mnist-larochelle", "digits", "--data-dir", tmp_path)
+def test_fetch_without_an_address_says_where_to_get_it_and_goes_on(run, mine, tmp_path):
+    (tmp_path / "data" / "sub" / "mine.valid.txt").unlink()
+    assert "no: no address of mine.valid.txt" in run("list", *mine)[1]
+    code, out, err = run("fetch", "mine", "digits", *mine)
     assert (code, out) == (1, "digits: needs no files\n")
-    assert err.startswith("error: dataset 'mnist-larochelle': no address is known of binarized_mnist_train.amat, ")
+    assert err.startswith("error: dataset 'mine': no address is known of mine.valid.txt; ask the author")
     assert err.count("\n") == 1
 
 
@@ -155,6 +158,17 @@ def test_verify_passes_what_is_right(run, mine):
     assert (code, err) == (0, "")
     assert out.count("right") == 4
     assert "no hashes known" in out
+
+
+def test_verify_calls_nothing_right_of_which_nothing_is_known(run, mine, tmp_path):
+    contents = {f"mine.{split}.txt": CONTENT + split.encode() for split in ("train", "valid", "test")}
+    (tmp_path / "mine.toml").write_text(facts_table(contents, sha256=None))
+    code, out, _ = run("verify", "mine", *mine)
+    assert code == 0
+    assert "right" not in out
+    assert out.count("no checksum known") == 3
+    assert hashlib.sha256(contents["mine.test.txt"]).hexdigest() in out
+    assert {row["right"] for row in json.loads(run("verify", "mine", "--json", *mine)[1])} == {None}
 
 
 def test_verify_fails_on_a_wrong_file(run, mine, tmp_path):

@@ -53,7 +53,10 @@ def show(name: str, plugins: tuple[Path, ...], data_dir: Path | None, *, as_json
 @options.data_dir
 @options.as_json
 def fetch(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | None, *, as_json: bool) -> None:
-    """Download the files of datasets that are not here yet, and check them."""
+    """Download the files of datasets that are not here yet, and check them.
+
+    A download that breaks off goes on where it was when the command is given again.
+    """
     from rich.console import Console
 
     from collapsebench.data.fetching import fetch_datasets
@@ -85,7 +88,7 @@ def verify(names: tuple[str, ...], plugins: tuple[Path, ...], data_dir: Path | N
         click.echo(json.dumps([check._asdict() for check in checks], indent=2))
     else:
         _print_table(("dataset", "what", "result"), [check[:3] for check in checks])
-    wrong = sum(not check.right for check in checks)
+    wrong = sum(check.right is False for check in checks)
     if wrong:
         raise DataError(f"{wrong} of {len(checks)} checks failed")
 

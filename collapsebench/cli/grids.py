@@ -30,17 +30,21 @@ class GridOptions:
     threads: int | None
     keep_checkpoints: bool
     keep_codes: bool
+    fetch: bool
     dry_run: bool
     as_json: bool
     quiet: bool
     verbose: bool
 
     def setup(self, requests: Iterable[Request]) -> GridSetup:
-        """Return what the runs of these requests need. Raises UsageError for an unknown device."""
+        """Return what the runs of these requests need, with their data if they are to be fetched.
+
+        Raises UsageError for an unknown device or dataset, and DataError.
+        """
         from collapsebench.data.files import data_folder
         from collapsebench.experiment.work import GridSetup
 
-        return GridSetup(
+        setup = GridSetup(
             requests=tuple(requests),
             plugins=self.plugins,
             data_folder=data_folder(self.data_dir),
@@ -49,6 +53,11 @@ class GridOptions:
             keep_checkpoints=self.keep_checkpoints,
             keep_codes=self.keep_codes,
         )
+        if self.fetch:
+            from collapsebench.data.fetching import fetch_for_runs
+
+            fetch_for_runs([request.dataset for request in setup.requests], setup.catalog, setup.data_folder)
+        return setup
 
 
 grid_options = options.gathered(
@@ -72,6 +81,7 @@ grid_options = options.gathered(
         is_flag=True,
         help="Write posterior means, log-variances and labels of the test split to FILE.codes beside the store.",
     ),
+    click.option("--fetch", is_flag=True, help="Fetch missing data first, as `collapsebench data fetch` does."),
     click.option("--dry-run", is_flag=True, help="Print the plan and what is already stored; start nothing."),
     options.as_json,
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from collapsebench.components.interfaces import Dataset
+from collapsebench.errors import DataError
 from collapsebench.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ class FromFiles(Dataset):
     @abstractmethod
     def parse(self, contents: Mapping[str, bytes]) -> Splits:
         """Return the splits that the original files hold. `contents` has their bytes by name. Raises DataError."""
+
+    def make(self, name: str, archives: Mapping[str, bytes]) -> bytes:
+        """Return the content of a file that the facts call `made_from` archives. `archives` has their bytes by name.
+
+        Raises DataError.
+        """
+        del archives
+        raise DataError(f"dataset '{self.name}' does not know how to make the file '{name}'")
 
     def load(self, folder: Path) -> Splits:
         """See Dataset."""

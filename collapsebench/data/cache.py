@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
+from collapsebench.data.files import cache_folder
 from collapsebench.files import replacing
 
 FORMAT = 1
@@ -30,13 +30,20 @@ logger = logging.getLogger(__name__)
 def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays], folder: Path | None = None) -> Arrays:
     """Return the arrays that `build` makes, from the cache if it has them. `key` holds everything they depend on."""
     text = json.dumps({"format": FORMAT, "name": name, **key}, sort_keys=True)
-    folder = user_cache_path("collapsebench") / "parsed" if folder is None else folder
+    folder = folder or _default_folder()
+    if folder is None:
+        return build()
     path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
     arrays = _read(path, text)
     if arrays is None:
         arrays = build()
         _write(path, text, arrays)
     return arrays
+
+
+def _default_folder() -> Path | None:
+    cache = cache_folder()
+    return None if cache is None else cache / "parsed"
 
 
 def _read(path: Path, key: str) -> Arrays | None:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from collapsebench.data.base import Generated
-from collapsebench.data.files import available, find, known_checksum
+from collapsebench.data.files import available, by_hand, find, known_checksum
 from collapsebench.data.located import LocatedDataset, find_datasets
-from collapsebench.errors import CollapsebenchError
+from collapsebench.errors import CollapsebenchError, DataError
 from collapsebench.spec import Choice
 from collapsebench.syntax import print_call
 
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Dataset
     from collapsebench.estimates import Estimate
-    from collapsebench.facts import DatasetFacts, FileFacts
+    from collapsebench.facts import Checked, DatasetFacts
 
 TruthOrReason: TypeAlias = "Mapping[str, Estimate] | str"
 """The true numbers of a generated dataset by name, in nats per example, or why they are not known."""
@@ -34,7 +34,7 @@ class DatasetLine(NamedTuple):
     examples: str
     """The numbers of examples in the splits, if they are known: `1,000 / 400 / 397`."""
     available: str
-    """`embedded` if no files are needed, else `yes` or `no`."""
+    """`embedded` if no files are needed, `yes` if they are here, `fetchable`, or `no: …` with the reason."""
     title: str
 
 
@@ -45,8 +45,18 @@ def list_datasets(plugins: Iterable[Path] = (), data_dir: Path | None = None) ->
 
 def _line(facts: DatasetFacts, folder: Path) -> DatasetLine:
     examples = " / ".join(f"{split.examples:,}" for split in facts.splits.values() if split.examples)
-    here = "embedded" if facts.embedded else "yes" if available(facts, folder) else "no"
-    return DatasetLine(facts.name, facts.card.kind, examples, here, facts.card.title)
+    return DatasetLine(facts.name, facts.card.kind, examples, _available(facts, folder), facts.card.title)
+
+
+def _available(facts: DatasetFacts, folder: Path) -> str:
+    if facts.embedded:
+        return "embedded"
+    try:
+        names = by_hand(facts, folder)
+        fetchable = f"no: no address of {', '.join(names)}" if names else "fetchable"
+        return "yes" if available(facts, folder) else fetchable
+    except DataError as error:
+        return f"no: {error}"
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,9 @@ class DatasetCard:
         yield "files: none needed" if self.facts.embedded else f"files in {self.own_folder}:"
         for file, path in zip(self.facts.files, self.found, strict=True):
             yield f"  {file.name}: {path or 'not here'}{'; optional' if file.optional else ''}"
-            yield f"    {_checksum(file)}{f'; {file.url}' if file.url else ''}"
+            yield "; ".join((f"    {_checksum(file)}", *file.addresses))
+        for archive in self.facts.archives:
+            yield "; ".join((f"  archive {archive.name}: {_checksum(archive)}", *archive.addresses))
         if self.facts.card.source:
             yield f"  by hand: {self.facts.card.source}"
 
@@ -163,6 +175,6 @@ def _truth_text(truth: TruthOrReason) -> str:
     )
 
 
-def _checksum(file: FileFacts) -> str:
+def _checksum(file: Checked) -> str:
     known = known_checksum(file)
     return "checksum not known" if known is None else " ".join(known)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from collapsebench.data.files import available, verify
+from collapsebench.data.files import FileCheck, available, known_checksum, verify
 from collapsebench.data.located import LocatedDataset, find_datasets
 from collapsebench.errors import DataError
 
@@ -19,7 +19,8 @@ class DatasetCheck(NamedTuple):
     """The name of a file, or `splits`."""
     result: str
     """The result in words."""
-    right: bool
+    right: bool | None
+    """None if nothing is known that it could be compared with."""
 
 
 def check_datasets(
@@ -36,12 +37,20 @@ def _checks(located: LocatedDataset) -> Iterator[DatasetCheck]:
     """Check each file that is here, and then the splits at default parameters if all files are right."""
     facts, folder = located.facts, located.folder
     files = list(verify(facts, folder))
-    for file, path, error in files:
-        yield DatasetCheck(facts.name, file.name, f"right: {path}" if error is None else str(error), error is None)
+    yield from (_check_file(facts.name, each) for each in files)
     if not available(facts, folder):
-        yield DatasetCheck(facts.name, "splits", "files are missing", right=True)
-    elif all(error is None for *_, error in files):
+        yield DatasetCheck(facts.name, "splits", "files are missing", right=None)
+    elif all(each.error is None for each in files):
         yield _check_splits(located)
+
+
+def _check_file(dataset: str, found: FileCheck) -> DatasetCheck:
+    if found.error is not None:
+        return DatasetCheck(dataset, found.file.name, str(found.error), right=False)
+    if known_checksum(found.file) is None:
+        unknown = f"no checksum known: {found.path} has {found.checksum.replace(':', ' ')}"
+        return DatasetCheck(dataset, found.file.name, unknown, right=None)
+    return DatasetCheck(dataset, found.file.name, f"right: {found.path}", right=True)
 
 
 def _check_splits(located: LocatedDataset) -> DatasetCheck:
@@ -53,5 +62,6 @@ def _check_splits(located: LocatedDataset) -> DatasetCheck:
         return DatasetCheck(facts.name, "splits", str(error), right=False)
     expected = {name: split.sha256 for name, split in facts.splits.items() if split.sha256}
     wrong = [f"{name} has sha256 {got[name]}" for name in expected if got[name] != expected[name]]
-    right = "right" if expected else "no hashes known"
-    return DatasetCheck(facts.name, "splits", "; ".join(wrong) or right, right=not wrong)
+    if not expected:
+        return DatasetCheck(facts.name, "splits", "no hashes known", right=None)
+    return DatasetCheck(facts.name, "splits", "; ".join(wrong) or "right", right=not wrong)

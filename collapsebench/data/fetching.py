@@ -1,59 +1,40 @@
-"""Fetches original files. A file is checked before it appears, so that a broken download leaves nothing behind."""
+"""Fetches the files of datasets. A file is checked before it gets its name, so that a bad answer leaves nothing behind.
+
+A file is tried at each of its addresses, and then in each archive that holds it. What nobody offers is made from
+archives, by the dataset.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from collapsebench.data.files import check, find, uncompressed, verify
-from collapsebench.data.located import find_datasets
+from collapsebench.data.archives import read_files
+from collapsebench.data.base import FromFiles
+from collapsebench.data.downloading import Bar, Limits, UselessError, download, partial_file
+from collapsebench.data.files import by_hand, check, find, known_checksum, uncompressed, verify
+from collapsebench.data.located import LocatedDataset, find_datasets, locate
 from collapsebench.errors import DataError, UsageError
-from collapsebench.facts import DatasetFacts, FileFacts
+from collapsebench.facts import ArchiveFacts, Checked, DatasetFacts, FileFacts
 from collapsebench.files import replacing
+
+ROOM = 1 << 16
+"""What an answer may be larger than its file, if it is packed: 64 KiB, beside a hundredth."""
+PAGES = {
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+    b"version https://git-lfs": "a pointer of Git LFS",
+}
+"""The first bytes of what servers send in place of a file."""
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-
-class Bar:
-    """A live line on a terminal, with the methods that pooch calls to report progress. It is silent elsewhere."""
-
-    def __init__(self, name: str, console: Console) -> None:
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._progress.add_task(name, total=None)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
-
-    @property
-    def total(self) -> float | None:
-        """The number of bytes of the file; None if the server does not say."""
-        return self._progress.tasks[0].total
-
-    @total.setter
-    def total(self, size: int) -> None:
-        self._progress.update(self._task, total=size or None)
-
-    def update(self, size: int) -> None:
-        """Add `size` bytes to those that have arrived."""
-        self._progress.advance(self._task, size)
-
-    def reset(self) -> None:
-        """Start again at no bytes."""
-        self._progress.reset(self._task, total=self.total)
-
-    def close(self) -> None:
-        """Do nothing: the end of the block stops the bar."""
+    from collapsebench.components.catalog import Catalog
 
 
 class FetchedDataset(NamedTuple):
@@ -87,49 +68,201 @@ def fetch_datasets(
     for located in find_datasets(wanted, plugins, data_dir):
         facts, needed = located.facts, not located.facts.embedded
         try:
-            files = tuple(fetch(facts, located.folder, console))
+            files = tuple(fetch(located, console))
         except DataError as error:
             yield FetchedDataset(facts.name, (), needed, str(error))
         else:
             yield FetchedDataset(facts.name, files, needed)
 
 
-def fetch(facts: DatasetFacts, folder: Path, console: Console) -> list[Path]:
+def fetch_for_runs(names: Iterable[str], components: Catalog, folder: Path) -> None:
+    """Fetch what is missing of the datasets of runs, and show the progress on standard error. Raises DataError."""
+    from rich.console import Console
+
+    for name in dict.fromkeys(names):
+        fetch(locate(name, components, folder), Console(stderr=True))
+
+
+def fetch(located: LocatedDataset, console: Console, limits: Limits | None = None) -> list[Path]:
     """Fetch what is missing of a dataset into `folder/<dataset's folder>`, and return the paths of the new files.
 
-    Raises DataError if a file in the folder is damaged, or if an address is unknown, does not answer, or gives another
-    file than the original.
+    The licence is shown before. Raises DataError if a file in the folder is damaged, or if no address of a file gives
+    the original, or none is known.
     """
-    for _, _, error in verify(facts, folder):
-        if error is not None:
-            raise DataError(f"{error}; remove it to fetch it again")
-    missing = [file for file in facts.files if find(facts, file, folder) is None]
-    targets = [_fetch_file(file, folder / facts.folder, console) for file in missing if file.url is not None]
-    by_hand = [file.name for file in missing if file.url is None and not file.optional]
-    if by_hand:
+    facts, folder = located.facts, located.folder
+    for found in verify(facts, folder):
+        if found.error is not None:
+            raise DataError(f"{found.error}; remove it to fetch it again")
+    missing = [file for file in facts.files if facts.fetchable(file) and find(facts, file, folder) is None]
+    new = Fetcher(located, console, limits or Limits()).fetch(missing) if missing else []
+    names = by_hand(facts, folder)
+    if names:
         raise DataError(
-            f"dataset '{facts.name}': no address is known of {', '.join(by_hand)}; {facts.card.source}, "
+            f"dataset '{facts.name}': no address is known of {', '.join(names)}; {facts.card.source}, "
             f"and put it (plain or .gz) into '{folder / facts.folder}'"
         )
-    return targets
+    return new
 
 
-def _fetch_file(file: FileFacts, folder: Path, console: Console) -> Path:
-    from pooch import HTTPDownloader
+@dataclass(frozen=True)
+class Fetcher:
+    """Fetches files of one dataset."""
 
-    url = str(file.url)
-    target = folder / (file.name + (".gz" if url.endswith(".gz") else ""))
-    try:
-        with replacing(target) as partial, Bar(file.name, console) as bar, ExitStack() as connections:
+    located: LocatedDataset
+    console: Console
+    limits: Limits
+    archives: dict[str, bytes] = field(default_factory=dict)
+    """The contents of the archives that were read, by name."""
 
-            def close_in_the_end(response: Any, **_: Any) -> None:  # after an error, pooch leaves the connection open
-                connections.callback(response.close)
+    @property
+    def facts(self) -> DatasetFacts:
+        """The facts of the dataset."""
+        return self.located.facts
 
-            download = HTTPDownloader(progressbar=bar, chunk_size=1 << 16, hooks={"response": close_in_the_end})
-            download(url, str(partial), None)
-            check(file, uncompressed(partial), partial)
-    except DataError as error:
-        raise DataError(f"what {url} gives is not usable: {error}") from None
-    except OSError as error:
-        raise DataError(f"cannot fetch {url} into '{folder}': {error}") from None
+    @property
+    def folder(self) -> Path:
+        """The folder of the dataset's files."""
+        return self.located.folder / self.facts.folder
+
+    def fetch(self, files: Iterable[FileFacts]) -> list[Path]:
+        """Fetch some files, and return their paths. Raises DataError.
+
+        Archives are removed in the end, but for those that the user has put there. If a file is still missing, a right
+        archive stays for the next try.
+        """
+        self._say(f"{self.facts.name}: licence: {self.facts.card.licence}")
+        before = {archive.name for archive in self.facts.archives if self._here(archive) is not None}
+        added = [archive for archive in self.facts.archives if archive.name not in before]
+        try:
+            paths = [self._fetch_file(file) for file in files]
+        except DataError:
+            self._remove(archive for archive in added if known_checksum(archive) is None)
+            raise
+        self._remove(added)
+        return paths
+
+    def _fetch_file(self, file: FileFacts) -> Path:
+        """Get one file from the first source that has it."""
+        downloads = (partial(self._download, address, file, uncompressed) for address in file.addresses)
+        extracts = (partial(self._extract, archive, file) for archive in self.facts.holders(file))
+        makes = (partial(self._make, file),) if file.made_from else ()
+        return _first(*downloads, *extracts, *makes)
+
+    def _extract(self, archive: ArchiveFacts, file: FileFacts) -> Path:
+        contents = read_files(archive.name, self._archive(archive), frozenset({file.name}))
+        return self._place(file, contents[file.name])
+
+    def _make(self, file: FileFacts) -> Path:
+        dataset = self.located.dataset
+        if not isinstance(dataset, FromFiles):
+            raise DataError(f"dataset '{dataset.name}' makes no files")
+        packed = {name: self._archive(self.facts.archive(name)) for name in file.made_from}
+        self._say(f"{file.name}: made from {', '.join(packed)}")
+        return self._place(file, dataset.make(file.name, packed))
+
+    def _archive(self, archive: ArchiveFacts) -> bytes:
+        """Return the content of an archive, which is fetched if it is not in the data folder."""
+        if archive.name not in self.archives:
+            downloads = (partial(self._download, address, archive, _as_it_is) for address in archive.addresses)
+            path = self._here(archive) or _first(*downloads)
+            content = _as_it_is(path)
+            check(archive, content, path)
+            self.archives[archive.name] = content
+        return self.archives[archive.name]
+
+    def _here(self, archive: ArchiveFacts) -> Path | None:
+        return find(self.facts, archive, self.located.folder)
+
+    def _remove(self, archives: Iterable[ArchiveFacts]) -> None:
+        for archive in archives:
+            with suppress(OSError):
+                (self.folder / archive.name).unlink(missing_ok=True)
+
+    def _place(self, file: FileFacts, content: bytes) -> Path:
+        """Write a file that is right."""
+        target = self.folder / file.name
+        check(file, content, target)
+        try:
+            with replacing(target) as path:
+                path.write_bytes(content)
+        except OSError as error:
+            raise DataError(f"cannot write '{target}': {error.strerror}") from None
+        return target
+
+    def _download(self, address: str, file: Checked, read: Callable[[Path], bytes]) -> Path:
+        """Download a file. `read` gives the content that has the checksums.
+
+        A download goes on with what a broken one left only if a checksum can tell whether the parts belong together. If
+        they do not, it begins anew.
+        """
+        packed = address.endswith(".gz") and isinstance(file, FileFacts)
+        target = self.folder / (file.name + (".gz" if packed else ""))
+        key = f"{address} {known_checksum(file)}"
+        try:
+            with partial_file(target, key, resume=known_checksum(file) is not None) as (path, stream):
+                attempt = partial(self._attempt, address, file, read, stream)
+                if path.stat().st_size:
+                    with suppress(DataError, UselessError):
+                        return _named(attempt(path), target)
+                    stream.truncate(0)
+                return _named(attempt(path), target)
+        except DataError as error:
+            raise DataError(f"what {address} gives is not usable: {error}") from None
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot fetch {address} into '{self.folder}': {_printable(str(error))}") from None
+
+    def _attempt(
+        self, address: str, file: Checked, read: Callable[[Path], bytes], stream: BinaryIO, path: Path
+    ) -> Path:
+        """Download into an open file, and check what came. Raises DataError or OSError."""
+        most = self.limits.bytes if file.size is None else file.size + file.size // 100 + ROOM
+        with Bar(file.name, self.console) as bar:
+            framed = download(address, stream, most, bar, self.limits)
+        content = read(path)
+        _refuse_page(content, path)
+        if not (framed or file.size or known_checksum(file)):
+            raise DataError("neither the server nor the facts say how long it is, or have a checksum: is it whole?")
+        check(file, content, path)
+        return path
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _first(*attempts: Callable[[], Path]) -> Path:
+    """Return the result of the first attempt that succeeds. Raises DataError, which names what went wrong in each."""
+    errors = []
+    for attempt in attempts:
+        try:
+            return attempt()
+        except DataError as error:
+            errors.append(str(error))
+    raise DataError("; ".join(errors))
+
+
+def _named(path: Path, target: Path) -> Path:
+    """Give a file that is right its name."""
+    with replacing(target) as new:
+        path.replace(new)
     return target
+
+
+def _as_it_is(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read '{path}': {error.strerror}") from None
+
+
+def _refuse_page(content: bytes, path: Path) -> None:
+    """Raise DataError for what servers send in place of a file, with a status that says all is well."""
+    start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for mark, what in PAGES.items():
+        if start.startswith(mark):
+            raise DataError(f"'{path.name}' is {what}, not the file")
+
+
+def _printable(text: str) -> str:
+    """Replace the characters of a server's text with which it could steer a terminal, and cut what is very long."""
+    clean = "".join(character if character.isprintable() else "?" for character in text)
+    return clean if len(clean) <= 500 else f"{clean[:500]}…"

@@ -38,10 +38,11 @@ def find_datasets(
     stands for the user's cache folder. Raises UsageError for a name or a parameter that does not exist.
     """
     components, folder = discovery.load(plugins), data_folder(data_dir)
-    return [_find(name, components, folder) for name in tuple(names) or components.names("dataset")]
+    return [locate(name, components, folder) for name in tuple(names) or components.names("dataset")]
 
 
-def _find(name: str, components: Catalog, folder: Path) -> LocatedDataset:
+def locate(name: str, components: Catalog, folder: Path) -> LocatedDataset:
+    """Find one dataset of a catalogue, written `name[key=value]`. Raises UsageError."""
     call, *others = parse_composition(name)
     if others:
         raise UsageError(f"'{name}' names several datasets: they cannot be combined")

@@ -125,6 +125,13 @@ class Omniglot(FromFiles):
         """See FromFiles."""
         return ["omniglot_28x28_uint8.npz"]
 
+    def make(self, name: str, archives: Mapping[str, bytes]) -> bytes:
+        """See FromFiles."""
+        from collapsebench.data.drawings import omniglot
+
+        del name
+        return omniglot(archives)
+
     def parse(self, contents: Mapping[str, bytes]) -> Splits:
         """See FromFiles: drawers 1 to 14 train, 15 validates, 16 to 20 test."""
         from collapsebench.data import images
