@@ -15,7 +15,7 @@ from collapsebench.errors import StoreError, UsageError
 from collapsebench.estimates import Estimate
 from collapsebench.observation import Observation, TrajectoryPoint
 from collapsebench.record import Number, NumberKind, Outcome
-from collapsebench.store import Store, observations
+from collapsebench.store import Store, Written, observations
 from collapsebench.store import store as store_module
 from collapsebench.store.interchange import write_line
 from collapsebench.store.mapping import to_json
@@ -23,6 +23,13 @@ from collapsebench.store.mapping import to_json
 
 @pytest.fixture
 def store(tmp_path):
+    with Store.open(tmp_path / "runs.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def again(store, tmp_path):
+    """The same store, as another process opens it."""
     with Store.open(tmp_path / "runs.sqlite") as opened:
         yield opened
 
@@ -102,13 +109,33 @@ def test_an_unsettled_run_is_begun_again(store, outcome):
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FINISHED, Outcome.DIVERGED])
-def test_a_settled_run_is_never_overwritten(store, outcome):
+def test_the_first_settled_record_wins_and_the_second_is_told(store, outcome):
     first = record(outcome=outcome)
-    store.finish(first)
-    for write in (store.begin, store.finish):
-        with pytest.raises(StoreError, match=f"runs delete {first.run_id}"):
-            write(record(message="second"))
+    assert store.begin(started()) is store.finish(first) is Written.STORED
+    for write, later in ((store.begin, started()), (store.finish, record(message="second"))):
+        assert write(later) is Written.SETTLED
+    assert store.finish(record(outcome=Outcome.INTERRUPTED)) is Written.SETTLED
     assert store.get(first.run_id) == first
+    assert store.finish(first) is Written.STORED, "a commit whose answer was lost is tried again"
+
+
+def test_two_drivers_on_one_run(store, again):
+    """Both begin it, both finish it; only the seconds differ."""
+    assert store.begin(started()) is again.begin(started()) is Written.STORED
+    assert again.finish(record(points=(point(1),))) is Written.STORED
+    assert store.finish(record(points=(point(2),))) is Written.SETTLED
+    assert store.get(spec().run_id) == again.get(spec().run_id) == record(points=(point(1),))
+
+
+def test_a_run_that_is_deleted_while_it_computes_does_not_come_back(store, again):
+    store.begin(started())
+    assert again.delete([spec().run_id]) == 1
+    assert store.finish(record()) is Written.DELETED
+    assert store.count() == 0
+    assert again.add([record()]) == (1, 0), "an import is no run that goes on"
+    assert store.finish(record()) is Written.STORED
+    again.delete([spec().run_id])
+    assert again.finish(record("vae")) is Written.STORED, "nobody has deleted what was not begun here"
 
 
 def test_outcomes_of_many_runs(store):

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from enum import Enum
 from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple, Self, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Engine, Select, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Select, delete, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from collapsebench.errors import StoreError, UsageError, no_store
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome, RunRecord
 from collapsebench.store import connection, schema
-from collapsebench.store.mapping import to_json, to_record, to_rows
-from collapsebench.store.models import ArtifactRow, PointRow, Run, ValueRow
+from collapsebench.store.mapping import to_json, to_record
+from collapsebench.store.models import ArtifactRow, Run
 from collapsebench.store.observations import Reader
+from collapsebench.store.writing import put
 from collapsebench.syntax import canonical
 
 ID_LENGTH = 16
@@ -72,6 +74,17 @@ class Artifact(NamedTuple):
     size: int
 
 
+class Written(Enum):
+    """The result of `Store.begin` and `Store.finish`. The first settled record of a run wins."""
+
+    STORED = "stored"
+    """The record is in the store."""
+    SETTLED = "settled"
+    """Another process has stored a result of the run. Nothing was written; `Store.get` returns that result."""
+    DELETED = "deleted"
+    """The run was deleted since this store began it. Nothing was written."""
+
+
 class Added(NamedTuple):
     """The result of `Store.add`: the number of runs written, and of runs that the store already had."""
 
@@ -84,6 +97,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._begun: set[str] = set()
         self._writing = engine.execution_options(**{connection.IMMEDIATE: True})
 
     @classmethod
@@ -107,15 +121,29 @@ class Store:
         finally:
             engine.dispose()
 
-    def begin(self, record: RunRecord) -> None:
-        """Write a run as `started`, in place of an earlier attempt. Raises StoreError if the run is settled."""
-        with self._write() as session:
-            _put(session, record)
+    def begin(self, record: RunRecord) -> Written:
+        """Write a run as `started`, in place of an earlier attempt without a result.
 
-    def finish(self, record: RunRecord) -> None:
-        """Write a run that has ended, in place of its `started` row. Raises StoreError if the run is settled."""
+        Returns SETTLED, and writes nothing, if the store has a result of the run.
+        """
         with self._write() as session:
-            _put(session, record)
+            written = Written.STORED if put(session, record) else Written.SETTLED
+        self._begun.add(record.run_id)
+        return written
+
+    def finish(self, record: RunRecord) -> Written:
+        """Write a run that has ended, in place of a row without a result.
+
+        Returns SETTLED, and writes nothing, if another process has stored a result meanwhile. Returns DELETED, and
+        writes nothing, if this store has begun the run and its row is gone: a deleted run does not come back.
+        """
+        with self._write() as session:
+            if put(session, record, new=record.run_id not in self._begun):
+                return Written.STORED
+            stored = stored_record(session, record.run_id)
+            if stored is None:
+                return Written.DELETED
+            return Written.STORED if to_json(stored) == to_json(record) else Written.SETTLED
 
     def add(self, records: Iterable[RunRecord]) -> Added:
         """Write records of another store, all or none.
@@ -124,15 +152,12 @@ class Store:
         the store has another settled record of the same run.
         """
         written = skipped = 0
-        fresh = _loaded().execution_options(populate_existing=True)
         with self._write() as session:
             for record in records:
-                stored = session.scalar(fresh.where(Run.run_id == record.run_id))
-                if stored is None or (record.outcome.settled and not stored.outcome.settled):
-                    _put(session, record)
+                if put(session, record, replace=record.outcome.settled):
                     written += 1
-                elif record.outcome.settled and to_json(to_record(stored)) != to_json(record):
-                    raise _settled(record.run_id, stored.outcome)
+                elif record.outcome.settled and _differs(stored_record(session, record.run_id), record):
+                    raise _settled(record)
                 else:
                     skipped += 1
         return Added(written, skipped)
@@ -234,25 +259,21 @@ class Store:
             yield session
 
 
-def _put(session: Session, record: RunRecord) -> None:
-    stored = session.scalar(select(Run.outcome).where(Run.run_id == record.run_id))
-    if stored is not None and stored.settled:
-        raise _settled(record.run_id, stored)
-    rows = to_rows(record)
-    if stored is None:
-        session.execute(insert(Run).values(rows.run))
-    else:
-        session.execute(update(Run).where(Run.run_id == record.run_id).values(rows.run))
-    for table, content in ((PointRow, rows.points), (ValueRow, rows.values)):
-        session.execute(delete(table).where(table.run_id == record.run_id))
-        if content:
-            session.execute(insert(table), content)
+def stored_record(session: Session, run_id: str) -> RunRecord | None:
+    """Return the record as it is stored now; None if there is none."""
+    query = _loaded().where(Run.run_id == run_id).execution_options(populate_existing=True)
+    row = session.scalar(query)
+    return None if row is None else to_record(row)
 
 
-def _settled(run_id: str, outcome: Outcome) -> StoreError:
+def _differs(stored: RunRecord | None, record: RunRecord) -> bool:
+    return stored is None or to_json(stored) != to_json(record)
+
+
+def _settled(record: RunRecord) -> StoreError:
     return StoreError(
-        f"run {run_id} is already stored as {outcome} with other content; "
-        f"to replace it: collapsebench runs delete {run_id}"
+        f"run {record.run_id} is already stored with other content; "
+        f"to replace it: collapsebench runs delete {record.run_id}"
     )
 
 

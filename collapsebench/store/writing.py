@@ -1,0 +1,48 @@
+"""Writes the rows of one record, in one statement a table. The database decides which of two writers came first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, insert, update
+from sqlalchemy.orm import Session
+
+from collapsebench.record import Outcome, RunRecord
+from collapsebench.store.mapping import to_rows
+from collapsebench.store.models import PointRow, Run, ValueRow
+
+UNSETTLED: ColumnElement[bool] = Run.outcome.not_in([outcome for outcome in Outcome if outcome.settled])
+"""The condition that a stored run has no result. A result is never replaced."""
+
+
+def put(session: Session, record: RunRecord, *, new: bool = True, replace: bool = True) -> bool:
+    """Write the record, and return True; or write nothing and return False.
+
+    `new` allows a row where there is none. `replace` allows the record to take the place of a row without a result.
+    """
+    rows = to_rows(record)
+    if session.scalar(_statement(session, rows.run, replace=replace) if new else _update(rows.run)) is None:
+        return False
+    for table, content in ((PointRow, rows.points), (ValueRow, rows.values)):
+        session.execute(delete(table).where(table.run_id == record.run_id))
+        if content:
+            session.execute(insert(table), content)
+    return True
+
+
+def _update(run: dict[str, Any]) -> Any:
+    return update(Run).where(Run.run_id == run["run_id"], UNSETTLED).values(run).returning(Run.run_id)
+
+
+def _statement(session: Session, run: dict[str, Any], *, replace: bool) -> Any:
+    """Insert the row or, if there is one, replace it or leave it."""
+    if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as upsert
+    else:
+        from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
+    made = upsert(Run).values(run)
+    if not replace:
+        return made.on_conflict_do_nothing(index_elements=[Run.run_id]).returning(Run.run_id)
+    kept = {"run_id"}
+    changed = {name: value for name, value in run.items() if name not in kept}
+    return made.on_conflict_do_update(index_elements=[Run.run_id], set_=changed, where=UNSETTLED).returning(Run.run_id)
