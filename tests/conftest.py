@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 import pytest
 from hypothesis import settings
@@ -44,3 +47,39 @@ def command(
         return Answer(stopped.value.code or 0, captured.out, captured.err)
 
     return run
+
+
+SERVER = os.environ.get("COLLAPSEBENCH_TEST_POSTGRES")
+"""The URL of a database of a PostgreSQL server on which tests may make others; see `.ci/postgres.py`."""
+
+collect_ignore = [] if SERVER else ["test_store_postgres.py"]
+
+
+def databases() -> list[str]:
+    """The databases that the tests of the store run on: SQLite, and PostgreSQL if there is a server."""
+    return ["sqlite", "postgresql"] if SERVER else ["sqlite"]
+
+
+@pytest.fixture(params=databases())
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The place of a new store: a file, or the URL of an empty database."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "runs.sqlite")
+    else:
+        with new_database() as url:
+            yield url
+
+
+@contextmanager
+def new_database() -> Iterator[str]:
+    """Make an empty database on the server, and drop it in the end."""
+    import psycopg
+
+    assert SERVER is not None
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(SERVER, autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield f"{SERVER.rpartition('/')[0]}/{name}"
+        finally:
+            server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

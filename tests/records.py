@@ -13,6 +13,7 @@ from collapsebench.observation import Observation
 from collapsebench.record import Number, Outcome, Point, RunRecord, Value
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
 from collapsebench.spec import Choice, Contender, MethodChoice, Protocol, RunSpec
+from collapsebench.store.mapping import UNSTORABLE
 from collapsebench.syntax import BASELINE, parse_composition
 
 START = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
@@ -104,13 +105,15 @@ def score_records(records: Iterable[RunRecord]) -> Board:
 names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)
 keys = st.text(string.ascii_letters + "_", min_size=1, max_size=6)
 finite = st.floats(allow_nan=False, allow_infinity=False)
-scalars = st.none() | st.booleans() | st.integers() | finite | st.text(max_size=5)
+texts = st.text(max_size=8).filter(lambda text: not UNSTORABLE.search(text))
+scalars = st.none() | st.booleans() | st.integers() | finite | texts
 settings = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
 json_values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)
 )
 params = st.dictionaries(keys, settings, max_size=3)
 numbers = st.floats().map(Number.of)
+counts = st.floats(min_value=0, allow_infinity=False)
 zones = st.just(UTC) | st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 times = st.builds(lambda s, zone: datetime.fromtimestamp(s / 1e6, zone), st.integers(0, 4 * 10**15), zones)
 
@@ -136,18 +139,18 @@ def specs(draw: st.DrawFn) -> RunSpec:
 
 points = st.builds(
     Point,
-    counters=st.dictionaries(keys, st.floats(), max_size=4),
+    counters=st.dictionaries(keys, counts, max_size=4),
     values=st.dictionaries(keys, numbers, max_size=3),
     selected=st.booleans(),
 )
 metric_values = st.builds(
     Value,
     metric=names,
-    column=st.text(max_size=8),
+    column=texts,
     estimate=numbers,
     standard_error=st.none() | numbers,
-    unit=st.text(max_size=5),
-    title=st.text(max_size=5),
+    unit=texts,
+    title=texts,
     direction=st.sampled_from(Direction),
     board=st.booleans(),
 )
@@ -156,13 +159,13 @@ metric_values = st.builds(
 @st.composite
 def records(draw: st.DrawFn) -> RunRecord:
     """Anything that a record may hold."""
-    begun = RunRecord.started(draw(specs()), draw(times), draw(st.dictionaries(st.text(), json_values, max_size=3)))
+    begun = RunRecord.started(draw(specs()), draw(times), draw(st.dictionaries(texts, json_values, max_size=3)))
     unique = st.lists(metric_values, max_size=4, unique_by=lambda value: (value.metric, value.column))
     return begun.model_copy(
         update={
             "outcome": draw(st.sampled_from(Outcome)),
-            "message": draw(st.text()),
-            "traceback": draw(st.text()),
+            "message": draw(texts),
+            "traceback": draw(texts),
             "finished_at": draw(st.none() | times),
             "parameters": draw(st.integers(0, 2**63 - 1)),
             "points": tuple(draw(st.lists(points, max_size=3))),

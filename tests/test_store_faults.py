@@ -19,8 +19,8 @@ from alembic.migration import MigrationContext
 from records import record, spec, started
 from sqlalchemy import create_engine, event
 
-from collapsebench.errors import StoreError
-from collapsebench.store import Store, schema
+from collapsebench.errors import StoreError, UsageError
+from collapsebench.store import Store, connection, schema
 from collapsebench.store.models import Base
 
 NOBODY = 65534
@@ -71,10 +71,18 @@ def test_an_empty_file_becomes_a_store(tmp_path):
         assert store.count() == 0
 
 
-def test_a_store_in_memory():
-    with Store.open("sqlite://") as store:
-        store.finish(record())
-        assert list(store.find()) == [record()]
+@pytest.mark.parametrize("store", ["sqlite://", "sqlite:///:memory:", ":memory:"])
+def test_a_store_in_memory_is_refused_as_its_results_would_be_gone(store):
+    with pytest.raises(UsageError, match="gone when the command ends"), Store.open(store):
+        pass
+
+
+def test_a_path_may_begin_with_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for store in ("~/a.sqlite", "sqlite:///~/b.sqlite"):
+        with Store.open(store) as opened:
+            opened.finish(record())
+    assert {each.name for each in tmp_path.iterdir()} == {"a.sqlite", "b.sqlite"}
 
 
 def test_a_missing_store_is_not_created_by_readers(tmp_path):
@@ -83,7 +91,7 @@ def test_a_missing_store_is_not_created_by_readers(tmp_path):
 
 
 def test_settings_of_sqlite(path):
-    with Store.open(path) as store, store._engine.connect() as connection:
+    with Store.open(path) as store, store._database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
@@ -174,9 +182,9 @@ def test_a_newer_schema(path):
 def test_a_full_disk_loses_nothing(path):
     with Store.open(path) as store:
         store.begin(started("vae"))
-        store._engine.dispose()
+        store._database.engine.dispose()
         pages = pragma(path, "page_count")
-        event.listen(store._engine, "connect", lambda new, _: new.execute(f"PRAGMA max_page_count = {pages}"))
+        event.listen(store._database.engine, "connect", lambda new, _: new.execute(f"PRAGMA max_page_count = {pages}"))
         with pytest.raises(StoreError, match="the disk is full"):
             store.finish(record("vae", message="x" * 1_000_000))
         assert store.get(spec("vae").run_id) == started("vae")
@@ -184,15 +192,44 @@ def test_a_full_disk_loses_nothing(path):
     assert pragma(path, "integrity_check") == "ok"
 
 
-def test_urls_that_are_none():
-    assert "cannot read the store 'sqlite:://x'" in refusal("sqlite:://x")
-    assert "SQLAlchemy has no 'nosuch' database" in refusal("nosuch://host/runs")
+@pytest.mark.parametrize(
+    ("store", "complaint"),
+    [
+        ("", "write a file, or postgresql://USER@HOST/DATABASE"),
+        ("a\0b", "write a file, or postgresql://USER@HOST/DATABASE"),
+        ("~nobody-of-this-name/runs.sqlite", "home directory"),
+        ("sqlite:://x", "write a file, or postgresql://USER@HOST/DATABASE"),
+        ("sqlite:///runs.sqlite?mode=ro", "write the file alone, as in sqlite:///runs.sqlite"),
+        ("sqlite:///file:runs.sqlite", "write the file alone"),
+        ("sqlite://runs.sqlite", "write the file alone"),
+        ("nosuch://host/runs", "stores are SQLite or PostgreSQL"),
+        ("mysql://user:secret@host/runs", "stores are SQLite or PostgreSQL"),
+        ("postgresql+asyncpg://user:secret@host/runs", "stores are SQLite or PostgreSQL"),
+        ("postgresql+psycopg2://user:secret@host/runs?password=secret", "stores are SQLite or PostgreSQL"),
+        ("postgresql://user:secret@host:port/runs", "write a file, or postgresql://USER@HOST/DATABASE"),
+        ("postgresql://user:secret@[::1/runs", "write a file, or postgresql://USER@HOST/DATABASE"),
+        ("postgresql:/user:secret@host/runs", "write a file, or postgresql://USER@HOST/DATABASE"),
+        ("postgresql://user:se@secret@host/runs", "an @ in a password is written %40"),
+    ],
+)
+def test_urls_that_are_none_are_one_line_without_their_password(store, complaint):
+    with pytest.raises(UsageError) as refused, Store.open(store):
+        pass
+    assert complaint in str(refused.value)
+    assert not re.search("secret|\n", str(refused.value))
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "Postgres"])
+def test_every_spelling_of_postgresql_is_one_database(scheme):
+    url = connection.store_url(f"{scheme}://user:secret@host/runs?sslpassword=secret")
+    assert url.drivername == "postgresql+psycopg"
+    assert connection.store_name(url) == "postgresql://user:***@host/runs"
 
 
 def test_a_missing_driver_is_named_and_the_password_is_not(monkeypatch):
-    monkeypatch.setitem(sys.modules, "psycopg2", None)
-    line = refusal("postgresql+psycopg2://user:secret@host/runs")
-    assert "needs the Python package 'psycopg2'" in line
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    line = refusal("postgresql://user:secret@host/runs")
+    assert "needs the Python package 'psycopg': pip install 'collapsebench[postgres]'" in line
     assert "secret" not in line
 
 
@@ -278,7 +315,7 @@ def test_an_older_schema_is_upgraded_and_keeps_its_runs(path, tmp_path, monkeypa
     monkeypatch.setattr(schema, "HEAD", "0003")
     monkeypatch.setattr(schema, "MIGRATIONS", scripts)
     for _ in range(2):
-        with Store.open(path) as store, store._engine.connect() as connection:
+        with Store.open(path) as store, store._database.engine.connect() as connection:
             assert list(store.find()) == [record()]
             assert connection.exec_driver_sql("SELECT note FROM runs").all() == [(None,)]
             assert schema.version(connection, "runs") == "0003"
@@ -303,8 +340,12 @@ def test_the_store_loads_no_torch():
 
 def test_a_spec_of_another_version_is_one_clear_line(path):
     """A field that this version does not know is not silently dropped: it is part of the identity."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE runs SET spec = json_set(spec, '$.protocol.moon', 'full')")
-    with Store.open(path) as store, pytest.raises(StoreError, match=r"was stored by collapsebench") as refused:
-        list(store.find())
-    assert "\n" not in str(refused.value)
+    with closing(sqlite3.connect(path)) as opened, opened:
+        opened.execute("UPDATE runs SET spec = json_set(spec, '$.protocol.moon', 'full')")
+    with Store.reading(path) as store:
+        assert list(store.find()) == list(store.observations()) == store.summaries() == []
+        (found,) = store.unreadable
+        with pytest.raises(StoreError, match=rf"`collapsebench runs delete {spec().run_id}` removes it"):
+            store.get(spec().run_id)
+    assert found.run_id == spec().run_id
+    assert "stored by collapsebench 0.1.0 with a spec that this version cannot read: unknown field" in found.reason

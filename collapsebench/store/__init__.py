@@ -1,5 +1,16 @@
-"""The store of runs: SQLite by default, or any database of SQLAlchemy by URL. This package does not load torch."""
+"""The store of runs: SQLite by default, or a PostgreSQL database by its URL. This package does not load torch."""
 
-from collapsebench.store.store import Added, Artifact, Filters, ProtocolSummary, RunSummary, Store, Written
+from collapsebench.store.rows import RunSummary, Unreadable, unreadable_line
+from collapsebench.store.store import Added, Artifact, Filters, ProtocolSummary, Store, Written
 
-__all__ = ["Added", "Artifact", "Filters", "ProtocolSummary", "RunSummary", "Store", "Written"]
+__all__ = [
+    "Added",
+    "Artifact",
+    "Filters",
+    "ProtocolSummary",
+    "RunSummary",
+    "Store",
+    "Unreadable",
+    "Written",
+    "unreadable_line",
+]

@@ -1,20 +1,25 @@
-"""Turns `--store` into an engine. A plain path is an SQLite file. An error of a database becomes one line."""
+"""Turns `--store` into an engine. A plain path is an SQLite file. An error of a database becomes one line.
+
+Two databases are known: SQLite, in a file, and PostgreSQL, by its URL. A password is never part of a message.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from collapsebench.errors import StoreError
+from collapsebench.errors import StoreError, UsageError
 
 REASONS = {
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
@@ -24,42 +29,98 @@ REASONS = {
     sqlite3.SQLITE_BUSY: "is locked by another program: try again when that has finished",
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error",
+    sqlite3.SQLITE_PROTOCOL: "cannot be locked: move it to a local disk, or use a PostgreSQL database",
 }
 """The reasons why a store cannot be used, by SQLite's primary result code."""
+
+NO_LOCKS = (sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_IOERR_RDLOCK, sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK)
+"""The extended result codes of a file system without locks."""
+
+DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+"""The schemes of a store's URL, each with the driver that is used and tested."""
+
+SCHEME = re.compile(r"[\w+]*:*:/|(sqlite|postgres(ql)?)(\+\w+)?:", re.IGNORECASE)
+"""The beginning of a URL, also of one that is misspelled, as it may hold a password."""
+
+EXAMPLES = "write a file, or postgresql://USER@HOST/DATABASE"
 
 IMMEDIATE = "collapsebench_immediate"
 """The execution option of connections that write. They wait for the lock before they read."""
 
+PATIENCE = 10
+"""A server that does not answer is waited for this many seconds."""
+
 
 def store_url(store: str) -> URL:
-    """Return the URL of a file or of a database that SQLAlchemy knows. Raises StoreError if the text is neither."""
-    if "://" not in store:
-        return URL.create("sqlite", database=str(Path(store).expanduser()))
+    """Return the URL of a file or of a PostgreSQL database. Raises UsageError if the text is neither."""
+    if "\0" in store or not store.strip():
+        raise UsageError(f"cannot read the store {store!r}: {EXAMPLES}")
+    return _parsed(store) if SCHEME.match(store) else _file_url(store)
+
+
+def _parsed(store: str) -> URL:
+    shown = _masked(store)
     try:
-        return make_url(store)
-    except ArgumentError:
-        raise StoreError(f"cannot read the store '{store}': write a file, or a URL as sqlite:///runs.sqlite") from None
+        url = make_url(store)
+    except (SQLAlchemyError, ValueError):
+        raise UsageError(f"cannot read the store '{shown}': {EXAMPLES}") from None
+    driver = DRIVERS.get(url.drivername.lower())
+    if driver is None:
+        raise UsageError(f"cannot open the store '{shown}': stores are SQLite or PostgreSQL; {EXAMPLES}")
+    if "@" in (url.host or ""):
+        raise UsageError(f"cannot read the store '{shown}': an @ in a password is written %40")
+    if driver != "sqlite":
+        return url.set(drivername=driver)
+    if url.host or url.query or (url.database or "").startswith("file:"):
+        raise UsageError(f"cannot read the store '{shown}': write the file alone, as in sqlite:///runs.sqlite")
+    return _file_url(url.database or ":memory:")
+
+
+def _file_url(path: str) -> URL:
+    """Return the URL of a file. Raises UsageError for a database in memory, and for the folder of an unknown user."""
+    if path == ":memory:":
+        raise UsageError("a store in memory is gone when the command ends: write a file, as in --store runs.sqlite")
+    try:
+        return URL.create("sqlite", database=str(Path(path).expanduser()))
+    except RuntimeError as error:
+        raise UsageError(f"cannot read the store '{path}': {error}") from None
+
+
+def _masked(text: str) -> str:
+    """Hide whatever may be the password in a URL that cannot be read."""
+    return re.sub(r"(:/+[^:@/]*):.*@", r"\1:***@", re.sub(r"(password=)[^&]*", r"\1***", text))
 
 
 def connect(url: URL, timeout: float) -> Engine:
     """Return an engine that waits at most `timeout` seconds for a locked SQLite file.
 
-    Raises StoreError for a database that SQLAlchemy does not know, or whose driver is not installed.
+    Raises StoreError if the driver of the database is not installed.
     """
-    name = store_name(url)
-    sqlite = url.get_backend_name() == "sqlite"
-    arguments = {"timeout": timeout} if sqlite else {}
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": timeout}, json_serializer=to_text)
+        set_up(engine)
+        return engine
+    # A driver needs one connection, and a second one while it writes in the middle of reading.
+    pool: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 4}
+    known = {"connect_timeout": PATIENCE, "application_name": "collapsebench"}
+    given = {name: value for name, value in known.items() if name not in url.query}
     try:
-        # A bare NaN is not JSON. A number that may not be finite is stored with its kind.
-        engine = create_engine(url, connect_args=arguments, json_serializer=partial(json.dumps, allow_nan=False))
-    except NoSuchModuleError:
-        raise StoreError(f"cannot open the store '{name}': SQLAlchemy has no '{url.drivername}' database") from None
+        return create_engine(url, connect_args=given, json_serializer=to_text, **pool)
     except ImportError as error:
-        raise StoreError(f"cannot open the store '{name}': it needs the Python package '{error.name}'") from None
-    if sqlite:
-        event.listen(engine, "connect", _configure)
-        event.listen(engine, "begin", _begin)
-    return engine
+        raise StoreError(
+            f"cannot open the store '{store_name(url)}': it needs the Python package '{error.name}': "
+            "pip install 'collapsebench[postgres]'"
+        ) from None
+
+
+to_text = partial(json.dumps, allow_nan=False)
+"""A bare NaN is not JSON. A number that may not be finite is stored with its kind."""
 
 
 def exists(url: URL) -> bool:
@@ -94,7 +155,10 @@ def companion(url: URL, what: str) -> Path:
 def store_name(url: URL) -> str:
     """Return the name of the store in messages: the file, or the URL without its password."""
     path = _file(url)
-    return url.render_as_string(hide_password=True) if path is None else str(path)
+    if path is not None:
+        return str(path)
+    shown = url.difference_update_query([name for name in url.query if "password" in name])
+    return shown.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -108,19 +172,25 @@ def in_one_line(url: URL) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    return REASONS.get(code) or f"reports: {' '.join(str(cause).split())}"
+    code = getattr(cause, "sqlite_errorcode", 0)
+    if code in NO_LOCKS:
+        code = sqlite3.SQLITE_PROTOCOL
+    return REASONS.get(code & 0xFF) or f"reports: {' '.join(str(cause).split())}"
 
 
 def _file(url: URL) -> Path | None:
-    local = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
-    return Path(str(url.database)) if local and not str(url.database).startswith("file:") else None
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def set_up(engine: Engine) -> None:
+    """Set up an engine of SQLite: its connections, and how transactions begin."""
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None  # SQLAlchemy begins the transactions, not the first change
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _begin(connection: Connection) -> None:

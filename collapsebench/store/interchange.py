@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.record import RunRecord
 from collapsebench.spec import Contender
-from collapsebench.store.mapping import to_json, with_labels
+from collapsebench.store.labels import with_labels
+from collapsebench.store.mapping import to_json
 from collapsebench.store.store import Added, Store
 from collapsebench.validation import describe
 

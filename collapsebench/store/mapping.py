@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from collapsebench.errors import StoreError, UsageError
-from collapsebench.record import Finding, Number, Point, RunRecord, Value
-from collapsebench.spec import RunSpec
-from collapsebench.store.models import PointRow, Run, ValueRow
-from collapsebench.syntax import BASELINE, Call, parse_composition
-from collapsebench.validation import describe
+from collapsebench.record import Number, Point, RunRecord, Value
+from collapsebench.store.rows import RunDetails, RunSummary, counters, flag, number, point_values, standard_error
+
+UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that a database refuses (NUL, halves of pairs), and those that a terminal obeys instead of printing."""
 
 
 def to_json(value: BaseModel) -> dict[str, Any]:
     """Return the value as JSON. NaN and infinite floats become text."""
     content: dict[str, Any] = json.loads(value.model_dump_json())
     return content
+
+
+def storable(record: RunRecord) -> RunRecord:
+    """Return the record with marks in place of characters that no text of a store has.
+
+    The texts come from plugins: messages, findings, titles. A run is stored whatever they are.
+    """
+    return record.model_copy(
+        update={
+            "message": _clean(record.message),
+            "traceback": _clean(record.traceback),
+            "environment": _clean(record.environment),
+            "findings": tuple(each.model_copy(update={"text": _clean(each.text)}) for each in record.findings),
+            "values": tuple(
+                each.model_copy(update={"title": _clean(each.title), "unit": _clean(each.unit)})
+                for each in record.values
+            ),
+        }
+    )
+
+
+def _clean(value: Any) -> Any:
+    """Replace characters in a text, and in the texts of JSON."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() else UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_clean(key): _clean(inner) for key, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 class Rows(NamedTuple):
@@ -57,69 +86,35 @@ def to_rows(record: RunRecord) -> Rows:
     return Rows(run, points, values)
 
 
-def to_record(row: Run) -> RunRecord:
-    """Return the record of a row. Raises StoreError if this version cannot read its spec."""
-    return RunRecord(
-        run_id=row.run_id,
-        protocol_id=row.protocol_id,
-        spec=read_spec(row),
-        contender=row.contender,
-        track=row.track,
-        outcome=row.outcome,
-        message=row.message,
-        traceback=row.traceback,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        environment=row.environment,
-        parameters=row.parameters,
-        code=row.code,
-        findings=tuple(map(Finding.model_validate, row.findings)),
-        points=tuple(_point(point) for point in row.points),
-        values=tuple(_value(value) for value in row.values),
+def to_record(
+    facts: RunSummary,
+    details: RunDetails,
+    traceback: object,
+    points: Iterable[Sequence[Any]],
+    values: Iterable[Sequence[Any]],
+) -> RunRecord:
+    """Return the record of checked and of raw rows. Raises one of `rows.DAMAGE` if a row is damaged."""
+    record = RunRecord(
+        run_id=facts.run_id,
+        protocol_id=facts.protocol_id,
+        spec=details.spec.model_copy(update={"seed": facts.seed}),
+        contender=facts.contender,
+        track=facts.track,
+        outcome=facts.outcome,
+        message=facts.message,
+        traceback=traceback,  # pydantic checks it
+        started_at=facts.started_at,
+        finished_at=facts.finished_at,
+        environment=details.environment,
+        parameters=details.parameters,
+        code=details.code,
+        findings=details.findings,
+        points=tuple(map(_point, points)),
+        values=tuple(map(_value, values)),
     )
-
-
-def read_spec(row: Run) -> RunSpec:
-    """Return the spec of a row, with its labels.
-
-    Raises StoreError if another version of collapsebench wrote it in a form that this version does not know.
-    """
-    try:
-        spec = RunSpec.model_validate(row.spec)
-    except ValidationError as error:
-        writer = row.environment.get("collapsebench", "of an unknown version")
-        raise StoreError(
-            f"run {row.run_id} was stored by collapsebench {writer} with a spec that this version cannot read "
-            f"({describe(error, RunSpec, 'field')}); `collapsebench runs delete {row.run_id}` removes it"
-        ) from None
-    return with_labels(spec, row.contender, row.track)
-
-
-def with_labels(spec: RunSpec, contender: str, track: str) -> RunSpec:
-    """Add to a spec from JSON the parts that its identity leaves out.
-
-    These are the labels, the parameters that the user passed, and the overrides of the track. The labels are printed
-    in canonical form, so that they hold all of these.
-    """
-    methods = spec.contender.methods
-    calls = [] if contender == BASELINE else _calls(contender)
-    if [call.name for call in calls] == [method.name for method in methods]:
-        passed = zip(methods, calls, strict=True)
-        methods = tuple(method.model_copy(update={"passed": call.params}) for method, call in passed)
-    overrides = next((call.params for call in _calls(track) if call.name == spec.protocol.track), {})
-    return spec.model_copy(
-        update={
-            "contender": spec.contender.model_copy(update={"methods": methods, "label": contender}),
-            "protocol": spec.protocol.model_copy(update={"overrides": overrides}),
-        }
-    )
-
-
-def _calls(label: str) -> list[Call]:
-    try:
-        return parse_composition(label)
-    except UsageError:
-        return []
+    if record.spec.run_id != record.run_id:
+        raise ValueError(f"its id is '{record.run_id}', but its spec gives '{record.spec.run_id}'")
+    return record
 
 
 def _value_row(value: Value) -> dict[str, Any]:
@@ -138,19 +133,25 @@ def _value_row(value: Value) -> dict[str, Any]:
     }
 
 
-def _value(row: ValueRow) -> Value:
-    kind = row.standard_error_kind
+def _value(row: Sequence[Any]) -> Value:
+    _, board, metric, column, title, unit, direction, kind, value, *error = row
+    uncertainty = standard_error(*error)
     return Value(
-        metric=row.metric,
-        column=row.column,
-        estimate=Number(kind=row.kind, value=row.value),
-        standard_error=None if kind is None else Number(kind=kind, value=row.standard_error),
-        unit=row.unit,
-        title=row.title,
-        direction=row.direction,
-        board=row.board,
+        metric=metric,
+        column=column,
+        estimate=Number.of(number(kind, value)),
+        standard_error=None if uncertainty is None else Number.of(uncertainty),
+        unit=unit,
+        title=title,
+        direction=direction,
+        board=flag("the board of a value", board),
     )
 
 
-def _point(row: PointRow) -> Point:
-    return Point.model_validate({"counters": row.counters, "values": row.values, "selected": row.selected})
+def _point(row: Sequence[Any]) -> Point:
+    _, counts, values, selected = row
+    return Point(
+        counters=counters(counts),
+        values={name: Number.of(value) for name, value in point_values(values).items()},
+        selected=flag("the selection of a point", selected),
+    )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Dialect, Enum, ForeignKey, Index, MetaData, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import Double, TypeDecorator, TypeEngine, UserDefinedType
 
 from collapsebench.estimates import Direction
@@ -89,9 +89,6 @@ class Run(Base):
     parameters: Mapped[int] = mapped_column(BigInteger)
     code: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
     findings: Mapped[list[dict[str, str]]] = mapped_column(JSON, server_default="[]")
-
-    points: Mapped[list[PointRow]] = relationship(order_by="PointRow.number")
-    values: Mapped[list[ValueRow]] = relationship(order_by="ValueRow.position")
 
 
 def _run_key() -> Mapped[str]:

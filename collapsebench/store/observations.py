@@ -1,172 +1,149 @@
 """Reads observations of runs directly from SQL.
 
-The validation of a whole record takes milliseconds. Here a spec is validated once for all runs that share it. Numbers
-are not validated, because the database keeps them exactly.
+The validation of a whole record takes milliseconds. Here a spec is validated once for all runs that share it, and of
+numbers only what boards compute with is looked at.
 """
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, Text, cast, func, select, type_coerce
+from sqlalchemy import ColumnElement, false, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from collapsebench.estimates import Direction, Estimate
-from collapsebench.observation import ColumnHead, MetricValue, Observation, TrajectoryPoint
-from collapsebench.record import Finding
-from collapsebench.spec import Protocol, identity
-from collapsebench.store.mapping import read_spec
+from collapsebench.estimates import Estimate
+from collapsebench.observation import MetricValue, Observation, TrajectoryPoint
+from collapsebench.spec import Protocol
 from collapsebench.store.models import PointRow, Run, ValueRow
+from collapsebench.store.rows import (
+    DAMAGE,
+    END,
+    POINT,
+    RUN,
+    SUMMARY,
+    VALUE,
+    ColumnHeads,
+    DetailReader,
+    Unreadable,
+    by_run,
+    chunks,
+    counters,
+    flag,
+    is_id,
+    number,
+    point_values,
+    printable,
+    reason_of,
+    run_facts,
+    standard_error,
+    tolerantly,
+)
 
 CHUNK = 500
 """The number of runs that are read at once."""
-
-RUN = (
-    Run.run_id,
-    Run.protocol_id,
-    Run.track,
-    Run.contender,
-    Run.spec["contender"].as_string().label("methods"),
-    Run.seed,
-    Run.outcome,
-    Run.message,
-    Run.parameters,
-    cast(Run.environment, Text).label("environment"),
-    Run.code,
-    Run.findings,
-)
-VALUE = (
-    ValueRow.run_id,
-    ValueRow.board,
-    ValueRow.metric,
-    ValueRow.column,
-    ValueRow.title,
-    ValueRow.unit,
-    type_coerce(ValueRow.direction, String),
-    type_coerce(ValueRow.kind, String),
-    ValueRow.value,
-    type_coerce(ValueRow.standard_error_kind, String),
-    ValueRow.standard_error,
-)
-"""The columns that are read of a value. Kinds and directions are read as text: it would take long to turn a million
-of them into enums.
-"""
-
-
-class _Columns(dict[tuple[str, str, str, str, str], ColumnHead]):
-    """The heads of columns. Equal heads are one object in all runs."""
-
-    def __missing__(self, key: tuple[str, str, str, str, str]) -> ColumnHead:
-        metric, column, title, unit, direction = key
-        self[key] = head = ColumnHead(metric, column, title, unit, Direction(direction))
-        return head
 
 
 class Reader:
     """Reads observations in one session. Parts that runs share are read once.
 
-    `entries` are the numbers that are read although boards do not show them.
+    `entries` are the numbers that are read although boards do not show them. `tell` is called with every run that
+    cannot be read.
     """
 
-    def __init__(self, session: Session, entries: Collection[str]) -> None:
-        self._session, self._connection = session, session.connection()
-        self._wanted = ValueRow.board | ValueRow.column.in_(entries) if entries else ValueRow.board
+    def __init__(self, session: Session, entries: Collection[str], tell: Callable[[Unreadable], None]) -> None:
+        self._session, self._connection, self._tell = session, session.connection(), tell
+        shown = ValueRow.board.is_distinct_from(false())
+        self._wanted = or_(shown, ValueRow.column.in_(entries)) if entries else shown
         self._protocols: dict[tuple[str, str], Protocol] = {}
-        self._contenders: dict[str, str] = {}
-        self._environments: dict[str, str] = {}
-        self._columns = _Columns()
+        self._details = DetailReader()
+        self._columns = ColumnHeads()
 
     def read(self, conditions: Sequence[ColumnElement[bool]], *, trajectories: bool) -> Iterator[Observation]:
-        """Yield the runs that meet the conditions, with some hundreds in memory at a time. Raises StoreError."""
-        found = self._connection.execute(select(*RUN).where(*conditions).execution_options(yield_per=CHUNK))
-        for runs in found.partitions():
-            ids = [run.run_id for run in runs]
-            points = self._trajectories(ids) if trajectories else self._ends(ids)
-            values, entries = self._values(ids)
-            for run in runs:
-                run_id = run.run_id
-                yield self._observation(run, tuple(points[run_id]), tuple(values[run_id]), entries[run_id])
+        """Yield the runs that meet the conditions, with some hundreds in memory at a time."""
+        query = select(Run.run_id).where(*conditions)
+        ids = tolerantly(self._session, lambda: self._connection.scalars(query).all())
+        for chunk in chunks(readable_ids(ids, self._tell), CHUNK):
+            yield from self._chunk(chunk, trajectories=trajectories)
+
+    def _chunk(self, ids: Sequence[str], *, trajectories: bool) -> Iterator[Observation]:
+        runs = self._rows(select(*RUN).where(Run.run_id.in_(ids)))
+        points = by_run(self._trajectories(ids) if trajectories else self._ends(ids))
+        values = by_run(self._values(ids))
+        for run in runs:
+            run_id = run[0]
+            try:
+                observation = self._observation(run, points.get(run_id, ()), values.get(run_id, ()))
+            except DAMAGE as error:
+                self._tell(Unreadable(run_id, reason_of(error)))
+            else:
+                yield observation
+
+    def _rows(self, query: Any) -> Sequence[Sequence[Any]]:
+        return tolerantly(self._session, lambda: self._connection.execute(query).all())
 
     def _observation(
-        self,
-        run: Sequence[Any],
-        points: tuple[TrajectoryPoint, ...],
-        values: tuple[MetricValue, ...],
-        entries: Mapping[str, Estimate],
+        self, run: Sequence[Any], points: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]]
     ) -> Observation:
-        run_id, protocol_id, track, contender, methods, seed, outcome, message, parameters, *rest = run
-        environment, code, findings = rest
-        if (protocol_id, track) not in self._protocols:
-            self._protocols[protocol_id, track] = read_spec(self._session.get_one(Run, run_id)).protocol
-        if methods not in self._contenders:
-            self._contenders[methods] = identity(read_spec(self._session.get_one(Run, run_id)).contender)
-        if environment not in self._environments:
-            self._environments[environment] = json.dumps(json.loads(environment), sort_keys=True)
+        facts = run_facts(run[: len(SUMMARY)])
+        details = self._details.read(facts, run[len(SUMMARY) :])
+        shown, entries = self._numbers(values)
         return Observation(
-            run_id=run_id,
-            protocol_id=protocol_id,
-            protocol=self._protocols[protocol_id, track],
-            track=track,
-            contender=contender,
-            contender_id=self._contenders[methods],
-            seed=seed,
-            outcome=outcome,
-            message=message,
-            parameters=parameters,
-            environment=self._environments[environment],
-            points=points,
-            values=values,
-            code=code,
-            findings=tuple(map(Finding.model_validate, findings)),
+            run_id=facts.run_id,
+            protocol_id=facts.protocol_id,
+            protocol=self._protocols.setdefault((facts.protocol_id, facts.track), details.spec.protocol),
+            track=facts.track,
+            contender=facts.contender,
+            contender_id=details.contender_id,
+            seed=facts.seed,
+            outcome=facts.outcome,
+            message=facts.message,
+            parameters=details.parameters,
+            environment=details.environment_text,
+            points=tuple(map(_point, points)),
+            values=shown,
+            code=details.code,
+            findings=details.findings,
             entries=entries,
         )
 
-    def _trajectories(self, ids: Sequence[str]) -> Mapping[str, Sequence[TrajectoryPoint]]:
-        query = select(PointRow.run_id, PointRow.counters, PointRow.values).where(PointRow.run_id.in_(ids))
-        found = defaultdict(list)
-        for run_id, counters, values in self._connection.execute(query.order_by(PointRow.run_id, PointRow.number)):
-            numbers = {name: _number(number) for name, number in values.items()}
-            found[run_id].append(TrajectoryPoint(_counts(counters), numbers))
-        return found
+    def _numbers(self, rows: Sequence[Sequence[Any]]) -> tuple[tuple[MetricValue, ...], Mapping[str, Estimate]]:
+        """Return the numbers that boards show, and the entries."""
+        values: list[MetricValue] = []
+        entries: dict[str, Estimate] = {}
+        for _, board, metric, column, title, unit, direction, kind, value, *error in rows:
+            estimate, uncertainty = number(kind, value), standard_error(*error)
+            if flag("the board of a value", board):
+                values.append(MetricValue(self._columns[metric, column, title, unit, direction], estimate, uncertainty))
+            else:
+                entries[column] = Estimate(estimate, uncertainty)
+        return tuple(values), entries
 
-    def _ends(self, ids: Sequence[str]) -> Mapping[str, Sequence[TrajectoryPoint]]:
+    def _trajectories(self, ids: Sequence[str]) -> Sequence[Sequence[Any]]:
+        query = select(*POINT).where(PointRow.run_id.in_(ids))
+        return self._rows(query.order_by(PointRow.run_id, PointRow.number))
+
+    def _ends(self, ids: Sequence[str]) -> Sequence[Sequence[Any]]:
         """Read the last point of each run, without its values, because boards do not show them."""
         later = aliased(PointRow)
         last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
-        query = select(PointRow.run_id, PointRow.counters).where(PointRow.run_id.in_(ids), PointRow.number == last)
-        rows = self._connection.execute(query).all()
-        found = {run_id: [TrajectoryPoint(_counts(counters), {})] for run_id, counters in rows}
-        return defaultdict(list, found)
+        return self._rows(select(*END).where(PointRow.run_id.in_(ids), PointRow.number == last))
 
-    def _values(
-        self, ids: Sequence[str]
-    ) -> tuple[Mapping[str, Sequence[MetricValue]], Mapping[str, Mapping[str, Estimate]]]:
+    def _values(self, ids: Sequence[str]) -> Sequence[Sequence[Any]]:
         """Read the numbers that boards show, and the entries."""
-        query = (
-            select(*VALUE).where(ValueRow.run_id.in_(ids), self._wanted).order_by(ValueRow.run_id, ValueRow.position)
-        )
-        values: dict[str, list[MetricValue]] = defaultdict(list)
-        entries: dict[str, dict[str, Estimate]] = defaultdict(dict)
-        rows = self._connection.execute(query).all()
-        for run_id, board, metric, column, title, unit, direction, kind, value, error_kind, error in rows:
-            number = float(kind) if value is None else value
-            uncertainty = float(error_kind) if error is None and error_kind is not None else error
-            if board:
-                head = self._columns[metric, column, title, unit, direction]
-                values[run_id].append(MetricValue(head, number, uncertainty))
-            else:
-                entries[run_id][column] = Estimate(number, uncertainty)
-        return values, entries
+        query = select(*VALUE).where(ValueRow.run_id.in_(ids), self._wanted)
+        return self._rows(query.order_by(ValueRow.run_id, ValueRow.position))
 
 
-def _counts(counters: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(count) for name, count in counters.items()}
+def readable_ids(ids: Sequence[object], tell: Callable[[Unreadable], None]) -> list[str]:
+    """Return the ids that are ids, and tell of the others."""
+    for each in ids:
+        if not is_id(each):
+            tell(Unreadable(printable(each), "its id is not 16 hexadecimal digits"))
+    return [each for each in ids if isinstance(each, str) and is_id(each)]
 
 
-def _number(stored: Mapping[str, Any]) -> float:
-    """Read a number from JSON. NaN and infinities have a kind, but no value."""
-    kind, value = stored["kind"], stored["value"]
-    return float(kind if value is None else value)
+def _point(row: Sequence[Any]) -> TrajectoryPoint:
+    _, counts, values, selected = row
+    flag("the selection of a point", selected)
+    return TrajectoryPoint(counters(counts), point_values(values))

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from collapsebench.errors import StoreError
 from collapsebench.store.models import Base
+from collapsebench.store.transactions import take_turns
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 HEAD = "0002"
@@ -42,7 +43,10 @@ def prepare(reading: Engine, writing: Engine, name: str) -> None:
         if version(connection, name) == HEAD:
             return
     with writing.begin() as connection:
+        take_turns(connection)
         since = version(connection, name)
+        if since == HEAD:  # another process was faster
+            return
         if since is None:
             create(connection)
         else:

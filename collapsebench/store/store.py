@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import closing, contextmanager
 from enum import Enum
 from hashlib import file_digest
 from pathlib import Path
-from typing import NamedTuple, Self, TypedDict, Unpack
+from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Engine, Select, delete, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
+from sqlalchemy import ColumnElement, Engine, String, delete, func, or_, select, type_coerce
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from collapsebench.errors import StoreError, UsageError, no_store
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome, RunRecord
 from collapsebench.store import connection, schema
-from collapsebench.store.mapping import to_json, to_record
+from collapsebench.store.journal import choose_journal
+from collapsebench.store.mapping import storable, to_json
 from collapsebench.store.models import ArtifactRow, Run
 from collapsebench.store.observations import Reader
+from collapsebench.store.reading import engine_to_read
+from collapsebench.store.records import RecordReader
+from collapsebench.store.rows import (
+    DAMAGE,
+    OUTCOMES,
+    RUN,
+    SUMMARY,
+    DetailReader,
+    RunSummary,
+    Unreadable,
+    chunks,
+    is_id,
+    printable,
+    reason_of,
+    run_facts,
+    tolerantly,
+)
+from collapsebench.store.transactions import Claims, Database, take_turns
 from collapsebench.store.writing import put
 from collapsebench.syntax import canonical
 
 ID_LENGTH = 16
 CHUNK = 500
-"""The number of rows that are read, or of names that are sent, at once."""
+"""The number of ids that are sent at once."""
 
 
 class Filters(TypedDict, total=False):
@@ -38,22 +57,6 @@ class Filters(TypedDict, total=False):
     """A protocol id or its first digits."""
     contender: str | None
     outcome: Outcome | None
-
-
-class RunSummary(NamedTuple):
-    """One line of `runs list`."""
-
-    run_id: str
-    protocol_id: str
-    dataset: str
-    track: str
-    budget: str
-    contender: str
-    seed: int
-    outcome: Outcome
-    message: str
-    started_at: datetime
-    finished_at: datetime | None
 
 
 class ProtocolSummary(NamedTuple):
@@ -93,20 +96,25 @@ class Added(NamedTuple):
 
 
 class Store:
-    """Runs in a database. Every method raises StoreError, in one line, if the database reports an error."""
+    """Runs in a database. Every method raises StoreError, in one line, if the database reports an error.
+
+    A run whose rows are damaged is left out of what is read, and noted in `unreadable`.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._database = Database(engine)
+        self._claims = Claims(engine) if engine.dialect.name == "postgresql" else None
         self._begun: set[str] = set()
-        self._writing = engine.execution_options(**{connection.IMMEDIATE: True})
+        self._unreadable: dict[str, Unreadable] = {}
 
     @classmethod
     @contextmanager
     def open(cls, store: str | Path, *, timeout: float = 10.0, create: bool = True) -> Iterator[Self]:
-        """Open a file or SQLAlchemy URL, and create or upgrade its schema.
+        """Open a file, or the URL of a PostgreSQL database, and create or upgrade its schema.
 
-        `timeout` is the number of seconds to wait for a locked SQLite file. Raises StoreError if the store is not a
-        database, read-only, locked, of a newer schema, or missing while `create` is False.
+        `timeout` is the number of seconds to wait for a locked SQLite file. Raises UsageError for a text that is
+        neither, and StoreError if the store is not a database, read-only, locked, of a newer schema, or missing while
+        `create` is False.
         """
         url = connection.store_url(str(store))
         if not create and not connection.exists(url):
@@ -116,20 +124,48 @@ class Store:
         opened = cls(engine)
         try:
             with connection.in_one_line(url):
-                schema.prepare(engine, opened._writing, connection.store_name(url))
+                schema.prepare(engine, opened._database.writing, connection.store_name(url))
+                _choose_journal(engine)
             yield opened
         finally:
-            engine.dispose()
+            opened._close()
+
+    @classmethod
+    @contextmanager
+    def reading(cls, store: str | Path, *, timeout: float = 10.0) -> Iterator[Self]:
+        """Open a store that exists, to read it. This needs no right to write, and writes nothing.
+
+        An SQLite file of an older schema is upgraded in a copy in memory. Raises UsageError and StoreError as `open`.
+        """
+        url = connection.store_url(str(store))
+        with engine_to_read(url, timeout) as engine:
+            yield cls(engine)
+
+    @property
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """The runs that could not be read, of all that was read so far."""
+        return tuple(self._unreadable.values())
+
+    @contextmanager
+    def claim(self, run_id: str) -> Iterator[bool]:
+        """Hold a run for this driver, or yield False if another driver holds it, on this machine or another.
+
+        Drivers of one PostgreSQL database see the claims of each other. An SQLite file has no claims: it yields True.
+        """
+        if self._claims is None:
+            yield True
+            return
+        with self._claims.claim(run_id) as claimed:
+            yield claimed
 
     def begin(self, record: RunRecord) -> Written:
         """Write a run as `started`, in place of an earlier attempt without a result.
 
         Returns SETTLED, and writes nothing, if the store has a result of the run.
         """
-        with self._write() as session:
-            written = Written.STORED if put(session, record) else Written.SETTLED
+        written = self._database.write(lambda session: put(session, storable(record)))
         self._begun.add(record.run_id)
-        return written
+        return Written.STORED if written else Written.SETTLED
 
     def finish(self, record: RunRecord) -> Written:
         """Write a run that has ended, in place of a row without a result.
@@ -137,13 +173,16 @@ class Store:
         Returns SETTLED, and writes nothing, if another process has stored a result meanwhile. Returns DELETED, and
         writes nothing, if this store has begun the run and its row is gone: a deleted run does not come back.
         """
-        with self._write() as session:
-            if put(session, record, new=record.run_id not in self._begun):
+        clean, new = storable(record), record.run_id not in self._begun
+
+        def write(session: Session) -> Written:
+            if put(session, clean, new=new):
                 return Written.STORED
-            stored = stored_record(session, record.run_id)
-            if stored is None:
+            if not _has(session, clean.run_id):
                 return Written.DELETED
-            return Written.STORED if to_json(stored) == to_json(record) else Written.SETTLED
+            return Written.SETTLED if _differs(session, clean) else Written.STORED
+
+        return self._database.write(write)
 
     def add(self, records: Iterable[RunRecord]) -> Added:
         """Write records of another store, all or none.
@@ -152,54 +191,82 @@ class Store:
         the store has another settled record of the same run.
         """
         written = skipped = 0
-        with self._write() as session:
-            for record in records:
+        # The records can be read only once, so that this transaction is not tried again after a restart.
+        with self._database.stream(writing=True) as session, session.begin():
+            take_turns(session.connection())
+            for record in map(storable, records):
                 if put(session, record, replace=record.outcome.settled):
                     written += 1
-                elif record.outcome.settled and _differs(stored_record(session, record.run_id), record):
+                elif record.outcome.settled and _differs(session, record):
                     raise _settled(record)
                 else:
                     skipped += 1
         return Added(written, skipped)
 
     def delete(self, run_ids: Iterable[str]) -> int:
-        """Delete runs with all their rows. Return the number of deleted runs."""
-        with self._write() as session:
-            chunks = _chunks(list(run_ids))
-            deletions = (delete(Run).where(Run.run_id.in_(chunk)).returning(Run.run_id) for chunk in chunks)
-            return sum(len(session.scalars(deletion).all()) for deletion in deletions)
+        """Delete runs with all their rows, readable or not. Return the number of deleted runs."""
+        ids = list(run_ids)
+
+        def write(session: Session) -> int:
+            deletions = (delete(Run).where(Run.run_id.in_(chunk)) for chunk in chunks(ids, CHUNK))
+            return sum(_rows_of(session, deletion) for deletion in deletions)
+
+        return self._database.write(write)
+
+    def delete_without_id(self) -> int:
+        """Delete the rows of runs whose id is none, which nobody can name. Return their number."""
+        return self._database.write(lambda session: _rows_of(session, delete(Run).where(_no_id(session))))
 
     def outcomes(self, run_ids: Iterable[str]) -> dict[str, Outcome]:
         """Return the outcomes of the runs, by run id. Runs that are not stored are left out."""
-        with self._read() as session:
-            rows = (
-                session.execute(select(Run.run_id, Run.outcome).where(Run.run_id.in_(chunk)))
-                for chunk in _chunks(list(run_ids))
-            )
-            return {run_id: outcome for chunk in rows for run_id, outcome in chunk}
+        ids, outcome = list(run_ids), type_coerce(Run.outcome, String)
+
+        def read(session: Session) -> dict[str, Outcome]:
+            queries = (select(Run.run_id, outcome).where(Run.run_id.in_(chunk)) for chunk in chunks(ids, CHUNK))
+            rows = (row for query in queries for row in session.execute(query))
+            return {run_id: OUTCOMES[stored] for run_id, stored in rows if stored in OUTCOMES}
+
+        return self._database.read(read)
 
     def resolve(self, prefix: str) -> str:
         """Return the only run id that starts with `prefix`. Raises UsageError if there is no such id, or several."""
-        with self._read() as session:
-            found = session.scalars(select(Run.run_id).where(_starts(Run.run_id, prefix)).limit(5)).all()
+        if not is_id(prefix.ljust(ID_LENGTH, "0")):
+            raise UsageError(f"no run {printable(prefix)!r} in the store: ids are 16 hexadecimal digits, or the first")
+        query = select(Run.run_id).where(_starts(Run.run_id, prefix)).limit(5)
+        found = [each for each in self._database.read(lambda session: session.scalars(query).all()) if is_id(each)]
         if not found:
             raise UsageError(f"no run '{prefix}' in the store; `collapsebench runs list` shows what there is")
         if len(found) > 1:
             raise UsageError(f"run '{prefix}' is ambiguous: {', '.join(found)}")
         return found[0]
 
+    def has(self, run_id: str) -> bool:
+        """Return whether a run has exactly this id, be it one or not."""
+        return self._database.read(lambda session: _has(session, run_id))
+
     def get(self, run_id: str) -> RunRecord:
-        """Return one record, by its id or the first digits. Raises UsageError if there is no such run, or several."""
-        full = self.resolve(run_id)
-        with self._read() as session:
-            return to_record(session.scalars(_loaded().where(Run.run_id == full)).one())
+        """Return one record, by its id or the first digits.
+
+        Raises UsageError if there is no such run, or several, and StoreError if its rows are damaged.
+        """
+        record = self.look(self.resolve(run_id))
+        if isinstance(record, Unreadable):
+            raise StoreError(f"run {record.run_id} cannot be read: {record.reason}; `{record.removal}` removes it")
+        return record
+
+    def look(self, run_id: str) -> RunRecord | Unreadable:
+        """Return the record of a stored run by its full id, or why it cannot be read."""
+        return self._database.read(lambda session: RecordReader(session).one(run_id))
 
     def find(self, **filters: Unpack[Filters]) -> Iterator[RunRecord]:
         """Yield records in the order of their start, with a few in memory at a time."""
-        query = _loaded().where(*_conditions(filters)).order_by(Run.started_at, Run.run_id)
-        with self._read() as session:
-            for rows in session.scalars(query.execution_options(yield_per=CHUNK // 5)).partitions():
-                yield from map(to_record, rows)
+        conditions = _conditions(filters)
+        with self._database.stream() as session:
+            for found in RecordReader(session).read(conditions):
+                if isinstance(found, Unreadable):
+                    self._note(found)
+                else:
+                    yield found
 
     def observations(
         self, *, trajectories: bool = False, entries: Collection[str] = (), **filters: Unpack[Filters]
@@ -207,67 +274,89 @@ class Store:
         """Yield what boards and curves read of the runs, in any order.
 
         An observation has the last counters, or all points if `trajectories` is True. `entries` are the columns that
-        are read although boards do not show them. Raises StoreError if this version cannot read the spec of a contender
-        or protocol.
+        are read although boards do not show them.
         """
-        with self._read() as session:
-            yield from Reader(session, entries).read(_conditions(filters), trajectories=trajectories)
+        conditions = _conditions(filters)
+        with self._database.stream() as session:
+            yield from Reader(session, entries, self._note).read(conditions, trajectories=trajectories)
 
     def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
-        """Return one summary for each run, the newest first."""
-        columns = [getattr(Run, field) for field in RunSummary._fields]
-        query = select(*columns).where(*_conditions(filters)).order_by(Run.started_at.desc(), Run.run_id.desc())
-        with self._read() as session:
-            return [RunSummary(*row) for row in session.execute(query.limit(limit).offset(offset))]
+        """Return one summary for each run, the newest first. Runs that cannot be read take places, too."""
+        query = select(*RUN).where(*_conditions(filters)).order_by(Run.started_at.desc(), Run.run_id.desc())
+        rows, details = self._rows(query.limit(limit).offset(offset)), DetailReader()
+        found = []
+        for row in rows:
+            try:
+                facts = run_facts(row[: len(SUMMARY)])
+                details.read(facts, row[len(SUMMARY) :])
+            except DAMAGE as error:
+                self._note(Unreadable(printable(row[0]), reason_of(error)))
+            else:
+                found.append(facts)
+        return found
 
     def count(self, **filters: Unpack[Filters]) -> int:
-        """Return the number of matching runs."""
-        with self._read() as session:
-            return session.scalar(select(func.count()).select_from(Run).where(*_conditions(filters))) or 0
+        """Return the number of matching runs, readable or not."""
+        query = select(func.count()).select_from(Run).where(*_conditions(filters))
+        return self._database.read(lambda session: session.scalar(query) or 0)
 
     def protocols(self, **filters: Unpack[Filters]) -> list[ProtocolSummary]:
         """Return the protocols of the matching runs, in the order of dataset and track."""
-        dataset, track = func.min(Run.dataset), func.min(Run.track)
-        query = select(Run.protocol_id, dataset, track, func.count()).where(*_conditions(filters))
-        with self._read() as session:
-            rows = session.execute(query.group_by(Run.protocol_id).order_by(dataset, track, Run.protocol_id))
-            return [ProtocolSummary(*row) for row in rows]
+        named = (Run.protocol_id, Run.dataset, Run.track)
+        rows = self._rows(select(*named, func.count()).where(*_conditions(filters)).group_by(*named))
+        whole = [row for row in rows if is_id(row[0]) and all(isinstance(text, str) for text in row[1:3])]
+        if len(whole) < len(rows):
+            self.summaries(**filters)  # to note what is left out
+        groups = defaultdict(list)
+        for protocol_id, *group in whole:
+            groups[protocol_id].append(group)
+        found = (
+            ProtocolSummary(protocol_id, min(dataset), min(track), sum(count))
+            for protocol_id, group in groups.items()
+            for dataset, track, count in [zip(*group, strict=True)]
+        )
+        return sorted(found, key=lambda each: (each.dataset, each.track, each.protocol_id))
 
     def attach(self, run_id: str, name: str, path: Path) -> Artifact:
         """Store the path and the SHA-256 of a file of a stored run. They replace those of a file of the same name."""
         with path.open("rb") as file:
             artifact = Artifact(name, str(path), file_digest(file, "sha256").hexdigest(), path.stat().st_size)
-        with self._write() as session:
-            session.merge(ArtifactRow(run_id=run_id, **artifact._asdict()))
+        row = {"run_id": run_id, **artifact._asdict()}
+        self._database.write(lambda session: session.merge(ArtifactRow(**row)))
         return artifact
 
     def artifacts(self, run_id: str) -> list[Artifact]:
         """Return the files of a run, in the order of their names."""
         columns = [getattr(ArtifactRow, field) for field in Artifact._fields]
-        with self._read() as session:
-            rows = session.execute(select(*columns).where(ArtifactRow.run_id == run_id).order_by(ArtifactRow.name))
-            return [Artifact(*row) for row in rows]
+        query = select(*columns).where(ArtifactRow.run_id == run_id).order_by(ArtifactRow.name)
+        return [Artifact(*row) for row in self._rows(query)]
 
-    @contextmanager
-    def _read(self) -> Iterator[Session]:
-        with connection.in_one_line(self._engine.url), Session(self._engine) as session:
-            yield session
+    def _rows(self, query: Any) -> Sequence[Sequence[Any]]:
+        return self._database.read(lambda session: tolerantly(session, lambda: session.execute(query).all()))
 
-    @contextmanager
-    def _write(self) -> Iterator[Session]:
-        with connection.in_one_line(self._engine.url), Session(self._writing) as session, session.begin():
-            yield session
+    def _note(self, run: Unreadable) -> None:
+        self._unreadable.setdefault(run.run_id, run)
 
-
-def stored_record(session: Session, run_id: str) -> RunRecord | None:
-    """Return the record as it is stored now; None if there is none."""
-    query = _loaded().where(Run.run_id == run_id).execution_options(populate_existing=True)
-    row = session.scalar(query)
-    return None if row is None else to_record(row)
+    def _close(self) -> None:
+        if self._claims is not None:
+            self._claims.close()
+        self._database.engine.dispose()
 
 
-def _differs(stored: RunRecord | None, record: RunRecord) -> bool:
-    return stored is None or to_json(stored) != to_json(record)
+def _choose_journal(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        with closing(engine.raw_connection()) as raw:
+            choose_journal(raw.dbapi_connection, Path(str(engine.url.database)))  # type: ignore[arg-type]
+
+
+def _has(session: Session, run_id: str) -> bool:
+    return session.scalar(select(func.count()).select_from(Run).where(Run.run_id == run_id)) == 1
+
+
+def _differs(session: Session, record: RunRecord) -> bool:
+    """Return whether the store has another record of the run, or one that cannot be read."""
+    stored = RecordReader(session).one(record.run_id)
+    return isinstance(stored, Unreadable) or to_json(stored) != to_json(record)
 
 
 def _settled(record: RunRecord) -> StoreError:
@@ -277,8 +366,17 @@ def _settled(record: RunRecord) -> StoreError:
     )
 
 
-def _loaded() -> Select[Run]:
-    return select(Run).options(selectinload(Run.points), selectinload(Run.values))
+def _rows_of(session: Session, deletion: Any) -> int:
+    """Delete, and return the number of rows."""
+    return int(session.execute(deletion).rowcount)  # type: ignore[attr-defined]
+
+
+def _no_id(session: Session) -> ColumnElement[bool]:
+    """Return the condition that the id of a row is none. SQLite may have anything in its place."""
+    if session.get_bind().dialect.name == "postgresql":
+        return Run.run_id.op("!~")("^[0-9a-f]{16}$")
+    other = func.typeof(Run.run_id) != "text"
+    return or_(other, func.length(Run.run_id) != ID_LENGTH, Run.run_id.op("GLOB")("*[^0-9a-f]*"))
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
@@ -304,7 +402,3 @@ def _starts(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bo
     It is a range, because an index can answer it. "g" comes after every digit.
     """
     return column == prefix if len(prefix) == ID_LENGTH else column.between(prefix, f"{prefix}g")
-
-
-def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
