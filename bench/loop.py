@@ -35,18 +35,18 @@ from collapsebench.examples import Batch
 from collapsebench.experiment import training
 from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.checkpoint import Checkpoints
+from collapsebench.experiment.environment import environment
 from collapsebench.experiment.events import Started
 from collapsebench.experiment.extrapolation import CostPolynomial
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.meter import Meter
 from collapsebench.experiment.planning import Request, SplitCache, plan
 from collapsebench.experiment.progress import Screen
-from collapsebench.experiment.runner import Runner, RunWatcher, environment
+from collapsebench.experiment.runner import Runner, RunWatcher
 from collapsebench.model.seeding import Purpose, derive, run_noise
 from collapsebench.model.vae import Terms
 from collapsebench.record import Point, RunRecord
 from collapsebench.spec import RunSpec
-from collapsebench.store import Store
 
 WARM_UP = 10
 """Steps that are left out."""
@@ -169,12 +169,11 @@ def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | 
     terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
     with (
         TemporaryDirectory() as folder,
-        Store.open(Path(folder) / "runs.sqlite") as store,
         Bars(*columns, console=terminal, refresh_per_second=4, transient=True) as live,
         patch.object(CostPolynomial, "predict", return_value=None) if every_shape else nullcontext(),
     ):
         screen = Screen(live=live, quiet=False, verbose=False, names={})
-        runner = Runner(components, splits, store, Checkpoints(Path(folder)), screen.observe)
+        runner = Runner(components, splits, Checkpoints(Path(folder)), screen.observe)
         return compare(runner, spec, Path(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 
 
@@ -67,6 +68,19 @@ class DivergedError(CollapsebenchError):
     >>> str(DivergedError("step 7: loss nan, gradient norm nan"))
     'step 7: loss nan, gradient norm nan'
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal told a grid to stop. A KeyboardInterrupt that a plugin raises by itself is not of this class."""
+
+    def __init__(self, number: int) -> None:
+        """`number` is that of the signal."""
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+    def __str__(self) -> str:
+        number = signal.Signals(self.exit_code - 128)
+        return "interrupted by the user" if number is signal.SIGINT else f"interrupted by signal {number.name}"
 
 
 def no_store(store: str) -> str:

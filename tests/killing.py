@@ -123,6 +123,9 @@ def _arm(moment: str, number: int) -> None:
 MOMENTS = {"checkpoint": 14, "settling": 4, "evaluation": 8, "commit": 6}
 """By moment: how many times a process that runs a whole grid passes it at most, before it dies there."""
 
+DRIVERS = {"settling", "commit"}
+"""The moments of the process that stores the runs, be they computed there or by workers."""
+
 LOST = "its worker process ended with signal SIGKILL"
 """What is stored with the run of a worker that was killed."""
 
@@ -325,15 +328,17 @@ class Killer:
             assert ended.code in {0, -signal.SIGKILL} if fault.worker is None else ended.code == lost <= workers
             assert not re.search("warning|Traceback", ended.said), ended.said
             died = workers or ended.code < 0
-            self.killed["command" if fault.worker is None and self.grid.workers > 1 else fault.moment] += bool(died)
+            command = fault == Fault("any", fault.at) and self.grid.workers > 1
+            self.killed["command" if command else fault.moment] += bool(died)
             before, found = found, results(store)
             assert before.items() <= found.items() <= self.wanted.items(), "what is stored is right, and stays"
             assert len(found) == len(self.wanted) - lost or ended.code < 0, "a worker loses its run, and no other"
 
     def _fault(self, left: int) -> Fault:
         moment = self._chance.choice([*MOMENTS, *["any"] * 2 * self.grid.workers])
-        worker = self._chance.randrange(min(self.grid.workers, left)) if self.grid.workers > 1 else None
+        workers = 1 if moment in DRIVERS else self.grid.workers
+        worker = self._chance.randrange(min(workers, left)) if workers > 1 else None
         if moment != "any":
-            return Fault(moment, self._chance.randrange(MOMENTS[moment] // self.grid.workers), worker)
+            return Fault(moment, self._chance.randrange(MOMENTS[moment] // workers), worker)
         seconds = self._whole.seconds * left / len(self.wanted)
         return Fault("any", self._chance.uniform(0.05, seconds), self._chance.choice([worker, None]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
+import signal
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,7 +17,8 @@ from test_runner import Listener
 from collapsebench.errors import StoreError
 from collapsebench.experiment import checkpoint, events
 from collapsebench.experiment.checkpoint import Checkpoint, Checkpoints
-from collapsebench.experiment.runner import Runner
+from collapsebench.experiment.executors import InProcess
+from collapsebench.experiment.grids import prepare, run_grid
 from collapsebench.record import Outcome
 from collapsebench.store import Store
 
@@ -135,36 +136,6 @@ def test_a_settled_run_leaves_nothing_or_what_was_asked_for(kept, tmp_path, keep
     assert [path.name for path in tmp_path.iterdir()] == ([f"{RUN}.kept.pt"] if keep else [])
 
 
-CLAIM = """
-import sys
-from pathlib import Path
-from collapsebench.experiment.checkpoint import Checkpoints
-with Checkpoints(Path(sys.argv[1])).claim(sys.argv[2]) as mine:
-    print(mine, flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_one_process_at_a_time_holds_a_run_until_it_ends(tmp_path):
-    program = [sys.executable, "-c", CLAIM, str(tmp_path), RUN]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "True\n"
-        with Checkpoints(tmp_path).claim(RUN) as mine:
-            assert not mine
-        with Checkpoints(tmp_path).claim("f" * 16) as mine:
-            assert mine
-        other.kill()
-        other.wait()
-        with Checkpoints(tmp_path).claim(RUN) as mine:
-            assert mine
-
-
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="cannot write checkpoints to"), Checkpoints(tmp_path / "file").claim(RUN):
-        pass
-
-
 class Bench:
     """Runs one contender on the toy dataset, and stops it where a test wants to."""
 
@@ -173,25 +144,31 @@ class Bench:
 
     def run(self, method, *, store="store", stop_at=None, observe=None, **given):
         """The record; stopped with the checkpoint of the given number, counted from 1, if that is reached."""
-        components = toys.load()
-        plan = toys.planned(method, components=components, baseline=False, **given)
+        setup = toys.setup(method, store=self.folder / f"{store}.sqlite", baseline=False, **given)
         saves, save = [], Checkpoint.save
 
         def stopping(kept, state):
             save(kept, state)
             saves.append(state["position"])
             if len(saves) == stop_at:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
 
         self.monkeypatch.setattr(Checkpoint, "save", stopping)
-        with Store.open(self.folder / f"{store}.sqlite") as opened:
-            checkpoints = Checkpoints(self.folder / f"{store}.checkpoints")
-            running = Runner(components, toys.splits(components), opened, checkpoints, observe or Listener(), pulse=0.0)
-            try:
-                return running.run(plan.specs[0])
-            finally:
-                self.monkeypatch.undo()
-                keep_every_step(self.monkeypatch)
+        try:
+            (record,) = run_grid(prepare(setup), EveryStep(), observe or Listener())
+        finally:
+            self.monkeypatch.undo()
+            keep_every_step(self.monkeypatch)
+        return record
+
+
+class EveryStep(InProcess):
+    """Reports every step."""
+
+    name: ClassVar[str] = "every-step"
+
+    def submit(self, setup, specs, observe):
+        yield from map(setup.runner(observe, pulse=0.0).run, specs)
 
 
 def keep_every_step(monkeypatch):
@@ -260,7 +237,7 @@ def test_a_full_disk_does_not_stop_a_run(bench, monkeypatch):
 def test_a_bad_checkpoint_poisons_nothing(bench, how):
     with pytest.raises(KeyboardInterrupt):
         bench.run("skip", stop_at=3)
-    (path,) = (bench.folder / "store.checkpoints").glob("*.pt")
+    (path,) = (bench.folder / "store.sqlite.checkpoints").glob("*.pt")
     path.write_bytes(damage(path.read_bytes(), how))
     listener = Listener()
     record = bench.run("skip", observe=listener)
@@ -272,7 +249,7 @@ def test_a_bad_checkpoint_poisons_nothing(bench, how):
 def test_a_state_of_another_model_is_set_aside(bench):
     with pytest.raises(KeyboardInterrupt):
         bench.run("skip", stop_at=3)
-    (path,) = (bench.folder / "store.checkpoints").glob("*.pt")
+    (path,) = (bench.folder / "store.sqlite.checkpoints").glob("*.pt")
     header = json.loads(path.read_bytes().partition(b"\n")[0])
     Checkpoint(path, {k: v for k, v in header.items() if k != "sha256"}, print).save({"vae": {"none": torch.ones(1)}})
     listener = Listener()

@@ -76,9 +76,14 @@ def test_results_without_the_codes_that_are_asked_for_are_named(setup):
 
 
 def test_a_setup_is_sent_without_what_can_be_made_again(setup):
-    sent = len(pickle.dumps(setup))
+    sent = pickle.dumps(setup.runs)
     assert setup.plan.specs
-    assert len(pickle.dumps(setup)) == sent
+    assert pickle.dumps(setup.runs) == sent
+
+
+def test_workers_get_no_password(setup):
+    remote = replace(setup, store="postgresql+psycopg://me:secret@db.example/runs", keep_codes=True)
+    assert b"secret" not in pickle.dumps(remote.runs)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:first", ""])

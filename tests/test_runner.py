@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import signal
 
 import pytest
 import torch
 import toys
 
 from collapsebench.experiment import events
-from collapsebench.experiment.checkpoint import Checkpoints
-from collapsebench.experiment.runner import Runner
+from collapsebench.experiment.executors import InProcess
+from collapsebench.experiment.grids import PlannedGrid, prepare, run_grid
 from collapsebench.metrics.probe import Probe
 from collapsebench.record import Outcome
 from collapsebench.store import Store
@@ -25,7 +26,7 @@ class Listener:
     def __call__(self, event):
         self.events.append(event)
         if isinstance(event, self.interrupted_at):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     @property
     def kinds(self):
@@ -44,11 +45,8 @@ def run(store, tmp_path):
     """Run contenders on the toy dataset; the records, in order, without the runs that had a result."""
 
     def runs(*methods, observe=None, **given):
-        components = toys.load()
-        plan = toys.planned(*methods, components=components, **({"baseline": False} | given))
-        runner = Runner(components, toys.splits(components), store, Checkpoints(tmp_path), observe or Listener())
-        ran = list(map(runner.run, plan.specs))
-        return [record for record in ran if record.outcome is not Outcome.STARTED]
+        setup = toys.setup(*methods, store=tmp_path / "store.sqlite", **({"baseline": False} | given))
+        return run_grid(prepare(setup), InProcess(), observe or Listener())
 
     return runs
 
@@ -141,13 +139,15 @@ def test_torchs_global_generator_and_threads_are_left_alone(run):
     assert torch.get_num_threads() == threads
 
 
-def test_a_run_with_a_result_is_skipped_and_leaves_no_checkpoint(run, tmp_path):
-    (record,) = run("skip")
-    left = tmp_path / f"{record.run_id}.pt"
+def test_a_run_that_got_its_result_meanwhile_is_skipped_and_leaves_no_checkpoint(run, tmp_path):
+    setup = toys.setup("skip", store=tmp_path / "store.sqlite", baseline=False)
+    (finished,) = run("skip")
+    left = setup.checkpoints.folder / f"{finished.run_id}.pt"
     left.touch()
     listener = Listener()
-    assert run("skip", observe=listener) == []
-    assert listener.kinds == [events.Skipped]
+    (record,) = run_grid(PlannedGrid(setup, {}), InProcess(), listener)
+    assert record.outcome is Outcome.STARTED
+    assert listener.events == [events.Skipped(record, "stored by another process")]
     assert not left.exists()
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from multiprocessing import Pipe, Process
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import records
 import toys
 
 from collapsebench.errors import UsageError
-from collapsebench.experiment.events import Finished, Skipped, Started
+from collapsebench.experiment.events import Started
 from collapsebench.experiment.executors import _Worker
 from collapsebench.record import Outcome
 from collapsebench.store import Store
@@ -104,19 +103,17 @@ def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_it
     assert killing.results(serial) == killing.results(workers)
 
 
-@pytest.mark.parametrize("last_word", [Finished, partial(Skipped, reason="another process computes it")])
-def test_the_last_word_on_a_run_ends_it_and_is_said_once(last_word):
+def test_a_worker_hands_back_events_then_the_record_then_what_ended_it():
     record, heard = records.record("vae"), []
     ours, its = Pipe()
-    worker = _Worker(Process(), ours, heard.append, record.spec)
-    said = [Started(record), last_word(record)]
-    for message in (*said, UsageError("the store is gone")):
+    worker = _Worker(Process(), ours, heard.append, "cpu")
+    for message in (Started(record), record, UsageError("the plugin is gone")):
         its.send(message)
     its.close()
-    assert [worker.receive(runner=None) for _ in said] == [None, record]
+    assert [worker.receive() for _ in range(2)] == [None, record]
     with pytest.raises(UsageError, match="gone"):
-        worker.receive(runner=None)
-    assert heard == said
+        worker.receive()
+    assert heard == [Started(record)]
 
 
 @pytest.mark.torch
@@ -153,7 +150,7 @@ def test_workers_do_not_outlive_a_killed_command(tmp_path):
         wait_for_training(process)
         process.kill()
     wait_until_gone(process.pid)
-    assert outcomes(tmp_path / "store.sqlite") == ["interrupted"] * 2
+    assert outcomes(tmp_path / "store.sqlite") == ["started"] * 2
 
 
 @pytest.mark.parametrize("start", [0.0, 0.3])

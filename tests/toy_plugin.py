@@ -69,7 +69,7 @@ class Interrupt(Method):
     @hookimpl
     def kl_weight(self, progress: Progress) -> float:
         if progress.step == 1:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return 1.0
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from collapsebench.components import discovery
 from collapsebench.components.catalog import Catalog
 from collapsebench.experiment.planning import Plan, Request, SplitCache, plan
+from collapsebench.experiment.work import GridSetup
 
 PLUGIN = Path(__file__).with_name("toy_plugin.py")
 
@@ -26,3 +28,10 @@ def planned(*methods: str, components: Catalog | None = None, **given: Any) -> P
     request = Request(methods=methods, **({"dataset": "toy"} | given))
     catalogue = load() if components is None else components
     return plan([request], catalogue, splits(catalogue))
+
+
+def setup(*methods: str, store: Path, **given: Any) -> GridSetup:
+    """A grid of these contenders on the toy dataset; names of its fields go to the setup, others to the request."""
+    own = {name: given.pop(name) for name in [field.name for field in fields(GridSetup)] if name in given}
+    request = Request(methods=methods, **({"dataset": "toy"} | given))
+    return GridSetup(requests=(request,), plugins=(PLUGIN,), data_folder=Path("nowhere"), store=str(store), **own)

@@ -1,20 +1,18 @@
-"""Checkpoints, from which an unfinished run goes on, and claims, by which one process at a time computes a run."""
+"""Checkpoints, from which an unfinished run goes on."""
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from collapsebench.errors import StoreError
 from collapsebench.files import replacing
 
 FORMAT = 1
@@ -46,28 +44,6 @@ class Checkpoints:
                 path.unlink()
         for unfinished in self.folder.glob(f"{path.name}.*.part"):  # of a process that was killed
             unfinished.unlink(missing_ok=True)
-
-    @contextmanager
-    def claim(self, run_id: str) -> Iterator[bool]:
-        """Hold the run for this process, or yield False if another process of this machine holds it.
-
-        The operating system gives the claim back when the process ends, whatever ends it. A run is one byte of the
-        file `claims`, which is locked and never written: there are no lock files to clean up, and so no race in it.
-        Raises StoreError if the folder cannot be written to.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / "claims").open("ab")
-        except OSError as error:
-            raise StoreError(f"cannot write checkpoints to '{self.folder}': {error.strerror}") from error
-        with file:
-            try:
-                # Two bits fewer than the id has, as offsets are signed and the byte needs an end.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(run_id, 16) >> 2)
-            except (BlockingIOError, PermissionError):
-                yield False
-            else:
-                yield True
 
     def _path(self, run_id: str) -> Path:
         return self.folder / f"{run_id}.pt"

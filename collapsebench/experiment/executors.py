@@ -6,50 +6,50 @@ import os
 import signal
 import sys
 from abc import abstractmethod
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import wait
-from threading import Thread, current_thread, main_thread
+from threading import Thread
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 from pydantic import Field, PositiveInt
 
 from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Component
 from collapsebench.errors import CollapsebenchError
-from collapsebench.experiment.events import REMOTE_PULSE, Event, Finished, Skipped
+from collapsebench.experiment.endings import RunEnding, begun, ended
+from collapsebench.experiment.events import REMOTE_PULSE, Event, Started
 from collapsebench.experiment.memory import keep_mapped
-from collapsebench.record import Outcome
+from collapsebench.experiment.signals import Interrupts
+from collapsebench.record import Outcome, RunRecord
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
-    from types import FrameType
 
     from collapsebench.experiment.events import Observer
-    from collapsebench.experiment.runner import Runner
-    from collapsebench.experiment.work import GridSetup
-    from collapsebench.record import RunRecord
+    from collapsebench.experiment.work import RunSetup
     from collapsebench.spec import RunSpec
 
 PATIENCE = 30.0
-"""An interrupted worker has this many seconds to store its run."""
+"""A worker that was told to stop has this many seconds to do so."""
 
 PRELOADED = (
-    "collapsebench.store",
-    "collapsebench.experiment.work",
+    "collapsebench.experiment.runner",
     "collapsebench.experiment.training",
+    "collapsebench.experiment.work",
     "torch._dynamo",
 )
 """Modules that every worker needs. Torch imports the last one with its first optimizer, which takes seconds."""
 
 
-Message: TypeAlias = Event | CollapsebenchError
-"""A worker sends the events of its runs, and the error that ends it."""
+Message: TypeAlias = Event | RunRecord | CollapsebenchError
+"""A worker sends the events of its runs, their records, and the error that ends it."""
 
 
 @contextmanager
@@ -66,16 +66,17 @@ def torch_threads(number: int | None) -> Iterator[None]:
 
 
 class Executor(Component):
-    """A way to work through the runs of a grid."""
+    """A way to compute the runs of a grid."""
 
     kind: ClassVar[str] = "executor"
 
     @abstractmethod
-    def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
-        """Run every spec, and yield its record as soon as the run is over.
+    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
+        """Compute every spec, and yield its record as soon as the run is over.
 
-        Each run goes through a runner that `setup` opens, here or in another process, as a setup can be pickled.
-        `observe` is told the events of all runs; it is always called in this process.
+        Each run goes through the runner of `setup`, here or in another process, as a setup can be pickled. A spec is
+        taken from `specs` only when there is room for it: from then on it counts as started. The record is stored by
+        the caller. `observe` is told the events of all runs; it is always called in this process.
         """
 
 
@@ -86,14 +87,17 @@ class InProcess(Executor):
 
     threads: PositiveInt | None = Field(None, description="threads of torch; default: as many as it takes by itself")
 
-    def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
+    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Run each spec in turn."""
-        with setup.open(observe) as runner, torch_threads(self.threads):
-            yield from map(runner.run, specs)
+        runner = setup.runner(observe)
+        for spec in specs:
+            with torch_threads(self.threads):
+                record = runner.run(spec)
+            yield record
 
 
 class Processes(Executor):
-    """Runs several specs at a time, each in a worker process that stores what it ran.
+    """Runs several specs at a time, each in a worker process.
 
     A worker that dies costs only the run it was at. Workers stop when this process ends, whatever ends it.
     """
@@ -103,63 +107,75 @@ class Processes(Executor):
     workers: PositiveInt = Field(2, description="number of processes")
     threads: PositiveInt | None = Field(None, description="threads of torch in each; default: cores / workers")
 
-    def submit(self, setup: GridSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
+    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Give each idle worker the next spec, and yield records as the runs end. Raises the error of a worker."""
-        waiting = deque(specs)
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-        with setup.open(observe) as runner, _worker_list() as running, _Interrupts() as interrupts:
-            while waiting or running:
-                while waiting and len(running) < self.workers:
-                    running.append(_start_worker(setup, threads, observe))
-                    running[-1].give(waiting.popleft())
-                with interrupts.allowed():
-                    ready = wait([worker.pipe for worker in running])
-                for worker in [worker for worker in running if worker.pipe in ready]:
-                    record = worker.receive(runner)
-                    if record is None:
-                        continue
-                    yield record
-                    if waiting and worker.process.is_alive():
-                        worker.give(waiting.popleft())
-                    else:
-                        worker.dismiss()
-                        running.remove(worker)
+        with (
+            _Crew(partial(_start_worker, setup, threads, observe)) as crew,
+            Interrupts() as interrupts,
+            interrupts.held(),
+        ):
+            waiting = iter(specs)
+            try:
+                while crew.employ(islice(waiting, self.workers - len(crew.busy))):
+                    with interrupts.allowed():
+                        ready = crew.wait()
+                    yield from crew.received(ready)
+            except KeyboardInterrupt:
+                yield from crew.stop()
+                raise
 
 
-class _Interrupts:
-    """Holds Ctrl-C back until it does no harm: a message that is read only in part would garble all later ones."""
+class _Crew:
+    """The worker processes of one grid."""
 
-    def __init__(self) -> None:
-        self._allowed = self._pending = False
-        self._former: Any = None
+    def __init__(self, start: Callable[[], _Worker]) -> None:
+        self._start = start
+        self.busy: list[_Worker] = []
+        self._idle: list[_Worker] = []
 
     def __enter__(self) -> Self:
-        if current_thread() is main_thread():  # Ctrl-C comes to no other thread
-            self._former = signal.signal(signal.SIGINT, self._note)
         return self
 
-    def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
-        if self._former is not None:
-            signal.signal(signal.SIGINT, self._former)
-        if self._pending and raised is None:
-            raise KeyboardInterrupt
+    def __exit__(self, *_: object) -> None:
+        self.employ(())
+        list(self.stop())
 
-    @contextmanager
-    def allowed(self) -> Iterator[None]:
-        """Let a Ctrl-C raise KeyboardInterrupt in the block; one that was held back does so at once."""
-        self._allowed = True
-        try:
-            if self._pending:
-                raise KeyboardInterrupt
-            yield
-        finally:
-            self._allowed = False
+    def employ(self, specs: Iterable[RunSpec]) -> bool:
+        """Give each spec to an idle worker or to a new one, and dismiss the idle ones left. Return if any is busy."""
+        for spec in specs:
+            worker = self._idle.pop() if self._idle else self._start()
+            self.busy.append(worker)
+            worker.give(spec)
+        while self._idle:
+            self._idle.pop().dismiss()
+        return bool(self.busy)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._pending = True
-        if self._allowed:
-            raise KeyboardInterrupt
+    def wait(self) -> list[_Worker]:
+        """Wait until one worker at least has something to say, or is dead."""
+        ready = wait([each for worker in self.busy for each in worker.signs])
+        return [worker for worker in self.busy if any(sign in ready for sign in worker.signs)]
+
+    def received(self, workers: Iterable[_Worker]) -> Iterator[RunRecord]:
+        """Yield the records of runs that are over."""
+        for worker in workers:
+            record = worker.receive()
+            if record is not None:
+                self.busy.remove(worker)
+                if worker.process.is_alive():
+                    self._idle.append(worker)
+                else:
+                    worker.dismiss()
+                yield record
+
+    def stop(self) -> Iterator[RunRecord]:
+        """Tell all workers to stop, and yield the records of the runs that were over before."""
+        for worker in self.busy:
+            worker.process.terminate()
+        while self.busy:
+            record = self.busy.pop().await_end()
+            if record is not None:
+                yield record
 
 
 @dataclass
@@ -169,30 +185,39 @@ class _Worker:
     process: ForkServerProcess
     pipe: Connection
     observe: Observer
-    spec: RunSpec | None = None
+    device: str
+    record: RunRecord | None = None
+    """Of the run that it is at, without a result."""
+
+    @property
+    def signs(self) -> tuple[Connection, int]:
+        """What is ready when the worker has something to say, and when it is dead."""
+        return self.pipe, self.process.sentinel
 
     def give(self, spec: RunSpec) -> None:
         """Give the worker the next spec."""
-        self.spec = spec
+        self.record = begun(spec, self.device)
         with suppress(OSError):  # it may die at any moment; `receive` tells
             self.pipe.send(spec)
 
-    def receive(self, runner: Runner) -> RunRecord | None:
+    def receive(self) -> RunRecord | None:
         """Pass on one message; return the record if it ends a run. Raises the error that ended the worker."""
         try:
-            message: Message = self.pipe.recv()
+            return self._read()
         except (EOFError, OSError):
-            return self._lost(runner)
-        if isinstance(message, CollapsebenchError):
-            raise message
-        self.observe(message)
+            return self._lost()
+
+    def _read(self) -> RunRecord | None:
+        message: Message = self.pipe.recv()
         match message:
-            case Skipped(record):
-                return record
-            case Finished(record) if record.outcome is not Outcome.INTERRUPTED:
-                return record
-            case _:  # a worker that was told to stop says so of its run and ends: `_lost` is the last word on that one
-                return None
+            case CollapsebenchError():
+                raise message
+            case RunRecord():
+                return message
+            case Started(record):
+                self.record = record
+        self.observe(message)
+        return None
 
     def dismiss(self) -> None:
         """End the worker: there is no spec left."""
@@ -200,14 +225,14 @@ class _Worker:
             self.pipe.send(None)
         self._end()
 
-    def await_end(self) -> None:
+    def await_end(self) -> RunRecord | None:
         """Wait for the worker, which was told to stop, and pass on its last messages."""
-        with suppress(EOFError, OSError):
-            while self.pipe.poll(PATIENCE):
-                message: Message = self.pipe.recv()
-                if not isinstance(message, CollapsebenchError):
-                    self.observe(message)
+        record = None
+        with suppress(EOFError, OSError, CollapsebenchError):
+            while record is None and self.pipe.poll(PATIENCE):
+                record = self._read()
         self._end()
+        return record
 
     def _end(self) -> None:
         self.process.join(PATIENCE)
@@ -215,18 +240,16 @@ class _Worker:
         self.process.join()
         self.pipe.close()
 
-    def _lost(self, runner: Runner) -> RunRecord | None:
+    def _lost(self) -> RunRecord | None:
         self.process.join()
         code = self.process.exitcode or 0
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if self.spec is None:
+        if self.record is None:
             return None
-        record = runner.lost(self.spec, f"its worker process ended with {reason}")
-        self.observe(Finished(record))
-        return record
+        return ended(self.record, RunEnding(Outcome.FAILED, f"its worker process ended with {reason}"))
 
 
-def _start_worker(setup: GridSetup, threads: int, observe: Observer) -> _Worker:
+def _start_worker(setup: RunSetup, threads: int, observe: Observer) -> _Worker:
     """Start a worker. It is a fork of a process that has imported what workers need, so that it is ready at once.
 
     Ctrl-C reaches all processes of a terminal. A worker is started with that signal blocked, and stops when told to.
@@ -243,7 +266,7 @@ def _start_worker(setup: GridSetup, threads: int, observe: Observer) -> _Worker:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     its.close()  # so that its death is the end of the pipe
-    return _Worker(process, ours, observe)
+    return _Worker(process, ours, observe, setup.device)
 
 
 @contextmanager
@@ -257,29 +280,22 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-@contextmanager
-def _worker_list() -> Iterator[list[_Worker]]:
-    """Hold the workers in a list; those that are left in it in the end are stopped."""
-    running: list[_Worker] = []
-    try:
-        yield running
-    finally:
-        for worker in running:
-            worker.process.terminate()
-        for worker in running:
-            worker.await_end()
-
-
-def _serve(pipe: Connection, setup: GridSetup, threads: int) -> None:
-    """Run the specs that come through the pipe, until there is none or the worker is told to stop."""
+def _serve(pipe: Connection, setup: RunSetup, threads: int) -> None:
+    """Compute the specs that come through the pipe, until there is none or the worker is told to stop."""
     keep_mapped()
-    relay = _Relay(pipe)
+    interrupts = Interrupts((signal.SIGTERM,))
+
+    def relay(message: Message) -> None:
+        """Send what the worker has to say. Without a parent it goes nowhere, which `_follow_parent` sees to."""
+        with interrupts.held(), suppress(OSError):
+            pipe.send(message)
+
     try:
-        signal.signal(signal.SIGTERM, relay.stop)
-        Thread(target=_follow_parent, daemon=True).start()
-        with setup.open(relay, REMOTE_PULSE) as runner, torch_threads(threads):
+        with interrupts, torch_threads(threads):
+            Thread(target=_follow_parent, daemon=True).start()
+            runner = setup.runner(relay, REMOTE_PULSE)
             while (spec := pipe.recv()) is not None:
-                runner.run(spec)
+                relay(runner.run(spec))
     except CollapsebenchError as error:
         relay(error)
     except (KeyboardInterrupt, EOFError, OSError):
@@ -294,32 +310,6 @@ def _follow_parent() -> None:
     if parent is not None:
         parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-class _Relay:
-    """Sends what a worker has to say to its parent. It is the observer of the worker's runs."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._sending = self._stopped = False
-
-    def __call__(self, message: Message) -> None:
-        """Send one message."""
-        self._sending = True
-        with suppress(OSError):  # the parent has gone, which `_follow_parent` sees to
-            self._pipe.send(message)
-        self._sending = False
-        if self._stopped:
-            self._stopped = False
-            raise KeyboardInterrupt
-
-    def stop(self, number: int, frame: FrameType | None) -> None:
-        """Handle the signal to stop: once, and not while a message is being sent."""
-        del frame
-        signal.signal(number, signal.SIG_IGN)
-        if not self._sending:
-            raise KeyboardInterrupt
-        self._stopped = True
 
 
 def executor_for(workers: int, threads: int | None = None) -> Executor:

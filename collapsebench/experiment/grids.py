@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from collapsebench.experiment.signals import Interrupts
 from collapsebench.metrics.codes import codes_file
 
 if TYPE_CHECKING:
@@ -93,5 +94,11 @@ def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[R
     run that another process computes is not run here, and its record has the outcome `started`. Raises StoreError, and
     KeyboardInterrupt.
     """
-    with ONE_GRID:
-        return list(executor.submit(grid.setup, grid.missing, observe)) if grid.missing else []
+    if not grid.missing:
+        return []
+    from collapsebench.experiment.ledger import Ledger
+
+    with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, observe, interrupts) as ledger:
+        for record in executor.submit(grid.setup.runs, ledger.begun(grid.missing), ledger.observe):
+            ledger.finish(record)
+    return ledger.records

@@ -1,37 +1,28 @@
-"""Runs one spec after the other and stores their records. Torch is imported when the first run starts."""
+"""Computes one spec after the other: what a worker does, wherever it is. It opens no store.
+
+Torch is imported when the first run starts.
+"""
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from collapsebench.components.catalog import Catalog
 from collapsebench.components.code import harness_hash
 from collapsebench.components.composition import compose, inference_of
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import CollapsebenchError, DivergedError
-from collapsebench.experiment.events import (
-    PULSE,
-    Evaluated,
-    Finished,
-    Resumed,
-    Skipped,
-    Started,
-    Stepped,
-    Testing,
-    Warned,
-)
+from collapsebench.experiment.endings import RunEnding, ended, now
+from collapsebench.experiment.environment import environment
+from collapsebench.experiment.events import PULSE, Evaluated, Resumed, Started, Stepped, Testing, Warned
 from collapsebench.inference.amortized import Amortized
-from collapsebench.metrics.codes import ARTIFACT, Codes, codes_file
+from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.metrics.metric import Metric
 from collapsebench.record import Outcome, RunRecord, Value
 from collapsebench.spec import RunSpec
@@ -45,16 +36,14 @@ if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit
     from collapsebench.model.vae import Terms
     from collapsebench.record import Point
-    from collapsebench.store import Store
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the specs of one grid, one at a time, and stores every record."""
+    """Computes specs, one at a time."""
 
     catalog: Catalog
     splits: SplitCache
-    store: Store
     checkpoints: Checkpoints
     observe: Observer
     device: str = "cpu"
@@ -64,29 +53,13 @@ class Runner:
     """Seconds between two reports of steps."""
 
     def run(self, spec: RunSpec) -> RunRecord:
-        """Run one spec, from its checkpoint if it has one, and store what became of it.
+        """Compute one spec, from its checkpoint if it has one, and return its record.
 
-        A failure is stored, be it expected or not; an interrupt is stored and raised again. The run is skipped if
-        another process is computing it, or has stored it since the grid was looked up: the record that is returned then
-        says `started`. Raises StoreError.
+        A failure is an ending like any other, be it expected or not. Raises KeyboardInterrupt.
         """
-        record = self._started(spec)
-        with self.checkpoints.claim(record.run_id) as claimed:
-            if claimed and not self._is_settled(record.run_id):
-                return self._run(record)
-            if claimed:
-                self.checkpoints.settle(record.run_id)
-        self.observe(Skipped(record, "stored by another process" if claimed else "another process computes it"))
-        return record
-
-    def lost(self, spec: RunSpec, message: str) -> RunRecord:
-        """Store a run as failed that a process left behind when it died. If the process had settled it, it stays so."""
-        record = self.store.get(spec.run_id) if spec.run_id in self.store.outcomes([spec.run_id]) else None
-        if record is None or not record.outcome.settled:
-            started = record or self._started(spec)
-            record = _ended(started, RunEnding(Outcome.FAILED, message))
-            self.store.finish(record)
-        return record
+        record = RunRecord.started(spec, now(), environment(self.device), self.catalog.code_of(spec))
+        self.observe(Started(record))
+        return ended(record, self._attempt(record.spec, record.environment))
 
     def training_setup(self, spec: RunSpec) -> TrainingSetup:
         """Build the contender's model, and gather what it is trained with."""
@@ -111,33 +84,6 @@ class Runner:
         device = torch.device(self.device)
         vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
         return TrainingSetup(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
-
-    def _started(self, spec: RunSpec) -> RunRecord:
-        return RunRecord.started(spec, _now(), environment(self.device), self.catalog.code_of(spec))
-
-    def _is_settled(self, run_id: str) -> bool:
-        """Return whether the store has a result of the run."""
-        outcome = self.store.outcomes([run_id]).get(run_id)
-        return outcome is not None and outcome.settled
-
-    def _run(self, record: RunRecord) -> RunRecord:
-        try:
-            self.store.begin(record)
-            self.observe(Started(record))
-            record = _ended(record, self._attempt(record.spec, record.environment))
-            self.store.finish(record)
-        except KeyboardInterrupt:
-            if self._is_settled(record.run_id):  # the interrupt came after the result was stored
-                self.checkpoints.settle(record.run_id)
-            else:
-                record = _ended(record, RunEnding(Outcome.INTERRUPTED, "interrupted by the user"))
-                self.store.finish(record)
-                self.observe(Finished(record))
-            raise
-        if record.outcome.settled:
-            self.checkpoints.settle(record.run_id)
-        self.observe(Finished(record))
-        return record
 
     def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
         """Train and test. A failure is an ending like any other."""
@@ -214,16 +160,14 @@ class Runner:
         return tuple(value for metric in metrics for value in metric_values(metric, test))
 
     def _keep_codes(self, spec: RunSpec, test: EvaluatedSplit) -> None:
-        """Write the codes and note their file, before the run is settled. A disk that refuses costs a warning."""
+        """Write the codes, if they are wanted. A disk that refuses costs a warning."""
         if self.codes_folder is None:
             return
-        path = codes_file(self.codes_folder.resolve(), spec.run_id)
+        path = codes_file(self.codes_folder, spec.run_id)
         try:
             Codes.of(test).write(path)
         except OSError as error:
             self._warn(spec.run_id, f"cannot write the codes '{path}': {error.strerror}")
-        else:
-            self.store.attach(spec.run_id, ARTIFACT, path)
 
     def _warn(self, run_id: str, message: str) -> None:
         self.observe(Warned(run_id, message))
@@ -262,27 +206,8 @@ class RunWatcher:
         self._checkpoint.save(state)
 
 
-class RunEnding(NamedTuple):
-    """The end of a run: the fields of its record that are known only then."""
-
-    outcome: Outcome
-    message: str
-    parameters: int = 0
-    points: tuple[Point, ...] = ()
-    values: tuple[Value, ...] = ()
-    traceback: str = ""
-
-
-def _ended(record: RunRecord, ending: RunEnding) -> RunRecord:
-    return record.model_copy(update={"finished_at": _now(), **ending._asdict()})
-
-
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def metric_values(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:
@@ -295,19 +220,3 @@ def metric_values(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:
         else:
             shown = {"unit": column.unit, "title": column.title, "direction": column.direction}
             yield Value.of(metric.name, name, estimate, board=True, **shown)
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Return what may explain a difference in time or in the last digits. No host name and no path is in it."""
-    import torch
-
-    return {
-        "python": platform.python_version(),
-        "torch": metadata.version("torch"),
-        "numpy": metadata.version("numpy"),
-        "collapsebench": metadata.version("collapsebench"),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu_count": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": device,
-    }

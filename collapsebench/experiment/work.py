@@ -1,10 +1,8 @@
-"""The setup of a grid: everything that its runs need, in this process or in another."""
+"""The setup of a grid: what its runs need, in this process or in another, and what their driver needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +26,63 @@ DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
 
 
 @dataclass(frozen=True)
+class Sources:
+    """Where the components and the data of runs come from."""
+
+    plugins: tuple[Path, ...]
+    """Python files to load beside the installed plugins."""
+    components: tuple[type[Component], ...]
+    """Classes of a notebook or a script, beside those of plugins."""
+    data_folder: Path
+    """The folder of original data files."""
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Every component."""
+        return discovery.extended(discovery.load(self.plugins), self.components)
+
+    @cached_property
+    def splits(self) -> SplitCache:
+        """The data of the runs."""
+        return planning.SplitCache(self.catalog, self.data_folder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out what another process can make again. It may have another working folder."""
+        plugins = tuple(path.absolute() for path in self.plugins)
+        return Sources, (plugins, self.components, self.data_folder.absolute())
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What computing runs needs, in this process or in another: it can be pickled. It has no store."""
+
+    sources: Sources
+    checkpoints: Checkpoints
+    codes_folder: Path | None = None
+    """The folder that the codes of every run are written to; None if nobody wants them."""
+    device: str = "cpu"
+
+    def runner(self, observe: Observer, pulse: float = PULSE) -> Runner:
+        """Return what computes runs. Every executor is built on it: a spec in, its record out, events to `observe`.
+
+        It reports steps every `pulse` seconds.
+        """
+        from collapsebench.experiment.runner import Runner
+
+        return Runner(
+            catalog=self.sources.catalog,
+            splits=self.sources.splits,
+            checkpoints=self.checkpoints,
+            observe=observe,
+            device=self.device,
+            codes_folder=self.codes_folder,
+            pulse=pulse,
+        )
+
+
+@dataclass(frozen=True)
 class GridSetup:
-    """Everything that the runs of some requests need. It can be pickled, so that another process can run them."""
+    """Everything that the runs of some requests need, and where they are stored."""
 
     requests: tuple[Request, ...]
     plugins: tuple[Path, ...]
@@ -43,6 +96,8 @@ class GridSetup:
     keep_codes: bool = False
     components: tuple[type[Component], ...] = ()
     """Classes of a notebook or a script, beside those of plugins."""
+    work_folder: Path | None = None
+    """The folder of claims, checkpoints and codes, which several machines may share; None: beside the store."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for what is no name of a device at all; whether the device is there, torch will say."""
@@ -51,54 +106,39 @@ class GridSetup:
             raise UsageError(f"unknown device '{self.device}'. Known: cpu, cuda, cuda:0, mps, xpu")
 
     @cached_property
+    def sources(self) -> Sources:
+        """Where components and data come from."""
+        return Sources(self.plugins, self.components, self.data_folder)
+
+    @property
     def catalog(self) -> Catalog:
         """Every component."""
-        return discovery.extended(discovery.load(self.plugins), self.components)
-
-    @cached_property
-    def splits(self) -> SplitCache:
-        """The data of the runs."""
-        return planning.SplitCache(self.catalog, self.data_folder)
+        return self.sources.catalog
 
     @cached_property
     def plan(self) -> Plan:
         """The runs. Raises UsageError or DataError."""
-        return planning.plan(self.requests, self.catalog, self.splits)
+        return planning.plan(self.requests, self.catalog, self.sources.splits)
+
+    @property
+    def runs(self) -> RunSetup:
+        """What computing the runs needs."""
+        return RunSetup(self.sources, self.checkpoints, self.codes_folder, self.device)
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """The checkpoints of the store."""
-        return Checkpoints(self._companion("checkpoints"), self.keep_checkpoints)
+        """The checkpoints of the runs."""
+        return Checkpoints(self._folder("checkpoints"), self.keep_checkpoints)
 
     @property
     def codes_folder(self) -> Path | None:
         """The folder that codes are written to; None if they are not to be kept."""
-        return self._companion("codes") if self.keep_codes else None
+        return self._folder("codes") if self.keep_codes else None
 
-    @contextmanager
-    def open(self, observe: Observer, pulse: float = PULSE) -> Iterator[Runner]:
-        """Open the store for a runner of this process. It reports steps every `pulse` seconds."""
-        from collapsebench.experiment.runner import Runner
-        from collapsebench.store import Store
-
-        with Store.open(self.store) as store:
-            yield Runner(
-                catalog=self.catalog,
-                splits=self.splits,
-                store=store,
-                checkpoints=self.checkpoints,
-                observe=observe,
-                device=self.device,
-                codes_folder=self.codes_folder,
-                pulse=pulse,
-            )
-
-    def _companion(self, what: str) -> Path:
-        """The folder of files that belong to the runs of the store."""
+    def _folder(self, what: str) -> Path:
+        """The folder of files that belong to the runs."""
+        if self.work_folder is not None:
+            return self.work_folder.expanduser().resolve() / what
         from collapsebench.store import connection
 
         return connection.companion(connection.store_url(self.store), what)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what another process can make again."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -143,10 +143,12 @@ def create_folder(url: URL) -> None:
 def companion(url: URL, what: str) -> Path:
     """Return the folder, on this machine, of the files that belong to the runs of a store: `checkpoints`, `codes`.
 
-    It is `FILE.checkpoints` beside an SQLite file, and in the user's cache folder for other databases.
+    It is `FILE.checkpoints` beside an SQLite file, be it called by its path or by a link to it, and in the user's cache
+    folder for other databases.
     """
     path = _file(url)
     if path is not None:
+        path = path.resolve()
         return path.with_name(f"{path.name}.{what}")
     name = sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
     return user_cache_path("collapsebench") / what / name

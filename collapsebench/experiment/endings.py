@@ -1,0 +1,40 @@
+"""The beginning and the end of a run's record, for those who compute runs and those who look after them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from collapsebench.experiment.environment import known_environment
+from collapsebench.record import Outcome, RunRecord
+
+if TYPE_CHECKING:
+    from collapsebench.record import Finding, Point, Value
+    from collapsebench.spec import RunSpec
+
+
+class RunEnding(NamedTuple):
+    """The end of a run: the fields of its record that are known only then."""
+
+    outcome: Outcome
+    message: str
+    parameters: int = 0
+    points: tuple[Point, ...] = ()
+    values: tuple[Value, ...] = ()
+    traceback: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+def begun(spec: RunSpec, device: str) -> RunRecord:
+    """Return the record of a run that is about to be handed out."""
+    return RunRecord.started(spec, now(), known_environment(device))
+
+
+def ended(record: RunRecord, ending: RunEnding) -> RunRecord:
+    """Return the record of a run that is over."""
+    return record.model_copy(update={"finished_at": now(), **ending._asdict()})
+
+
+def now() -> datetime:
+    """Return the time of records."""
+    return datetime.now(UTC)

@@ -1,0 +1,116 @@
+"""The ledger: what the driver of a grid writes down of every run. Those who compute runs see no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from collapsebench.errors import Interrupted, StoreError
+from collapsebench.experiment.claims import Claims
+from collapsebench.experiment.endings import RunEnding, begun, ended
+from collapsebench.experiment.events import Finished, Skipped, Started
+from collapsebench.experiment.signals import Interrupts
+from collapsebench.metrics.codes import ARTIFACT, codes_file
+from collapsebench.record import Outcome
+from collapsebench.store import Store
+
+if TYPE_CHECKING:
+    from collapsebench.experiment.events import Event, Observer
+    from collapsebench.experiment.work import GridSetup
+    from collapsebench.record import RunRecord
+    from collapsebench.spec import RunSpec
+
+
+class Ledger:
+    """Claims each run and stores it as `started` before it is handed out, and stores its record when it is over.
+
+    A signal to stop is held back while it writes.
+    """
+
+    def __init__(self, setup: GridSetup, store: Store, observe: Observer, interrupts: Interrupts) -> None:
+        self._setup, self._store, self._observe, self._interrupts = setup, store, observe, interrupts
+        self._claims = Claims(setup.checkpoints.folder)
+        self._running: dict[str, tuple[RunRecord, ExitStack]] = {}
+        self.records: list[RunRecord] = []
+        """The records of all runs that are over or not run here, in this order."""
+
+    @classmethod
+    @contextmanager
+    def open(cls, setup: GridSetup, observe: Observer, interrupts: Interrupts) -> Iterator[Ledger]:
+        """Open the store. Runs that are not over at the end of the block are stored as interrupted."""
+        with Store.open(setup.store) as store:
+            ledger = cls(setup, store, observe, interrupts)
+            try:
+                yield ledger
+            except KeyboardInterrupt as interrupt:
+                ledger._interrupt(str(interrupt) or str(Interrupted(2)))
+                raise
+            except BaseException as error:
+                with suppress(StoreError):
+                    ledger._interrupt(f"its grid ended: {error}")
+                raise
+
+    def begun(self, specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
+        """Yield the specs that are to be computed here, each claimed and stored as started when it is asked for."""
+        for spec in specs:
+            with self._interrupts.held():
+                mine = self._begin(spec)
+            if mine:
+                yield spec
+
+    def observe(self, event: Event) -> None:
+        """Take note of an event of a run, and pass it on."""
+        if isinstance(event, Started) and event.run_id in self._running:
+            self._running[event.run_id] = event.record, self._running[event.run_id][1]
+        self._observe(event)
+
+    def finish(self, record: RunRecord) -> None:
+        """Store a run that is over. Its checkpoint is settled when the result is safe. Raises StoreError."""
+        with self._interrupts.held():
+            if record.outcome is Outcome.FINISHED:
+                self._attach_codes(record.run_id)
+            self._store.finish(record)
+            if record.outcome.settled:
+                self._setup.checkpoints.settle(record.run_id)
+            self._running.pop(record.run_id)[1].close()
+        self.records.append(record)
+        self._observe(Finished(record))
+
+    def _begin(self, spec: RunSpec) -> bool:
+        """Claim a run and store it as started. Return False if it is not to be computed here."""
+        record = begun(spec, self._setup.device)
+        with ExitStack() as claim:
+            claimed = claim.enter_context(self._claims.claim(spec.run_id))
+            settled = claimed and self._is_settled(spec.run_id)
+            if claimed and not settled:
+                self._store.begin(record)
+                self._running[spec.run_id] = record, claim.pop_all()
+                return True
+            if settled:
+                self._setup.checkpoints.settle(spec.run_id)
+        self.records.append(record)
+        self._observe(Skipped(record, "stored by another process" if settled else "another process computes it"))
+        return False
+
+    def _is_settled(self, run_id: str) -> bool:
+        outcome = self._store.outcomes([run_id]).get(run_id)
+        return outcome is not None and outcome.settled
+
+    def _attach_codes(self, run_id: str) -> None:
+        folder = self._setup.codes_folder
+        if folder is not None and (path := codes_file(folder, run_id)).is_file():
+            self._store.attach(run_id, ARTIFACT, path)
+
+    def _interrupt(self, message: str) -> None:
+        """Store the runs that are not over as interrupted. One whose result was stored last is settled."""
+        with self._interrupts.held():
+            for run_id, (record, claim) in list(self._running.items()):
+                if self._is_settled(run_id):
+                    self._setup.checkpoints.settle(run_id)
+                else:
+                    stopped = ended(record, RunEnding(Outcome.INTERRUPTED, message))
+                    self._store.finish(stopped)
+                    self._observe(Finished(stopped))
+                del self._running[run_id]
+                claim.close()
