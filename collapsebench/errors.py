@@ -5,6 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 
+from collapsebench.printable import printable
+
+LONGEST_LINE = 1000
+"""The number of characters that are shown of an error at most."""
+
 
 class CollapsebenchError(Exception):
     """The base of every expected error. The command line prints it as one line and exits with `exit_code`.
@@ -81,6 +86,18 @@ class Interrupted(KeyboardInterrupt):
     def __str__(self) -> str:
         number = signal.Signals(self.exit_code - 128)
         return "interrupted by the user" if number is signal.SIGINT else f"interrupted by signal {number.name}"
+
+
+def error_line(error: BaseException) -> str:
+    """Return the error in one printable line. Errors that users are expected to meet go without their type."""
+    name = printable(type(error).__name__)
+    try:
+        text = printable(" ".join(str(error)[:LONGEST_LINE].split()))
+    except BaseException as another:  # noqa: BLE001 - plugins write such texts, too
+        return f"{name}, whose text cannot be made ({type(another).__name__})"
+    if isinstance(error, CollapsebenchError):
+        return text
+    return f"{name}: {text}" if text else name
 
 
 def no_store(store: str) -> str:

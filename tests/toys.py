@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +35,8 @@ def setup(*methods: str, store: Path, **given: Any) -> GridSetup:
     own = {name: given.pop(name) for name in [field.name for field in fields(GridSetup)] if name in given}
     request = Request(methods=methods, **({"dataset": "toy"} | given))
     return GridSetup(requests=(request,), plugins=(PLUGIN,), data_folder=Path("nowhere"), store=str(store), **own)
+
+
+def with_plugins(setup: GridSetup, *plugins: Path) -> GridSetup:
+    """The same grid with these plugin files."""
+    return replace(setup, plugins=plugins)

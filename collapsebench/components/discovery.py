@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module, metadata, util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -21,13 +22,14 @@ import pluggy
 from collapsebench.components.beside import FILE_MODULE, PluginLoader, check_apart, find_beside
 from collapsebench.components.catalog import Catalog, Entry, FailedPlugin
 from collapsebench.components.composition import implemented
+from collapsebench.components.footprint import Footprint
 from collapsebench.components.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
 from collapsebench.components.interfaces import Component, Method
-from collapsebench.errors import CollapsebenchError, PluginError, UsageError, unknown
+from collapsebench.errors import Interrupted, PluginError, UsageError, error_line, unknown
 from collapsebench.syntax import BASELINE, NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 
 BUILTINS: Final = {
@@ -66,9 +68,11 @@ def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None
     failed: list[FailedPlugin] = []
     for point in _entry_points():
         try:
-            found = _registered(_from_entry_point(point))
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not take the others down
-            failed.append(FailedPlugin(point.name, point.value, _reason(error)))
+            found = _unchanged(partial(_from_entry_point, point))
+        except Interrupted:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises must not take the others down
+            failed.append(FailedPlugin(point.name, point.value, error_line(error)))
         else:
             _add(entries, found)
     beside: dict[str, Path] = {}
@@ -112,9 +116,21 @@ def _entry_points() -> list[metadata.EntryPoint]:
     return [point for point in points if point.name in names]
 
 
-def _from_entry_point(point: metadata.EntryPoint) -> _Source:
+def _unchanged(find: Callable[[], list[Entry]]) -> list[Entry]:
+    """Find components. Raises PluginError if the import of a plugin changed what it must leave alone."""
+    footprint = Footprint()
+    try:
+        found = find()
+    finally:
+        changed = footprint.undo_breaking()
+    if changed:
+        raise PluginError(f"its import changed {' and '.join(changed)}")
+    return found
+
+
+def _from_entry_point(point: metadata.EntryPoint) -> list[Entry]:
     module = point.load()
-    return _Source(point.name, str(module.__file__), point.dist, module)
+    return _registered(_Source(point.name, str(module.__file__), point.dist, module))
 
 
 def _from_file(path: Path) -> list[Entry]:
@@ -129,16 +145,17 @@ def _from_file(path: Path) -> list[Entry]:
     module = util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic resolves postponed annotations through it
     find_beside(path)
-    try:
+
+    def find() -> list[Entry]:
         loader.exec_module(module)
         return _registered(_Source(path.stem, str(path), None, module))
-    except Exception as error:
-        raise PluginError(f"plugin file '{path}' failed: {_reason(error)}") from error
 
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, CollapsebenchError) else f"{type(error).__name__}: {text}"
+    try:
+        return _unchanged(find)
+    except Interrupted:
+        raise
+    except BaseException as error:
+        raise PluginError(f"plugin file '{path}' failed: {error_line(error)}") from error
 
 
 def _add(entries: dict[tuple[str, str], Entry], found: Iterable[Entry]) -> None:

@@ -13,13 +13,17 @@ from collapsebench.experiment.events import Finished, Skipped, Started
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.metrics.codes import ARTIFACT, codes_file
 from collapsebench.record import Outcome
-from collapsebench.store import Store
+from collapsebench.store import Store, Written
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event, Observer
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
+
+
+REASONS = {Written.SETTLED: "stored by another process", Written.DELETED: "deleted while it was computed"}
+"""The reasons why the record of a run is not stored."""
 
 
 class Ledger:
@@ -54,6 +58,7 @@ class Ledger:
     def begun(self, specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
         """Yield the specs that are to be computed here, each claimed and stored as started when it is asked for."""
         for spec in specs:
+            self._interrupts.check()
             with self._interrupts.held():
                 mine = self._begin(spec)
             if mine:
@@ -66,51 +71,50 @@ class Ledger:
         self._observe(event)
 
     def finish(self, record: RunRecord) -> None:
-        """Store a run that is over. Its checkpoint is settled when the result is safe. Raises StoreError."""
+        """Store a run that is over. Its checkpoint is settled when a result is safe, be it this one. Raises StoreError.
+
+        The first result of a run counts. A run that was deleted meanwhile does not come back.
+        """
         with self._interrupts.held():
             if record.outcome is Outcome.FINISHED:
                 self._attach_codes(record.run_id)
-            self._store.finish(record)
-            if record.outcome.settled:
+            written = self._store.finish(record)
+            if record.outcome.settled or written is Written.SETTLED:
                 self._setup.checkpoints.settle(record.run_id)
             self._running.pop(record.run_id)[1].close()
         self.records.append(record)
-        self._observe(Finished(record))
+        self._observe(Finished(record) if written is Written.STORED else Skipped(record, REASONS[written]))
 
     def _begin(self, spec: RunSpec) -> bool:
         """Claim a run and store it as started. Return False if it is not to be computed here."""
         record = begun(spec, self._setup.device)
         with ExitStack() as claim:
             claimed = claim.enter_context(self._claims.claim(spec.run_id))
-            settled = claimed and self._is_settled(spec.run_id)
-            if claimed and not settled:
-                self._store.begin(record)
+            written = self._store.begin(record) if claimed else None
+            if written is Written.STORED:
                 self._running[spec.run_id] = record, claim.pop_all()
                 return True
-            if settled:
+            if written is Written.SETTLED:
                 self._setup.checkpoints.settle(spec.run_id)
         self.records.append(record)
-        self._observe(Skipped(record, "stored by another process" if settled else "another process computes it"))
+        self._observe(Skipped(record, "another process computes it" if written is None else REASONS[written]))
         return False
-
-    def _is_settled(self, run_id: str) -> bool:
-        outcome = self._store.outcomes([run_id]).get(run_id)
-        return outcome is not None and outcome.settled
 
     def _attach_codes(self, run_id: str) -> None:
         folder = self._setup.codes_folder
-        if folder is not None and (path := codes_file(folder, run_id)).is_file():
+        if folder is None or not (path := codes_file(folder, run_id)).is_file():
+            return
+        if run_id in self._store.outcomes([run_id]):
             self._store.attach(run_id, ARTIFACT, path)
 
     def _interrupt(self, message: str) -> None:
         """Store the runs that are not over as interrupted. One whose result was stored last is settled."""
         with self._interrupts.held():
             for run_id, (record, claim) in list(self._running.items()):
-                if self._is_settled(run_id):
+                stopped = ended(record, RunEnding(Outcome.INTERRUPTED, message))
+                if self._store.finish(stopped) is Written.SETTLED:
                     self._setup.checkpoints.settle(run_id)
                 else:
-                    stopped = ended(record, RunEnding(Outcome.INTERRUPTED, message))
-                    self._store.finish(stopped)
                     self._observe(Finished(stopped))
                 del self._running[run_id]
                 claim.close()

@@ -6,7 +6,6 @@ Torch is imported when the first run starts.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 from collapsebench.components.catalog import Catalog
 from collapsebench.components.code import harness_hash
 from collapsebench.components.composition import compose, inference_of
+from collapsebench.components.footprint import Footprint
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
-from collapsebench.errors import CollapsebenchError, DivergedError
+from collapsebench.errors import DivergedError, Interrupted, error_line
 from collapsebench.experiment.endings import RunEnding, ended, now
 from collapsebench.experiment.environment import environment
 from collapsebench.experiment.events import PULSE, Evaluated, Resumed, Started, Stepped, Testing, Warned
+from collapsebench.experiment.failures import failure
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.metrics.metric import Metric
-from collapsebench.record import Outcome, RunRecord, Value
+from collapsebench.record import Finding, Guard, Outcome, RunRecord, Value
 from collapsebench.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Runner:
     def run(self, spec: RunSpec) -> RunRecord:
         """Compute one spec, from its checkpoint if it has one, and return its record.
 
-        A failure is an ending like any other, be it expected or not. Raises KeyboardInterrupt.
+        A failure is an ending like any other, be it expected or not. Raises Interrupted.
         """
         record = RunRecord.started(spec, now(), environment(self.device), self.catalog.code_of(spec))
         self.observe(Started(record))
@@ -86,14 +87,26 @@ class Runner:
         return TrainingSetup(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
 
     def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
-        """Train and test. A failure is an ending like any other."""
+        """Train and test, and put back what that changed of the process."""
+        footprint = Footprint()
+        try:
+            ending = self._ending(spec, conditions)
+        finally:
+            changes = footprint.undo()
+        noted = tuple(Finding(guard=Guard.ENVIRONMENT, text=f"the run changed {each}") for each in changes.noted)
+        if changes.breaking and ending.outcome is not Outcome.FAILED:
+            changed = " and ".join(changes.breaking)
+            return RunEnding(Outcome.FAILED, f"the run changed {changed}, with which later runs would compute")
+        return ending._replace(findings=(*ending.findings, *noted))
+
+    def _ending(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
+        """Train and test. A failure is an ending like any other, and a plugin may raise anything."""
         try:
             return self._train_and_test(spec, self._checkpoint(spec, conditions))
-        except CollapsebenchError as error:
-            return RunEnding(Outcome.FAILED, _line(error), traceback=traceback.format_exc())
-        except Exception as error:  # noqa: BLE001 - one broken run must not take the grid down
-            message = f"{type(error).__name__}: {_line(error)}"
-            return RunEnding(Outcome.FAILED, message, traceback=traceback.format_exc())
+        except Interrupted:
+            raise
+        except BaseException as error:  # noqa: BLE001 - one broken run must not take the grid down
+            return failure(error, self.catalog)
 
     def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
         """Return the checkpoint of the run. It is of use only under conditions that give the same bits again."""
@@ -128,7 +141,7 @@ class Runner:
         try:
             state.load(kept)
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
-            checkpoint.set_aside(f"does not fit: {_line(error)}")
+            checkpoint.set_aside(f"does not fit: {error_line(error)}")
             return self._new_or_resumed(spec, checkpoint)
         self.observe(Resumed(spec.run_id, state.meter.steps))
         return setup, state
@@ -204,10 +217,6 @@ class RunWatcher:
     def keep(self, state: dict[str, Any]) -> None:
         """Write the checkpoint."""
         self._checkpoint.save(state)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def metric_values(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:

@@ -26,8 +26,8 @@ class Interrupts:
 
     def __init__(self, numbers: tuple[signal.Signals, ...] = STOPPING) -> None:
         self._numbers, self._held = numbers, False
-        self._pending: Interrupted | None = None
-        self._received = False
+        self._received: Interrupted | None = None
+        self._pending = False
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -40,6 +40,11 @@ class Interrupts:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal came, even if somebody caught that already, as a plugin may."""
+        if self._received is not None:
+            raise self._received
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -64,14 +69,12 @@ class Interrupts:
             self._held = before
 
     def _raise_pending(self) -> None:
-        if self._pending is not None and not self._held:
-            pending, self._pending = self._pending, None
-            raise pending
+        if self._pending and not self._held:
+            self._pending = False
+            self.check()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self._received and number != signal.SIGINT:
-            return
-        self._received = True
-        self._pending = Interrupted(number)
-        self._raise_pending()
+        if self._received is None or number == signal.SIGINT:
+            self._received, self._pending = Interrupted(number), True
+            self._raise_pending()

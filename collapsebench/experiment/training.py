@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from collapsebench.errors import DivergedError
+from collapsebench.errors import DivergedError, PluginError
 from collapsebench.experiment.assembly import objective_at
+from collapsebench.experiment.failures import place_of
 from collapsebench.experiment.meter import Meter
 from collapsebench.metrics import TRACKED
 from collapsebench.metrics.evaluation import EvaluatedSplit
@@ -247,6 +248,7 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, progress.step))
     state.optimizer.zero_grad(set_to_none=True)
     terms = setup.inference.gradients(setup.vae, torch.from_numpy(batch.x).to(setup.device), objective)
+    _check_terms(terms, setup.inference)
     norm = float(torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip))
     loss = float(terms.loss)
     if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -254,6 +256,16 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     state.optimizer.step()
     state.losses.add(loss)
     return terms
+
+
+def _check_terms(terms: object, inference: Inference) -> None:
+    """Raise PluginError unless a strategy has returned what it must."""
+    if not isinstance(terms, Terms):
+        place = place_of(type(inference).gradients)
+        raise PluginError(
+            f"gradients of '{inference.name}' must return the Terms of the objective, "
+            f"got {type(terms).__name__} ({place})"
+        )
 
 
 def _batches(setup: TrainingSetup, state: TrainingState) -> Iterator[Batch]:

@@ -69,10 +69,7 @@ class VAE(nn.Module):
             return DiagonalGaussian(zeros, zeros)
         self.passes.encoder += x.shape[0]
         posterior: DiagonalGaussian = self.posterior(self.encoder(x))
-        if not isinstance(posterior, DiagonalGaussian) or posterior.mean.shape != (len(x), self.prior.latent_dim):
-            raise PluginError(
-                f"the posterior must be a DiagonalGaussian ({len(x)}, {self.prior.latent_dim}), got {posterior!r:.200}"
-            )
+        _check_posterior(posterior, len(x), self)
         return posterior
 
     def log_likelihood(
@@ -88,6 +85,18 @@ class VAE(nn.Module):
         if log_p.shape != z.shape[:2]:
             raise PluginError(f"the decoder must return (S, B) = {tuple(z.shape[:2])}, got {tuple(log_p.shape)}")
         return log_p
+
+
+def _check_posterior(posterior: object, examples: int, vae: VAE) -> None:
+    wanted = (examples, vae.prior.latent_dim)
+    if not isinstance(posterior, DiagonalGaussian):
+        raise PluginError(f"the posterior must be a DiagonalGaussian {wanted}, got {type(posterior).__name__}")
+    if posterior.mean.shape != wanted:
+        raise PluginError(f"the posterior must be {wanted}, got {tuple(posterior.mean.shape)}")
+    dtype = next(vae.parameters(), posterior.mean).dtype
+    if posterior.mean.dtype != dtype:
+        wanted_name, got = (str(each).removeprefix("torch.") for each in (dtype, posterior.mean.dtype))
+        raise PluginError(f"the posterior must be {wanted_name}, got {got}")
 
 
 class Networks(NamedTuple):
@@ -167,7 +176,11 @@ class Objective:
     """True draws dropout masks."""
 
     def __call__(self, vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise | None = None) -> Terms:
-        """Give the terms at one posterior. The same noise gives the same sample of z and the same dropout masks."""
+        """Give the terms at one posterior. The same noise gives the same sample of z and the same dropout masks.
+
+        Raises PluginError if the posterior is no DiagonalGaussian of shape (B, D) in the dtype of the networks.
+        """
+        _check_posterior(posterior, len(x), vae)
         noise = self.noise if noise is None else noise
         epsilon = noise.child("z").normal((1, *posterior.mean.shape), posterior.mean)
         dropout = noise.child("dropout") if self.training else None

@@ -1,0 +1,104 @@
+"""A method that does what no plugin should, in one of many ways."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from typing import ClassVar
+
+from pydantic import Field
+
+from collapsebench import Component, Method, Progress, hookimpl
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(7)
+
+
+class Other(BaseException):
+    pass
+
+
+def change_everything() -> None:
+    import numpy as np
+    import torch
+
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002 - the global generator
+    random.seed(7)
+    os.environ["RUDE"] = "yes"
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.alarm(3600)
+    sys.stdout = None
+    sys.path.insert(0, "/nowhere")
+
+
+def act(how: str) -> None:  # noqa: C901, PLR0912 - one line each
+    import torch
+
+    match how:
+        case "exit":
+            sys.exit(0)
+        case "os-exit":
+            os._exit(3)
+        case "keyboard":
+            raise KeyboardInterrupt
+        case "generator":
+            raise GeneratorExit
+        case "base":
+            raise Other("base")
+        case "unspeakable":
+            raise UnspeakableError
+        case "odd":
+            raise ValueError("lone \ud800, zero \0, \x1b[2J escape\nline")
+        case "huge":
+            raise ValueError("x" * 10**7)
+        case "folder":
+            os.chdir("/")
+        case "dtype":
+            torch.set_default_dtype(torch.float64)
+        case "grad":
+            torch.set_grad_enabled(False)
+        case "threads":
+            torch.set_num_threads(torch.get_num_threads() + 1)
+        case "everything":
+            change_everything()
+        case "swallow":
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ValueError("swallowed") from None
+        case "hang":
+            time.sleep(600)
+        case "orphan":
+            subprocess.Popen(["sleep", "600"], close_fds=False)
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Rude(Method):
+    """It acts at one of its steps."""
+
+    name: ClassVar[str] = "rude"
+    how: str = Field(description="what it does")
+    at: int = Field(3, description="the step")
+
+    @hookimpl
+    def kl_weight(self, progress: Progress) -> float:
+        if progress.step == self.at:
+            act(self.how)
+        return 1.0
+
+
+@hookimpl
+def collapsebench_components() -> list[type[Component]]:
+    return [Rude]
