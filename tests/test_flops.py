@@ -16,9 +16,10 @@ from torch.autograd import grad
 
 from collapsebench.components import composition
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.experiment.arrears import Arrears
 from collapsebench.experiment.assembly import Architecture, assemble
-from collapsebench.experiment.flops import CostTable, FlopCounter, StepCost
-from collapsebench.experiment.meter import AUDIT, Meter
+from collapsebench.experiment.flops import CostTable, FlopCounter, KnownStep, StepCost, Trace
+from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.kernels.recurrent import unfused_lstms
 from collapsebench.model.seeding import SeededNoise
@@ -307,9 +308,18 @@ class Retaining(Wavering):
         return terms.backward()
 
 
+def never(number):
+    """A draw by which no step of known cost is audited."""
+    return b"\xff" * number
+
+
+def meter_with(draw=never, budget="9steps"):
+    return Meter(Budget.parse(budget), B, draw=draw)
+
+
 def charged(vae, x, seeds, meter=None, method=None):
     """What the meter adds for every step of a wavering method."""
-    meter, flops = meter or Meter(Budget.parse("9steps"), B), []
+    meter, flops = meter or meter_with(), []
     for seed in seeds:
         before = meter.counters()["flops"]
         meter.step(vae, x.shape, gradients(vae, method or Wavering(), x, seed))
@@ -335,19 +345,9 @@ def test_a_method_that_calls_the_networks_itself_is_counted_at_every_step():
     assert flops == [base + encoding, base - 2 * encoding, base - encoding]
 
 
-@pytest.mark.parametrize(("method", "share"), [(Direct(), 2), (Retaining(), 1)])
-def test_what_forward_passes_through_the_model_do_not_tell_is_found_out_now_and_then(method, share):
-    vae, x = model("mlp"), data(IMAGE)
-    base, *_, known, found, counted = charged(vae, x, [0] * (AUDIT - 1) + [2] * 3, method=method)
-    assert known == base
-    assert found == share * base  # two forward passes more than two, or none
-    assert counted > base
-    assert counted == charged(vae, x, [2], method=method)[0]
-
-
 def test_passes_past_the_model_are_counted():
     vae, x = model("mlp"), data(IMAGE)
-    meter = Meter(Budget.parse("9steps"), B)
+    meter = meter_with()
     charged(vae, x, [2, 3], meter, Direct())
     assert meter.counters()["encoder_evaluations"] == (3 + 4) * len(x)
     assert meter.counters()["decoder_gradients"] == 2 * len(x)
@@ -359,7 +359,7 @@ def test_every_shape_is_counted_once(monkeypatch):
         "collapsebench.experiment.meter.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1]
     )
     vae, x = model("lstm"), data(TEXT)
-    meter = Meter(Budget.parse("9steps"), B)
+    meter = meter_with()
     full, shorter = (charged(vae, batch, [0, 0], meter) for batch in (x, x[:, :-2]))
     assert full[0] == full[1] > shorter[0] == shorter[1] > 0
     assert len(counters) == 2
@@ -372,17 +372,20 @@ def shuffled(seed, sizes, lengths):
     return [shapes[at] for at in order.tolist()]
 
 
-def charges(costs, shapes, price, passes=lambda shape: (shape[0], shape[0])):
+def charges(costs, shapes, price, nodes=lambda shape: 5 + 2 * shape[-1]):
     """What steps spend that cost `price` in FLOPs, and the shapes that were counted."""
-    counted, charged = [], []
+    counted, charged, arrears = [], [], Arrears()
     for shape in shapes:
-        expected, forward = costs.of(shape), passes(shape)
-        if expected is None:
+        known, trace = costs.of(shape), Trace(shape[0], shape[0], nodes(shape))
+        if known is None:
             counted.append(shape)
-            spent = StepCost(*forward, shape[0], price(shape))
-            costs.learn(shape, spent, forward)
+            spent = StepCost(*trace[:2], shape[0], price(shape))
+            costs.learn(shape, KnownStep(spent, trace))
+        elif trace == known.trace:
+            spent = known.cost
         else:
-            spent = expected if forward == expected[:2] else costs.surprised(expected, forward)
+            spent = arrears.estimate(shape, known, trace)
+            costs.count_all()
         charged.append(spent.flops)
     return charged, counted
 
@@ -427,16 +430,17 @@ def test_a_size_far_beyond_those_counted_is_counted():
     charges(costs, [(8, length) for length in (10, 11, 12, 12)], prod)
     assert costs.of((8, 13)) is None  # that (8, 12) agreed might be chance
     charges(costs, [(8, 13)], prod)
-    assert [costs.of((8, length)).flops for length in (5, 9, 26)] == [40, 72, 208]
+    assert [costs.of((8, length)).cost.flops for length in (5, 9, 26)] == [40, 72, 208]
     assert [costs.of(shape) for shape in ((8, 4), (8, 27), (7, 10), (8,), (8, 10, 1))] == [None] * 5
 
 
-def test_other_passes_than_those_that_follow_give_a_method_away():
-    """The step is charged in proportion, all that come later are counted."""
+def test_another_trace_than_that_which_follows_gives_a_method_away():
+    """The step is charged in proportion to its passes at first, all that come later are counted."""
     costs = CostTable()
     charges(costs, [(8, length) for length in (10, 11, 12, 13)], prod)
-    charged, counted = charges(costs, [(8, 20), (8, 10)], prod, lambda shape: (3 * shape[0], shape[0]))
-    assert charged == [2 * 160, 80]
+    assert charges(costs, [(8, 20)], prod)[1] == []
+    charged, counted = charges(costs, [(8, 20), (8, 10)], prod, nodes=lambda shape: 7)
+    assert charged == [160, 80]
     assert counted == [(8, 10)]
 
 
@@ -447,7 +451,7 @@ def test_costs_that_follow_are_those_that_would_be_counted(name, strategy, skip,
     """Of every shape, a single example and a single token included."""
     method = strategies(costs([]), costs([]))[strategy][0]
     vae = model(name, *[method] * (strategy != "amortized"), *[Skip()] * skip)
-    meter, counters = Meter(Budget.parse("9steps"), B), []
+    meter, counters = meter_with(), []
     monkeypatch.setattr(
         "collapsebench.experiment.meter.FlopCounter", lambda: counters.append(FlopCounter()) or counters[-1]
     )
@@ -476,7 +480,7 @@ def test_a_step_that_raises_is_not_looked_up_later():
 
 def test_what_is_known_is_kept_with_the_state():
     """A run that goes on charges what it would have charged, the step that gives a varying method away included."""
-    vae, x, kept, again = model("mlp"), data(IMAGE), *(Meter(Budget.parse("9steps"), B) for _ in range(2))
+    vae, x, kept, again = model("mlp"), data(IMAGE), meter_with(), meter_with()
     charged(vae, x, [0], kept)
     again.load(kept.state())
     assert charged(vae, x, [2, 5, 0], again) == charged(vae, x, [2, 5, 0], kept)

@@ -135,7 +135,7 @@ def test_the_clock_waits_for_a_device_that_lags_behind(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "synchronize", wait)
     gpu = torch.device("cuda", 0)
-    meter = Meter(Budget.parse("5seconds"), 10, gpu, clock)
+    meter = Meter(Budget.parse("50seconds"), 10, gpu, clock)
     tiny.step(meter, 1)
     assert waits == [(gpu, 0), (gpu, 10)]
     assert meter.seconds == 10

@@ -1,32 +1,32 @@
 """The FLOPs and the network passes of training steps, counted while a step runs.
 
-Products of matrices and convolutions count, whoever calls for them: (m, k) by (k, n) is 2mkn FLOPs, as a multiplication
-and its addition are two. Elementwise work, reductions and products of a matrix and a vector do not count.
+What multiplies matrices or vectors counts, whoever calls for it (`formulas` says how much each operation costs).
+Elementwise work and reductions do not count. What has no formula is named.
 """
 
 from __future__ import annotations
 
-from collections import ChainMap, defaultdict
-from collections.abc import Callable, Mapping
-from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import add
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from collapsebench.experiment.extrapolation import CostPolynomial, Shape
-from collapsebench.model.kernels.autograd import needed_gradients
+from collapsebench.experiment.formulas import treatment
+from collapsebench.guards import operations
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.utils.hooks import RemovableHandle
 
-    from collapsebench.model.vae import VAE
-
-Forward: TypeAlias = tuple[int, int]
-"""The forward passes of encoder and decoder, counted per example."""
+    from collapsebench.model.vae import VAE, Passes
 
 
 class StepCost(NamedTuple):
@@ -40,26 +40,113 @@ class StepCost(NamedTuple):
     decoder_gradients: int
     flops: int
 
+    def plus(self, other: StepCost) -> StepCost:
+        """Return the sum of two costs."""
+        return StepCost(*map(add, self, other))
+
+
+class Trace(NamedTuple):
+    """What a step leaves behind without being counted: its forward passes through the model, and nodes of autograd.
+
+    Two steps on equal shapes that differ in it do different things. The reverse does not hold, so that steps are
+    audited all the same.
+    """
+
+    encoded: int
+    decoded: int
+    nodes: int
+
+    @classmethod
+    def of(cls, passes: Passes) -> Trace:
+        """Return the counts so far. Nodes are those that this thread has made."""
+        nodes = torch._C._autograd._get_sequence_nr()  # noqa: SLF001 - there is no public function for it
+        return cls(passes.encoder, passes.decoder, nodes)
+
+    def since(self, before: Trace) -> Trace:
+        """Return what has been added."""
+        return Trace(*(now - then for now, then in zip(self, before, strict=True)))
+
+    @property
+    def forward(self) -> int:
+        """The forward passes of both networks."""
+        return self.encoded + self.decoded
+
 
 class FlopCounter(TorchDispatchMode):
-    """Counts the FLOPs of every operation in its block by torch's own formulas, backward and double backward included.
+    """Counts the FLOPs of every operation in its block, backward and double backward included.
 
-    `torch.utils.flop_counter.FlopCounterMode` counts the same. It also says where, and so takes three times as long.
+    `torch.utils.flop_counter.FlopCounterMode` counts the same, for the operations that it has formulas for. It also
+    says where, and so takes three times as long.
     """
+
+    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
         self.flops = 0
+        self._others: set[Any] = set()
+
+    @property
+    def uncounted(self) -> set[str]:
+        """The names of operations without a formula that may have multiplied matrices."""
+        return operations.uncounted(self._others)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Compute an operation and add what it costs."""
         del types
         kwargs = kwargs or {}
+        formula, composite = treatment(func)
+        if composite:
+            with self:
+                return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        formula = FORMULAS.get(func.overloadpacket)
-        if formula is not None:
+        if formula is None:
+            self._others.add(func)
+        else:
             self.flops += formula(*args, **kwargs, out_val=out)
         return out
+
+
+class ThreadCounters:
+    """Counts the FLOPs of threads that Python starts in its block, from their first operation to their last.
+
+    Each has a counter of its own, as torch's dispatch modes belong to a thread. Threads that were started before, that
+    are not started by `threading`, or that run compiled code alone are not seen (see `guards.audits.busy_threads`).
+    """
+
+    def __init__(self) -> None:
+        self._running: list[tuple[threading.Thread, FlopCounter]] = []
+        self._ended = 0
+        self._uncounted: set[str] = set()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Count in threads that start in this block."""
+        found = threading.getprofile()
+        threading.setprofile(self._start)
+        try:
+            yield
+        finally:
+            threading.setprofile(found)
+
+    def flops(self) -> int:
+        """Return the FLOPs of all these threads so far."""
+        for pair in [pair for pair in self._running if not pair[0].is_alive()]:
+            self._running.remove(pair)
+            self._ended += pair[1].flops
+            self._uncounted |= pair[1].uncounted
+        return self._ended + sum(counter.flops for _, counter in self._running)
+
+    def uncounted(self) -> set[str]:
+        """Return the names of operations in these threads that have no formula."""
+        return self._uncounted.union(*(counter.uncounted for _, counter in self._running))
+
+    def _start(self, *_: object) -> None:
+        """Push a counter for the rest of this thread. Python calls it once there, as a profile that ends itself."""
+        sys.setprofile(None)
+        counter = FlopCounter()
+        self._running.append((threading.current_thread(), counter))
+        counter.__enter__()
 
 
 class PassCounter:
@@ -105,51 +192,11 @@ class PassCounter:
         self._gradients += rows
 
 
-def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) -> int:
-    """Return the FLOPs of an LSTM layer that oneDNN fuses into one operation: x (T, B, I), weights (4H, I), (4H, H)."""
-    del out_val
-    return 2 * prod(x.shape[:2]) * (w_ih.numel() + w_hh.numel())
+class KnownStep(NamedTuple):
+    """A step on one shape: what it costs, and the trace by which it is recognized."""
 
-
-def lstm_backward(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out_val: Any) -> int:
-    """Return the FLOPs of the layer's backward: of the gradients that are asked for, though oneDNN computes them all.
-
-    Then a step has the same FLOPs on a machine where nothing is fused and autograd skips the other gradients.
-    """
-    del out_val
-    steps, examples = x.shape[:2]
-    node = torch._C._current_autograd_node()  # noqa: SLF001 - no public function gives it
-    of_x, of_w_ih, of_w_hh, *_biases, of_first_state, _of_first_cell = needed_gradients(node)
-    inputs = 2 * steps * examples * w_ih.numel() * (of_x + of_w_ih)
-    states = 2 * examples * w_hh.numel() * (steps * of_w_hh + steps - 1 + of_first_state)
-    return inputs + states
-
-
-def matrix_product(left: Tensor, right: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
-    """Return the FLOPs of (…, m, k) by (…, k, n). Torch's own formula gives the same and is slower."""
-    del right
-    return 2 * out_val.numel() * left.shape[-1]
-
-
-def added_product(bias: Tensor, left: Tensor, right: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
-    """Return the FLOPs of a product that is added to something."""
-    del bias
-    return matrix_product(left, right, out_val=out_val)
-
-
-aten = torch.ops.aten
-FORMULAS: Mapping[Any, Callable[..., int]] = ChainMap(
-    {
-        aten.mkldnn_rnn_layer: lstm,
-        aten.mkldnn_rnn_layer_backward: lstm_backward,
-        aten.mm: matrix_product,
-        aten.bmm: matrix_product,
-        aten.addmm: added_product,
-        aten.baddbmm: added_product,
-    },
-    flop_registry,
-)
-"""Torch's formulas, formulas for operations that torch has none for, and faster ones for the most frequent."""
+    cost: StepCost
+    trace: Trace
 
 
 class CostTable:
@@ -159,59 +206,61 @@ class CostTable:
     those with as many examples, or from all (`extrapolation.CostPolynomial`). As soon as one counted shape has another
     cost than was predicted, nothing is predicted any more.
 
-    Later steps on a shape are recognized by their forward passes through the model. Every further step of the run is
-    counted as soon as a step has other forward passes than the first one on its shape, or a counted step makes passes
-    that the model does not see, or an audit of the meter finds other passes.
+    Later steps on a shape are recognized by their trace. Every further step of the run is counted as soon as a step has
+    another trace than the first one on its shape, or a counted step makes passes that the model does not see, or an
+    audit of the meter finds another cost.
     """
 
     def __init__(self) -> None:
-        self._counted: dict[Shape, StepCost] = {}
-        self._predicted: dict[Shape, StepCost | None] = {}
+        self._counted: dict[Shape, KnownStep] = {}
+        self._predicted: dict[Shape, KnownStep | None] = {}
         self._polynomials: defaultdict[tuple[int, ...], CostPolynomial] = defaultdict(CostPolynomial)
         self._predictable, self._varies = True, False
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: the counted costs, from which the others follow."""
-        return {"counted": {shape: tuple(cost) for shape, cost in self._counted.items()}, "varies": self._varies}
+        counted = {shape: (tuple(step.cost), tuple(step.trace)) for shape, step in self._counted.items()}
+        return {"counted": counted, "varies": self._varies}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on, as a new object, from what `state` returned."""
-        for shape, cost in state["counted"].items():
-            self.learn(shape, StepCost(*cost), cost[:2])
+        for shape, (cost, trace) in state["counted"].items():
+            self.learn(shape, KnownStep(StepCost(*cost), Trace(*trace)))
         self._varies = state["varies"]
 
-    def of(self, shape: Shape) -> StepCost | None:
-        """Return the cost of a step on a batch of this shape, or None if it is unknown until the step is done."""
+    def of(self, shape: Shape) -> KnownStep | None:
+        """Return the step on a batch of this shape, or None if it is unknown until it is done."""
         if self._varies:
             return None
         return self._counted.get(shape) or self._predict(shape)
 
-    def learn(self, shape: Shape, cost: StepCost, forward: Forward) -> None:
-        """Keep the counted cost of the first step on a shape; `forward` are the passes that the model itself saw."""
-        self._varies |= forward != cost[:2]
+    def learn(self, shape: Shape, step: KnownStep) -> None:
+        """Keep the first step on a shape, which was counted."""
+        self._varies |= step.trace[:2] != step.cost[:2]
         if self._varies:
             return
-        self._counted[shape] = cost
+        self._counted[shape] = step
         self._predicted.clear()
         for polynomial in self._polynomials_of(shape):
-            self._predictable &= polynomial.add(shape, cost)
+            self._predictable &= polynomial.add(shape, (*step.cost, step.trace.nodes))
 
-    def surprised(self, expected: StepCost, forward: Forward) -> StepCost:
-        """Return the cost of a step that was not counted and made other forward passes than expected.
-
-        It is the expected cost in proportion to the passes. From now on every step is counted.
-        """
+    def count_all(self) -> None:
+        """Know no cost any more: from now on every step is counted."""
         self._varies = True
-        share = sum(forward) / max(1, sum(expected[:2]))
-        return StepCost(*forward, round(expected.decoder_gradients * share), round(expected.flops * share))
 
-    def _predict(self, shape: Shape) -> StepCost | None:
+    def _predict(self, shape: Shape) -> KnownStep | None:
         if shape not in self._predicted:
             predictions = (each.predict(shape) for each in self._polynomials_of(shape) if self._predictable)
-            cost = next((costs for costs in predictions if costs is not None), None)
-            self._predicted[shape] = None if cost is None else StepCost(*cost)
+            costs = next((costs for costs in predictions if costs is not None), None)
+            self._predicted[shape] = None if costs is None else _known(costs)
         return self._predicted[shape]
 
     def _polynomials_of(self, shape: Shape) -> tuple[CostPolynomial, CostPolynomial]:
         """The polynomial of the shapes with as many examples, and that of all with as many dimensions."""
         return self._polynomials[len(shape), shape[0]], self._polynomials[(len(shape),)]
+
+
+def _known(costs: tuple[int, ...]) -> KnownStep:
+    *counters, nodes = costs
+    cost = StepCost(*counters)
+    return KnownStep(cost, Trace(cost.encoder_evaluations, cost.decoder_evaluations, nodes))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from operator import add
@@ -11,20 +13,32 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import torch
 
 from collapsebench.components.hookspecs import Progress
+from collapsebench.experiment.arrears import Arrears
 from collapsebench.experiment.counters import PASSES, ROUNDING, amount
-from collapsebench.experiment.flops import CostTable, FlopCounter, PassCounter, StepCost
+from collapsebench.experiment.flops import (
+    CostTable,
+    FlopCounter,
+    KnownStep,
+    PassCounter,
+    StepCost,
+    ThreadCounters,
+    Trace,
+)
+from collapsebench.experiment.processor import ProcessorTime
+from collapsebench.guards import audits, operations, overshoot
 from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
     from collapsebench.experiment.extrapolation import Shape
-    from collapsebench.model.vae import VAE
+    from collapsebench.model.vae import VAE, Passes
+    from collapsebench.record import Finding
     from collapsebench.spec import Budget
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-AUDIT = 64
-"""One in this many steps with a known cost has its passes counted again, as an audit."""
+RECENT = 101
+"""The amounts of so many last steps are kept, to tell what a usual step is."""
 
 
 class Meter:
@@ -33,8 +47,8 @@ class Meter:
     Passes are counted per example and sample, and those of inner loops count like all others. `encoder_evaluations` and
     `decoder_evaluations` are forward passes. `decoder_gradients` are backward passes through the decoder, the double
     backward of a Hessian-vector product included. The first step on a batch shape is counted while it runs, and its
-    clock runs too; later steps with the same forward passes cost the same (`flops.CostTable`). Outside of a step,
-    nothing is counted and no time passes.
+    clock runs too; later steps with the same trace cost the same (`flops.CostTable`). Some of those, drawn by nobody's
+    seed, are counted again as audits (`guards.audits`). Outside of a step, nothing is counted and no time passes.
     """
 
     def __init__(
@@ -43,14 +57,19 @@ class Meter:
         train_examples: int,
         device: torch.device | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        draw: audits.Draw = os.urandom,
     ) -> None:
-        self._budget, self._train_examples, self._clock = budget, train_examples, clock
+        self._budget, self._train_examples, self._clock, self._draw = budget, train_examples, clock, draw
         self._wait = _waiting_for(device)
         self._steps = self._examples = 0
         self._spent: tuple[int, ...] = (0,) * len(StepCost._fields)
-        self._costs = CostTable()
-        self._seconds = 0.0
+        self._costs, self._arrears, self._threads = CostTable(), Arrears(), ThreadCounters()
+        self._processor = ProcessorTime(shared=torch.get_num_threads() > 1 or self._wait is not None)
+        self._seconds = self._idle = 0.0
         self._started: float | None = None
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._uncounted: set[str] = set()
+        self._work: Finding | None = None
 
     @property
     def seconds(self) -> float:
@@ -68,15 +87,42 @@ class Meter:
         counts = {name: float(count) for name, count in self._counts().items()}
         return counts | {"epochs": self.spent(Unit.EPOCHS), "seconds": self.seconds}
 
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what the guards say about the steps so far; nothing for an honest contender."""
+        unit, idle = self._budget.unit, self._idle
+        found = (
+            self._work,
+            audits.busy_threads(self._processor.elsewhere, self._processor.total),
+            audits.slower_unaudited(self._processor.ratios),
+            operations.named(self._uncounted | self._threads.uncounted()),
+            overshoot.overshot(self._budget, self.spent(unit), tuple(self._recent), idle),
+        )
+        return tuple(finding for finding in found if finding is not None)
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of the meter."""
-        return {"counts": self._counts(), "seconds": self.seconds, "costs": self._costs.state()}
+        return {
+            "counts": self._counts(),
+            "seconds": self.seconds,
+            "costs": self._costs.state(),
+            "arrears": self._arrears.state(),
+            "processor": self._processor.state(),
+            "recent": list(self._recent),
+            "idle": self._idle,
+            "uncounted": sorted(self._uncounted | self._threads.uncounted()),
+            "work": None if self._work is None else self._work.text,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self._steps, self._examples, *spent = (state["counts"][name] for name in self._counts())
         self._spent, self._seconds = tuple(spent), state["seconds"]
         self._costs.load(state["costs"])
+        self._arrears.load(state["arrears"])
+        self._processor.load(state["processor"])
+        self._recent.extend(state["recent"])
+        self._idle, self._uncounted = state["idle"], set(state["uncounted"])
+        self._work = None if state["work"] is None else audits.work(state["work"])
 
     def spent(self, unit: Unit) -> float:
         """Return how much of one unit is spent. An epoch is as many examples as the training split has."""
@@ -97,58 +143,95 @@ class Meter:
         """
         budget = self._budget
         after = amount(budget.unit, self._steps + 1, self._examples + shape[0], self._train_examples)
-        if after is None and budget.unit is Unit.FLOPS and (expected := self._costs.of(shape)):
-            after = self._spent[-1] + expected.flops
+        if after is None and budget.unit is Unit.FLOPS and (known := self._costs.of(shape)):
+            after = self._spent[-1] + known.cost.flops
         return self.spent(budget.unit) < budget.amount if after is None else after <= budget.amount * ROUNDING
 
     def step(self, vae: VAE, shape: Shape, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do one optimizer step on a batch of this shape (examples first); the clock runs and everything is counted.
 
         The meter waits for the device before and after. If the step raises, its seconds count and nothing else does.
+        Raises UsageError if it was the first one and the budget is smaller.
         """
-        expected = self._costs.of(shape)
-        if self._wait:
-            self._wait()
-        self._started = self._clock()
+        known = self._costs.of(shape)
+        trusted = None if audits.due(self._steps, self._draw) else known
+        passes, before, spent = vae.passes, Trace.of(vae.passes), self.spent(self._budget.unit)
+        self._start()
         try:
-            if expected is None:
-                result, cost = self._counted(vae, shape, partial(work, *args, **kwargs))
-            elif not self._steps % AUDIT:
-                result, cost = self._audited(vae, expected, partial(work, *args, **kwargs))
-            else:  # the step is recognized by the forward passes that the model sees
-                seen = vae.passes
-                encoded, decoded = seen.encoder, seen.decoder
-                result = work(*args, **kwargs)
-                forward = seen.encoder - encoded, seen.decoder - decoded
-                cost = expected if forward == expected[:2] else self._costs.surprised(expected, forward)
+            with self._threads.watching():
+                if trusted is None:
+                    result, counted = self._counted(vae, partial(work, *args, **kwargs))
+                else:
+                    result = work(*args, **kwargs)
         finally:
-            if self._wait:
-                self._wait()
-            self._seconds += self._clock() - self._started
-            self._started = None
+            self._stop()
+        trace = Trace.of(passes).since(before)
+        if trusted is None:
+            cost = self._compared(shape, known, trace, counted)
+        else:
+            cost = self._recognized(shape, trusted, trace)
         self._steps += 1
         self._examples += shape[0]
         self._spent = tuple(map(add, self._spent, cost))
+        self._judge(vae, passes, spent)
         return result
 
-    def _counted(self, vae: VAE, shape: Shape, work: Callable[[], T]) -> tuple[T, StepCost]:
-        """Count a step while it runs, and keep its cost for later steps."""
-        seen = vae.passes
-        encoded, decoded = seen.encoder, seen.decoder
+    def _start(self) -> None:
+        if self._wait:
+            self._wait()
+        self._started = self._clock()
+        self._processor.start()
+
+    def _stop(self) -> None:
+        if self._wait:
+            self._wait()
+        self._processor.stop()
+        seconds = self.seconds
+        self._idle = max(0.0, seconds - self._seconds - self._processor.last)
+        self._seconds, self._started = seconds, None
+
+    def _counted(self, vae: VAE, work: Callable[[], T]) -> tuple[T, StepCost]:
+        """Count a step while it runs, in this thread and in those that Python has started in steps."""
+        before = self._threads.flops()
         with PassCounter(vae) as passes, FlopCounter() as flops:
             result = work()
-        cost = passes.cost(flops.flops)
-        self._costs.learn(shape, cost, (seen.encoder - encoded, seen.decoder - decoded))
-        return result, cost
+        self._uncounted |= flops.uncounted
+        return result, passes.cost(flops.flops + self._threads.flops() - before)
 
-    def _audited(self, vae: VAE, expected: StepCost, work: Callable[[], T]) -> tuple[T, StepCost]:
-        """Count all passes of a step whose cost is known: backward passes, and those that the model does not see."""
-        with PassCounter(vae) as passes:
-            result = work()
-        cost = passes.cost(expected.flops)
-        if cost != expected:
-            cost = cost._replace(flops=self._costs.surprised(expected, cost[:2]).flops)
-        return result, cost
+    def _recognized(self, shape: Shape, known: KnownStep, trace: Trace) -> StepCost:
+        """Return the cost of a step that was not counted, as far as its trace tells it."""
+        if trace == known.trace:
+            self._arrears.add(shape)
+            self._processor.uncounted(shape)
+            return known.cost
+        self._costs.count_all()
+        return self._arrears.estimate(shape, known, trace)
+
+    def _compared(self, shape: Shape, known: KnownStep | None, trace: Trace, counted: StepCost) -> StepCost:
+        """Return what is due at a step that was counted: its cost, and charges for earlier steps that were not."""
+        if known is None:
+            self._costs.learn(shape, KnownStep(counted, trace))
+            return counted.plus(self._arrears.estimated(shape, counted))
+        self._processor.audited(shape)
+        if counted == known.cost:
+            self._arrears.agreed()
+            return counted
+        self._costs.count_all()
+        if trace != known.trace:  # the step does something else, and earlier ones did not: their traces say so
+            return counted
+        if counted[:2] != trace[:2]:
+            self._work = self._work or audits.passes_past_the_model(self._steps + 1, self._arrears.steps)
+        return counted.plus(self._arrears.suspected(shape, known.cost, counted))
+
+    def _judge(self, vae: VAE, passes: Passes, spent: float) -> None:
+        """Look after a step whether somebody has changed the model's counts, and whether the budget had room for it."""
+        if passes.set_back or vae.passes is not passes:
+            self._costs.count_all()
+            self._work = self._work or audits.counters_set_back(self._steps)
+        now = self.spent(self._budget.unit)
+        self._recent.append(now - spent)
+        if self._steps == 1:
+            overshoot.check_first_step(self._budget, now, self._idle)
 
     def _counts(self) -> dict[str, int]:
         names = "steps", "examples", *PASSES, "flops"

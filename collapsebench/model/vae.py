@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -18,10 +18,26 @@ from collapsebench.model.seeding import Noise
 
 @dataclass
 class Passes:
-    """The forward passes through encoder and decoder, counted per example and sample. The numbers only grow."""
+    """The forward passes through encoder and decoder, counted per example and sample. The numbers only grow.
+
+    Somebody who sets one back leaves a trace, and the run is marked:
+
+    >>> from collapsebench.model.vae import Passes
+    >>> passes = Passes(encoder=3)
+    >>> passes.encoder = 1
+    >>> passes.set_back
+    True
+    """
 
     encoder: int = 0
     decoder: int = 0
+    set_back: bool = field(default=False, repr=False)
+
+    def __setattr__(self, name: str, value: int) -> None:
+        """Note if a number becomes smaller. Once it is noted, it stays."""
+        if value < self.__dict__.get(name, value):
+            name, value = "set_back", True
+        super().__setattr__(name, value)
 
 
 class VAE(nn.Module):

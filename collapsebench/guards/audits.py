@@ -1,0 +1,87 @@
+"""Audits: when the meter counts a step whose cost is known, and what it means if the step costs something else.
+
+What they catch: passes and FLOPs of a step that differ from those of the step that was counted before, whoever computes
+them, in this thread or in one that Python starts during a step. Other work of other threads is seen in processor times
+where a run computes with one thread.
+
+What they cannot catch: code that recognizes an audit (Python hides neither dispatch modes nor hooks) and works less in
+it, unless its other steps take visibly longer (`slower_unaudited`); work of other processes; and work outside of torch
+that hardly uses the processor. No guard in Python withstands code that rewrites the meter.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Sequence
+
+from collapsebench.record import Finding, Guard
+
+RARE = 128
+"""Later on, one in this many steps of known cost is audited."""
+
+EARLY = 4
+"""So many audits are made for sure at the beginning, and with probability EARLY / (EARLY + step) afterwards."""
+
+PAIRS = 8
+"""Fewer pairs of an audited step and the one before it tell nothing."""
+
+SLOWER = 2.0
+"""An audited step is always the slower one, so an unaudited step that takes twice as long has done something else."""
+
+BACKGROUND = 0.25
+"""The share of processor time that threads for progress and messages stay well below."""
+
+LEAST_SECONDS = 0.5
+"""Less processor time of other threads is not worth a word."""
+
+Draw = Callable[[int], bytes]
+"""A source of random bytes."""
+
+
+def chance(step: int) -> float:
+    r"""Return the probability of an audit at a step, \(\max(1/128, 4/(4 + step))\): about 13 audits in 100 steps."""
+    return max(1 / RARE, EARLY / (EARLY + step))
+
+
+def due(step: int, draw: Draw = os.urandom) -> bool:
+    """Draw whether a step is audited. The bytes come from the operating system, so that no seed foretells them."""
+    return int.from_bytes(draw(4), "little") < chance(step) * 2**32
+
+
+def work(text: str) -> Finding:
+    """Return a finding about work that the meter was not meant to see."""
+    return Finding(guard=Guard.WORK, text=text)
+
+
+def counters_set_back(step: int) -> Finding:
+    """Say that a method has set the model's own count of passes back, or has replaced it. No honest code does."""
+    return work(f"the model's count of passes was set back at step {step}")
+
+
+def passes_past_the_model(step: int, unaudited: int) -> Finding:
+    """Say that an audit found passes that the model did not see, where an earlier step had none.
+
+    A method that calls the networks directly from its first step on is no finding: all its steps are counted.
+    """
+    return work(f"step {step} passed the networks unseen; {unaudited} steps before it are charged by estimate")
+
+
+def busy_threads(elsewhere: float, total: float) -> Finding | None:
+    """Judge the processor seconds that threads other than the training thread used during steps, out of all.
+
+    It is for runs that compute with one thread. Where torch has threads of its own, nobody can tell them from others.
+    """
+    if elsewhere < max(LEAST_SECONDS, BACKGROUND * total):
+        return None
+    return work(f"other threads used {elsewhere:.1f} s of the {total:.1f} s of processor time of the training steps")
+
+
+def slower_unaudited(ratios: Sequence[float]) -> Finding | None:
+    """Judge the processor time of steps that nobody counted, each divided by that of the next audited step like it.
+
+    What works only where it is not counted shows here, even if it recognizes an audit.
+    """
+    if len(ratios) < PAIRS or (typical := statistics.median(ratios)) < SLOWER:
+        return None
+    return work(f"steps took {typical:.1f} times as long when they were not audited")
