@@ -75,6 +75,7 @@ class SVI(Method, Inference):
     name: ClassVar[str] = "svi"
     citation: ClassVar[str] = "Hoffman, Blei, Wang, Paisley, Stochastic Variational Inference, JMLR 2013"
     uses_encoder: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = True
 
     steps: NonNegativeInt = Field(10, description="number K of SVI steps, in training and in evaluation")
     learning_rate: PositiveFloat = Field(1.0, description="step size of the means (and of the log-variances)")

@@ -79,6 +79,15 @@ def find_beside(path: Path) -> None:
     sys.path_importer_cache[str(folder)] = _finder(folder)
 
 
+def plugin_modules() -> list[ModuleType]:
+    """Return the modules of plugin files and of the files beside them that are imported."""
+    return [module for module in list(sys.modules.values()) if isinstance(_loader(module), PluginLoader)]
+
+
+def _loader(module: ModuleType) -> object:
+    return getattr(getattr(module, "__spec__", None), "loader", None)
+
+
 def _beside() -> dict[str, Path]:
     """Return the imported modules that lie beside plugins, with their folders."""
     specs = {name: getattr(module, "__spec__", None) for name, module in sys.modules.items() if "." not in name}

@@ -5,6 +5,7 @@ A catalogue is a value. Nothing is global, so two of them can differ.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from collapsebench.components.beside import plugin_modules
 from collapsebench.components.composition import compose, implemented
 from collapsebench.components.interfaces import Component, Method
 from collapsebench.errors import PluginError, UsageError, unknown
@@ -73,6 +75,13 @@ class Catalog:
             return found
         failures = "".join(f"; plugin '{f.plugin}' failed: {f.reason}" for f in self.failed)
         raise UsageError(unknown(kind, name, self.names(kind)) + failures)
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The files of the components that do not come with the harness, and of what they import from beside them."""
+        own = {entry.component.__module__ for entry in self.entries.values() if entry.code is not None}
+        modules = [*plugin_modules(), *(sys.modules[name] for name in own if name in sys.modules)]
+        return frozenset(str(module.__file__) for module in modules if getattr(module, "__file__", None))
 
     def code_of(self, spec: RunSpec) -> dict[str, str]:
         """The hashes of code of the components of a spec, by kind and name. Those that come with the harness are left

@@ -221,10 +221,16 @@ def check_component(component: type[Component], plugin: str) -> None:
 
 
 def _check_hooks(method: type[Method], where: str) -> None:
-    for name, function in implemented(method).items():
+    given = implemented(method)
+    hooks = [name for name in vars(MethodHooks) if not name.startswith("_")]
+    bare = [name for name in hooks if name not in given and getattr(method, name, None) is not None]
+    if bare:
+        raise PluginError(f"{where}.{bare[0]} has the name of a hook, but no @hookimpl: nobody would call it")
+    if not given:
+        raise PluginError(f"{where} implements no hook, and so would be the baseline: mark one with @hookimpl")
+    for name, function in given.items():
         hook = inspect.getattr_static(MethodHooks, name, None)
         if hook is None:
-            hooks = [hook for hook in vars(MethodHooks) if not hook.startswith("_")]
             raise PluginError(f"{where}: {unknown('hook', name, hooks)}")
         known, wanted = inspect.signature(hook).parameters, inspect.signature(function).parameters
         if not set(wanted) <= set(known):

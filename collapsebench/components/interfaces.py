@@ -259,6 +259,8 @@ class Inference(Component):
     kind: ClassVar[str] = "inference"
     uses_encoder: ClassVar[bool] = True
     """False: no encoder is built, and `vae.encode` gives the starting point N(0, I)."""
+    needs_gradients: ClassVar[bool] = False
+    """True: `posterior` computes gradients. Otherwise it is called in torch's inference mode, where there are none."""
 
     @abstractmethod
     def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:

@@ -24,7 +24,12 @@ from collapsebench.model.vae import VAE, Networks, Objective
 
 def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
     """Return the contender's objective at one step: the KL weights of all its methods are multiplied."""
-    return Objective(noise, prod(map(float, hooks.kl_weight(progress=progress)), start=1.0))
+    return Objective(noise, kl_weight_at(hooks, progress))
+
+
+def kl_weight_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
+    """Return the weight of the KL term at one step: the product of those of all methods."""
+    return prod(map(float, hooks.kl_weight(progress=progress)), start=1.0)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from collapsebench.files import replacing
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the content of a checkpoint changes: older ones are then set aside."""
 
 INTERVAL = 60.0

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collapsebench.components.belongings import Belongings
+from collapsebench.components.beside import plugin_modules
 from collapsebench.components.catalog import Catalog
 from collapsebench.components.code import harness_hash
 from collapsebench.components.composition import compose, inference_of
@@ -88,11 +90,12 @@ class Runner:
 
     def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
         """Train and test, and put back what that changed of the process."""
-        footprint = Footprint()
+        footprint, belongings = Footprint(), Belongings(plugin_modules())
         try:
             ending = self._ending(spec, conditions)
         finally:
             changes = footprint.undo()
+            belongings.put_back()
         noted = tuple(Finding(guard=Guard.ENVIRONMENT, text=f"the run changed {each}") for each in changes.noted)
         if changes.breaking and ending.outcome is not Outcome.FAILED:
             changed = " and ".join(changes.breaking)
@@ -115,20 +118,32 @@ class Runner:
         return self.checkpoints.of(spec.run_id, decisive, partial(self._warn, spec.run_id))
 
     def _train_and_test(self, spec: RunSpec, checkpoint: Checkpoint) -> RunEnding:
+        from collapsebench.experiment.guarding import (
+            check_after_testing,
+            check_before_training,
+            findings_after_training,
+        )
         from collapsebench.experiment.training import train
+        from collapsebench.guards.traces import without_trace
+        from collapsebench.model.seeding import Purpose, own_generators, seed_torch
 
         setup, state = self._new_or_resumed(spec, checkpoint)
+        check_before_training(spec, setup, self.catalog)
         parameters = sum(parameter.numel() for parameter in setup.vae.parameters())
         try:
             train(setup, state, RunWatcher(spec.run_id, self.observe, checkpoint, self.pulse))
         except DivergedError as error:
             return RunEnding(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
-        points = state.trajectory.select(setup.vae)
+        points = state.trajectory.select(setup.vae, setup.keepers)
         self.observe(Testing(spec.run_id))
-        test = self._test_split(spec, setup, points)
-        values = self._values(spec, test)
-        self._keep_codes(spec, test)
-        return RunEnding(Outcome.FINISHED, "", parameters, points, values)
+        findings = findings_after_training(setup, state, points, self.catalog)
+        with own_generators(setup.device), without_trace(setup.vae, setup.keepers):
+            seed_torch(spec.seed, Purpose.EVALUATION, "test")
+            test = self._test_split(spec, setup, points)
+            values = self._values(spec, test)
+            self._keep_codes(spec, test)
+        check_after_testing(spec, setup, self.catalog)
+        return RunEnding(Outcome.FINISHED, "", parameters, points, values, findings=tuple(findings))
 
     def _new_or_resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[TrainingSetup, TrainingState]:
         """Build the model and its state, from the checkpoint if that fits."""

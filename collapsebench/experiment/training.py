@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,9 +15,11 @@ from collapsebench.errors import DivergedError, PluginError
 from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.failures import place_of
 from collapsebench.experiment.meter import Meter
+from collapsebench.guards.gradients import check_gradients, check_terms
+from collapsebench.guards.traces import without_trace
 from collapsebench.metrics import TRACKED
 from collapsebench.metrics.evaluation import EvaluatedSplit
-from collapsebench.model.seeding import Purpose, derive, run_noise
+from collapsebench.model.seeding import Purpose, derive, own_generators, run_noise, seed_torch
 from collapsebench.model.vae import VAE, Terms
 from collapsebench.record import Number, Point
 from collapsebench.spec import Unit
@@ -25,7 +27,7 @@ from collapsebench.spec import Unit
 if TYPE_CHECKING:
     import pluggy
 
-    from collapsebench.components.interfaces import Inference, Method
+    from collapsebench.components.interfaces import Component, Inference, Method
     from collapsebench.examples import Batch, Splits
     from collapsebench.spec import Budget, Decay, Optimizer, Setting
 
@@ -56,6 +58,12 @@ class TrainingSetup:
     budget: Budget
     seed: int
     device: torch.device
+
+    @property
+    def keepers(self) -> tuple[Component, ...]:
+        """The methods and the inference strategy, which may keep something in private attributes; each once."""
+        parts: tuple[Component, ...] = (*self.methods, self.inference)
+        return tuple({id(component): component for component in parts}.values())
 
 
 class RunningMean:
@@ -116,21 +124,25 @@ class Trajectory:
     best: float = math.inf
     chosen: int | None = None
     parameters: dict[str, Tensor] = field(default_factory=dict)
+    private: list[dict[str, Any]] = field(default_factory=list)
+    """What the methods kept in private attributes at the best point."""
 
-    def add(self, point: Point, vae: VAE) -> bool:
-        """Keep a point. If it is the best so far, keep the parameters too, and return True."""
+    def add(self, point: Point, vae: VAE, keepers: Sequence[Component] = ()) -> bool:
+        """Keep a point. If it is the best so far, keep the parameters and the state of methods, and return True."""
         self.points.append(point)
         bound = float(point.values["neg_elbo"])
         improved = bound < self.best
         if improved:
             self.best, self.chosen = bound, len(self.points) - 1
             self.parameters = {name: tensor.detach().clone() for name, tensor in vae.state_dict().items()}
+            self.private = private_state(keepers)
         return improved
 
-    def select(self, vae: VAE) -> tuple[Point, ...]:
-        """Load the parameters of the best point into the model; return all points, with the best one marked."""
+    def select(self, vae: VAE, keepers: Sequence[Component] = ()) -> tuple[Point, ...]:
+        """Load what was kept at the best point; return all points, with the best one marked."""
         if self.chosen is not None:
             vae.load_state_dict(self.parameters)
+            load_private(keepers, self.private)
         return tuple(
             point.model_copy(update={"selected": index == self.chosen}) for index, point in enumerate(self.points)
         )
@@ -138,12 +150,39 @@ class Trajectory:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
         points = [point.model_dump_json() for point in self.points]
-        return {"points": points, "best": self.best, "chosen": self.chosen, "parameters": self.parameters}
+        kept = {"parameters": self.parameters, "private": self.private}
+        return {"points": points, "best": self.best, "chosen": self.chosen, **kept}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.points = [Point.model_validate_json(point) for point in state["points"]]
-        self.best, self.chosen, self.parameters = state["best"], state["chosen"], state["parameters"]
+        self.best, self.chosen = state["best"], state["chosen"]
+        self.parameters, self.private = state["parameters"], state["private"]
+
+
+def private_state(keepers: Sequence[Component]) -> list[dict[str, Any]]:
+    """Return copies of what components keep in their private attributes."""
+    return [{name: _copied(value) for name, value in (each.__pydantic_private__ or {}).items()} for each in keepers]
+
+
+def load_private(keepers: Sequence[Component], state: list[dict[str, Any]]) -> None:
+    """Give the components what `private_state` returned. Raises ValueError if they are not as many."""
+    for component, private in zip(keepers, state, strict=True):
+        if private:
+            component.__pydantic_private__ = {name: _copied(value) for name, value in private.items()}
+
+
+def _copied(value: Any) -> Any:
+    """Copy tensors and containers. Whatever else a method keeps, such as an optimizer, is the same object."""
+    match value:
+        case Tensor():
+            return value.detach().clone()
+        case dict():
+            return {key: _copied(inner) for key, inner in value.items()}
+        case list() | tuple() | set() if type(value) in {list, tuple, set}:
+            return type(value)(map(_copied, value))
+        case _:
+            return value
 
 
 @dataclass
@@ -156,18 +195,23 @@ class TrainingState:
     """
 
     vae: VAE
-    methods: tuple[Method, ...]
+    keepers: tuple[Component, ...]
+    """The methods, and the inference strategy: what may keep something in private attributes."""
     optimizer: torch.optim.Optimizer
     meter: Meter
     schedule: Schedule
     plateau: Plateau
     losses: RunningMean = field(default_factory=RunningMean)
+    kl_weight: float = math.nan
+    """The weight of the KL term at the last step."""
     trajectory: Trajectory = field(default_factory=Trajectory)
     epoch: int = 0
     batch: int = 0
     """The number of batches of the epoch that are done."""
     trained: bool = False
     """True when training is over and only the metrics are missing."""
+    idle: set[str] = field(default_factory=set)
+    """The names of the parameters that have never had a gradient at an evaluation or the first step."""
 
     @classmethod
     def start(cls, setup: TrainingSetup) -> TrainingState:
@@ -175,39 +219,47 @@ class TrainingState:
         optimizer = make_optimizer(setup.setting.optimizer, setup.vae)
         return cls(
             vae=setup.vae,
-            methods=setup.methods,
+            keepers=setup.keepers,
             optimizer=optimizer,
             meter=Meter(setup.budget, len(setup.splits.train), setup.device),
             schedule=Schedule(setup.setting.evaluation.every),
             plateau=Plateau(setup.setting.optimizer.decay, optimizer),
+            idle={name for name, parameter in setup.vae.named_parameters() if parameter.requires_grad},
         )
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: tensors and plain values."""
         return {
             "vae": self.vae.state_dict(),
-            "methods": [dict(method.__pydantic_private__ or {}) for method in self.methods],
+            "methods": private_state(self.keepers),
             "optimizer": self.optimizer.state_dict(),
             "meter": self.meter.state(),
             "schedule": self.schedule.done,
             "plateau": self.plateau.latched,
             "losses": (self.losses.sum, self.losses.count),
+            "kl_weight": self.kl_weight,
             "trajectory": self.trajectory.state(),
             "position": (self.epoch, self.batch, self.trained),
+            "idle": sorted(self.idle),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned. Raises KeyError, ValueError or RuntimeError if it is of another model."""
         self.vae.load_state_dict(state["vae"])
-        for method, private in zip(self.methods, state["methods"], strict=True):
-            if private:
-                method.__pydantic_private__ = private
+        load_private(self.keepers, state["methods"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.meter.load(state["meter"])
         self.schedule.done, self.plateau.latched = state["schedule"], state["plateau"]
         self.losses.sum, self.losses.count = state["losses"]
+        self.kl_weight = state["kl_weight"]
         self.trajectory.load(state["trajectory"])
         self.epoch, self.batch, self.trained = state["position"]
+        self.idle = set(state["idle"])
+
+    def look_for_gradients(self) -> None:
+        """Take note of the parameters that have a gradient."""
+        if self.idle:
+            self.idle -= {name for name, parameter in self.vae.named_parameters() if parameter.grad is not None}
 
 
 def train(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> None:
@@ -216,7 +268,8 @@ def train(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> None:
     Raises DivergedError, which names the step, if the loss, its gradient or the validation bound is not finite.
     """
     if not state.trained:
-        _spend(setup, state, watcher)
+        with own_generators(setup.device):
+            _spend(setup, state, watcher)
         state.trained = True
         watcher.keep(state.state())
 
@@ -245,16 +298,22 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     if not setup.vae.training:  # going through all modules takes as long as a small product
         setup.vae.train()
     progress = state.meter.progress()
+    seed_torch(setup.seed, Purpose.TRAINING, progress.step)
     objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, progress.step))
     state.optimizer.zero_grad(set_to_none=True)
     terms = setup.inference.gradients(setup.vae, torch.from_numpy(batch.x).to(setup.device), objective)
+    check_terms(terms, setup.inference)
     _check_terms(terms, setup.inference)
+    if progress.step == 0:
+        check_gradients(setup.vae, setup.inference)
+        state.look_for_gradients()
     norm = float(torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip))
     loss = float(terms.loss)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise DivergedError(f"step {progress.step + 1}: loss {loss}, gradient norm {norm}")
     state.optimizer.step()
     state.losses.add(loss)
+    state.kl_weight = float(terms.kl_weight)
     return terms
 
 
@@ -291,13 +350,17 @@ def _evaluate(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> b
         batch_size=setup.setting.batch_size,
         device=setup.device,
     )
-    measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": state.losses.take()}
-    for metric in TRACKED:
-        estimates = metric.evaluate(valid)
-        measured |= {column.name: estimates[column.name].value for column in metric.columns}
+    state.look_for_gradients()
+    seed_torch(setup.seed, Purpose.EVALUATION, "valid", state.meter.steps)
+    with without_trace(setup.vae, setup.keepers):
+        measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": state.losses.take()}
+        for metric in TRACKED:
+            estimates = metric.evaluate(valid)
+            measured |= {column.name: estimates[column.name].value for column in metric.columns}
+    measured["kl_weight"] = state.kl_weight
     values = {name: Number.of(value) for name, value in measured.items()}
     point = Point(counters=state.meter.counters(), values=values)
-    improved = state.trajectory.add(point, setup.vae)
+    improved = state.trajectory.add(point, setup.vae, setup.keepers)
     watcher.evaluated(point)
     if not math.isfinite(measured["neg_elbo"]):
         raise DivergedError(f"step {state.meter.steps}: validation -ELBO {measured['neg_elbo']}")

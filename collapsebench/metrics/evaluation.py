@@ -113,6 +113,25 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
 
 
+@contextmanager
+def _gradients_if_needed(inference: Inference) -> Iterator[None]:
+    """Let a strategy compute gradients if it says that it needs them. Raises PluginError if another one tries."""
+    if inference.needs_gradients:
+        with torch.enable_grad():
+            yield
+        return
+    try:
+        with torch.inference_mode():
+            yield
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("inference mode", "Inference tensor", "require grad")):
+            raise
+        raise PluginError(
+            f"inference '{inference.name}' computes gradients in evaluation, where nothing is trained; a strategy that "
+            "refines its posterior with them says so: needs_gradients = True"
+        ) from error
+
+
 @dataclass(frozen=True, eq=False)
 class EvaluatedSplit:
     """N examples, and the contender's own q(z|x) of each.
@@ -178,7 +197,7 @@ class EvaluatedSplit:
 
         Raises PluginError if the inference returns another shape.
         """
-        with torch.enable_grad(), evaluation_mode(self.vae):
+        with evaluation_mode(self.vae):
             parameters = self._for_all_batches(lambda batch: self._variational_parameters(batch, self.noise))
         return DiagonalGaussian.of(parameters.movedim(1, 0))
 
@@ -254,7 +273,7 @@ class EvaluatedSplit:
             return None
         batches = _first_batches(examples, self.provenance.train.batches(self.batch_size, self.provenance.seed))
         noise = self.noise.child("train")
-        with torch.enable_grad(), evaluation_mode(self.vae):
+        with evaluation_mode(self.vae):
             means = [
                 (self._variational_parameters(batch, noise)[:, 0].cpu(), batch.rows)
                 for batch in self._on_device(batches)
@@ -277,13 +296,20 @@ class EvaluatedSplit:
             yield EvaluatedBatch(number, torch.tensor(batch.x, device=self.device), torch.tensor(batch.index))
 
     def _variational_parameters(self, batch: EvaluatedBatch, noise: Noise) -> Float[Tensor, "B 2 D"]:
-        found = self.inference.posterior(self.vae, batch.x, noise.child("inference", batch.number)).detach()
+        with _gradients_if_needed(self.inference):
+            found = self.inference.posterior(self.vae, batch.x, noise.child("inference", batch.number))
+        if type(found) is not DiagonalGaussian:
+            raise PluginError(
+                f"inference '{self.inference.name}' must return a DiagonalGaussian itself, got {type(found).__name__}"
+            )
         if found.mean.shape != (len(batch.rows), self.latent_dim):
             raise PluginError(
                 f"inference '{self.inference.name}' must return a posterior ({len(batch.rows)}, {self.latent_dim}), "
                 f"got {tuple(found.mean.shape)}"
             )
-        return found.parameters.movedim(0, 1)
+        return (
+            found.detach().parameters.movedim(0, 1).clone()
+        )  # a tensor of the inference mode would allow no gradients
 
     def _draws(self, batch: EvaluatedBatch, numbers: range) -> Float[Tensor, "S B D"]:
         posterior = self.posterior[batch.rows]

@@ -1,13 +1,16 @@
-"""One seed per purpose, and the noise that is drawn from it. The global generator is never touched.
+"""One seed per purpose, and the noise that is drawn from it. The harness draws nothing from torch's global generators.
 
-A seed is a hash of its purpose. So a draw depends on its purpose alone and not on earlier draws, and a step of a
-resumed run draws the same as in the uninterrupted run. The contender is no part of the seeds of data order and
-initialization. So all contenders of one seed see the same batches and start from the same weights.
+They are seeded for each step and evaluation all the same, for the modules of others, and then left as they were. A seed
+is a hash of its purpose. So a draw depends on its purpose alone and not on earlier draws, and a step of a resumed run
+draws the same as in the uninterrupted run. The contender is no part of the seeds of data order and initialization. So
+all contenders of one seed see the same batches and start from the same weights.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -94,6 +97,22 @@ class SeededNoise:
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
+
+
+@contextmanager
+def own_generators(device: torch.device) -> Iterator[None]:
+    """Give the block torch's global generators of the CPU and the device, and leave them as they were."""
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device], device_type=_other(device)):
+        yield
+
+
+def seed_torch(seed: int, purpose: Purpose, *labels: str | int) -> None:
+    """Seed torch's global generators, from which ordinary modules draw, such as `nn.Dropout`."""
+    torch.manual_seed(derive(seed, purpose, "torch", *labels))
+
+
+def _other(device: torch.device) -> str:
+    return "cuda" if device.type == "cpu" else device.type
 
 
 def run_noise(seed: int, purpose: Purpose, *labels: str | int) -> SeededNoise:

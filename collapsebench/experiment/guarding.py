@@ -1,0 +1,64 @@
+"""The guards of one run: what is looked at before the first step, and when the parameters are chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from collapsebench.components.hookspecs import Progress
+from collapsebench.experiment.assembly import kl_weight_at
+from collapsebench.experiment.training import TrainingSetup, TrainingState, load_private, private_state
+from collapsebench.guards.agreement import check_agreement
+from collapsebench.guards.causality import check_causality
+from collapsebench.guards.patches import check_unpatched
+from collapsebench.guards.priors import check_prior
+from collapsebench.guards.schedules import unfinished_schedule
+from collapsebench.model.seeding import Purpose, own_generators, run_noise, seed_torch
+
+if TYPE_CHECKING:
+    from collapsebench.components.catalog import Catalog
+    from collapsebench.record import Finding, Point
+    from collapsebench.spec import RunSpec
+
+
+def check_before_training(spec: RunSpec, setup: TrainingSetup, catalog: Catalog) -> None:
+    """Raise PluginError or DataError if the run is not what its spec says, or its decoder is no likelihood."""
+    check_agreement(spec, setup.splits, catalog)
+    check_model(setup, catalog)
+
+
+def findings_after_training(
+    setup: TrainingSetup, state: TrainingState, points: tuple[Point, ...], catalog: Catalog
+) -> list[Finding]:
+    """Return what the guards found in training. Raises PluginError if the model is no longer what it has to be."""
+    check_model(setup, catalog)
+    return [*state.meter.findings(), *unfinished_schedule(points, _final_weight(setup, state))]
+
+
+def check_after_testing(spec: RunSpec, setup: TrainingSetup, catalog: Catalog) -> None:
+    """Raise PluginError or DataError if something was replaced or overwritten while the test split was evaluated."""
+    check_agreement(spec, setup.splits, catalog)
+    check_unpatched(catalog.files, setup.vae)
+
+
+def check_model(setup: TrainingSetup, catalog: Catalog) -> None:
+    """Raise PluginError if the harness is patched, or decoder or prior are no density.
+
+    The examples are of the validation split.
+    """
+    check_unpatched(catalog.files, setup.vae)
+    x = next(iter(setup.splits.valid.batches(setup.setting.batch_size))).x
+    with own_generators(setup.device):
+        seed_torch(setup.seed, Purpose.EVALUATION, "causality")
+        noise = run_noise(setup.seed, Purpose.EVALUATION, "causality")
+        check_causality(setup.vae, torch.from_numpy(x).to(setup.device), noise)
+        check_prior(setup.vae.prior, noise.child("prior"))
+
+
+def _final_weight(setup: TrainingSetup, state: TrainingState) -> float:
+    """Return the KL weight at the end of the budget. What methods keep is left as it was."""
+    kept = private_state(setup.keepers)
+    weight = kl_weight_at(setup.hooks, Progress(1.0, state.meter.steps))
+    load_private(setup.keepers, kept)
+    return weight

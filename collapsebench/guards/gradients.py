@@ -1,0 +1,31 @@
+"""A strategy that computes no gradients trains nothing, and would stand in a board as if it did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collapsebench.errors import PluginError
+from collapsebench.model.vae import VAE, Terms
+
+if TYPE_CHECKING:
+    from collapsebench.components.interfaces import Inference
+
+
+def check_gradients(vae: VAE, inference: Inference) -> None:
+    """Raise PluginError if no parameter has a gradient, after the first call of `Inference.gradients`.
+
+    This catches a strategy that forgets `backward()`. It cannot tell whether the gradients are those of the objective.
+    """
+    if all(parameter.grad is None for parameter in vae.parameters()):
+        raise PluginError(
+            f"inference '{inference.name}': gradients() left no gradient in any parameter; return terms.backward()"
+        )
+
+
+def check_terms(terms: object, inference: Inference) -> None:
+    """Raise PluginError if `Inference.gradients` has returned something else than the terms of the objective."""
+    if not isinstance(terms, Terms):
+        raise PluginError(
+            f"inference '{inference.name}': gradients() must return the Terms of the objective, as terms.backward() "
+            f"does; got {type(terms).__name__}"
+        )

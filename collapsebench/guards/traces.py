@@ -1,0 +1,73 @@
+"""An evaluation leaves no trace: the model and the method are afterwards what they were before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from collapsebench.errors import PluginError
+
+
+def fingerprint(model: nn.Module, components: Iterable[BaseModel] = ()) -> dict[str, str]:
+    """Return the SHA-256 of every parameter and buffer of a model, and of what components keep in private attributes.
+
+    Tensors count with every bit, and numbers, texts and containers by their values. Other objects, such as the
+    optimizer of a method, count by their type alone.
+    """
+    found = {f"the model's '{name}'": _digest(tensor) for name, tensor in model.state_dict().items()}
+    for component in components:
+        for name, value in (component.__pydantic_private__ or {}).items():
+            found[f"the private attribute '{name}' of {type(component).__name__}"] = _digest(value)
+    return found
+
+
+@contextmanager
+def without_trace(model: nn.Module, components: Iterable[BaseModel]) -> Iterator[None]:
+    """Raise PluginError at the end of the block if it changed the model or what the components keep.
+
+    This catches training while the clock stands, by whatever code, and running statistics that go on in evaluation. It
+    cannot see what a method keeps elsewhere: in a module's globals, in a file, or in an object that is no plain value.
+    """
+    components = tuple(components)
+    before = fingerprint(model, components)
+    yield
+    after = fingerprint(model, components)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise PluginError(f"the evaluation changed {changed[0]}{others}: only training steps may")
+
+
+def _digest(value: object) -> str:
+    digest = hashlib.sha256()
+    for part in _parts(value):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: object) -> Iterator[bytes | memoryview]:
+    """Yield the bytes that a value is compared by."""
+    yield type(value).__qualname__.encode()
+    match value:
+        case Tensor():
+            yield f"{value.dtype}{tuple(value.shape)}".encode()
+            yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        case bool() | int() | float() | complex() | str() | bytes() | None:
+            yield repr(value).encode(errors="surrogatepass")
+        case Mapping():
+            for key, inner in value.items():
+                yield from _parts(key)
+                yield from _parts(inner)
+        case list() | tuple():
+            for inner in value:
+                yield from _parts(inner)
+        case set() | frozenset():
+            yield from sorted(_digest(inner).encode() for inner in value)
+        case nn.Module():
+            yield from _parts(value.state_dict())
