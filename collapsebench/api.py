@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
 from collapsebench.files import DEFAULT_STORE
 from collapsebench.notebook import Boards, Run, Runs
+from collapsebench.observation import unreadable_line
 from collapsebench.record import Outcome
 from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
 from collapsebench.syntax import ParameterValue, print_call, print_value
@@ -130,7 +132,7 @@ def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | C
         run_on_screen(setup, workers, threads, quiet=not progress)
     else:
         run_grid(prepare(setup), executor_for(workers, threads), progress)
-    with Store.open(setup.store) as store:
+    with Store.reading(setup.store) as store:
         return Runs([store.get(spec.run_id) for spec in setup.plan.specs])
 
 
@@ -228,7 +230,7 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
         others = {"track": track, "protocol": protocol, "against": against, "sort": sort, "at": at, "dialect": dialect}
         _refuse_beside("suite", others)
         query = SuiteQuery(suite, scale, _listed("variants", variants), files, dataset)
-        with Store.open(store, create=False) as opened:
+        with Store.reading(store) as opened:
             return Boards(partial(suite_pieces, suite_boards(opened, query, wanted)))
     if dialect is not None:
         _refuse_beside("dialect", {"at": at})
@@ -236,7 +238,7 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
             raise UsageError(unknown("dialect", dialect, DIALECTS))
     scored = None if at is None else Cut.parse(at)
     view = BoardView(scored if dialect is None else DIALECTS[dialect], against, sort, wanted)
-    with Store.open(store, create=False) as opened:
+    with Store.reading(store) as opened:
         found = tuple(boards(opened, ProtocolQuery(dataset, track, protocol), view, files))
     return Boards(partial(pieces, found))
 
@@ -289,9 +291,12 @@ def runs(
 
     if outcome is not None and outcome not in list(Outcome):
         raise UsageError(unknown("outcome", str(outcome), Outcome))
-    with Store.open(store, create=False) as opened:
+    with Store.reading(store) as opened:
         found = opened.find(dataset=dataset, track=track, protocol=protocol, contender=contender, outcome=outcome)
-        return Runs(sorted(found, key=lambda record: record.started_at, reverse=True))
+        records = sorted(found, key=lambda record: record.started_at, reverse=True)
+    if opened.unreadable:
+        warnings.warn(unreadable_line(opened.unreadable), stacklevel=2)
+    return Runs(records)
 
 
 def load_run(run_id: str, *, store: str | Path = DEFAULT_STORE) -> Run:
@@ -304,5 +309,5 @@ def load_run(run_id: str, *, store: str | Path = DEFAULT_STORE) -> Run:
     """
     from collapsebench.store import Store
 
-    with Store.open(store, create=False) as opened:
+    with Store.reading(store) as opened:
         return Run(opened.get(run_id))

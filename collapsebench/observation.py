@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Self
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Finding, Outcome, Point, RunRecord, Value
 from collapsebench.spec import Protocol, identity
+
+RUN_ID = re.compile(r"[0-9a-f]{16}")
+"""The ids of runs and protocols. No other text is ever part of the name of a file."""
+
+LISTED = 10
+"""A line names at most this many runs."""
+
+
+class Unreadable(NamedTuple):
+    """A stored run that cannot be read. It is left out of boards and lists, and named."""
+
+    run_id: str
+    """The id as it can be printed. It may be anything in a store that was edited."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.run_id} ({self.reason})"
+
+    @property
+    def removal(self) -> str:
+        """The command that removes the run."""
+        named = self.run_id if RUN_ID.fullmatch(self.run_id) else "--unreadable"
+        return f"collapsebench runs delete {named}"
+
+
+def unreadable_line(runs: Sequence[Unreadable]) -> str:
+    """Write one line about runs that cannot be read: which they are, why, and how they are removed."""
+    listed = ", ".join(map(str, runs[:LISTED]))
+    more = f", and {len(runs) - LISTED} more" if len(runs) > LISTED else ""
+    if len(runs) == 1:
+        return f"1 run cannot be read: {listed}; `{runs[0].removal}` removes it"
+    return f"{len(runs)} runs cannot be read: {listed}{more}; `collapsebench runs delete --unreadable` removes them"
 
 
 class ColumnHead(NamedTuple):

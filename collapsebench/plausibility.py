@@ -149,7 +149,7 @@ def _rate(scores: Scores) -> Iterator[Violation]:
 def _sum_of_rates(scores: Scores) -> Iterator[Violation]:
     """sum_j KL_j = KL."""
     kl, units = scores.values.get("kl"), [unit for _, unit in scores.of(ColumnRole.RATE_OF_UNIT)]
-    if kl is None or not units:
+    if kl is None or not all(math.isfinite(unit.value) for unit in units) or not units:
         return
     total = Quantity(math.fsum(unit.value for unit in units), math.fsum(unit.rounding for unit in units))
     if _differ(kl, total):
@@ -335,6 +335,7 @@ def checker(protocol: Protocol, limit: LikelihoodLimit | None = None) -> Callabl
     samples = {metric.name: metric.params.get("samples") for metric in protocol.setting.evaluation.metrics}
     units, importance = protocol.setting.latent_dim, samples.get("iw-nll")
     same_samples = samples.get("perplexity") == importance
+    importance = importance if isinstance(importance, int) else None  # it may come from anybody's record
 
     def check(run: Observation) -> tuple[Violation, ...]:
         values = estimated(run)

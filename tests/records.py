@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
@@ -13,7 +14,6 @@ from collapsebench.observation import Observation
 from collapsebench.record import Number, Outcome, Point, RunRecord, Value
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
 from collapsebench.spec import Choice, Contender, MethodChoice, Protocol, RunSpec
-from collapsebench.store.mapping import UNSTORABLE
 from collapsebench.syntax import BASELINE, parse_composition
 
 START = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
@@ -105,11 +105,15 @@ def score_records(records: Iterable[RunRecord]) -> Board:
 names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)
 keys = st.text(string.ascii_letters + "_", min_size=1, max_size=6)
 finite = st.floats(allow_nan=False, allow_infinity=False)
-texts = st.text(max_size=8).filter(lambda text: not UNSTORABLE.search(text))
-scalars = st.none() | st.booleans() | st.integers() | finite | texts
+letters = st.characters(exclude_categories=("Cs", "Cc", "Cf"))
+lines = st.text(letters, max_size=8)
+texts = st.text(letters | st.sampled_from("\n\t"), max_size=8)
+titles = st.text(st.characters(categories=("L", "N", "P", "S")), max_size=8)
+whole = st.integers(-(2**63), 2**63 - 1)
+scalars = st.none() | st.booleans() | whole | finite | lines
 settings = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
 json_values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(lines, inner, max_size=3)
 )
 params = st.dictionaries(keys, settings, max_size=3)
 numbers = st.floats().map(Number.of)
@@ -137,20 +141,31 @@ def specs(draw: st.DrawFn) -> RunSpec:
     return RunSpec(contender=composed, protocol=protocol, seed=draw(st.integers(0, 2**63 - 1)))
 
 
-points = st.builds(
-    Point,
-    counters=st.dictionaries(keys, counts, max_size=4),
-    values=st.dictionaries(keys, numbers, max_size=3),
-    selected=st.booleans(),
-)
+@st.composite
+def trajectories(draw: st.DrawFn) -> tuple[Point, ...]:
+    """Points whose counters do not go back; at most one is selected."""
+    number = draw(st.integers(0, 3))
+    rising = st.lists(counts, min_size=number, max_size=number).map(sorted)
+    counters = draw(st.dictionaries(keys.filter(lambda key: key != "steps"), rising, max_size=4))
+    selected = draw(st.none() | st.integers(0, 2))
+    return tuple(
+        Point(
+            counters={name: counted[at] for name, counted in counters.items()},
+            values=draw(st.dictionaries(keys, numbers, max_size=3)),
+            selected=at == selected,
+        )
+        for at in range(number)
+    )
+
+
 metric_values = st.builds(
     Value,
     metric=names,
-    column=texts,
+    column=titles.filter(lambda column: column not in {"", *ENTRIES}),
     estimate=numbers,
-    standard_error=st.none() | numbers,
-    unit=texts,
-    title=texts,
+    standard_error=st.none() | (counts | st.just(math.nan)).map(Number.of),
+    unit=titles,
+    title=titles,
     direction=st.sampled_from(Direction),
     board=st.booleans(),
 )
@@ -159,7 +174,7 @@ metric_values = st.builds(
 @st.composite
 def records(draw: st.DrawFn) -> RunRecord:
     """Anything that a record may hold."""
-    begun = RunRecord.started(draw(specs()), draw(times), draw(st.dictionaries(texts, json_values, max_size=3)))
+    begun = RunRecord.started(draw(specs()), draw(times), draw(st.dictionaries(lines, json_values, max_size=3)))
     unique = st.lists(metric_values, max_size=4, unique_by=lambda value: (value.metric, value.column))
     return begun.model_copy(
         update={
@@ -168,7 +183,7 @@ def records(draw: st.DrawFn) -> RunRecord:
             "traceback": draw(texts),
             "finished_at": draw(st.none() | times),
             "parameters": draw(st.integers(0, 2**63 - 1)),
-            "points": tuple(draw(st.lists(points, max_size=3))),
+            "points": draw(trajectories()),
             "values": tuple(draw(unique)),
         }
     )

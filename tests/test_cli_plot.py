@@ -11,7 +11,7 @@ from records import SETTING, record
 
 from collapsebench.cli import plot as options
 from collapsebench.experiment.counters import COUNTERS
-from collapsebench.metrics.codes import Codes
+from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS
 from collapsebench.reporting.plotting.depth import DEPTH
@@ -197,6 +197,11 @@ def test_codes_need_labels(suite):
     assert "dataset 'toy' has no labels to colour codes by; take one that has" in answer.err
 
 
+def kept(folder, label):
+    """The file for the codes of seed 2."""
+    return codes_file(folder / "runs.sqlite.codes", record(label, 2).run_id)
+
+
 @pytest.fixture
 def coded(plot, tmp_path):
     """The command on the runs of `plot`, of which seed 2 has labelled codes."""
@@ -204,8 +209,8 @@ def coded(plot, tmp_path):
     with Store.open(tmp_path / "runs.sqlite") as store:
         for label in ("vae", "skip"):
             mean = generator.normal(size=(12, 2)).astype(np.float32)
-            Codes(mean, mean, np.arange(12) % 3).write(tmp_path / f"{label}.npz")
-            store.attach(record(label, 2).run_id, "codes", tmp_path / f"{label}.npz")
+            Codes(mean, mean, np.arange(12) % 3).write(kept(tmp_path, label))
+            store.attach(record(label, 2).run_id, "codes", kept(tmp_path, label))
     return lambda *arguments: plot("codes", "--dataset", "digits", *arguments)
 
 
@@ -224,9 +229,21 @@ def test_codes_that_are_not_there(coded, tmp_path):
     assert "has no codes that runs of seed 1 have kept; to make them: collapsebench runs delete " in absent.err
     assert all(record(label, 1).run_id in absent.err for label in ("vae", "skip"))
     assert absent.err.endswith("run them again with --keep-codes\n")
-    (tmp_path / "skip.npz").unlink()
+    kept(tmp_path, "skip").unlink()
     assert "cannot read the codes" in coded().err
     assert coded("--contender", "vae", "--examples", "8").code == 0
+
+
+def test_codes_outside_the_folder_of_the_store_are_not_read(coded, tmp_path):
+    """Not by a location that somebody else has written, and not through a link."""
+    own, other = kept(tmp_path, "skip"), tmp_path / "other.npz"
+    own.rename(other)
+    own.symlink_to(other)
+    assert "are not in '" in coded().err
+    own.unlink()
+    with Store.open(tmp_path / "runs.sqlite") as store:
+        store.attach(record("skip", 2).run_id, "codes", other)
+    assert "are not in '" in coded().err
 
 
 @pytest.mark.torch

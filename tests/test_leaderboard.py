@@ -6,6 +6,7 @@ import math
 import random
 import statistics
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -137,7 +138,7 @@ def test_boards_of_a_store_are_those_of_its_records(columns, rng: random.Random)
         record(label, seed, columns=values, outcome=rng.choice([*Outcome, *[Outcome.FINISHED] * 9]))
         for (label, seed), values in columns.items()
     ]
-    with Store.open("sqlite://") as store:
+    with TemporaryDirectory() as folder, Store.open(f"{folder}/runs.sqlite") as store:
         store.add(made)
         assert content(score(store.observations())) == content(score_records(made))
         cut = Cut.parse("steps=200")

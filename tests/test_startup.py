@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from collapsebench.components import discovery
-from collapsebench.metrics.codes import ARTIFACT, Codes
+from collapsebench.metrics.codes import ARTIFACT, Codes, codes_file
 from collapsebench.record import Point, RunRecord, Value
 from collapsebench.spec import RunSpec
 from collapsebench.store import Store
@@ -118,9 +118,10 @@ def test_no_command_that_only_reads_needs_torch(tmp_path):
     with Store.open(store) as opened, RECORDS.open("rb") as lines:
         opened.add(read_lines(lines, RECORDS.name))
         run_ids = [run.run_id for run in opened.summaries()]
-        Codes(np.eye(9, 2), np.zeros((9, 2)), np.arange(9)).write(tmp_path / "codes.npz")
         for run_id in run_ids:
-            opened.attach(run_id, ARTIFACT, tmp_path / "codes.npz")
+            path = codes_file(tmp_path / "runs.sqlite.codes", run_id)
+            Codes(np.eye(9, 2), np.zeros((9, 2)), np.arange(9)).write(path)
+            opened.attach(run_id, ARTIFACT, path)
     environment = os.environ | {"COLLAPSEBENCH_STORE": store}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH],

@@ -197,7 +197,7 @@ def test_a_full_disk_loses_nothing(path):
     [
         ("", "write a file, or postgresql://USER@HOST/DATABASE"),
         ("a\0b", "write a file, or postgresql://USER@HOST/DATABASE"),
-        ("~nobody-of-this-name/runs.sqlite", "home directory"),
+        ("~nobody-of-this-name/runs.sqlite", "which folder is the home of"),
         ("sqlite:://x", "write a file, or postgresql://USER@HOST/DATABASE"),
         ("sqlite:///runs.sqlite?mode=ro", "write the file alone, as in sqlite:///runs.sqlite"),
         ("sqlite:///file:runs.sqlite", "write the file alone"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,9 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
     keep_mapped()
     records = run_on_screen(setup, grid.workers, grid.threads, quiet=grid.quiet, verbose=grid.verbose)
     if not grid.quiet:
-        store = "" if grid.store == DEFAULT_STORE else f" --store {grid.store}"
+        from collapsebench.store.connection import store_name, store_url
+
+        store = "" if grid.store == DEFAULT_STORE else f" --store {shlex.quote(store_name(store_url(grid.store)))}"
         click.echo(f"next: {then}{store}")
     if any(record.outcome == "failed" for record in records):
         raise click.exceptions.Exit(1)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collapsebench.store import Store
 
 FORMATS = ("table", "markdown", "latex", "html", "csv", "json")
+EXPORTS = ("csv", "json")
 DIALECTS = ("dieng2019", "skip-vae-released", "he2019", "li2019")
 """Named here, too, as their own module takes ten times as long to import as click."""
 
@@ -105,10 +106,12 @@ def command(given: LeaderboardOptions) -> None:
     from collapsebench.store import Store
 
     view = _view(given)
-    with Store.open(given.store, create=False) as store:
+    with Store.reading(given.store) as store:
         text = _of_protocols(store, given, view) if given.suite is None else _of_suite(store, given, given.suite)
         with destination(given.output) as stream:
             stream.writelines(text)
+        if given.format_ in EXPORTS:  # other formats name them below their tables
+            options.tell_unreadable(store.unreadable)
 
 
 def _of_protocols(store: Store, given: LeaderboardOptions, view: BoardView) -> Iterator[str]:

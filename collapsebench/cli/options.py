@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
@@ -15,6 +15,8 @@ from collapsebench.files import DEFAULT_STORE, expanded
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from collapsebench.observation import Unreadable
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 """A decorator that adds an option to the function of a command."""
@@ -35,8 +37,8 @@ FILE = ExpandedPath(path_type=Path, dir_okay=False)
 def _present(context: click.Context, parameter: click.Parameter, store: str) -> str:
     """Refuse a missing file at once, as it takes long to import what reads stores."""
     del context, parameter
-    file = Path(store) if "://" in store else expanded(store)
-    if "://" not in store and not file.exists():
+    file = Path(store) if ":" in store else expanded(store)
+    if ":" not in store and not file.exists():
         raise StoreError(no_store(str(file)))
     return store
 
@@ -47,7 +49,7 @@ _store = partial(
     envvar="COLLAPSEBENCH_STORE",
     default=DEFAULT_STORE,
     show_default=True,
-    help="Where runs are stored: a file, or any SQLAlchemy URL.",
+    help="Where runs are stored: a file, or postgresql://USER@HOST/DATABASE.",
 )
 store = _store()
 stored = _store(callback=_present)
@@ -103,6 +105,14 @@ def gathered(kind: type[DataclassInstance], *added: Decorator) -> Decorator:
         return decorated
 
     return decorate
+
+
+def tell_unreadable(runs: Sequence[Unreadable]) -> None:
+    """Name the runs that could not be read, in one line on standard error, if there are any."""
+    if runs:
+        from collapsebench.observation import unreadable_line
+
+        click.echo(unreadable_line(runs), err=True)
 
 
 def refuse_beside(option: str, **others: object) -> None:

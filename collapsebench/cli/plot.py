@@ -197,8 +197,9 @@ def _draw(given: FigureOptions, draw: Callable[..., DrawnFigure]) -> None:
     query, contenders = given.query, tuple(map(canonical, given.contenders))
     check_matplotlib()
     format_ = given.format
-    with Store.open(given.store, create=False) as store:
+    with Store.reading(given.store) as store:
         drawn = draw(store, query, contenders)
+        options.tell_unreadable(store.unreadable)
     content = figure_bytes(drawn.figure, format_)
     with destination(given.output) as stream:
         stream.buffer.write(content)

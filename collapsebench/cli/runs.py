@@ -6,15 +6,17 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from collapsebench.cli import options
 from collapsebench.cli.files import destination
+from collapsebench.errors import UsageError
+from collapsebench.files import expanded
 
 if TYPE_CHECKING:
+    from collapsebench.observation import Unreadable
     from collapsebench.record import RunRecord
     from collapsebench.store import Filters
 
@@ -72,13 +74,14 @@ def list_(chosen: RunOptions, store: str, limit: int, offset: int, as_json: bool
     from collapsebench.reporting.run_list import read_run_list
     from collapsebench.store import Store
 
-    with Store.open(store, create=False) as opened:
+    with Store.reading(store) as opened:
         page = read_run_list(opened, limit=limit, offset=offset, **chosen.filters)
     if as_json:
         click.echo(json.dumps(page.as_json(), indent=2))
     elif page.runs:
         click.echo(page.as_text())
     click.echo(page.position, err=True)
+    options.tell_unreadable(page.left_out)
 
 
 @command.command("show")
@@ -90,7 +93,7 @@ def show(store: str, run_id: str, as_json: bool) -> None:
     from collapsebench.reporting.run_page import read_run_page
     from collapsebench.store import Store
 
-    with Store.open(store, create=False) as opened:
+    with Store.reading(store) as opened:
         page = read_run_page(opened, run_id)
     click.echo(json.dumps(page.as_json(), indent=2) if as_json else page.as_text())
 
@@ -104,42 +107,47 @@ def export(chosen: RunOptions, store: str, file: str) -> None:
     from collapsebench.store import Store
     from collapsebench.store.interchange import export_runs
 
-    with Store.open(store, create=False) as opened, destination(file) as stream:
+    with Store.reading(store) as opened, destination(file) as stream:
         written = export_runs(opened.find(**chosen.filters), stream)
     click.echo(f"{written} runs exported", err=True)
+    options.tell_unreadable(opened.unreadable)
 
 
 @command.command("import")
-@click.argument("file")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @options.store
-def import_(store: str, file: str) -> None:
-    """Read runs from FILE (- for standard input), all or none.
+def import_(store: str, files: tuple[str, ...]) -> None:
+    """Read runs from each FILE (- for standard input), plain or gzipped, all or none.
 
-    Every line is checked before the first is written. Runs that the store has are skipped; a run that it has with
-    another result is an error.
+    Every line is checked before the first is written, for all that boards compute. Runs that the store has are skipped;
+    a run that it has with another result is an error. A record is data: importing it runs no code.
     """
     from collapsebench.store.interchange import import_runs
 
-    added = import_runs(store, sys.stdin.buffer if file == "-" else Path(file), file)
+    added = import_runs(store, {file: sys.stdin.buffer if file == "-" else expanded(file) for file in files})
     click.echo(f"{added.written} runs imported, {added.skipped} skipped", err=True)
 
 
 @command.command("delete")
-@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("run_ids", metavar="ID...", nargs=-1)
+@click.option("--unreadable", is_flag=True, help="All runs that cannot be read.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.stored
-def delete(store: str, run_ids: tuple[str, ...], yes: bool) -> None:
+def delete(store: str, run_ids: tuple[str, ...], unreadable: bool, yes: bool) -> None:
     """Delete runs, by their ids or the first digits, with all that belongs to them: codes and checkpoints, too."""
-    from collapsebench.store.deletion import delete_runs
+    from collapsebench.store.deletion import delete_runs, delete_unreadable
 
-    deleted = delete_runs(store, run_ids, None if yes else _ask)
+    if bool(run_ids) == unreadable:
+        raise UsageError("say which runs: their ids, or --unreadable")
+    confirm = None if yes else _ask
+    deleted = delete_unreadable(store, confirm) if unreadable else delete_runs(store, run_ids, confirm)
     click.echo(f"{deleted} runs deleted", err=True)
 
 
-def _ask(records: Sequence[RunRecord]) -> None:
+def _ask(runs: Sequence[RunRecord | Unreadable]) -> None:
     """Ask whether runs may be deleted. Raises Abort if not."""
     from collapsebench.reporting.run_page import title
 
-    for record in records:
-        click.echo(title(record), err=True)
-    click.confirm(f"Delete {len(records)} runs?", abort=True, err=True)
+    for run in runs:
+        click.echo(title(run), err=True)
+    click.confirm(f"Delete {len(runs)} runs?", abort=True, err=True)

@@ -63,8 +63,12 @@ def look_up(setup: GridSetup) -> PlannedGrid:
     _ = setup.plan  # its errors come before the import of what reads stores, which takes many times as long
     from collapsebench.store import connection
 
-    exists = connection.exists(connection.store_url(setup.store))
-    return _beside_store(setup) if exists else PlannedGrid(setup, {})
+    if not connection.exists(connection.store_url(setup.store)):
+        return PlannedGrid(setup, {})
+    from collapsebench.store import Store
+
+    with Store.reading(setup.store) as store:
+        return PlannedGrid(setup, store.outcomes(spec.run_id for spec in setup.plan.specs))
 
 
 def prepare(setup: GridSetup) -> PlannedGrid:

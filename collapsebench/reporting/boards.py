@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.components import discovery
 from collapsebench.errors import StoreError
 from collapsebench.experiment.memory import uncollected
 from collapsebench.metrics.dialects import Dialect
+from collapsebench.observation import unreadable_line
 from collapsebench.reporting.leaderboard import (
     ENTRIES,
     Board,
@@ -29,6 +31,7 @@ from collapsebench.reporting.queries import EVERY_PROTOCOL, ProtocolQuery
 from collapsebench.syntax import canonical
 
 if TYPE_CHECKING:
+    from collapsebench.observation import Observation, Unreadable
     from collapsebench.store import Store
 
 
@@ -77,22 +80,35 @@ def boards(
 def _scored(store: Store, query: ProtocolQuery, scored: Cut | Dialect | None, limits: Limits) -> Iterator[Board]:
     """Score the selected protocols, with one board in memory at a time."""
     protocols = store.protocols(**query._asdict())
-    if not protocols:
+    of_no_protocol = store.unreadable
+    boards = (_board(store, protocol.protocol_id, scored, limits) for protocol in protocols)
+    readable = (board for board in boards if board is not None)
+    first = next(readable, None)
+    if first is None:
         raise _no_runs(store, query)
-    found = (_board(store, protocol.protocol_id, scored, limits) for protocol in protocols)
+    left_out = tuple(dict.fromkeys((*first.left_out, *of_no_protocol)))
+    found = chain([replace(first, left_out=left_out)], readable)
     yield from found if scored is None else _with_numbers(found, scored)
 
 
 @uncollected()
-def _board(store: Store, protocol: str, scored: Cut | Dialect | None, limits: Limits) -> Board:
+def _board(store: Store, protocol: str, scored: Cut | Dialect | None, limits: Limits) -> Board | None:
+    """Score the runs of a protocol. Returns None if none of them can be read."""
+    left_out: list[Unreadable] = []
+    read = partial(store.observations, protocol=protocol, left_out=left_out)
     if isinstance(scored, Cut):
-        runs = store.observations(protocol=protocol, trajectories=True)
-        return replace(score(scored.through(runs), limits), at=str(scored))
-    if isinstance(scored, Dialect):
+        board = _score(scored.through(read(trajectories=True)), limits, at=str(scored))
+    elif isinstance(scored, Dialect):
         entries = (*ENTRIES, *(column.name for column in scored.columns))
-        runs = store.observations(protocol=protocol, entries=entries)
-        return replace(score(in_dialect(runs, scored), limits), dialect=scored)
-    return score(store.observations(protocol=protocol, entries=ENTRIES), limits)
+        board = _score(in_dialect(read(entries=entries), scored), limits, dialect=scored)
+    else:
+        board = _score(read(entries=ENTRIES), limits)
+    return board and replace(board, left_out=tuple(left_out))
+
+
+def _score(runs: Iterable[Observation], limits: Limits, **view: Any) -> Board | None:
+    observed = list(runs)
+    return replace(score(observed, limits), **view) if observed else None
 
 
 def _with_numbers(found: Iterator[Board], scored: Cut | Dialect) -> Iterator[Board]:
@@ -118,6 +134,8 @@ def _no_numbers(scored: Cut | Dialect) -> str:
 
 
 def _no_runs(store: Store, query: ProtocolQuery) -> StoreError:
+    if store.unreadable:
+        return StoreError(unreadable_line(store.unreadable))
     stored = sorted({f"{protocol.dataset} {protocol.track}" for protocol in store.protocols()})
     wanted = " ".join(f"{name} '{value}'" for name, value in query._asdict().items() if value is not None)
     return StoreError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
 from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
-from collapsebench.reporting.selection import stored_id
+from collapsebench.reporting.selection import protocol_of, stored_id
 from collapsebench.reporting.suite_boards import SuiteBoards, suite_boards
 
 if TYPE_CHECKING:
@@ -112,9 +112,10 @@ def _of_store(store: Store, query: ProtocolQuery, over: str, contenders: Collect
 
 def _family(store: Store, query: ProtocolQuery, over: str) -> dict[float, Protocol]:
     """Find the only family over this setting, or the family of the named protocol."""
-    named = None if query.protocol is None else _protocol(store, stored_id(store, query))
+    named = None if query.protocol is None else protocol_of(store, stored_id(store, query))
     dataset = query.dataset if named is None else named.dataset.name
-    stored = [_protocol(store, each.protocol_id) for each in store.protocols(dataset=dataset, track=query.track)]
+    summaries = store.protocols(dataset=dataset, track=query.track)
+    stored = [each for each in (protocol_of(store, each.protocol_id) for each in summaries) if each is not None]
     if not stored:
         raise StoreError(f"no such runs of '{dataset}'; `collapsebench runs list` shows what there is")
     found = [
@@ -168,10 +169,6 @@ def _note(found: SuiteBoards) -> str:
     departs = found.suite.scale(found.query.scale).departs
     note = f"Hollow: published, {published.publication}, {published.table}."
     return f"{note} The runs are of another setting: {departs}." if departs else note
-
-
-def _protocol(store: Store, protocol_id: str) -> Protocol:
-    return next(store.observations(protocol=protocol_id)).protocol
 
 
 def _rows(board: Board, contenders: Collection[str]) -> Board:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 from collapsebench.printable import printable
 
 if TYPE_CHECKING:
+    from collapsebench.observation import Unreadable
     from collapsebench.store import Filters, RunSummary, Store
 
 COLUMNS = ("run_id", "outcome", "dataset", "track", "budget", "contender", "seed", "started_at", "message")
@@ -25,6 +26,8 @@ class RunList(NamedTuple):
     """The number of newer runs that are left out."""
     total: int
     """The number of all runs that match."""
+    left_out: tuple[Unreadable, ...] = ()
+    """The runs of this page that cannot be read."""
 
     def as_json(self) -> list[dict[str, Any]]:
         """Give the runs as JSON has them."""
@@ -39,9 +42,9 @@ class RunList(NamedTuple):
     @property
     def position(self) -> str:
         """The position of these runs among all, in words."""
-        if not self.runs:
+        if not self.runs and not self.left_out:
             return f"no runs ({self.total} before this page)" if self.total else "no runs"
-        end = self.offset + len(self.runs)
+        end = self.offset + len(self.runs) + len(self.left_out)
         rest = f"; more with --offset {end}" if end < self.total else ""
         return f"runs {self.offset + 1} to {end} of {self.total}{rest}"
 
@@ -49,7 +52,8 @@ class RunList(NamedTuple):
 def read_run_list(store: Store, *, limit: int, offset: int = 0, **filters: Unpack[Filters]) -> RunList:
     """Read at most `limit` of the runs that are meant, without the `offset` newest."""
     total = store.count(**filters)
-    return RunList(store.summaries(limit=limit, offset=offset, **filters), offset, total)
+    runs = store.summaries(limit=limit, offset=offset, **filters)
+    return RunList(runs, offset, total, store.unreadable)
 
 
 def _as_json(value: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from collapsebench.observation import Observation
+from collapsebench.observation import Observation, Unreadable
 from collapsebench.plausibility import Violation, checker
 from collapsebench.printable import printable, printable_lines
 from collapsebench.record import Number, RunRecord, Value
@@ -41,8 +41,10 @@ def read_run_page(store: Store, run_id: str) -> RunPage:
     return RunPage(record, store.artifacts(record.run_id))
 
 
-def title(record: RunRecord) -> str:
+def title(record: RunRecord | Unreadable) -> str:
     """Write a run in one line."""
+    if isinstance(record, Unreadable):
+        return f"{record.run_id}  cannot be read: {record.reason}"
     protocol = record.spec.protocol
     return printable(
         f"{record.run_id}  {record.outcome}  {record.contender}  seed {record.spec.seed}  "

@@ -11,6 +11,7 @@ from collapsebench.errors import DataError, StoreError, UsageError, unknown
 from collapsebench.experiment import suites
 from collapsebench.experiment.planning import asks_for
 from collapsebench.metrics.codes import ARTIFACT, Codes
+from collapsebench.observation import unreadable_line
 from collapsebench.reporting.leaderboard.scoring import by_contender
 from collapsebench.reporting.queries import SuiteQuery
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collapsebench.experiment.suites import Cell
     from collapsebench.observation import Observation
     from collapsebench.reporting.queries import ProtocolQuery, Query
+    from collapsebench.spec import Protocol
     from collapsebench.store import Store
 
 
@@ -56,6 +58,8 @@ def one_protocol(
         return _of_suite(store, query, contenders, trajectories=trajectories, entries=entries)
     protocol = stored_id(store, query)
     found = list(store.observations(protocol=protocol, trajectories=trajectories, entries=entries))
+    if not found:
+        raise StoreError(unreadable_line(store.unreadable))
     return ProtocolRuns(protocol, _title(found), of_contenders(found, contenders))
 
 
@@ -136,10 +140,16 @@ def stored_protocol(store: Store, cell: Cell, components: Catalog) -> str | None
     """Return the id of a cell's protocol; None if the cell has no runs."""
     request = cell.request(())
     for protocol in store.protocols(dataset=cell.dataset, track=cell.track):
-        stored = next(store.observations(protocol=protocol.protocol_id)).protocol
-        if asks_for(request, stored, components):
+        stored = protocol_of(store, protocol.protocol_id)
+        if stored is not None and asks_for(request, stored, components):
             return protocol.protocol_id
     return None
+
+
+def protocol_of(store: Store, protocol_id: str) -> Protocol | None:
+    """Return a stored protocol; None if none of its runs can be read."""
+    first = next(store.observations(protocol=protocol_id), None)
+    return first and first.protocol
 
 
 def labels(cell: Cell, components: Catalog) -> dict[str, str]:
@@ -156,7 +166,7 @@ def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None) -> tuple[
     """
     found: dict[str, dict[int, Path]] = {}
     for label, runs in by_contender(selected.runs).items():
-        files = {run.seed: path for run in runs if (path := _codes_file(store, run.run_id)) is not None}
+        files = {run.seed: path for run in runs if (path := store.artifact_file(run.run_id, ARTIFACT)) is not None}
         if files and (seed is None or seed in files):
             found[label] = files
     shared = set.intersection(*map(set, found.values())) if found else set[int]()
@@ -168,10 +178,6 @@ def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None) -> tuple[
         dataset = selected.runs[0].protocol.dataset.name
         raise DataError(f"dataset '{dataset}' has no labels to colour codes by; take one that has, as mnist or digits")
     return number, codes
-
-
-def _codes_file(store: Store, run_id: str) -> Path | None:
-    return next((Path(each.location) for each in store.artifacts(run_id) if each.name == ARTIFACT), None)
 
 
 def _no_codes(selected: ProtocolRuns, seed: int | None) -> StoreError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.components import discovery
@@ -11,6 +12,7 @@ from collapsebench.data.files import facts_of
 from collapsebench.experiment import suites
 from collapsebench.experiment.suites import Suite
 from collapsebench.facts import SplitFacts
+from collapsebench.observation import Unreadable, unreadable_line
 from collapsebench.published import PublishedRow, publication
 from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, page_pieces, pieces, score
 from collapsebench.reporting.leaderboard.comparison import MeasuredCell, Pair, compare
@@ -66,7 +68,9 @@ def measured_cell(store: Store, cell: Cell, components: Catalog) -> MeasuredCell
     dataset = components.entry("dataset", cell.dataset).component
     test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
     protocol = stored_protocol(store, cell, components)
-    board = None if protocol is None else score(store.observations(protocol=protocol, entries=ENTRIES))
+    left_out: list[Unreadable] = []
+    runs = [] if protocol is None else store.observations(protocol=protocol, entries=ENTRIES, left_out=left_out)
+    board = None if protocol is None else replace(score(runs), left_out=tuple(left_out))
     return MeasuredCell(cell, labels(cell, components), test.examples, board)
 
 
@@ -92,6 +96,9 @@ def _notes(found: SuiteBoards) -> Iterator[str]:
     yield from (f"Variant {name}: {suite.known_variants(query.scale)[name].description}." for name in query.variants)
     yield from _protocols_apart([cell.cell for cell in found.cells])
     comparable = dict.fromkeys(row.comparable for row in found.published)
+    left_out = tuple(dict.fromkeys(run for board in found.boards for run in board.left_out))
+    if left_out:
+        yield f"{unreadable_line(left_out)}."
     yield from (f"Comparable, says the table: {text}" for text in comparable)
 
 

@@ -1,6 +1,6 @@
 """The store of runs: SQLite by default, or a PostgreSQL database by its URL. This package does not load torch."""
 
-from collapsebench.store.rows import RunSummary, Unreadable, unreadable_line
+from collapsebench.store.rows import RunSummary
 from collapsebench.store.store import Added, Artifact, Filters, ProtocolSummary, Store, Written
 
 __all__ = [
@@ -10,7 +10,5 @@ __all__ = [
     "ProtocolSummary",
     "RunSummary",
     "Store",
-    "Unreadable",
     "Written",
-    "unreadable_line",
 ]

@@ -20,6 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from collapsebench.errors import StoreError, UsageError
+from collapsebench.files import expanded
 
 REASONS = {
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
@@ -86,10 +87,7 @@ def _file_url(path: str) -> URL:
     """Return the URL of a file. Raises UsageError for a database in memory, and for the folder of an unknown user."""
     if path == ":memory:":
         raise UsageError("a store in memory is gone when the command ends: write a file, as in --store runs.sqlite")
-    try:
-        return URL.create("sqlite", database=str(Path(path).expanduser()))
-    except RuntimeError as error:
-        raise UsageError(f"cannot read the store '{path}': {error}") from None
+    return URL.create("sqlite", database=str(expanded(path)))
 
 
 def _masked(text: str) -> str:

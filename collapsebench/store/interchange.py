@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TextIO
 
 from pydantic import ValidationError
 
-from collapsebench.errors import CollapsebenchError, UsageError
+from collapsebench.errors import UsageError
 from collapsebench.record import RunRecord
-from collapsebench.spec import Contender
 from collapsebench.store.labels import with_labels
 from collapsebench.store.mapping import to_json
+from collapsebench.store.record_checks import check_record, read_json
 from collapsebench.store.store import Added, Store
+from collapsebench.store.streams import lines, readable_twice
 from collapsebench.validation import describe
 
 SCHEMA = 2
@@ -25,9 +24,6 @@ SCHEMA = 2
 
 PLAIN = 1
 """The version without `code` and `findings`. A record that has neither is written so, for older readers."""
-
-IN_MEMORY = 2**24
-"""A stream of at most this many bytes is copied into memory, a longer one into a temporary file."""
 
 
 def export_runs(records: Iterable[RunRecord], stream: TextIO) -> int:
@@ -39,35 +35,25 @@ def export_runs(records: Iterable[RunRecord], stream: TextIO) -> int:
     return written
 
 
-def import_runs(store: str | Path, source: Path | IO[bytes], name: str) -> Added:
-    """Write the runs of an export into a store, all or none; the store is made if there is none.
+def import_runs(store: str | Path, sources: Mapping[str, Path | IO[bytes]]) -> Added:
+    """Write the runs of exports into a store, all or none; the store is made if there is none.
 
-    Every line is checked before the first is written. Runs that the store has are skipped. `name` is what messages call
-    the file or stream. Raises UsageError for a line that is no run, StoreError for a run that the store has with
-    another result, and CollapsebenchError for a file that cannot be read.
+    The exports are files or streams, plain or gzipped, by the names that messages call them. Every line is checked
+    before the first is written. Runs that the store has are skipped. Raises UsageError for a line that is no run, or no
+    run that boards can show, StoreError for a run that the store has with another result, and CollapsebenchError for a
+    file that cannot be read.
     """
-    with _readable_twice(source, name) as lines:
-        for _ in read_lines(lines, name):
+    with ExitStack() as opened:
+        streams = {name: opened.enter_context(readable_twice(source, name)) for name, source in sources.items()}
+        for _ in _records(streams):
             pass
-        lines.seek(0)
-        with Store.open(store) as opened:
-            return opened.add(read_lines(lines, name))
+        with Store.open(store) as made:
+            return made.add(_records(streams))
 
 
-@contextmanager
-def _readable_twice(source: Path | IO[bytes], name: str) -> Iterator[IO[bytes]]:
-    """Open a file, or make a copy of a stream, as standard input can be read only once."""
-    try:
-        if isinstance(source, Path):
-            with source.open("rb") as stream:
-                yield stream
-        else:
-            with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as copy:
-                shutil.copyfileobj(source, copy)
-                copy.seek(0)
-                yield copy
-    except OSError as error:
-        raise CollapsebenchError(f"cannot read '{name}': {error.strerror}") from error
+def _records(streams: Mapping[str, IO[bytes]]) -> Iterator[RunRecord]:
+    for name, stream in streams.items():
+        yield from read_lines(lines(stream, name), name)
 
 
 def write_line(record: RunRecord) -> str:
@@ -79,7 +65,8 @@ def write_line(record: RunRecord) -> str:
 def read_lines(lines: Iterable[bytes], source: str) -> Iterator[RunRecord]:
     """Yield the records of an export. Empty lines are skipped.
 
-    Raises UsageError, which names the first line that is not a record, or whose ids do not fit its content.
+    Raises UsageError, which names the first line that is not a record, whose ids do not fit its content, or that boards
+    could not show.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -91,41 +78,17 @@ def read_lines(lines: Iterable[bytes], source: str) -> Iterator[RunRecord]:
 
 
 def _read(line: bytes) -> RunRecord:
-    try:
-        content = json.loads(line.decode(), parse_constant=_refuse)
-    except ValueError as error:
-        raise UsageError(f"it is not JSON ({error})") from error
-    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
+    content = read_json(line)
+    schema = content.pop("schema", None)
+    if type(schema) is not int:
         raise UsageError("it is not a run as `collapsebench runs export` writes it")
-    if content["schema"] not in {PLAIN, SCHEMA}:
+    if schema not in {PLAIN, SCHEMA}:
         help_ = "pip install --upgrade collapsebench"
-        raise UsageError(f"it has schema {content['schema']}, this collapsebench reads {SCHEMA}: {help_}")
+        raise UsageError(f"it has schema {schema}, this collapsebench reads {SCHEMA}: {help_}")
     try:
-        record = RunRecord.model_validate({key: value for key, value in content.items() if key != "schema"})
+        record = RunRecord.model_validate(content)
     except ValidationError as error:
         raise UsageError(describe(error, RunRecord, "field")) from error
     with_spec = record.model_copy(update={"spec": with_labels(record.spec, record.contender, record.track)})
-    _check(with_spec)
+    check_record(with_spec)
     return with_spec
-
-
-def _refuse(constant: str) -> None:
-    raise UsageError(f"{constant} is not JSON")
-
-
-def _check(record: RunRecord) -> None:
-    """Raise UsageError if the record contradicts itself."""
-    spec = record.spec
-    stated = {
-        "run_id": (record.run_id, spec.run_id),
-        "protocol_id": (record.protocol_id, spec.protocol.protocol_id),
-        "contender": (record.contender, Contender.of(spec.contender.methods).label),
-        "track": (record.track, spec.protocol.track_label),
-    }
-    for field, (got, expected) in stated.items():
-        if got != expected:
-            raise UsageError(f"its {field} is '{got}', but its spec gives '{expected}'")
-    if len({(value.metric, value.column) for value in record.values}) < len(record.values):
-        raise UsageError("it has two values of one metric and column")
-    if any(time is not None and time.tzinfo is None for time in (record.started_at, record.finished_at)):
-        raise UsageError("its times have no time zone")

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, false, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from collapsebench.estimates import Estimate
-from collapsebench.observation import MetricValue, Observation, TrajectoryPoint
+from collapsebench.observation import MetricValue, Observation, TrajectoryPoint, Unreadable
 from collapsebench.spec import Protocol
 from collapsebench.store.models import PointRow, Run, ValueRow
 from collapsebench.store.rows import (
@@ -25,7 +25,6 @@ from collapsebench.store.rows import (
     VALUE,
     ColumnHeads,
     DetailReader,
-    Unreadable,
     by_run,
     chunks,
     counters,
@@ -33,9 +32,9 @@ from collapsebench.store.rows import (
     is_id,
     number,
     point_values,
-    printable,
     reason_of,
     run_facts,
+    shown,
     standard_error,
     tolerantly,
 )
@@ -139,7 +138,7 @@ def readable_ids(ids: Sequence[object], tell: Callable[[Unreadable], None]) -> l
     """Return the ids that are ids, and tell of the others."""
     for each in ids:
         if not is_id(each):
-            tell(Unreadable(printable(each), "its id is not 16 hexadecimal digits"))
+            tell(Unreadable(shown(each), "its id is not 16 hexadecimal digits"))
     return [each for each in ids if isinstance(each, str) and is_id(each)]
 
 

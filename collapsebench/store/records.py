@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from collapsebench.observation import Unreadable
 from collapsebench.record import RunRecord
 from collapsebench.store.mapping import to_record
 from collapsebench.store.models import PointRow, Run, ValueRow
@@ -18,13 +19,12 @@ from collapsebench.store.rows import (
     SUMMARY,
     VALUE,
     DetailReader,
-    Unreadable,
     by_run,
     chunks,
     is_id,
-    printable,
     reason_of,
     run_facts,
+    shown,
     tolerantly,
 )
 
@@ -56,7 +56,7 @@ class RecordReader:
         values = by_run(self._rows(select(*VALUE).where(ValueRow.run_id.in_(known)).order_by(ValueRow.position)))
         for each in ids:
             if not is_id(each):
-                yield Unreadable(printable(each), "its id is not 16 hexadecimal digits")
+                yield Unreadable(shown(each), "its id is not 16 hexadecimal digits")
             elif each in runs:  # it may have been deleted meanwhile
                 yield self._record(runs[each][0], points.get(each, ()), values.get(each, ()))
 

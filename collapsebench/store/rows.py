@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -20,7 +19,8 @@ from sqlalchemy.orm import Session
 
 from collapsebench.errors import CollapsebenchError
 from collapsebench.estimates import Direction
-from collapsebench.observation import ColumnHead
+from collapsebench.observation import RUN_ID, ColumnHead
+from collapsebench.printable import printable
 from collapsebench.record import Finding, NumberKind, Outcome
 from collapsebench.spec import RunSpec, identity
 from collapsebench.store.labels import contradictions, with_labels
@@ -28,12 +28,6 @@ from collapsebench.store.models import PointRow, Run, ValueRow
 from collapsebench.validation import describe
 
 T = TypeVar("T")
-
-RUN_ID = re.compile(r"[0-9a-f]{16}")
-"""The ids of runs and protocols. No other text is ever part of the name of a file."""
-
-LISTED = 10
-"""A line names at most this many runs."""
 
 DAMAGE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, CollapsebenchError)
 """What the reading of a damaged row can raise."""
@@ -86,45 +80,19 @@ CODE = TypeAdapter(dict[str, str])
 FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
-class Unreadable(NamedTuple):
-    """A stored run that cannot be read. It is left out of boards and lists, and named."""
-
-    run_id: str
-    """The id as it can be printed. It may be anything in a store that was edited."""
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.run_id} ({self.reason})"
-
-    @property
-    def removal(self) -> str:
-        """The command that removes the run."""
-        named = self.run_id if RUN_ID.fullmatch(self.run_id) else "--unreadable"
-        return f"collapsebench runs delete {named}"
-
-
-def unreadable_line(runs: Sequence[Unreadable]) -> str:
-    """Write one line about runs that cannot be read: which they are, why, and how they are removed."""
-    listed = ", ".join(map(str, runs[:LISTED]))
-    more = f", and {len(runs) - LISTED} more" if len(runs) > LISTED else ""
-    if len(runs) == 1:
-        return f"1 run cannot be read: {listed}; `{runs[0].removal}` removes it"
-    return f"{len(runs)} runs cannot be read: {listed}{more}; `collapsebench runs delete --unreadable` removes them"
-
-
-def printable(text: object) -> str:
+def shown(value: object) -> str:
     """Return what a row holds as text that a terminal only prints, at most some words of it."""
-    shown = text if isinstance(text, str) and text.isprintable() and text else repr(text)
-    return shown if len(shown) <= 80 else f"{shown[:79]}…"
+    text = printable(value if isinstance(value, str) and value else repr(value))
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def reason_of(error: Exception) -> str:
     """Write why a row cannot be read, in one line."""
     if isinstance(error, ValidationError):
-        return describe(error, BaseModel, "field")
+        return printable(describe(error, BaseModel, "field"))
     if isinstance(error, RecursionError):
         return "its JSON is nested too deeply"
-    return printable(" ".join(str(error).split())) if isinstance(error, KeyError) else " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))
 
 
 def tolerantly(session: Session, fetch: Callable[[], T]) -> T:
@@ -171,15 +139,15 @@ def run_facts(row: Sequence[Any]) -> RunSummary:
     run_id, protocol_id, dataset, track, budget, contender, seed, outcome, message, started, finished = row
     for name, id_ in (("id", run_id), ("protocol", protocol_id)):
         if not is_id(id_):
-            raise ValueError(f"its {name} is {printable(id_)}, not 16 hexadecimal digits")
+            raise ValueError(f"its {name} is {shown(id_)}, not 16 hexadecimal digits")
     texts = {"dataset": dataset, "track": track, "budget": budget, "contender": contender, "message": message}
     for name, text in texts.items():
         if type(text) is not str:
-            raise ValueError(f"its {name} is {printable(text)}")
+            raise ValueError(f"its {name} is {shown(text)}")
     if type(seed) is not int or not 0 <= seed < 2**63:
-        raise ValueError(f"its seed is {printable(seed)}")
+        raise ValueError(f"its seed is {shown(seed)}")
     if outcome not in OUTCOMES:
-        raise ValueError(f"its outcome is {printable(outcome)}")
+        raise ValueError(f"its outcome is {shown(outcome)}")
     return RunSummary(
         run_id,
         protocol_id,
@@ -206,7 +174,7 @@ def _time(what: str, text: object) -> datetime:
     except ValueError:
         time = None
     if time is None or time.tzinfo is None:
-        raise ValueError(f"its {what} is {printable(text)}, not a time with a zone")
+        raise ValueError(f"its {what} is {shown(text)}, not a time with a zone")
     return time
 
 
@@ -237,10 +205,10 @@ class DetailReader:
         """Check the columns of RUN behind those of SUMMARY. Raises one of DAMAGE with what is wrong."""
         parameters, spec, environment, code, findings = columns
         if type(parameters) is not int or not 0 <= parameters < 2**63:
-            raise ValueError(f"its parameters are {printable(parameters)}")
+            raise ValueError(f"its parameters are {shown(parameters)}")
         for name, text in (("environment", environment), ("spec", spec), ("code", code), ("findings", findings)):
             if type(text) is not str:
-                raise ValueError(f"its {name} is {printable(text)}")
+                raise ValueError(f"its {name} is {shown(text)}")
         own_environment, text = _kept(self._environments, environment, _environment)
         parsed, contender_id = self._spec(facts, spec, own_environment)
         return RunDetails(
@@ -277,7 +245,7 @@ def _validated(text: str, environment: Mapping[str, Any]) -> RunSpec:
     try:
         return RunSpec.model_validate(content)
     except ValidationError as error:
-        writer = printable(environment.get("collapsebench", "of an unknown version"))
+        writer = shown(environment.get("collapsebench", "of an unknown version"))
         mistake = describe(error, RunSpec, "field")
         raise ValueError(
             f"it was stored by collapsebench {writer} with a spec that this version cannot read: {mistake}"
@@ -299,7 +267,7 @@ def _agree(facts: RunSummary, spec: RunSpec) -> None:
 def _environment(text: str) -> tuple[dict[str, Any], str]:
     content = _json("environment", text)
     if not isinstance(content, dict):
-        raise ValueError(f"its environment is {printable(content)}")  # noqa: TRY004 - the row is wrong, not a call
+        raise ValueError(f"its environment is {shown(content)}")  # noqa: TRY004 - the row is wrong, not a call
     return content, json.dumps(content, sort_keys=True)
 
 
@@ -321,10 +289,10 @@ class ColumnHeads(dict[tuple[str, str, str, str, str], ColumnHead]):
 
     def __missing__(self, key: tuple[str, str, str, str, str]) -> ColumnHead:
         if not all(isinstance(text, str) for text in key):
-            raise ValueError(f"the head of a column is {', '.join(map(printable, key))}")
+            raise ValueError(f"the head of a column is {', '.join(map(shown, key))}")
         metric, column, title, unit, direction = key
         if direction not in list(Direction):
-            raise ValueError(f"the direction of '{column}' is {printable(direction)}")
+            raise ValueError(f"the direction of '{column}' is {shown(direction)}")
         self[key] = head = ColumnHead(metric, column, title, unit, Direction(direction))
         return head
 
@@ -335,7 +303,7 @@ def number(kind: object, value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     if kind in list(NumberKind) and kind != NumberKind.FINITE and value is None:
         return float(str(kind))
-    raise ValueError(f"a number of it is {printable(kind)} {printable(value)}")
+    raise ValueError(f"a number of it is {shown(kind)} {shown(value)}")
 
 
 def standard_error(kind: object, value: object) -> float | None:
@@ -346,7 +314,7 @@ def standard_error(kind: object, value: object) -> float | None:
 def flag(name: str, value: object) -> bool:
     """Return a truth value. Raises ValueError for any other."""
     if value not in (0, 1):
-        raise ValueError(f"{name} is {printable(value)}")
+        raise ValueError(f"{name} is {shown(value)}")
     return bool(value)
 
 
@@ -355,7 +323,7 @@ def counters(text: str) -> dict[str, float]:
     content = _object("counters", text)
     for name, count in content.items():
         if type(count) not in {float, int} or not 0 <= count < math.inf:
-            raise ValueError(f"its counter {printable(name)} is {printable(count)}")
+            raise ValueError(f"its counter {shown(name)} is {shown(count)}")
     return {name: float(count) for name, count in content.items()}
 
 
@@ -367,7 +335,7 @@ def point_values(text: str) -> dict[str, float]:
 def _object(name: str, text: str) -> dict[str, Any]:
     content = _json(name, text) if isinstance(text, str) else text
     if not isinstance(content, dict):
-        raise ValueError(f"its {name} is {printable(content)}")  # noqa: TRY004 - the row is wrong, not a call
+        raise ValueError(f"its {name} is {shown(content)}")  # noqa: TRY004 - the row is wrong, not a call
     return content
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Engine, String, delete, func, or_, select,
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from collapsebench.errors import StoreError, UsageError, no_store
-from collapsebench.observation import Observation
+from collapsebench.observation import Observation, Unreadable
 from collapsebench.record import Outcome, RunRecord
 from collapsebench.store import connection, schema
 from collapsebench.store.journal import choose_journal
@@ -30,12 +30,11 @@ from collapsebench.store.rows import (
     SUMMARY,
     DetailReader,
     RunSummary,
-    Unreadable,
     chunks,
     is_id,
-    printable,
     reason_of,
     run_facts,
+    shown,
     tolerantly,
 )
 from collapsebench.store.transactions import Claims, Database, take_turns
@@ -230,12 +229,12 @@ class Store:
 
     def resolve(self, prefix: str) -> str:
         """Return the only run id that starts with `prefix`. Raises UsageError if there is no such id, or several."""
-        if not is_id(prefix.ljust(ID_LENGTH, "0")):
-            raise UsageError(f"no run {printable(prefix)!r} in the store: ids are 16 hexadecimal digits, or the first")
-        query = select(Run.run_id).where(_starts(Run.run_id, prefix)).limit(5)
-        found = [each for each in self._database.read(lambda session: session.scalars(query).all()) if is_id(each)]
+        found: list[str] = []
+        if is_id(prefix.ljust(ID_LENGTH, "0")):
+            query = select(Run.run_id).where(_starts(Run.run_id, prefix)).limit(5)
+            found = list(filter(is_id, self._database.read(lambda session: session.scalars(query).all())))
         if not found:
-            raise UsageError(f"no run '{prefix}' in the store; `collapsebench runs list` shows what there is")
+            raise UsageError(f"no run {prefix!r:.40} in the store; `collapsebench runs list` shows what there is")
         if len(found) > 1:
             raise UsageError(f"run '{prefix}' is ambiguous: {', '.join(found)}")
         return found[0]
@@ -269,16 +268,27 @@ class Store:
                     yield found
 
     def observations(
-        self, *, trajectories: bool = False, entries: Collection[str] = (), **filters: Unpack[Filters]
+        self,
+        *,
+        trajectories: bool = False,
+        entries: Collection[str] = (),
+        left_out: list[Unreadable] | None = None,
+        **filters: Unpack[Filters],
     ) -> Iterator[Observation]:
         """Yield what boards and curves read of the runs, in any order.
 
         An observation has the last counters, or all points if `trajectories` is True. `entries` are the columns that
-        are read although boards do not show them.
+        are read although boards do not show them. `left_out` gets the runs that cannot be read.
         """
         conditions = _conditions(filters)
+
+        def tell(run: Unreadable) -> None:
+            self._note(run)
+            if left_out is not None:
+                left_out.append(run)
+
         with self._database.stream() as session:
-            yield from Reader(session, entries, self._note).read(conditions, trajectories=trajectories)
+            yield from Reader(session, entries, tell).read(conditions, trajectories=trajectories)
 
     def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
         """Return one summary for each run, the newest first. Runs that cannot be read take places, too."""
@@ -290,7 +300,7 @@ class Store:
                 facts = run_facts(row[: len(SUMMARY)])
                 details.read(facts, row[len(SUMMARY) :])
             except DAMAGE as error:
-                self._note(Unreadable(printable(row[0]), reason_of(error)))
+                self._note(Unreadable(shown(row[0]), reason_of(error)))
             else:
                 found.append(facts)
         return found
@@ -330,6 +340,22 @@ class Store:
         columns = [getattr(ArtifactRow, field) for field in Artifact._fields]
         query = select(*columns).where(ArtifactRow.run_id == run_id).order_by(ArtifactRow.name)
         return [Artifact(*row) for row in self._rows(query)]
+
+    def artifact_file(self, run_id: str, name: str) -> Path | None:
+        """Return the file of an artifact, in the store's own folder; None if the run has none.
+
+        Only the last part of the stored location counts: the store may have moved, or come from somebody else. Raises
+        StoreError for a file of another name than its run gives it, and for a link that leads out of the folder.
+        """
+        location = next((each.location for each in self.artifacts(run_id) if each.name == name), None)
+        if location is None:
+            return None
+        folder = connection.companion(self._database.engine.url, name)
+        path = folder / Path(location).name
+        inside = path.resolve().is_relative_to(folder.parent.resolve() / folder.name)
+        if not (inside and is_id(run_id) and path.name.startswith(f"{run_id}.")):
+            raise StoreError(f"the {name} of run {run_id} are not in '{folder}', but '{shown(location)}'")
+        return path
 
     def _rows(self, query: Any) -> Sequence[Sequence[Any]]:
         return self._database.read(lambda session: tolerantly(session, lambda: session.execute(query).all()))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from collapsebench.estimates import SATURATION, Direction, Estimate
 from collapsebench.metrics.dialects import Dialect
+from collapsebench.observation import unreadable_line
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import reference
@@ -335,6 +336,7 @@ def _notes(board: Board, metrics: Iterable[BoardColumn]) -> Iterator[str]:
         yield from (f"{row.label}, seed {seed}, run {row.runs[seed]}: {found.text}" for row, seed, found in impossible)
     yield from finding_notes(board.rows)
     yield f"Runs: {_outcomes(board.outcomes)}."
+    yield from (f"{unreadable_line(runs)}." for runs in [board.left_out] if runs)
     total = sum(board.outcomes.values())
     yield from (f"Machine ({count} of {total}): {_machine(environment)}." for environment, count in board.environments)
     if len(board.environments) > 1:

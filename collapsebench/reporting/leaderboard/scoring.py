@@ -21,7 +21,7 @@ from collapsebench import plausibility
 from collapsebench.errors import UsageError, unknown
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.metrics.dialects import Dialect
-from collapsebench.observation import Observation
+from collapsebench.observation import Observation, Unreadable
 from collapsebench.plausibility import LikelihoodLimit, Violation, checker
 from collapsebench.record import Outcome
 from collapsebench.spec import Protocol
@@ -189,6 +189,8 @@ class Board:
     """The known scores of the best possible model on the test split, by the key of the column."""
     against: str = BASELINE
     """The label of the contender that is subtracted from the others."""
+    left_out: tuple[Unreadable, ...] = ()
+    """The stored runs that cannot be read."""
 
     @property
     def compared(self) -> Row | None:
