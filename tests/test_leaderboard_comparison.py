@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import records
@@ -12,9 +13,11 @@ import records
 from collapsebench.errors import UsageError
 from collapsebench.experiment.suites import Cell, Scale
 from collapsebench.published import publication
+from collapsebench.record import Finding, Guard
 from collapsebench.reporting.leaderboard import page_pieces
 from collapsebench.reporting.leaderboard.comparison import MeasuredCell, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
+from collapsebench.reporting.leaderboard.scoring import RowFinding
 
 TABLE = publication("dieng-2019").table("Table 3")
 """Two, three and four layers: VAE 94.88, 95.38, 97.09, Skip-VAE 94.80, 94.17, 93.79."""
@@ -174,7 +177,7 @@ def test_another_dataset_spoils_every_comparison():
 def test_active_units_need_the_published_threshold(threshold, monkeypatch):
     units = {**records.COLUMNS, "active_units": ("active-units", *records.COLUMNS["active_units"][1:])}
     monkeypatch.setattr(records, "COLUMNS", units)
-    vae, *_ = pairs((cell(), board(threshold, active_units=17.0)), of="active_units")
+    vae, *_ = pairs((cell(), board(threshold, active_units=0.0)), of="active_units")
     assert vae.comparable == (threshold == 0.01)
     assert threshold == 0.01 or vae.reasons == ("another estimator: threshold 0.02, published with 0.01",)
 
@@ -230,3 +233,27 @@ def test_exports_hold_every_pair_in_full_precision():
         assert line["difference"] == ("" if pair.difference is None else repr(pair.difference))
         assert fact["comparable"] is (None if pair.difference is None else False)
         assert list(line) == list(fact)
+
+
+def test_what_boards_mark_is_marked_beside_published_numbers():
+    finding = Finding(guard=Guard.OVERSHOOT, text="spent 3 steps more than its budget")
+    impossible = board(kl=-9.0)
+    (vae, skip) = impossible.rows
+    row = RowFinding(finding.guard.value, finding.text, (1,))
+    marked = replace(impossible, rows=(replace(vae, findings=(row,)), skip))
+    found = pairs((cell(), marked), of="kl")
+    assert {pair.model: bool(pair.impossible) for pair in found if not pair.against} == {"VAE": True, "SKIP-VAE": True}
+    assert all(pair.comparable is not True for pair in found)
+    page = comparison_page("title", found, [], "a command")
+    rows = {cells[0].text: cells[2].text for cells in page.tables[0].rows}
+    assert rows["2 layers · VAE ‡"].endswith(" !")
+    assert rows["2 layers · SKIP-VAE − VAE ‡"].endswith(" !")
+    assert "2 layers · vae: spent 3 steps more than its budget" in page.notes
+    assert any(note.startswith("2 layers · VAE, seed 1: kl -8 is below 0") for note in page.notes)
+    facts = json.loads(comparison_json("s", "small", found))["comparison"]
+    assert facts[0]["findings"] == "vae: spent 3 steps more than its budget"
+    assert "kl -8 is below 0" in facts[0]["impossible"]
+    rows = list(csv.DictReader(io.StringIO(comparison_csv("s", "small", found))))
+    assert [row["findings"] for row in rows] == [fact["findings"] for fact in facts]
+    clean = json.loads(comparison_json("s", "small", pairs((cell(), board(neg_elbo=95.0)))))["comparison"]
+    assert not {"findings", "impossible"} & set(clean[0])

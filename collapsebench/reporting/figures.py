@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from collapsebench.components import discovery
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.reporting.families import sweep
-from collapsebench.reporting.leaderboard import ENTRIES, score
+from collapsebench.reporting.leaderboard import ENTRIES, likelihood_limits, score
 from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS, check_counter
 from collapsebench.reporting.plotting import codes, depth, rate_distortion, spectrum, trajectories
 from collapsebench.reporting.selection import kept_codes, one_protocol
@@ -86,7 +87,7 @@ def draw_codes(
 def draw_rate_distortion(store: Store, query: Query, contenders: Collection[str] = ()) -> DrawnFigure:
     """Draw each contender in the plane of rate and distortion. Raises StoreError if no contender has both numbers."""
     selected = one_protocol(store, query, contenders, entries=ENTRIES)
-    points = rate_distortion.places(score(selected.runs))
+    points = rate_distortion.places(score(selected.runs, likelihood_limits(discovery.load(kinds={"dataset"}))))
     if not points:
         raise StoreError(
             f"no contender of protocol {selected.protocol_id} has KL and reconstruction for all its seeds: "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from collapsebench.components import discovery
 from collapsebench.observation import Observation, Unreadable
 from collapsebench.plausibility import Violation, checker
 from collapsebench.printable import printable, printable_lines
 from collapsebench.record import Number, RunRecord, Value
+from collapsebench.reporting.leaderboard import likelihood_limits
 from collapsebench.store.mapping import to_json
 
 if TYPE_CHECKING:
@@ -21,24 +23,25 @@ class RunPage(NamedTuple):
 
     record: RunRecord
     artifacts: list[Artifact]
+    impossible: tuple[Violation, ...]
+    """Its numbers that cannot be."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as JSON, with its files and its impossible numbers."""
-        impossible = [violation.text for violation in _impossible(self.record)]
         return to_json(self.record) | {
             "artifacts": [artifact._asdict() for artifact in self.artifacts],
-            "impossible": impossible,
+            "impossible": [violation.text for violation in self.impossible],
         }
 
     def as_text(self) -> str:
         """Return the record as tables, with empty lines between them."""
-        return "\n\n".join(_sections(self.record, self.artifacts))
+        return "\n\n".join(_sections(self))
 
 
 def read_run_page(store: Store, run_id: str) -> RunPage:
     """Read one run, by its id or the first digits. Raises UsageError if there is none, or if several are meant."""
     record = store.get(run_id)
-    return RunPage(record, store.artifacts(record.run_id))
+    return RunPage(record, store.artifacts(record.run_id), _impossible(record))
 
 
 def title(record: RunRecord | Unreadable) -> str:
@@ -52,7 +55,8 @@ def title(record: RunRecord | Unreadable) -> str:
     )
 
 
-def _sections(record: RunRecord, artifacts: Sequence[Artifact]) -> Iterator[str]:
+def _sections(page: RunPage) -> Iterator[str]:
+    record = page.record
     yield title(record)
     yield _table(("fact", "value"), _facts(record))
     yield _table(("spec", "value"), _flat(record.spec.model_dump(mode="json")))
@@ -60,14 +64,14 @@ def _sections(record: RunRecord, artifacts: Sequence[Artifact]) -> Iterator[str]
         yield _table(("counter", "at the end"), ((name, _number(count)) for name, count in record.counters.items()))
     if record.values:
         yield _table(("metric", "column", "value", "standard error", "unit"), map(_value, record.values))
-    if impossible := _impossible(record):
-        yield "\n".join(("What cannot be, whatever the model:", *(printable(found.text) for found in impossible)))
+    if page.impossible:
+        yield "\n".join(("What cannot be, whatever the model:", *(printable(found.text) for found in page.impossible)))
     if record.findings:
         yield "\n".join(("What the guards found:", *(printable(f"{f.text} ({f.guard})") for f in record.findings)))
     if record.points:
         yield _trajectory(record)
-    if artifacts:
-        yield _table(("artifact", "location", "SHA-256", "bytes"), artifacts)
+    if page.artifacts:
+        yield _table(("artifact", "location", "SHA-256", "bytes"), page.artifacts)
     if record.traceback:
         yield printable_lines(record.traceback.rstrip())
 
@@ -85,7 +89,8 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
 def _impossible(record: RunRecord) -> tuple[Violation, ...]:
     """Return the violations of all its numbers, of those that boards show and of the others."""
     run = Observation.of(record, {value.column for value in record.values})
-    return checker(run.protocol)(run)
+    limits = likelihood_limits(discovery.load(kinds={"dataset"}))
+    return checker(run.protocol, limits(run.protocol))(run)
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

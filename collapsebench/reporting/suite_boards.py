@@ -14,7 +14,7 @@ from collapsebench.experiment.suites import Suite
 from collapsebench.facts import SplitFacts
 from collapsebench.observation import Unreadable, unreadable_line
 from collapsebench.published import PublishedRow, publication
-from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, page_pieces, pieces, score
+from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, likelihood_limits, page_pieces, pieces, score
 from collapsebench.reporting.leaderboard.comparison import MeasuredCell, Pair, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
 from collapsebench.reporting.queries import SuiteQuery
@@ -67,10 +67,10 @@ def measured_cell(store: Store, cell: Cell, components: Catalog) -> MeasuredCell
     """Return the cell with the board of its protocol, or with None if the cell has no runs."""
     dataset = components.entry("dataset", cell.dataset).component
     test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
-    protocol = stored_protocol(store, cell, components)
+    protocol, limits = stored_protocol(store, cell, components), likelihood_limits(components)
     left_out: list[Unreadable] = []
     runs = [] if protocol is None else store.observations(protocol=protocol, entries=ENTRIES, left_out=left_out)
-    board = None if protocol is None else replace(score(runs), left_out=tuple(left_out))
+    board = None if protocol is None else replace(score(runs, limits), left_out=tuple(left_out))
     return MeasuredCell(cell, labels(cell, components), test.examples, board)
 
 

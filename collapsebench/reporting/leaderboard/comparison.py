@@ -12,7 +12,7 @@ from collapsebench.estimates import SATURATION, Direction
 from collapsebench.experiment.suites import BaseSetting, Cell, Scale
 from collapsebench.plausibility import published_scores, violations
 from collapsebench.published import PublishedRow, PublishedValue
-from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, SeedSample
+from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row, SeedSample
 
 INFORMATION = "mi_lower"
 
@@ -48,6 +48,10 @@ class Pair:
     published: PublishedValue | None
     reasons: tuple[str, ...]
     """The reasons why the two cannot be compared; empty if they can."""
+    impossible: tuple[str, ...] = ()
+    """What makes the measured number impossible."""
+    findings: tuple[str, ...] = ()
+    """What guards found in the runs of the models."""
 
     @property
     def difference(self) -> float | None:
@@ -129,6 +133,7 @@ def _growths(gains: Iterable[tuple[BaseSetting, Pair]]) -> Iterator[Pair]:
 def _pair(scale: Scale, cell: MeasuredCell, model: str, column: BoardColumn, published: Sequence[PublishedRow]) -> Pair:
     rows = () if cell.board is None else cell.board.rows
     label = cell.labels[model]
+    own = next((row for row in rows if row.label == label), None)
     row = _published_row(cell.cell, model, published)
     return Pair(
         cell=cell.cell.name,
@@ -139,10 +144,23 @@ def _pair(scale: Scale, cell: MeasuredCell, model: str, column: BoardColumn, pub
         against_protocol_id="",
         since="",
         column=column,
-        measured=next((row.sample(column.key) for row in rows if row.label == label), None),
+        measured=None if own is None else own.sample(column.key),
         published=None if row is None else row.values.get(column.key),
-        reasons=() if row is None else reasons(scale, cell, column, row),
+        reasons=() if row is None else (*reasons(scale, cell, column, row), *_measured_wrongly(own, column)),
+        impossible=_impossible_numbers(own, column),
+        findings=() if own is None else tuple(f"{label}: {finding.text}" for finding in own.findings),
     )
+
+
+def _impossible_numbers(row: Row | None, column: BoardColumn) -> tuple[str, ...]:
+    found = {} if row is None else row.impossible(column)
+    return tuple(f"seed {seed}: {text}" for seed, texts in found.items() for text in texts)
+
+
+def _measured_wrongly(row: Row | None, column: BoardColumn) -> Iterator[str]:
+    found = _impossible_numbers(row, column)
+    if found:
+        yield f"impossible as measured: {'; '.join(found)}"
 
 
 def _gain(pair: Pair, other: Pair) -> Pair:
@@ -158,8 +176,18 @@ def _minus(pair: Pair, other: Pair) -> Pair:
     if pair.published is not None and other.published is not None:
         rounding = pair.published.rounding + other.published.rounding
         published = PublishedValue("", pair.published.value - other.published.value, rounding)
-    both = tuple(dict.fromkeys((*pair.reasons, *other.reasons)))
-    return replace(pair, measured=measured, published=published, reasons=both)
+    return replace(
+        pair,
+        measured=measured,
+        published=published,
+        reasons=_both(pair.reasons, other.reasons),
+        impossible=_both(pair.impossible, other.impossible),
+        findings=_both(pair.findings, other.findings),
+    )
+
+
+def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*one, *other)))
 
 
 def _published_row(cell: Cell, model: str, published: Sequence[PublishedRow]) -> PublishedRow | None:

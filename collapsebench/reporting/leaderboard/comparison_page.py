@@ -5,14 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from collapsebench.published import PublishedValue
 from collapsebench.record import json_number
 from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard.comparison import Pair
-from collapsebench.reporting.leaderboard.layout import BLANK, Page, TableCell, TextTable, header, with_interval
-from collapsebench.reporting.leaderboard.scoring import BoardColumn
+from collapsebench.reporting.leaderboard.layout import (
+    BLANK,
+    FINDING,
+    IMPOSSIBLE,
+    Page,
+    TableCell,
+    TextTable,
+    header,
+    with_interval,
+)
+from collapsebench.reporting.leaderboard.scoring import BoardColumn, SeedSample
 
 LEGEND = (
     "Measured: mean over seeds ± half-width of its 95 % Student-t interval. Published: as printed, with the sign of "
@@ -30,7 +39,18 @@ def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], com
         by_column.setdefault(pair.column, []).append(pair)
     tables = tuple(_table(column, of_column, numbers) for column, of_column in by_column.items())
     why = (f"({number}) {reason}." for reason, number in numbers.items())
-    return Page(title, tables, (LEGEND, *why, *notes), command)
+    return Page(title, tables, (LEGEND, *why, *_marks(pairs), *notes), command)
+
+
+def _marks(pairs: Iterable[Pair]) -> Iterator[str]:
+    impossible = dict.fromkeys(f"{_place(pair)}, {text}" for pair in pairs for text in pair.impossible)
+    if impossible:
+        yield f"{IMPOSSIBLE} marks measured numbers that cannot be, whatever the model; these {len(impossible)}:"
+        yield from impossible
+    findings = dict.fromkeys(f"{pair.cell} · {text}" for pair in pairs if not pair.against for text in pair.findings)
+    if findings:
+        yield f"{FINDING} marks models about whose runs there is something to know; these {len(findings)}:"
+        yield from findings
 
 
 def _table(column: BoardColumn, pairs: Iterable[Pair], numbers: Mapping[str, int]) -> TextTable:
@@ -41,15 +61,23 @@ def _table(column: BoardColumn, pairs: Iterable[Pair], numbers: Mapping[str, int
 
 def _row(pair: Pair, numbers: Mapping[str, int]) -> tuple[str, ...]:
     return (
-        f"{pair.cell}{f' − {pair.since}' if pair.since else ''} · {_name(pair)}",
+        f"{_place(pair)}{f' {FINDING}' if pair.findings else ''}",
         "" if pair.measured is None else str(len(pair.measured.seeds)),
-        BLANK if pair.measured is None else with_interval(pair.measured, signed=bool(pair.against)),
+        BLANK if pair.measured is None else _measured(pair, pair.measured),
         "" if pair.published is None else _as_printed(pair.published, signed=bool(pair.against)),
         "" if pair.difference is None or pair.published is None else _signed(pair.difference, pair.published),
         {True: "yes", False: f"no ({', '.join(str(numbers[r]) for r in pair.reasons if r in numbers)})", None: ""}[
             pair.comparable
         ],
     )
+
+
+def _place(pair: Pair) -> str:
+    return f"{pair.cell}{f' − {pair.since}' if pair.since else ''} · {_name(pair)}"
+
+
+def _measured(pair: Pair, sample: SeedSample) -> str:
+    return f"{with_interval(sample, signed=bool(pair.against))}{f' {IMPOSSIBLE}' if pair.impossible else ''}"
 
 
 def _name(pair: Pair) -> str:
@@ -77,7 +105,7 @@ def _decimals(value: PublishedValue) -> int:
 
 def comparison_csv(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
     """Write one line for each pair, in full precision."""
-    facts = [_facts(suite, scale, pair) for pair in pairs]
+    facts = _every_fact(suite, scale, pairs)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(facts[0])
@@ -93,8 +121,18 @@ def _csv_cell(value: str | float | bool | None) -> str | float | bool:
 
 def comparison_json(suite: str, scale: str, pairs: Sequence[Pair]) -> str:
     """Write one object for each pair. A missing value is null; `nan`, `+inf` and `-inf` are texts."""
-    facts = [_facts(suite, scale, pair) for pair in pairs]
+    facts = _every_fact(suite, scale, pairs)
     return escaping.to_json({"comparison": facts}) + "\n"
+
+
+def _every_fact(suite: str, scale: str, pairs: Sequence[Pair]) -> list[dict[str, str | float | bool | None]]:
+    """Return the facts of each pair, with columns of marks if a pair has any."""
+    facts = [_facts(suite, scale, pair) for pair in pairs]
+    if any(pair.impossible for pair in pairs):
+        facts = [fact | {"impossible": "; ".join(pair.impossible)} for fact, pair in zip(facts, pairs, strict=True)]
+    if any(pair.findings for pair in pairs):
+        facts = [fact | {"findings": "; ".join(pair.findings)} for fact, pair in zip(facts, pairs, strict=True)]
+    return facts
 
 
 def _facts(suite: str, scale: str, pair: Pair) -> dict[str, str | float | bool | None]:
