@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from collapsebench.data.files import cache_folder
 from collapsebench.files import replacing
 
-FORMAT = 1
-"""The version of the layout of the arrays. Raise it when the layout changes."""
+FORMAT = 2
+"""The version of what is cached. Raise it when the layout of the arrays changes, or what is made of the same files."""
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 logger = logging.getLogger(__name__)

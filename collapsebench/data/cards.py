@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from collapsebench.data.base import Generated
-from collapsebench.data.files import available, by_hand, find, known_checksum
+from collapsebench.data.files import available, by_hand, find, known_checksum, read
 from collapsebench.data.located import LocatedDataset, find_datasets
+from collapsebench.data.texts import Text
 from collapsebench.errors import CollapsebenchError, DataError
 from collapsebench.spec import Choice
 from collapsebench.syntax import print_call
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collapsebench.estimates import Estimate
     from collapsebench.facts import Checked, DatasetFacts
 
+CleaningOrReason: TypeAlias = "Mapping[str, Mapping[str, int]] | str"
+"""What was done to a user's text, by file and rule, or why that is not known."""
 TruthOrReason: TypeAlias = "Mapping[str, Estimate] | str"
 """The true numbers of a generated dataset by name, in nats per example, or why they are not known."""
 
@@ -69,6 +72,8 @@ class DatasetCard:
     """The folder of the original files of all datasets."""
     truths: Mapping[str, TruthOrReason]
     """The truth by dataset with parameters. It is empty for real datasets, whose truth nobody knows."""
+    cleaning: CleaningOrReason
+    """It is empty for all datasets but the texts of users."""
 
     @property
     def own_folder(self) -> Path:
@@ -96,12 +101,13 @@ class DatasetCard:
             "citation": self.dataset.citation,
             "data_folder": str(self.own_folder),
             "parameters": self.parameters,
+            "cleaning": self.cleaning,
             "truth": {name: _truth_json(truth) for name, truth in self.truths.items()},
         }
 
     def as_text(self) -> str:
         """Write the card for a reader."""
-        return "\n".join((*self._about(), *self._parts(), *self._files(), *self._tracks()))
+        return "\n".join((*self._about(), *self._parts(), *self._files(), *self._cleaning(), *self._tracks()))
 
     def _about(self) -> Iterator[str]:
         card = self.facts.card
@@ -129,6 +135,14 @@ class DatasetCard:
         if self.facts.card.source:
             yield f"  by hand: {self.facts.card.source}"
 
+    def _cleaning(self) -> Iterator[str]:
+        if isinstance(self.cleaning, str):
+            yield f"cleaning: {self.cleaning}"
+        elif self.cleaning:
+            yield "cleaning, by the rules of the class Text:"
+            for name, done in self.cleaning.items():
+                yield f"  {name}: {', '.join(f'{rule}: {count:,}' for rule, count in done.items())}"
+
     def _tracks(self) -> Iterator[str]:
         yield "tracks:"
         for name, track in self.facts.tracks.items():
@@ -140,7 +154,22 @@ class DatasetCard:
 def dataset_card(name: str, plugins: Iterable[Path] = (), data_dir: Path | None = None) -> DatasetCard:
     """Make the card of a dataset, named as `name[key=value]`. See `find_datasets`."""
     (located,) = find_datasets([name], plugins, data_dir)
-    return DatasetCard(located.dataset, located.facts, located.folder, _truths(located))
+    return DatasetCard(located.dataset, located.facts, located.folder, _truths(located), _cleaning(located))
+
+
+def _cleaning(located: LocatedDataset) -> CleaningOrReason:
+    """What the rules of `Text` do to the files that are here; empty for other datasets."""
+    dataset, facts, folder = located.dataset, located.facts, located.folder
+    if not isinstance(dataset, Text):
+        return {}
+    if not available(facts, folder):
+        return "files are missing"
+    names = dataset.originals()
+    try:
+        cleaned = dataset.clean({name: read(facts, name, folder).content for name in names})
+    except DataError as error:
+        return str(error)
+    return {name: text.done for name, text in zip(names, cleaned.values(), strict=False)}
 
 
 def _truths(located: LocatedDataset) -> dict[str, TruthOrReason]:

@@ -42,7 +42,7 @@ class ArraySplit(Split):
 
 @dataclass(frozen=True, eq=False)
 class TextSplit(ArraySplit):
-    """Documents of token ids, BOS and EOS included, in the order of the file.
+    """Documents of token ids, BOS and EOS included, in the order of the file, and the class of each if there are any.
 
     A batch holds documents of one length, so that no padding enters a recurrent network. The documents are sorted by
     length (a stable sort) and cut into contiguous chunks, as in the released preprocessing of Kim et al. 2018. A seed
@@ -58,13 +58,15 @@ class TextSplit(ArraySplit):
 
     tokens: NDArray[np.int32]  # (sum of lengths,)
     lengths: NDArray[np.int32]  # (N,)
+    classes: NDArray[np.int64] | None = None  # (N,)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     @property
-    def labels(self) -> None:
+    def labels(self) -> NDArray[np.int64] | None:
         """See Split."""
+        return self.classes
 
     @property
     def predictions(self) -> NDArray[np.int64]:

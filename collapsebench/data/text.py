@@ -49,7 +49,8 @@ def read_lines(name: str, content: bytes) -> list[str]:
         lines = content.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"text file '{name}', line {line}: not UTF-8 ({error.reason})") from None
+        hint = ", but perhaps UTF-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else ""
+        raise DataError(f"text file '{name}', line {line}: not UTF-8{hint} ({error.reason})") from None
     return lines[:-1] if lines[-1] == "" else lines
 
 
@@ -73,12 +74,12 @@ def vocabulary(train: Iterable[Document], options: Preprocessing) -> list[str]:
     return [*MARKERS, *(word for word in words if word not in MARKERS)]
 
 
-def encode(texts: Sequence[Document], words: Sequence[str]) -> TextSplit:
-    """Return the documents as ids, each from BOS to EOS."""
+def encode(texts: Sequence[Document], words: Sequence[str], classes: Ints | None = None) -> TextSplit:
+    """Return the documents as ids, each from BOS to EOS, and with their classes if they have any."""
     ids = {word: i for i, word in enumerate(words)}
     tokens = (token for text in texts for token in (BOS, *(ids.get(word, UNKNOWN) for word in text), EOS))
     lengths = np.array([len(text) + 2 for text in texts], dtype=np.int32)
-    return TextSplit(np.fromiter(tokens, np.int32, int(lengths.sum())), lengths)
+    return TextSplit(np.fromiter(tokens, np.int32, int(lengths.sum())), lengths, classes)
 
 
 def shuffles(seed: int, sizes: Mapping[str, int]) -> dict[str, Ints]:
@@ -87,16 +88,40 @@ def shuffles(seed: int, sizes: Mapping[str, int]) -> dict[str, Ints]:
     return {split: rng.permutation(sizes[split]) for split in ("valid", "test", "train")}
 
 
-def preprocess(lines: Mapping[str, Iterable[str]], options: Preprocessing) -> Splits:
-    """Return the splits of `train`, `valid` and `test`. Raises DataError if one of them has no documents left."""
-    texts = {split: documents(lines[split], options.max_tokens) for split in ("train", "valid", "test")}
-    for split, kept in texts.items():
-        if not kept:
+@dataclass(frozen=True)
+class _Documents:
+    """The documents of one split, and the class of each; None if they have no classes."""
+
+    texts: list[Document]
+    classes: Ints | None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, rows: Sequence[int] | Ints) -> _Documents:
+        return _Documents([self.texts[i] for i in rows], None if self.classes is None else self.classes[rows])
+
+
+def preprocess(
+    lines: Mapping[str, Iterable[str]], options: Preprocessing, classes: Mapping[str, Ints] | None = None
+) -> Splits:
+    """Return the splits of `train`, `valid` and `test`. `classes` has the class of each line, if lines have classes.
+
+    Raises DataError if a split has no documents left.
+    """
+    splits = {}
+    for split in ("train", "valid", "test"):
+        every = _Documents([line.split() for line in lines[split]], None if classes is None else classes[split])
+        kept = every[[i for i, words in enumerate(every.texts) if 0 < len(words) <= options.max_tokens]]
+        if not len(kept):
             raise DataError(f"no document of the {split} split has between 1 and max_tokens={options.max_tokens} words")
-    words = vocabulary(texts["train"], options)
+        splits[split] = kept
+    words = vocabulary(splits["train"].texts, options)
     if options.shuffle_seed is not None:
-        orders = shuffles(options.shuffle_seed, {split: len(kept) for split, kept in texts.items()})
-        texts = {split: [texts[split][i] for i in order] for split, order in orders.items()}
-    texts["test"] = texts["test"][: options.test_documents]
-    train, valid, test = (encode(texts[split], words) for split in ("train", "valid", "test"))
+        orders = shuffles(options.shuffle_seed, {split: len(kept) for split, kept in splits.items()})
+        splits = {split: splits[split][order] for split, order in orders.items()}
+    splits["test"] = splits["test"][range(len(splits["test"]))[: options.test_documents]]
+    train, valid, test = (
+        encode(splits[name].texts, words, splits[name].classes) for name in ("train", "valid", "test")
+    )
     return Splits(TextSpec(len(words)), train, valid, test)

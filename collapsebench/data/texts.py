@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from collapsebench.data.base import FromFiles, Seed
 
 if TYPE_CHECKING:
+    from collapsebench.data.cleaning import CleanText
+    from collapsebench.data.splits import Ints
     from collapsebench.examples import Splits
 
 
-class Text(FromFiles):
-    r"""Text in three files, STEM.train.txt, STEM.valid.txt and STEM.test.txt, one document a line.
+SPLITS = ("train", "valid", "test")
 
-    The preprocessing is the published one: blanks separate words, the vocabulary is the most frequent training words,
-    and documents that are too long are dropped.
 
-    >>> from collapsebench import Text
-    >>> class Mine(Text):
-    ...     name = "mine"
-    ...     stem = "mine"
-    >>> text = b"the cat sat\nthe dog sat\n"
-    >>> splits = Mine().parse({f"mine.{split}.txt": text for split in ("train", "valid", "test")})
-    >>> len(splits.train), splits.spec
-    (2, TextSpec(vocabulary=8))
+class PreparedText(NamedTuple):
+    """The documents of `train`, `valid` and `test`, one a line, and their classes, which may be missing."""
+
+    lines: Mapping[str, Sequence[str]]
+    classes: Mapping[str, Ints] | None = None
+
+
+class PublishedText(FromFiles):
+    """Text in three files, STEM.train.txt, STEM.valid.txt and STEM.test.txt, in the form that their authors published.
+
+    The preprocessing is the published one, to the last token: white space separates words, the vocabulary is the most
+    frequent training words, and documents that are too long are dropped.
     """
 
     stem: ClassVar[str]
@@ -45,14 +48,17 @@ class Text(FromFiles):
 
     def originals(self) -> list[str]:
         """See FromFiles."""
-        return [f"{self.stem}.{split}.txt" for split in ("train", "valid", "test")]
+        return [f"{self.stem}.{split}.txt" for split in SPLITS]
 
     def lines(self, contents: Mapping[str, bytes]) -> Mapping[str, Sequence[str]]:
         """Return the documents of `train`, `valid` and `test`, one a line."""
         from collapsebench.data.text import read_lines
 
-        names = {split: f"{self.stem}.{split}.txt" for split in ("train", "valid", "test")}
-        return {split: read_lines(name, contents[name]) for split, name in names.items()}
+        return {split: read_lines(name, contents[name]) for split, name in zip(SPLITS, self.originals(), strict=False)}
+
+    def prepared(self, contents: Mapping[str, bytes]) -> PreparedText:
+        """Return the lines from which the splits are made."""
+        return PreparedText(self.lines(contents))
 
     def given(self, contents: Mapping[str, bytes]) -> Sequence[str] | None:
         """Return the words of the vocabulary, or None if it is made from the training documents."""
@@ -71,10 +77,62 @@ class Text(FromFiles):
             word_list=self.given(contents),
             test_documents=self.test_documents,
         )
-        return preprocess(self.lines(contents), options)
+        lines, classes = self.prepared(contents)
+        return preprocess(lines, options, classes)
 
 
-class PennTreebank(Text):
+class Text(PublishedText):
+    r"""A user's own text in three files, STEM.train.txt, STEM.valid.txt and STEM.test.txt, one document a line.
+
+    The files are UTF-8, plain or gzipped. They are cleaned by these rules, in this order:
+
+    - Lines end with `\n`, `\r\n` or `\r`. A byte-order mark at the start is removed. What is not UTF-8, and a NUL byte,
+      is an error that names the file and the line.
+    - Invisible characters are removed: control characters, zero-width and soft-hyphen characters, marks of direction.
+      The joiners U+200C and U+200D stay inside of words.
+    - Accents are composed (Unicode's NFC), so that one word has one spelling.
+    - If every line of the three files has a tab after its first word, or after some words that repeat themselves, these
+      are its label: the class of the document, and none of its words. `labelled` says so, or denies it.
+    - White space of every kind separates words: tabs, no-break spaces and all others of Unicode, and blank letters.
+    - `<s>`, `</s>` and `<pad>` at both ends of a document are removed, as BOS and EOS are added anyway. Inside of a
+      document they are words as all others: never the symbols of the harness. `<unk>` is the unknown word.
+    - A line without a visible word is left out.
+
+    `collapsebench data show NAME` prints how often each rule had something to do. From there the preprocessing is the
+    published one: the vocabulary is the most frequent training words, and documents that are too long are dropped.
+
+    >>> from collapsebench import Text
+    >>> class Mine(Text):
+    ...     name = "mine"
+    ...     stem = "mine"
+    >>> text = b"1\tthe cat sat\r\n0\tthe dog sat\r\n"
+    >>> splits = Mine().parse({f"mine.{split}.txt": text for split in ("train", "valid", "test")})
+    >>> len(splits.train), splits.spec, splits.train.labels.tolist()
+    (2, TextSpec(vocabulary=8), [1, 0])
+    """
+
+    labelled: ClassVar[bool | None] = None
+    """Whether the text before the first tab of every line is its label; None means: find out."""
+
+    def clean(self, contents: Mapping[str, bytes]) -> dict[str, CleanText]:
+        """Return the cleaned documents of `train`, `valid` and `test`, with what was done. Raises DataError."""
+        from collapsebench.data.cleaning import clean
+
+        names = dict(zip(SPLITS, self.originals(), strict=False))
+        cleaned = clean({names[split]: lines for split, lines in self.lines(contents).items()}, self.labelled)
+        return {split: cleaned[name] for split, name in names.items()}
+
+    def prepared(self, contents: Mapping[str, bytes]) -> PreparedText:
+        """See PublishedText."""
+        from collapsebench.data.cleaning import classes
+
+        cleaned = self.clean(contents)
+        numbers = classes([cleaned[split] for split in SPLITS])
+        lines = {split: cleaned[split].documents for split in SPLITS}
+        return PreparedText(lines, None if numbers is None else dict(zip(SPLITS, numbers, strict=True)))
+
+
+class PennTreebank(PublishedText):
     """Mikolov's Penn Treebank, one sentence a line."""
 
     name = "ptb"
@@ -82,7 +140,7 @@ class PennTreebank(Text):
     stem = "ptb"
 
 
-class Yahoo(Text):
+class Yahoo(PublishedText):
     """Yahoo Answers, 100,000 training documents."""
 
     name = "yahoo"
@@ -104,7 +162,7 @@ class Yahoo(Text):
         return [self.vocabulary_file] if self.vocabulary == "given" else []
 
     def given(self, contents: Mapping[str, bytes]) -> Sequence[str] | None:
-        """See Text: the words of the given list, without the four markers at its start."""
+        """See PublishedText: the words of the given list, without the four markers at its start."""
         from collapsebench.data.text import MARKERS, read_lines
 
         files = self._vocabulary_files()
@@ -122,7 +180,7 @@ class Yahoo9k(Yahoo):
         return ["yahoo.valid.txt", "yahoo.test.txt", *self._vocabulary_files()]
 
     def lines(self, contents: Mapping[str, bytes]) -> Mapping[str, Sequence[str]]:
-        """See Text: lines 1 to 9,000 of the official validation file train, the others validate."""
+        """See PublishedText: lines 1 to 9,000 of the official validation file train, the others validate."""
         from collapsebench.data.text import read_lines
 
         valid, test = (read_lines(name, contents[name]) for name in ("yahoo.valid.txt", "yahoo.test.txt"))
