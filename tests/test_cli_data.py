@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -224,3 +227,68 @@ def test_help_names_the_commands(run):
     code, out, _ = run("--help")
     assert code == 0
     assert all(name in out for name in ("list", "show", "fetch", "verify"))
+
+
+def test_a_tilde_is_the_user_s_home_in_the_option_and_in_the_environment(run, mine, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for where in ("--data-dir=~/data", None):
+        monkeypatch.setenv("COLLAPSEBENCH_DATA", "~/nowhere" if where else "~/data")
+        code, out, _ = run("list", "--json", *mine[:2], *([where] if where else []))
+        assert code == 0
+        assert {row["name"]: row["available"] for row in json.loads(out)}["mine"] == "yes"
+
+
+@pytest.mark.parametrize("verb", [["list"], ["show", "ptb"], ["verify"], ["fetch", "ptb"]])
+def test_a_data_folder_that_is_a_file_is_one_line_and_exit_code_2(run, tmp_path, verb):
+    (tmp_path / "file").touch()
+    code, out, err = run(*verb, "--data-dir", tmp_path / "file")
+    assert (code, out, err) == (2, "", f"error: data folder '{tmp_path / 'file'}' is not a folder\n")
+
+
+def test_a_run_with_a_data_folder_that_is_a_file_is_one_line_and_exit_code_2(command, tmp_path):
+    (tmp_path / "file").touch()
+    answer = command("run", "--dataset", "digits", "--data-dir", tmp_path / "file")
+    assert (answer.code, answer.err) == (2, f"error: data folder '{tmp_path / 'file'}' is not a folder\n")
+
+
+def test_an_unreadable_file_is_one_line(run, mine, tmp_path):
+    """Root reads what nobody may, but not the memory at address 0 of its own process."""
+    path = tmp_path / "data" / "sub" / "mine.valid.txt"
+    if os.geteuid() == 0:
+        path.unlink()
+        path.symlink_to("/proc/self/mem")
+    else:
+        path.chmod(0)
+    code, out, err = run("verify", "mine", *mine)
+    assert (code, err) == (1, "error: 1 of 3 checks failed\n")
+    assert f"cannot read data file '{path}': " in out
+
+
+UNKNOWN_USER = """
+import pwd
+
+def nobody(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = nobody
+from collapsebench.cli import main
+main()
+"""
+"""The command line for a user whom the machine does not know, as in many containers: Python asks `pwd` for his home."""
+
+
+def test_embedded_data_need_no_home(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key not in {"HOME", "XDG_CACHE_HOME"}}
+
+    def command(*arguments):
+        whole = [sys.executable, "-c", UNKNOWN_USER, *arguments]
+        return subprocess.run(whole, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    done = command("run", "--dataset", "digits", "--budget", "1steps", "--store", "runs.sqlite")
+    assert done.returncode == 0, done.stderr
+    assert "finished" in done.stdout
+    assert not (tmp_path / "~").exists()
+    missing = command("run", "--dataset", "ptb")
+    assert missing.returncode == 1
+    assert missing.stderr.count("\n") == 1
+    assert "in 'collapsebench-data/ptb': get it with 'collapsebench data fetch ptb'" in missing.stderr

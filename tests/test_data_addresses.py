@@ -13,6 +13,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -108,6 +109,16 @@ def test_every_address_has_a_checksum():
             assert not file.addresses or file.sha256 or file.git_blob or file.md5, file.name
 
 
+def test_the_page_on_data_names_every_address():
+    """Those that could not be tried are told to the reader."""
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    for name in dataset_names():
+        facts = dataset_facts(name)
+        addresses = [url for file in (*facts.files, *facts.archives) for url in file.addresses]
+        assert all(str(urlsplit(url).hostname) in page for url in addresses), name
+        assert not addresses or f"`{name}`" in page
+
+
 @pytest.mark.parametrize("missing", [(), ("/train.txt",), tuple(PUBLISHED.values())])
 def test_yahoo_is_fetched_from_its_addresses_and_else_from_one_archive(tmp_path, site, yahoo, missing):
     site.answers |= {PUBLISHED[name]: content for name, content in yahoo.items() if PUBLISHED[name] not in missing}
@@ -176,6 +187,53 @@ def test_the_first_example_of_the_project_works(tmp_path, site, yahoo):
     again = command("data", "fetch", "yahoo")
     assert (again.returncode, again.stdout, again.stderr) == (0, "yahoo: all files are here\n", "")
     assert command("data", "verify", "yahoo").stdout.count("right: ") == 3
+
+
+def test_python_fetches_before_it_runs(tmp_path, site, monkeypatch):
+    """As `run --fetch` does: a dataset of a script whose files are elsewhere."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    contents = {f"mine.{split}.txt": b"we came back\nthe food was good\n" * 4 for split in ("train", "valid", "test")}
+    site.answers |= {f"/{name}": content for name, content in contents.items()}
+    names = "".join(f'[[files]]\nname = "{name}"\nurl = "{site.url("/" + name)}"\n' for name in contents)
+    (tmp_path / "mine.toml").write_text(MINE + names)
+
+    class Mine(collapsebench.Text):
+        """A text."""
+
+        name = "mine"
+        stem = "mine"
+        facts = tmp_path / "mine.toml"
+
+    def run(*, fetch):
+        places = {"store": tmp_path / "runs.sqlite", "data_dir": tmp_path / "data"}
+        return collapsebench.run(dataset=Mine(), budget="1steps", fetch=fetch, progress=False, **places)
+
+    with pytest.raises(DataError, match=r"get it with 'collapsebench data fetch mine .*', or run with --fetch"):
+        run(fetch=False)
+    assert [each.outcome for each in run(fetch=True)] == ["finished"]
+    assert len(site.asked) == 3
+    run(fetch=True)
+    assert len(site.asked) == 3
+
+
+MINE = """
+tracks_of = "ptb"
+[card]
+title = "Mine"
+kind = "text"
+description = "mine"
+licence = "mine"
+comparability = "none"
+[tracks.quick]
+description = "tiny"
+budget = "1steps"
+latent_dim = 2
+batch_size = 4
+encoder = { name = "lstm", embedding = 4, hidden = 4 }
+decoder = { name = "lstm", embedding = 4, hidden = 4 }
+optimizer = { name = "adam", learning_rate = 1e-3 }
+evaluation = { every = "1steps", metrics = { neg-elbo = {} } }
+"""
 
 
 def drawings(count=6, drawers=2):

@@ -26,8 +26,11 @@ GROWTH = 100
 
 def cache_folder() -> Path | None:
     """Return the cache folder of the user; None for a user who has no home."""
-    folder = user_cache_path("collapsebench")
-    return folder if folder.is_absolute() else None
+    try:
+        folder = user_cache_path("collapsebench")
+    except RuntimeError:
+        return None
+    return folder if folder.is_absolute() else None  # old platformdirs leave `~` as it is
 
 
 def data_folder(chosen: Path | None) -> Path:
