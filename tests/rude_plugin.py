@@ -75,6 +75,8 @@ def act(how: str) -> None:  # noqa: C901, PLR0912 - one line each
                 signal.raise_signal(signal.SIGINT)
             except KeyboardInterrupt:
                 raise ValueError("swallowed") from None
+        case "print":
+            print("\N{MINUS SIGN}" * 10_000, flush=True)
         case "hang":
             time.sleep(600)
         case "orphan":

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 import toys
@@ -68,15 +69,19 @@ def test_a_dry_run_as_json(command):
 def test_a_failed_run_is_exit_code_one_and_the_others_are_run(command):
     answer = command(*TOY, "--method", "crash", "--method", "skip")
     assert answer.code == 1
-    assert "ZeroDivisionError: division by zero" in answer.err
+    assert "ZeroDivisionError: division by zero (toy_plugin.py:" in answer.err
+    assert "its traceback: collapsebench runs show " in answer.err
     assert answer.out.count("finished  ") == 2
 
 
 @pytest.mark.torch
-def test_a_divergence_is_no_failure(command):
+def test_a_divergence_is_exit_code_one_and_never_silent(command):
     answer = command(*TOY, "--method", "explode", "--no-baseline")
-    assert answer.code == 0
+    assert answer.code == 1
     assert "diverged  " in answer.out
+    quiet = command(*TOY, "--method", "explode", "--no-baseline", "--seed", "2", "--quiet")
+    assert (quiet.code, quiet.out) == (1, "")
+    assert quiet.err.startswith("diverged  ")
 
 
 @pytest.mark.parametrize(
@@ -210,9 +215,7 @@ def test_ctrl_c_leaves_a_clean_store(tmp_path):
 
 
 def test_a_bug_of_ours_is_one_line_too(command, monkeypatch):
-    def broken(*arguments, **given):
-        raise RuntimeError("the sky\nfell")
-
+    broken = mock.Mock(side_effect=RuntimeError("the sky\nfell"))
     monkeypatch.setattr("collapsebench.experiment.planning.plan", broken)
     answer = command(*TOY)
     assert answer.code == 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
 
-from collapsebench.errors import CollapsebenchError
+from collapsebench.errors import CollapsebenchError, Interrupted, error_line
 
 COMMANDS = {
     "run": ("collapsebench.cli.run", "Run contenders on a dataset and store every run."),
@@ -58,21 +60,27 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors become one line on standard error and an exit code (2: usage, 1: failed)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _open_missing_streams()
     try:
         sys.exit(cli.main(arguments, prog_name="collapsebench", standalone_mode=False))
     except (CollapsebenchError, click.ClickException) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         _report(message, debug="--debug" in arguments)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as stop:
+        signal = stop.__cause__ if isinstance(stop, click.Abort) else stop
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        sys.exit(signal.exit_code if isinstance(signal, Interrupted) else 130)
     except BrokenPipeError:
         # The reader (`head`, say) has gone; nothing is left to tell it.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        file = "" if error.filename is None else f" '{error.filename}'"
+        _report(f"the system refuses{file}: {error.strerror or error}", debug="--debug" in arguments)
+        sys.exit(1)
     except Exception as error:  # noqa: BLE001 - a bug of ours is one line, too
-        _report(f"{type(error).__name__}: {error} (a bug; --debug shows where)", debug="--debug" in arguments)
+        _report(f"{error_line(error)} (a bug; --debug shows where)", debug="--debug" in arguments)
         sys.exit(1)
 
 
@@ -83,3 +91,18 @@ def _report(message: str, *, debug: bool) -> None:
 
         traceback.print_exc()
     click.echo(f"error: {' '.join(message.split())}", err=True)
+
+
+def _open_missing_streams() -> None:
+    """Open standard streams that were closed before the process began.
+
+    Another file would get their number, and be written to by whoever prints.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                os.fstat(number)
+                continue
+            null = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(null, True)
+            setattr(sys, name, os.fdopen(null, "r" if number == 0 else "w"))

@@ -91,7 +91,7 @@ grid_options = options.gathered(
 
 
 def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> None:
-    """Run what is missing, or print the plan of a dry run. Exits with code 1 if a run failed.
+    """Run what is missing, or print the plan of a dry run. Exits with code 1 if a run failed or diverged.
 
     `then` is the command that a user may want next.
     """
@@ -100,16 +100,18 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
         _print_plan(setup, as_json=grid.as_json)
         return
     from collapsebench.experiment.memory import keep_mapped
+    from collapsebench.experiment.output import keep_writing
     from collapsebench.experiment.progress import run_on_screen
 
     keep_mapped()
+    keep_writing()
     records = run_on_screen(setup, grid.workers, grid.threads, quiet=grid.quiet, verbose=grid.verbose)
     if not grid.quiet:
         from collapsebench.store.connection import store_name, store_url
 
         store = "" if grid.store == DEFAULT_STORE else f" --store {shlex.quote(store_name(store_url(grid.store)))}"
         click.echo(f"next: {then}{store}")
-    if any(record.outcome == "failed" for record in records):
+    if any(record.outcome in {"failed", "diverged"} for record in records):
         raise click.exceptions.Exit(1)
 
 

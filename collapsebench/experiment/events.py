@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from collapsebench.errors import Interrupted, error_line
 
 if TYPE_CHECKING:
     from collapsebench.record import Point, RunRecord
@@ -147,6 +152,32 @@ Event: TypeAlias = Started | Skipped | Warned | Resumed | Stepped | Evaluated | 
 """
 Observer: TypeAlias = Callable[[Event], None]
 """A function that gets the events of all runs of a grid. Runs can go on at the same time: their ids differ."""
+
+
+class Shielded:
+    """An observer that passes events on to another one, whose errors reach no run: the first of them is a warning.
+
+    If that one raises KeyboardInterrupt, its user wants the grid to end.
+    """
+
+    def __init__(self, observe: Observer) -> None:
+        self._observe, self._failed = observe, False
+
+    def __call__(self, event: Event) -> None:
+        """Pass on one event."""
+        try:
+            self._observe(event)
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(signal.SIGINT) from None
+        except BaseException as error:  # noqa: BLE001 - it is the user's own code
+            if not self._failed:
+                self._failed = True
+                text = f"the function that follows the runs failed: {error_line(error)}; the runs go on"
+                with suppress(Warning):  # where warnings are errors
+                    warnings.warn(text, RuntimeWarning, stacklevel=2)
+
 
 PULSE = 0.25
 """The seconds between two `Stepped` events of a run whose observer is in the same process."""

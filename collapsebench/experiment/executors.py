@@ -25,6 +25,7 @@ from collapsebench.errors import CollapsebenchError
 from collapsebench.experiment.endings import RunEnding, begun, ended
 from collapsebench.experiment.events import REMOTE_PULSE, Event, Started
 from collapsebench.experiment.memory import keep_mapped
+from collapsebench.experiment.output import keep_writing
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.record import Outcome, RunRecord
 
@@ -283,6 +284,7 @@ def _without_main() -> Iterator[None]:
 def _serve(pipe: Connection, setup: RunSetup, threads: int) -> None:
     """Compute the specs that come through the pipe, until there is none or the worker is told to stop."""
     keep_mapped()
+    keep_writing()
     interrupts = Interrupts((signal.SIGTERM,))
 
     def relay(message: Message) -> None:

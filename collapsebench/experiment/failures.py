@@ -26,7 +26,7 @@ LONGEST = 50_000
 
 def failure(error: BaseException, catalog: Catalog) -> RunEnding:
     """Return the ending of a run that an error ended, whatever the error is."""
-    where = _where(error, catalog)
+    where = place_in_plugin(error, catalog)
     message = f"{error_line(error)} ({where})" if where else error_line(error)
     return RunEnding(Outcome.FAILED, message, traceback=_trace(error))
 
@@ -47,7 +47,7 @@ def _trace(error: BaseException) -> str:
     return printable_lines(text)
 
 
-def _where(error: BaseException, catalog: Catalog) -> str:
+def place_in_plugin(error: BaseException, catalog: Catalog) -> str:
     """Return the innermost line of a plugin, and the component that came to it. Empty if no plugin was running."""
     entries = [entry for entry in catalog.entries.values() if entry.plugin != PROJECT]
     modules = {entry.component.__module__ for entry in entries}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from collapsebench.experiment.events import Shielded
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.metrics.codes import codes_file
 
@@ -95,14 +96,15 @@ def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[R
     """Run and store the missing runs of a grid. Return their records in the order in which the runs end.
 
     `observe` gets the events of every run. If a run fails, the others go on, and its record has the outcome `failed`. A
-    run that another process computes is not run here, and its record has the outcome `started`. Raises StoreError, and
-    KeyboardInterrupt.
+    run that another process computes is not run here, and its record has the outcome `started`. An error of `observe`
+    is a warning. Raises StoreError, and Interrupted, a KeyboardInterrupt, if a signal ends the grid.
     """
     if not grid.missing:
         return []
     from collapsebench.experiment.ledger import Ledger
 
-    with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, observe, interrupts) as ledger:
+    shielded = Shielded(observe)
+    with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, shielded, interrupts) as ledger:
         for record in executor.submit(grid.setup.runs, ledger.begun(grid.missing), ledger.observe):
             ledger.finish(record)
     return ledger.records

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -29,6 +29,7 @@ from collapsebench.experiment.events import (
 )
 from collapsebench.experiment.executors import executor_for
 from collapsebench.experiment.grids import prepare, run_grid
+from collapsebench.experiment.output import is_terminal, write_line
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
@@ -184,7 +185,10 @@ class Screen:
         details = ", ".join([*numbers, *clock]) or record.message
         text = f"{record.outcome.value}  {record.run_id}  {self._label(record)}: {details}"
         if record.outcome == "failed":
-            self._print(" ".join(text.split("\n")), err=True)
+            where = f"; its traceback: collapsebench runs show {record.run_id}" if record.traceback else ""
+            self._print(text + where, err=True)
+        elif record.outcome == "diverged":
+            self._print(text, err=self.quiet)
         else:
             self.say(text)
 
@@ -204,7 +208,7 @@ class Screen:
         if self._terminal is not None and (err or self._shared):
             self._terminal.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
-            print(line, file=sys.stderr if err else sys.stdout, flush=True)
+            write_line(line, sys.stderr if err else sys.stdout)
 
 
 @contextmanager
@@ -217,7 +221,7 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
     if console.is_jupyter and not quiet:
         yield Screen(live=NotebookLines(), quiet=quiet, verbose=verbose, names=names)
         return
-    if quiet or not sys.stderr.isatty():
+    if quiet or not is_terminal(sys.stderr):
         yield Screen(live=None, quiet=quiet, verbose=verbose, names=names)
         return
     columns = (
@@ -226,9 +230,14 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
         TextColumn("{task.fields[status]}", markup=False),
         TimeRemainingColumn(),
     )
-    shared = sys.stdout.isatty()
-    with Progress(*columns, console=console, refresh_per_second=4, transient=True, redirect_stdout=shared) as live:
+    shared = is_terminal(sys.stdout)
+    live = Progress(*columns, console=console, refresh_per_second=4, transient=True, redirect_stdout=shared)
+    try:
+        live.start()
         yield Screen(live=live, quiet=quiet, verbose=verbose, names=names, terminal=console, shared=shared)
+    finally:
+        with suppress(OSError):  # the terminal may be gone
+            live.stop()
 
 
 def run_on_screen(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapsebench.components import discovery
-from collapsebench.errors import UsageError
+from collapsebench.errors import CollapsebenchError, PluginError, UsageError, error_line
 from collapsebench.experiment import planning
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.events import PULSE
+from collapsebench.experiment.failures import place_in_plugin
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -117,8 +118,16 @@ class GridSetup:
 
     @cached_property
     def plan(self) -> Plan:
-        """The runs. Raises UsageError or DataError."""
-        return planning.plan(self.requests, self.catalog, self.sources.splits)
+        """The runs. Raises UsageError or DataError, and PluginError for what a plugin raises meanwhile."""
+        try:
+            return planning.plan(self.requests, self.catalog, self.sources.splits)
+        except (CollapsebenchError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            where = place_in_plugin(error, self.catalog)
+            if not where:
+                raise
+            raise PluginError(f"{error_line(error)} ({where})") from error
 
     @property
     def runs(self) -> RunSetup:
