@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapsebench.metrics.codes import Codes
+from collapsebench.reporting.plotting.canvas import figure_bytes
 from collapsebench.reporting.plotting.codes import LABELS, Embedding, draw, embed, embedding_note, embeddings, subset
 
 
@@ -34,13 +35,71 @@ def test_equal_codes_have_equal_positions_and_neighbours_have_one_label():
     codes = clusters()
     found = embeddings({"vae": codes, "skip": codes}, 60, 2**63 - 1)
     assert (found["vae"].position == found["skip"].position).all()
-    position, labels = found["vae"]
+    position, labels, note = found["vae"]
+    assert not note
     distances = np.linalg.norm(position[:, None] - position, axis=-1) + 1e9 * np.eye(len(position))
     assert (labels[distances.argmin(1)] == labels).all()
 
 
-def test_one_unit_can_be_drawn():
-    assert embed(clusters(dimension=4).mean[:, :1], 1).shape == (60, 2)
+def placed(mean):
+    """Where examples with these means stand, and the note."""
+    mean = np.asarray(mean, np.float32)
+    return embed(mean, np.arange(len(mean)) % 3, 1)
+
+
+def test_one_unit_is_a_strip_in_the_order_of_its_means():
+    mean = clusters(dimension=4).mean[:, :1]
+    found = placed(mean)
+    assert (found.position[:, 0].argsort() == mean[:, 0].argsort()).all()
+    assert np.abs(found.position[:, 1]).max() <= 0.1
+    assert found.note == "one unit: a strip, height without meaning"
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3e30, 1e-38])
+def test_constant_codes_stand_at_one_point(value):
+    found = placed(np.full((60, 5), value))
+    assert not found.position.any()
+    assert found.note == "constant codes: all at one point"
+
+
+def test_codes_that_differ_by_rounding_alone_are_constant():
+    mean = np.full((60, 5), 3, np.float32)
+    mean[::2] = np.nextafter(mean[::2], np.float32(4))
+    assert placed(mean).note == "constant codes: all at one point"
+
+
+def test_one_unit_of_several_that_varies_is_a_strip():
+    mean = np.zeros((60, 5))
+    mean[:, 3] = np.arange(60)
+    assert placed(mean).note == "1 of 5 units varies: a strip, height without meaning"
+
+
+def test_without_units_or_finite_means_nothing_is_placed():
+    assert placed(np.zeros((60, 0))).note == "no latent units: no codes"
+    assert placed(np.zeros((0, 3))).note == "nothing to draw"
+    lost = placed(np.full((60, 3), np.nan))
+    assert (len(lost.position), lost.note) == (0, "60 of 60 means are not finite; nothing to draw")
+
+
+def test_means_that_are_not_finite_are_left_out():
+    mean = clusters().mean.copy()
+    mean[3, 1], mean[4, 0] = np.inf, np.nan
+    found = placed(mean)
+    assert (len(found.position), len(found.labels)) == (58, 58)
+    assert found.note == "2 of 60 means are not finite"
+
+
+@pytest.mark.slow
+@settings(max_examples=25)
+@given(st.integers(1, 12), st.integers(0, 4), st.sampled_from([0.0, 1e-30, 1e-9, 1.0, 1e9, 3e38]), st.integers(1, 4))
+def test_any_codes_can_be_placed_and_drawn(examples, units, scale, different):
+    """A few examples, few different means, and every scale that a 32-bit float has."""
+    generator = np.random.default_rng(0)
+    mean = (scale * generator.uniform(-1, 1, (different, units))).astype(np.float32)
+    found = placed(mean[np.arange(examples) % different])
+    assert np.isfinite(found.position).all()
+    assert len(found.position) == len(found.labels)
+    assert figure_bytes(draw({"$vae": found}, "$_", "note"), "svg")
 
 
 def test_every_contender_is_drawn_from_the_same_examples():

@@ -59,6 +59,20 @@ class Codes:
 
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return cls(archive["mean"], archive["logvar"], archive.get("labels"))
+                found = cls(archive["mean"], archive["logvar"], archive.get("labels"))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise DataError(f"cannot read the codes '{path}': {' '.join(str(error).split())}") from None
+        found.check(path)
+        return found
+
+    def check(self, path: Path) -> None:
+        """Raise DataError if the arrays of a file are not those of the same N examples, in numbers."""
+        import numpy as np
+
+        numbers = all(np.issubdtype(each.dtype, np.floating) for each in (self.mean, self.logvar))
+        fits = self.mean.ndim == 2 and self.logvar.shape == self.mean.shape
+        labelled = self.labels is None or (
+            self.labels.shape == self.mean.shape[:1] and np.issubdtype(self.labels.dtype, np.integer)
+        )
+        if not (numbers and fits and labelled):
+            raise DataError(f"cannot read the codes '{path}': means, log-variances and labels do not fit together")

@@ -182,8 +182,7 @@ def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None) -> tuple[
 
 def _no_codes(selected: ProtocolRuns, seed: int | None) -> StoreError:
     which = "all contenders have kept for one seed" if seed is None else f"runs of seed {seed} have kept"
-    runs = [run.run_id for run in selected.runs if run.outcome.settled and seed in {None, run.seed}]
     return StoreError(
-        f"protocol {selected.protocol_id} has no codes that {which}; to make them: "
-        f"collapsebench runs delete {' '.join(runs)}, and run them again with --keep-codes"
+        f"protocol {selected.protocol_id} has no codes that {which}; to make them beside these runs: the command below "
+        f"`collapsebench leaderboard --protocol {selected.protocol_id}`, with --keep-codes --store codes.sqlite"
     )

@@ -70,6 +70,8 @@ def value_at(values: Curve, amount: float) -> float | None:
     if place == len(values):
         return None
     after, next_value = values[place]
+    if after == before:  # the counter does not rise, as in no run of the harness
+        return None
     return value + (next_value - value) * (amount - before) / (after - before)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.errors import UsageError
+from collapsebench.reporting.escaping import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -29,6 +30,8 @@ WIDTH, HEIGHT = 4.6, 3.4
 """The size of a panel, in inches."""
 LETTERS = 11
 """The number of letters of a title in an inch."""
+LARGEST = 1e100
+"""Larger numbers are left out like those that are not finite: the axes cannot be computed with them."""
 INTERVAL = "mean over seeds, 95 % interval"
 
 
@@ -70,8 +73,13 @@ def panels(
         each.set_axisbelow(True)
         if share:
             each.sharex(axes[0])
-    figure.suptitle(_wrapped(title, figure), fontsize="medium")
+    figure.suptitle(_wrapped(figure_text(title), figure), fontsize="medium")
     return figure, axes
+
+
+def drawable(values: Iterable[float]) -> list[float]:
+    """Return the values with NaN, a gap in the figure, in place of those that have no place on an axis."""
+    return [value if abs(value) <= LARGEST else math.nan for value in values]
 
 
 def show_intervals(panel: Axes, low: Iterable[float], high: Iterable[float]) -> None:
@@ -81,23 +89,29 @@ def show_intervals(panel: Axes, low: Iterable[float], high: Iterable[float]) -> 
     """
     bottom, top = panel.get_ylim()
     reach, margin = (top - bottom) / 2, (top - bottom) / 40
-    lowest = min((end for end in low if math.isfinite(end)), default=bottom) - margin
-    highest = max((end for end in high if math.isfinite(end)), default=top) + margin
+    lowest = min((end for end in low if abs(end) <= LARGEST), default=bottom) - margin
+    highest = max((end for end in high if abs(end) <= LARGEST), default=top) + margin
     panel.set_ylim(max(min(bottom, lowest), bottom - reach), min(max(top, highest), top + reach))
 
 
 def legend(figure: Figure, artists: Mapping[str, Artist], title: str, *, markers: float = 1.0) -> None:
     """Put one legend below the figure. Its title says how the figure was made. `markers` scales its markers."""
-    widest = max(map(len, artists))
-    columns = max(1, min(len(artists), int(figure.get_figwidth() / (0.7 + widest / LETTERS))))
+    widest = max(map(len, artists), default=0)
+    columns = max(1, min(len(artists) or 1, int(figure.get_figwidth() / (0.7 + widest / LETTERS))))
     figure.legend(
         list(artists.values()),
-        list(artists),
+        [_legend_text(text) for text in artists],
         loc="outside lower center",
         ncols=columns,
-        title=_wrapped(title, figure),
+        title=_wrapped(figure_text(title), figure),
         markerscale=markers,
     )
+
+
+def _legend_text(text: str) -> str:
+    """Escape the text of an entry. matplotlib leaves out those that begin with an underscore."""
+    escaped = figure_text(text)
+    return f" {escaped}" if escaped.startswith("_") else escaped
 
 
 def _wrapped(text: str, figure: Figure) -> str:

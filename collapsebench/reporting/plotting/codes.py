@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from collapsebench.reporting.escaping import figure_text
 from collapsebench.reporting.plotting.canvas import legend, panels
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collapsebench.metrics.codes import Codes
 
 PERPLEXITY = 30.0
+FEWEST = 4
+"""The fewest examples that t-SNE can place."""
+ROUNDING = 1e-6
+"""Means whose differences are a smaller share of them are equal."""
 LABELS = (
     "#332288",
     "#88CCEE",
@@ -41,6 +46,8 @@ class Embedding(NamedTuple):
     """The positions (n, 2), without a unit. Only neighbourhoods have a meaning."""
     labels: NDArray[np.int64]
     """The labels (n,)."""
+    note: str = ""
+    """What the panel shows if it is not t-SNE of all examples, as of a contender that has collapsed."""
 
 
 def subset(total: int, number: int, seed: int) -> NDArray[np.int64]:
@@ -51,18 +58,69 @@ def subset(total: int, number: int, seed: int) -> NDArray[np.int64]:
     return np.sort(chosen)
 
 
-def embed(mean: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+def embed(mean: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> Embedding:
+    """Place examples with the posterior means (n, D), and say how if it is not by t-SNE of all of them.
+
+    Means that are equal in all examples stand at one point: the posterior has collapsed. Those of one unit stand on a
+    strip. Without units, or without finite means, there is nothing to place.
+    """
+    import numpy as np
+
+    known = np.asarray(np.isfinite(mean).all(1), np.bool_)
+    means, labels = mean[known].astype(np.float64), labels[known]
+    left_out = "" if known.all() else f"{np.count_nonzero(~known):,} of {len(known):,} means are not finite; "
+    varying = means[:, _varies(means)]
+    if mean.shape[1] == 0:
+        return Embedding(np.zeros((0, 2), np.float32), labels[:0], "no latent units: no codes")
+    if len(means) == 0:
+        return Embedding(np.zeros((0, 2), np.float32), labels, f"{left_out}nothing to draw")
+    if varying.shape[1] == 0:
+        return Embedding(np.zeros((len(means), 2), np.float32), labels, f"{left_out}constant codes: all at one point")
+    scaled = (varying - varying.mean(0)) / np.abs(varying - varying.mean(0)).max()
+    if varying.shape[1] == 1:
+        of_units = "one unit" if mean.shape[1] == 1 else f"1 of {mean.shape[1]} units varies"
+        return Embedding(_strip(scaled, seed), labels, f"{left_out}{of_units}: a strip, height without meaning")
+    if len(means) < FEWEST:
+        return Embedding(_components(scaled), labels, f"{left_out}two principal components")
+    return Embedding(_t_sne(scaled.astype(np.float32), seed), labels, left_out.rstrip("; "))
+
+
+def _varies(means: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say of each unit whether its means differ by more than the rounding of 32-bit floats."""
+    import numpy as np
+
+    if len(means) == 0:
+        return np.zeros(means.shape[1], np.bool_)
+    return np.asarray(np.ptp(means, axis=0) > ROUNDING * np.abs(means).max(0))
+
+
+def _strip(means: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
+    """Place (n, 1) along a line, at random heights, so that examples do not hide each other."""
+    import numpy as np
+
+    heights = np.random.default_rng(seed).uniform(-0.1, 0.1, len(means))
+    return np.column_stack([means[:, 0], heights]).astype(np.float32)
+
+
+def _components(means: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Place a few examples (n, D) by their two principal components."""
+    import numpy as np
+
+    left, scale, _ = np.linalg.svd(means - means.mean(0), full_matrices=False)
+    found = np.zeros((len(means), 2), np.float32)
+    found[:, : min(2, len(scale))] = (left * scale)[:, :2]
+    return found
+
+
+def _t_sne(mean: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Embed (n, D) in (n, 2) by t-SNE (van der Maaten and Hinton 2008), starting from two principal components.
 
     Equal codes give equal positions, because only one thread computes: several threads would add numbers in changing
-    orders. If there is only one unit, a constant second unit is added, because the start needs two components.
+    orders. The scale of the means does not matter, as each example has a scale of its own.
     """
-    import numpy as np
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    if mean.shape[1] == 1:
-        mean = np.hstack([mean, np.zeros_like(mean)])
     with threadpool_limits(1):
         found: NDArray[np.float32] = TSNE(
             init="pca",
@@ -86,7 +144,7 @@ def embeddings(codes: Mapping[str, Codes], number: int, seed: int) -> dict[str, 
         if each.labels is None:
             raise ValueError(f"the codes of '{label}' have no labels")
         chosen = subset(len(each.mean), number, seed)
-        found[label] = Embedding(embed(each.mean[chosen], seed), each.labels[chosen])
+        found[label] = embed(each.mean[chosen], each.labels[chosen], seed)
     return found
 
 
@@ -111,16 +169,16 @@ def draw(embedded: Mapping[str, Embedding], title: str, note: str) -> Figure:
         for name, color in zip(classes, colors, strict=True):
             position = each.position[each.labels == name]
             artists[str(name)] = panel.scatter(position[:, 0], position[:, 1], s=5, color=color, linewidths=0)
-            if len(position):
+            if len(position) and (len(position) == len(each.position) or np.ptp(each.position, axis=0).any()):
                 panel.annotate(
-                    str(name),
+                    figure_text(str(name)),
                     np.median(position, axis=0).tolist(),
                     ha="center",
                     va="center",
                     weight="bold",
                     path_effects=[withStroke(linewidth=2.5, foreground="white")],
                 )
-        panel.set_title(label)
+        panel.set_title(figure_text(label) if not each.note else f"{figure_text(label)}\n{each.note}")
         panel.set(xticks=[], yticks=[], aspect="equal")
         panel.margins(0.05)
     legend(figure, artists, note, markers=3)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from collapsebench.reporting.escaping import figure_text
 from collapsebench.reporting.families import PublishedPoint
 from collapsebench.reporting.leaderboard.layout import header
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, SeedSample
-from collapsebench.reporting.plotting.canvas import INTERVAL, legend, looks, panels, show_intervals
+from collapsebench.reporting.plotting.canvas import INTERVAL, drawable, legend, looks, panels, show_intervals
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -60,19 +61,19 @@ def draw(by_column: Mapping[BoardColumn, Sequence[Series]], over: str, title: st
         ends = [_ends(sample) for each in of_column for sample in each.measured.values()]
         show_intervals(panel, [low for low, _ in ends], [high for _, high in ends])
         for each in of_column:
-            widths = [sample.half_width or 0.0 for sample in each.measured.values()]
-            means = [sample.mean for sample in each.measured.values()]
+            widths = drawable(sample.half_width or 0.0 for sample in each.measured.values())
+            means = drawable(sample.mean for sample in each.measured.values())
             color = look[each.label].color
             panel.errorbar(list(each.measured), means, widths, fmt="none", color=color, capsize=4, elinewidth=1.2)
         panel.set_xticks(sorted({place for each in of_column for place in (*each.measured, *each.published)}))
-        panel.set_xlabel("layers of the decoder" if over == DEPTH else over)
-        panel.set_ylabel(header(column))
+        panel.set_xlabel("layers of the decoder" if over == DEPTH else figure_text(over))
+        panel.set_ylabel(figure_text(header(column)))
     legend(figure, artists, f"{INTERVAL}. {note}" if note else INTERVAL)
     return figure
 
 
 def _points(panel: Axes, each: Series, look: Look) -> dict[str, Artist]:
-    means = [sample.mean for sample in each.measured.values()]
+    means = drawable(sample.mean for sample in each.measured.values())
     (own,) = panel.plot(list(each.measured), means, color=look.color, marker=look.marker)
     numbers = sorted({len(sample.seeds) for sample in each.measured.values()})
     artists: dict[str, Artist] = {f"{each.label} (n = {' or '.join(map(str, numbers))})": own}

@@ -6,11 +6,13 @@ one line of slope -1 have the same bound. The bound does not show if a model use
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.reporting.leaderboard.scoring import Board, SeedSample
-from collapsebench.reporting.plotting.canvas import INTERVAL, legend, looks, panels
+from collapsebench.reporting.leaderboard.layout import FINDING, IMPOSSIBLE
+from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
+from collapsebench.reporting.plotting.canvas import INTERVAL, drawable, legend, looks, panels
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -27,6 +29,8 @@ class PlanePoint(NamedTuple):
     label: str
     rate: SeedSample
     distortion: SeedSample
+    mark: str = ""
+    """The marks of its row on the board."""
 
 
 def places(board: Board) -> list[PlanePoint]:
@@ -35,8 +39,14 @@ def places(board: Board) -> list[PlanePoint]:
     for row in board.rows:
         rate, distortion = row.sample(RATE), row.sample(DISTORTION)
         if rate is not None and distortion is not None:
-            found.append(PlanePoint(row.label, rate, distortion))
+            found.append(PlanePoint(row.label, rate, distortion, _mark(row, board)))
     return found
+
+
+def _mark(row: Row, board: Board) -> str:
+    columns = [column for column in board.columns if column.key in {RATE, DISTORTION}]
+    impossible = f" {IMPOSSIBLE}" if any(row.impossible(column) for column in columns) else ""
+    return f"{f' {FINDING}' if row.findings else ''}{impossible}"
 
 
 def draw(points: Sequence[PlanePoint], title: str) -> Figure:
@@ -48,29 +58,30 @@ def draw(points: Sequence[PlanePoint], title: str) -> Figure:
         own = look[each.label]
         seeds = sorted(each.rate.seeds)
         panel.scatter(
-            [each.rate.seeds[seed] for seed in seeds],
-            [each.distortion.seeds[seed] for seed in seeds],
+            drawable(each.rate.seeds[seed] for seed in seeds),
+            drawable(each.distortion.seeds[seed] for seed in seeds),
             color=own.color,
             marker=own.marker,
             s=12,
             alpha=0.5,
             linewidths=0,
         )
-        (mean,) = panel.plot(each.rate.mean, each.distortion.mean, color=own.color, marker=own.marker, linestyle="")
-        artists[f"{each.label} (n = {len(seeds)})"] = mean
+        means = drawable([each.rate.mean, each.distortion.mean])
+        (mean,) = panel.plot(*means, color=own.color, marker=own.marker, linestyle="")
+        without = ", not finite" if any(map(math.isnan, means)) else ""
+        artists[f"{each.label}{each.mark} (n = {len(seeds)}{without})"] = mean
     panel.margins(0.12)
     panel.set_xlim(panel.get_xlim())  # it fits the seeds; intervals of two seeds are so wide that they would hide them
     panel.set_ylim(panel.get_ylim())
     for each in points:
-        widths = each.rate.half_width or 0.0, each.distortion.half_width or 0.0
-        color = look[each.label].color
-        panel.errorbar(
-            each.rate.mean, each.distortion.mean, widths[1], widths[0], fmt="none", color=color, elinewidth=1, capsize=3
-        )
+        x, y = drawable([each.rate.mean, each.distortion.mean])
+        wide, high = drawable([each.rate.half_width or 0.0, each.distortion.half_width or 0.0])
+        panel.errorbar(x, y, high, wide, fmt="none", color=look[each.label].color, elinewidth=1, capsize=3)
     _equal_bounds(panel)
     panel.set_xlabel("rate: KL [nats]")
     panel.set_ylabel("distortion: reconstruction [nats]")
-    legend(figure, artists, f"{INTERVAL}; small: each seed; grey: equal −ELBO")
+    marks = f"; {IMPOSSIBLE}, {FINDING}: see the board" if any(each.mark for each in points) else ""
+    legend(figure, artists, f"{INTERVAL}; small: each seed; grey: equal −ELBO{marks}")
     return figure
 
 

@@ -5,6 +5,7 @@ A count of active units depends on its threshold; the spectrum shows how far the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,13 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.scoring import by_contender, mean
-from collapsebench.reporting.plotting.canvas import legend, looks, panels
+from collapsebench.reporting.plotting.canvas import LARGEST, drawable, legend, looks, panels
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
     from collapsebench.spec import Protocol
+
+
+LOWEST = 1e-6
+"""The place of variance 0 is below this variance if there is no other number to be below."""
+SMALLEST = 1e-30
+"""Smaller variances count as 0."""
 
 
 def entry(rank: int) -> str:
@@ -48,7 +55,7 @@ class Spectrum(NamedTuple):
     @property
     def mean(self) -> list[float]:
         """The mean over the seeds, rank by rank."""
-        return [mean(values) for values in zip(*self.seeds.values(), strict=True)]
+        return [mean(values) for values in zip(*self.seeds.values(), strict=False)]
 
 
 def spectra(observations: Iterable[Observation]) -> list[Spectrum]:
@@ -74,6 +81,7 @@ def draw(of_contenders: Sequence[Spectrum], active: float | None, title: str) ->
     """Draw means on a logarithmic axis, each seed as a thin line, and the threshold above which a unit is active.
 
     The figure shows seeds instead of an interval: an interval could reach below zero, but a logarithmic axis cannot.
+    Units that have collapsed entirely have variance 0. They stand on a line of their own at the bottom.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -81,16 +89,35 @@ def draw(of_contenders: Sequence[Spectrum], active: float | None, title: str) ->
     panel.set_yscale("log")
     look = looks([each.label for each in of_contenders])
     artists: dict[str, Artist] = {}
+    bottom = _bottom(of_contenders, active)
     for each in of_contenders:
-        own, ranks = look[each.label], range(1, len(each.mean) + 1)
+        own, means = look[each.label], _on_axis(each.mean, bottom)
         for variances in each.seeds.values():
-            panel.plot(ranks, variances, color=own.color, linewidth=0.8, alpha=0.5)
-        (mean,) = panel.plot(ranks, each.mean, color=own.color, marker=own.marker, markersize=4)
+            shown = _on_axis(variances, bottom)
+            panel.plot(range(1, len(shown) + 1), shown, color=own.color, linewidth=0.8, alpha=0.5)
+        ranks = range(1, len(means) + 1)
+        (mean,) = panel.plot(ranks, means, color=own.color, marker=own.marker, markersize=4)
         artists[f"{each.label} (n = {len(each.seeds)})"] = mean
+    if not any(math.isfinite(value) for each in of_contenders for value in _on_axis(each.mean, bottom)):
+        panel.set_ylim(bottom, 100 * bottom)  # a logarithmic axis without a number has no place of its own
     if active is not None:
         artists[f"active above {active:g}"] = panel.axhline(active, color="0.4", linestyle="--", linewidth=1)
+    if any(bottom in _on_axis(each.mean, bottom) for each in of_contenders):
+        artists["variance 0"] = panel.axhline(bottom, color="0.4", linestyle=":", linewidth=1)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("unit, by falling variance")
     panel.set_ylabel("variance of the posterior mean")
     legend(figure, artists, "mean over seeds; thin: each seed")
     return figure
+
+
+def _bottom(of_contenders: Iterable[Spectrum], active: float | None) -> float:
+    """Return the place of variance 0 on the logarithmic axis: a power of ten below all other numbers."""
+    every = [variance for each in of_contenders for variances in each.seeds.values() for variance in variances]
+    shown = [value for value in (*every, active or LOWEST) if SMALLEST < value <= LARGEST]
+    return 10.0 ** (math.floor(math.log10(min(shown, default=LOWEST))) - 1)
+
+
+def _on_axis(variances: Iterable[float], bottom: float) -> list[float]:
+    """Return the variances as they can be drawn: 0 at the bottom, and a gap for what is not finite or below 0."""
+    return [bottom if 0 <= value <= SMALLEST else value if value > 0 else math.nan for value in drawable(variances)]

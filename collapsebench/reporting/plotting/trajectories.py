@@ -10,7 +10,7 @@ from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.scoring import SeedSample, by_contender
 from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS, curve, value_at
-from collapsebench.reporting.plotting.canvas import BAND, INTERVAL, legend, looks, panels, show_intervals
+from collapsebench.reporting.plotting.canvas import BAND, INTERVAL, drawable, legend, looks, panels, show_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,18 +91,18 @@ def draw(by_column: Mapping[str, Sequence[Line]], counter: str, title: str) -> F
 
 
 def _mean(panel: Axes, line: Line, look: Look) -> Artist:
-    (artist,) = panel.plot(line.x, line.mean, color=look.color, marker=look.marker, markersize=3)
+    (artist,) = panel.plot(drawable(line.x), drawable(line.mean), color=look.color, marker=look.marker, markersize=3)
     return artist
 
 
 def _bounds(line: Line) -> tuple[list[float], list[float]]:
     """Return the lower and the upper ends of the intervals."""
     low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
-    return low, high
+    return drawable(low), drawable(high)
 
 
 def _interval(panel: Axes, line: Line, bounds: tuple[list[float], list[float]], look: Look) -> None:
     if len(line.x) == 1:  # a band without width is not seen
-        panel.vlines(line.x, *bounds, color=look.color)
+        panel.vlines(drawable(line.x), *bounds, color=look.color)
     else:
-        panel.fill_between(line.x, *bounds, color=look.color, **BAND)
+        panel.fill_between(drawable(line.x), *bounds, color=look.color, **BAND)
