@@ -9,7 +9,8 @@ from importlib import import_module
 
 import click
 
-from collapsebench.errors import CollapsebenchError, Interrupted, error_line
+from collapsebench.errors import CollapsebenchError, Interrupted, UsageError, error_line
+from collapsebench.printable import printable
 
 COMMANDS = {
     "run": ("collapsebench.cli.run", "Run contenders on a dataset and store every run."),
@@ -54,6 +55,8 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
     """Compare methods against posterior collapse under one identical budget."""
+    if os.name == "nt":
+        raise UsageError("collapsebench runs on Linux and macOS; on Windows it runs in WSL alone")
     ctx.obj = debug
 
 
@@ -90,7 +93,7 @@ def _report(message: str, *, debug: bool) -> None:
         import traceback
 
         traceback.print_exc()
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
 
 
 def _open_missing_streams() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from collapsebench.printable import printable
+
 if TYPE_CHECKING:
     from collapsebench.experiment.grids import PlannedGrid
     from collapsebench.spec import RunSpec
@@ -39,11 +41,11 @@ def _table(grid: PlannedGrid, specs: list[RunSpec]) -> str:
     from tabulate import tabulate
 
     names, protocol = grid.plan.protocol_names, specs[0].protocol
-    rows = [(spec.run_id, spec.contender.label, spec.seed, _status(spec, grid)) for spec in specs]
+    rows = [(spec.run_id, printable(spec.contender.label), spec.seed, _status(spec, grid)) for spec in specs]
     head = [names[protocol.protocol_id]] if names else []
     head += [protocol.dataset.name, protocol.track_label, str(protocol.budget), f"protocol {protocol.protocol_id}"]
     shown = tabulate(rows, headers=("run", "contender", "seed", "status"), disable_numparse=True)
-    return f"{' · '.join(head)}\n{shown}"
+    return f"{printable(' · '.join(head))}\n{shown}"
 
 
 def _object(grid: PlannedGrid, specs: list[RunSpec]) -> dict[str, Any]:

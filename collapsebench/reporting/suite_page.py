@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from collapsebench.printable import printable, printable_lines
+
 if TYPE_CHECKING:
     from collapsebench.experiment.suites import Scale, Suite
 
@@ -13,13 +15,13 @@ def suite_list_text(suites: Iterable[Suite]) -> str:
     """Write a table of suites with their scales and what these take: hours for three seeds on two cores."""
     from tabulate import tabulate
 
-    rows = [(suite.name, _hours(suite), suite.title) for suite in suites]
+    rows = [tuple(map(printable, (suite.name, _hours(suite), suite.title))) for suite in suites]
     return tabulate(rows, headers=("suite", "scales", "what"), tablefmt="plain")
 
 
 def suite_text(suite: Suite) -> str:
     """Write one suite: what it follows, its variants, and the `run` command of each cell of its scales."""
-    return "\n".join(_lines(suite))
+    return "\n".join(map(printable_lines, _lines(suite)))
 
 
 def _hours(suite: Suite) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collapsebench.metrics.codes import Codes
 
 PERPLEXITY = 30.0
+POINT = 80
+"""The size of the point at which all examples stand."""
 FEWEST = 4
 """The fewest examples that t-SNE can place."""
 ROUNDING = 1e-6
@@ -168,8 +170,10 @@ def draw(embedded: Mapping[str, Embedding], title: str, note: str) -> Figure:
     for panel, (label, each) in zip(axes, embedded.items(), strict=True):
         for name, color in zip(classes, colors, strict=True):
             position = each.position[each.labels == name]
-            artists[str(name)] = panel.scatter(position[:, 0], position[:, 1], s=5, color=color, linewidths=0)
-            if len(position) and (len(position) == len(each.position) or np.ptp(each.position, axis=0).any()):
+            one_point = not np.ptp(each.position, axis=0).any() if len(each.position) else False
+            size = POINT if one_point else 5
+            artists[str(name)] = panel.scatter(position[:, 0], position[:, 1], s=size, color=color, linewidths=0)
+            if len(position) and (len(position) == len(each.position) or not one_point):
                 panel.annotate(
                     figure_text(str(name)),
                     np.median(position, axis=0).tolist(),
