@@ -58,8 +58,9 @@ def labels_of(text):
 
 def test_what_needs_no_cleaning_is_as_published():
     assert hashes(GOOD) == Published().parse(files(GOOD)).hashes()
-    text = Mine().clean(files(GOOD))["train"]
+    text = cleaned(*GOOD.splitlines())
     assert (text.documents, text.labels, text.done) == (DOCUMENTS, None, {"lines": 4, "documents": 4})
+    assert Mine().cleaning(files(GOOD)) == dict.fromkeys(files(GOOD), text.done)
 
 
 SAME = {

@@ -243,11 +243,13 @@ def test_a_page_is_refused_even_if_nothing_is_known_of_the_file(tmp_path, site, 
 
 
 def test_a_mirror_is_tried_second(tmp_path, site):
-    site.answers |= {"/page": PAGE, "/mirror": CONTENT}
-    mirrors = f'mirrors = ["{site.url("/nowhere")}", "{site.url("/mirror")}"]'
-    assert fetch(located(tmp_path, mirrors, url=site.url("/page")), quiet())
-    assert [path for path, _ in site.asked] == ["/page", "/nowhere", "/mirror"]
-    assert left(tmp_path) == [NAME]
+    site.answers |= {"/page": PAGE, "/broken": cut(CONTENT, 300_000), "/mirror": CONTENT}
+    mirrors = f'mirrors = ["{site.url("/broken")}", "{site.url("/mirror")}"]'
+    said = quiet()
+    assert fetch(located(tmp_path, mirrors, url=site.url("/page")), said)
+    assert [path for path, _ in site.asked] == ["/page", "/broken", "/mirror"]
+    assert left(tmp_path) == [NAME]  # not even a part of the broken one
+    assert said.file.getvalue().count("; the next source is tried\n") == 2
 
 
 def test_if_every_address_fails_all_of_them_are_named(tmp_path, site):

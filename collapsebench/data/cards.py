@@ -164,12 +164,10 @@ def _cleaning(located: LocatedDataset) -> CleaningOrReason:
         return {}
     if not available(facts, folder):
         return "files are missing"
-    names = dataset.originals()
     try:
-        cleaned = dataset.clean({name: read(facts, name, folder).content for name in names})
+        return dataset.cleaning({name: read(facts, name, folder).content for name in dataset.originals()})
     except DataError as error:
         return str(error)
-    return {name: text.done for name, text in zip(names, cleaned.values(), strict=False)}
 
 
 def _truths(located: LocatedDataset) -> dict[str, TruthOrReason]:

@@ -11,8 +11,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
@@ -208,6 +209,14 @@ def partial_file(target: Path, key: str, *, resume: bool) -> Iterator[tuple[Path
             if not (resume and broken and path.stat().st_size):
                 path.unlink(missing_ok=True)
             raise
+
+
+def remove_parts(target: Path) -> None:
+    """Remove what broken downloads left of a file that is there now, but for what another process is at."""
+    for path in target.parent.glob(f"{escape(target.name)}.*.partial"):
+        with suppress(OSError), _opened(path) as file:
+            if _is_alone(file, path):
+                path.unlink()
 
 
 def _beside(target: Path, key: str) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from collapsebench.data.archives import read_files
 from collapsebench.data.base import FromFiles
-from collapsebench.data.downloading import Bar, Limits, UselessError, download, partial_file
+from collapsebench.data.downloading import Bar, Limits, UselessError, download, partial_file, remove_parts
 from collapsebench.data.files import by_hand, check, find, known_checksum, uncompressed, verify
 from collapsebench.data.located import LocatedDataset, find_datasets, locate
 from collapsebench.errors import DataError, UsageError
@@ -139,6 +139,8 @@ class Fetcher:
             self._remove(archive for archive in added if known_checksum(archive) is None)
             raise
         self._remove(added)
+        for path in paths:
+            remove_parts(path)
         return paths
 
     def _fetch_file(self, file: FileFacts) -> Path:
@@ -146,7 +148,7 @@ class Fetcher:
         downloads = (partial(self._download, address, file, uncompressed) for address in file.addresses)
         extracts = (partial(self._extract, archive, file) for archive in self.facts.holders(file))
         makes = (partial(self._make, file),) if file.made_from else ()
-        return _first(*downloads, *extracts, *makes)
+        return self._first(*downloads, *extracts, *makes)
 
     def _extract(self, archive: ArchiveFacts, file: FileFacts) -> Path:
         contents = read_files(archive.name, self._archive(archive), frozenset({file.name}))
@@ -164,7 +166,7 @@ class Fetcher:
         """Return the content of an archive, which is fetched if it is not in the data folder."""
         if archive.name not in self.archives:
             downloads = (partial(self._download, address, archive, _as_it_is) for address in archive.addresses)
-            path = self._here(archive) or _first(*downloads)
+            path = self._here(archive) or self._first(*downloads)
             content = _as_it_is(path)
             check(archive, content, path)
             self.archives[archive.name] = content
@@ -177,6 +179,7 @@ class Fetcher:
         for archive in archives:
             with suppress(OSError):
                 (self.folder / archive.name).unlink(missing_ok=True)
+                remove_parts(self.folder / archive.name)
 
     def _place(self, file: FileFacts, content: bytes) -> Path:
         """Write a file that is right."""
@@ -225,19 +228,20 @@ class Fetcher:
         check(file, content, path)
         return path
 
+    def _first(self, *attempts: Callable[[], Path]) -> Path:
+        """Return the result of the first attempt that succeeds. Raises DataError, which says why each one failed."""
+        errors: list[str] = []
+        for attempt in attempts:
+            if errors:
+                self._say(f"{errors[-1]}; the next source is tried")
+            try:
+                return attempt()
+            except DataError as error:
+                errors.append(str(error))
+        raise DataError("; ".join(errors))
+
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _first(*attempts: Callable[[], Path]) -> Path:
-    """Return the result of the first attempt that succeeds. Raises DataError, which names what went wrong in each."""
-    errors = []
-    for attempt in attempts:
-        try:
-            return attempt()
-        except DataError as error:
-            errors.append(str(error))
-    raise DataError("; ".join(errors))
 
 
 def _named(path: Path, target: Path) -> Path:

@@ -56,7 +56,7 @@ class PublishedText(FromFiles):
 
         return {split: read_lines(name, contents[name]) for split, name in zip(SPLITS, self.originals(), strict=False)}
 
-    def prepared(self, contents: Mapping[str, bytes]) -> PreparedText:
+    def _prepared(self, contents: Mapping[str, bytes]) -> PreparedText:
         """Return the lines from which the splits are made."""
         return PreparedText(self.lines(contents))
 
@@ -77,7 +77,7 @@ class PublishedText(FromFiles):
             word_list=self.given(contents),
             test_documents=self.test_documents,
         )
-        lines, classes = self.prepared(contents)
+        lines, classes = self._prepared(contents)
         return preprocess(lines, options, classes)
 
 
@@ -114,7 +114,12 @@ class Text(PublishedText):
     labelled: ClassVar[bool | None] = None
     """Whether the text before the first tab of every line is its label; None means: find out."""
 
-    def clean(self, contents: Mapping[str, bytes]) -> dict[str, CleanText]:
+    def cleaning(self, contents: Mapping[str, bytes]) -> dict[str, dict[str, int]]:
+        """Return how often each rule has something to do, by the name of the file and the rule. Raises DataError."""
+        names, cleaned = self.originals(), self._clean(contents)
+        return {name: dict(cleaned[split].done) for name, split in zip(names, SPLITS, strict=False)}
+
+    def _clean(self, contents: Mapping[str, bytes]) -> dict[str, CleanText]:
         """Return the cleaned documents of `train`, `valid` and `test`, with what was done. Raises DataError."""
         from collapsebench.data.cleaning import clean
 
@@ -122,11 +127,11 @@ class Text(PublishedText):
         cleaned = clean({names[split]: lines for split, lines in self.lines(contents).items()}, self.labelled)
         return {split: cleaned[name] for split, name in names.items()}
 
-    def prepared(self, contents: Mapping[str, bytes]) -> PreparedText:
+    def _prepared(self, contents: Mapping[str, bytes]) -> PreparedText:
         """See PublishedText."""
         from collapsebench.data.cleaning import classes
 
-        cleaned = self.clean(contents)
+        cleaned = self._clean(contents)
         numbers = classes([cleaned[split] for split in SPLITS])
         lines = {split: cleaned[split].documents for split in SPLITS}
         return PreparedText(lines, None if numbers is None else dict(zip(SPLITS, numbers, strict=True)))
