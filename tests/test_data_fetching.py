@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import os
+import signal
 import threading
 
 import pytest
@@ -18,7 +19,7 @@ from collapsebench.components import discovery
 from collapsebench.data.base import FromFiles
 from collapsebench.data.downloading import Limits
 from collapsebench.data.fetching import fetch
-from collapsebench.data.files import available, data_folder, read
+from collapsebench.data.files import available, read
 from collapsebench.data.located import LocatedDataset
 from collapsebench.errors import DataError
 from collapsebench.facts import dataset_facts
@@ -370,8 +371,9 @@ def test_what_is_made_must_be_right_and_archives_of_unknown_content_do_not_stay(
     assert left(tmp_path) == []
 
 
-def test_a_killed_download_is_no_file_and_goes_on(tmp_path, site):
-    """The process is killed in the middle, for real."""
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_download_is_no_file_and_goes_on(tmp_path, site, way):
+    """The process is killed in the middle, or hears Ctrl-C, for real."""
     known = located(tmp_path, url=site.url("/it"))
     half = threading.Event()
 
@@ -388,17 +390,20 @@ def test_a_killed_download_is_no_file_and_goes_on(tmp_path, site):
         finally:
             os._exit(1)
     assert half.wait(30)
-    while not any((tmp_path / "data" / "sub").glob("*.partial")):  # the server is ahead of the disk
-        site.over.wait(0.01)
-    os.kill(child, 9)
+    while not any(path.stat().st_size for path in (tmp_path / "data" / "sub").glob("*.partial")):
+        site.over.wait(0.01)  # the server is ahead of the disk
+    os.kill(child, way)
     os.waitpid(child, 0)
+    (part,) = (tmp_path / "data" / "sub").iterdir()
+    arrived = part.stat().st_size
     assert not available(known.facts, tmp_path / "data")
     site.answers["/it"] = with_ranges(CONTENT)
     fetch(known, quiet())
+    assert site.asked[-1][1] == f"bytes={arrived}-"
     assert left(tmp_path) == [NAME]
 
 
 def test_no_reader_finds_a_part(tmp_path):
     known = located(tmp_path)
     write(tmp_path / "data" / "sub", {f"{NAME}.12345678.partial": CONTENT})
-    assert not available(known.facts, data_folder(tmp_path / "data"))
+    assert not available(known.facts, tmp_path / "data")
