@@ -79,7 +79,8 @@ def new_database() -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     with psycopg.connect(SERVER, autocommit=True) as server:
         server.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield f"{SERVER.rpartition('/')[0]}/{name}"
-        finally:
+    try:
+        yield f"{SERVER.rpartition('/')[0]}/{name}"
+    finally:
+        with psycopg.connect(SERVER, autocommit=True) as server:  # the server may have been restarted
             server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
