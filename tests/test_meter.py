@@ -1,7 +1,11 @@
 """The meter counts what was computed, by whomever, and nothing else."""
 
+import _thread
 import contextlib
 import gc
+import os
+import threading
+import time
 import weakref
 
 import pytest
@@ -9,13 +13,16 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from collapsebench.errors import UsageError
 from collapsebench.experiment.counters import check_affordable
+from collapsebench.experiment.flops import FlopCounter
 from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
+from collapsebench.record import Guard
 from collapsebench.spec import Budget, Unit
 from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI
 
@@ -157,6 +164,227 @@ def test_a_counted_budget_is_never_overdrawn(size, batch, unit, amount):
     assert meter.spent(unit) <= amount * (1 + 1e-9)
     if unit is not Unit.EXAMPLES:
         assert meter.spent(unit) == pytest.approx(amount)
+
+
+class Work(Amortized):
+    """Amortized inference that does something more in steps; `extra` gets the model, the batch and the step."""
+
+    def __init__(self, extra, start=0):
+        super().__init__()
+        self._extra, self._start, self._step = extra, start, -1
+
+    def gradients(self, vae, x, objective):
+        self._step += 1
+        if self._step >= self._start:
+            self._extra(vae, x, self._step)
+        return super().gradients(vae, x, objective)
+
+
+def never(number):
+    """A draw by which no step of known cost is audited."""
+    return b"\xff" * number
+
+
+def audits_at(*steps):
+    """A draw for a meter: audits at these steps alone."""
+    asked = iter(range(10**6))
+    return lambda number: bytes(number) if next(asked) in steps else never(number)
+
+
+def run(extra, steps, *, start=0, draw=never, truth=None):
+    """A meter after so many steps; FLOPs are also counted into `truth`."""
+    model, x, method = tiny.vae("mlp"), tiny.examples("mlp", B), Work(extra, start)
+    meter = Meter(Budget.parse("99steps"), B, draw=draw)
+    for seed in range(steps):
+
+        def work(seed=seed):
+            with truth if truth is not None else contextlib.nullcontext():
+                return method.gradients(model, x, Objective(SeededNoise(seed)))
+
+        meter.step(model, x.shape, work)
+    return meter
+
+
+def guards(meter):
+    return [finding.guard for finding in meter.findings()]
+
+
+def nothing(vae, x, step):
+    pass
+
+
+def own_network(vae, x, step):
+    """An honest network of the method's own."""
+    (torch.nn.Linear(9, 30).double()(x.flatten(1)).square().mean()).backward()
+
+
+def hidden(vae, x, step):
+    """Passes after which the model's count is set back."""
+    seen = vae.passes.encoder
+    for _ in range(3):
+        vae.encode(x)
+    vae.passes.encoder = seen
+
+
+def another_count(vae, x, step):
+    vae.passes = type(vae.passes)()
+
+
+def unseen(vae, x, step):
+    """Passes that neither the model nor autograd sees."""
+    with torch.no_grad():
+        vae.encoder(x)
+
+
+def products(vae, x, step):
+    """Work that no network and no node of autograd shows."""
+    with torch.no_grad():
+        x.flatten(1).T @ x.flatten(1)
+
+
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_an_honest_network_is_charged_from_its_first_step_on_and_marked_never(start):
+    truth = FlopCounter()
+    meter = run(own_network, 9, start=start, truth=truth)
+    assert meter.counters()["flops"] == truth.flops
+    assert meter.findings() == ()
+
+
+@pytest.mark.parametrize("extra", [hidden, another_count])
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_who_changes_the_counts_of_passes_is_marked_and_charged_for_every_further_step(extra, start):
+    truth = FlopCounter()
+    meter = run(extra, 9, start=start, truth=truth)
+    assert guards(meter) == [Guard.WORK]
+    assert meter.findings()[0].text == f"the model's count of passes was set back at step {start + 1}"
+    assert meter.counters()["flops"] >= truth.flops
+
+
+@pytest.mark.parametrize(("extra", "marked"), [(unseen, [Guard.WORK]), (products, [])])
+def test_an_audit_charges_all_steps_since_the_last_one_that_agreed(extra, marked):
+    """Steps 1 to 9, an audit at 4 that agrees and one at 8, extra work from 6 on: 5 to 7 are charged as 8 is."""
+    plain, more = (run(work, 1).counters()["flops"] for work in (nothing, extra))
+    truth = FlopCounter()
+    meter = run(extra, 9, start=5, draw=audits_at(3, 7), truth=truth)
+    assert meter.counters()["flops"] == 4 * plain + 5 * more == truth.flops + (more - plain)
+    assert guards(meter) == marked
+
+
+def test_what_agrees_is_charged_as_before_by_whichever_steps_are_audited():
+    counters = [run(nothing, 9, draw=draw).counters() | {"seconds": 0} for draw in (never, bytes, os.urandom)]
+    assert counters[0] == counters[1] == counters[2]
+
+
+def test_a_run_that_goes_on_charges_the_steps_before_it_stopped():
+    model, x, meters = tiny.vae("mlp"), tiny.examples("mlp", B), []
+    for stops in (False, True):
+        meter, method = Meter(Budget.parse("99steps"), B, draw=audits_at(4)), Work(products, start=1)
+        for step in range(6):
+            if stops and step == 3:
+                state, meter = meter.state(), Meter(Budget.parse("99steps"), B, draw=audits_at(1))
+                meter.load(state)
+            meter.step(model, x.shape, lambda method=method: method.gradients(model, x, Objective(SeededNoise(0))))
+        meters.append(meter.counters() | {"seconds": 0})
+    assert meters[0] == meters[1]
+
+
+def in_thread(vae, x, step):
+    thread = threading.Thread(target=lambda: torch.ones(50, 50) @ torch.ones(50, 50))
+    thread.start()
+    thread.join()
+
+
+def test_work_in_a_thread_is_counted():
+    plain = run(nothing, 3).counters()["flops"]
+    meter = run(in_thread, 3)
+    assert meter.counters()["flops"] == plain + 3 * 2 * 50**3
+    assert meter.findings() == ()
+    assert threading.getprofile() is None
+
+
+def past_threading(vae, x, step):
+    """A thread that Python's module of threads does not know."""
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def work():
+        end = time.thread_time() + 0.1
+        while time.thread_time() < end:
+            torch.ones(300, 300) @ torch.ones(300, 300)
+        done.release()
+
+    _thread.start_new_thread(work, ())
+    done.acquire()
+
+
+def test_processor_time_tells_of_other_threads(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    meter = run(past_threading, 8)
+    assert guards(meter) == [Guard.WORK]
+    assert "other threads used" in meter.findings()[0].text
+    assert guards(run(nothing, 8)) == []
+
+
+def only_unaudited(vae, x, step):
+    """Works where no dispatch mode looks on."""
+    if not _get_current_dispatch_mode_stack():
+        with torch.no_grad():
+            for _ in range(10):
+                torch.ones(400, 400) @ torch.ones(400, 400)
+
+
+def test_processor_time_tells_who_works_less_in_audits():
+    meter = run(only_unaudited, 30, draw=audits_at(*range(1, 30, 2)))
+    assert guards(meter) == [Guard.WORK]
+    assert "when they were not audited" in meter.findings()[0].text
+    assert run(nothing, 30, draw=audits_at(*range(1, 30, 2))).findings() == ()
+
+
+def test_operations_without_a_formula_are_named():
+    def quantized(vae, x, step):
+        torch.ops.aten._weight_int8pack_mm(torch.ones(2, 32), torch.ones(4, 32, dtype=torch.int8), torch.ones(4))
+
+    meter = run(quantized, 2)
+    assert [finding.text for finding in meter.findings()] == ["uncounted operations: weight_int8pack_mm"]
+    again = Meter(Budget.parse("99steps"), B)
+    again.load(meter.state())
+    assert again.findings() == meter.findings()
+
+
+def spend(budget, *amounts):
+    """A meter whose steps took so many seconds."""
+    clock = Clock()
+    meter = Meter(Budget.parse(budget), 10, clock=clock)
+    for seconds in amounts:
+
+        def work(seconds=seconds):
+            clock.now += seconds
+
+        meter.step(tiny.idle(), (1,), work)
+    return meter
+
+
+def test_a_step_that_spends_far_more_than_is_left_is_marked():
+    assert [finding.text for finding in spend("1seconds", *[0.05] * 5, 8.0).findings()] == ["spent 8.25 s of 1 s"]
+    assert guards(spend("1seconds", 0.05, 8.0)) == [Guard.OVERSHOOT]
+
+
+@pytest.mark.parametrize("steps", [[0.3] * 4, [0.9, 0.4], [1.5], [0.05] * 19 + [0.9], [2.9]])
+def test_a_usual_last_step_a_slow_first_one_and_a_second_of_waiting_are_no_findings(steps):
+    assert spend("1seconds", *steps).findings() == ()
+
+
+@pytest.mark.parametrize(("budget", "seconds"), [("1seconds", 8.0), ("0.5seconds", 3.0)])
+def test_a_budget_of_seconds_smaller_than_one_step_is_refused_after_it(budget, seconds):
+    with pytest.raises(UsageError, match=rf"budget '{budget}' is smaller than one step \({seconds:g} s\)"):
+        spend(budget, seconds)
+
+
+def test_a_budget_of_flops_smaller_than_one_step_is_refused_after_it():
+    model, x = tiny.vae("mlp"), tiny.examples("mlp", B)
+    meter = Meter(Budget.parse("1flops"), B)
+    with pytest.raises(UsageError, match=r"budget '1flops' is smaller than one step \(.* FLOPs\)"):
+        meter.step(model, x.shape, lambda: Amortized().gradients(model, x, Objective(SeededNoise(0))))
 
 
 @pytest.mark.parametrize("text", ["0.5steps", "31examples", "0.1epochs"])

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class Arrears:
     """Keeps which steps were not counted, and says what is due for them later.
 
-    There are two kinds. A step whose trace shows that it did something else is charged in proportion to its passes at
-    first, and as the next counted step when that is done. Steps whose traces agreed are suspect if an audit finds
-    another cost behind an equal trace: then all of them are charged as this one, back to the last audit that agreed.
-    Charges go by the size of the batches, and never below what was charged before. That is the conservative choice: it
-    may charge too much, and never too little if steps cost at most what the audit found.
+    There are two kinds. A step whose trace shows that it did something else is charged in proportion at first, and as
+    the next counted step when that is done. Steps whose traces agreed are suspect if an audit finds another cost behind
+    an equal trace: then all of them are charged as this one, back to the last audit that agreed. Charges go by the size
+    of the batches, and never below what was charged before. That is the conservative choice: it may charge too much,
+    and never too little if steps cost at most what the audit found.
     """
 
     def __init__(self) -> None:
@@ -47,8 +47,11 @@ class Arrears:
         self.steps = self._size = 0
 
     def estimate(self, shape: Shape, known: KnownStep, trace: Trace) -> StepCost:
-        """Return what a step with another trace than expected is charged for now: in proportion to its passes."""
-        share = trace.forward / max(1, known.trace.forward)
+        """Return what a step with another trace than expected is charged for now: in proportion to what it did more of.
+
+        That are its passes through the model, or the nodes of autograd.
+        """
+        share = max(trace.forward / max(1, known.trace.forward), trace.nodes / max(1, known.trace.nodes))
         gradients, flops = known.cost.decoder_gradients, known.cost.flops
         cost = StepCost(trace.encoded, trace.decoded, round(gradients * share), round(flops * share))
         self._estimates.append((prod(shape), tuple(cost)))

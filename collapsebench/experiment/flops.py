@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _push_mode
 
 from collapsebench.experiment.extrapolation import CostPolynomial, Shape
 from collapsebench.experiment.formulas import treatment
@@ -146,7 +146,7 @@ class ThreadCounters:
         sys.setprofile(None)
         counter = FlopCounter()
         self._running.append((threading.current_thread(), counter))
-        counter.__enter__()
+        _push_mode(counter)  # entering the counter as a block would also set what torch keeps for the whole process
 
 
 class PassCounter:

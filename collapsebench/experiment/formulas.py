@@ -8,8 +8,8 @@ Decompositions count as the textbook does, whatever a library does inside (G. Go
 Computations, 4th edition; leading terms). For a square matrix of size n:
 
     Cholesky n³/3 (4.2), LU 2n³/3 (3.2), a triangular solve n² a right side (3.1), QR 4n³/3 and as much for Q (5.2),
-    inverse 2n³, symmetric eigenvalues 4n³/3 and with vectors 9n³ (8.3), other eigenvalues 10n³ and with vectors 25n³
-    (7.5), singular values 8n³/3 and with vectors 22n³ (8.6)
+    inverse 2n³, eigenvalues and vectors of a symmetric matrix 9n³ (8.3), of others 25n³ (7.5), singular values and
+    vectors 22n³ (8.6); the values alone cost as much, as torch computes the vectors too where operations are counted
 
 The number of products in an exponential of a matrix depends on its values. By convention it is eight (N. Higham, The
 Scaling and Squaring Method for the Matrix Exponential Revisited, 2005: six for the approximant, and two squarings). A
@@ -292,17 +292,9 @@ def least_squares(matrix: Tensor, right: Tensor, *_: Any, **__: Any) -> int:
     return householder(matrix) + sides * (4 * size.long * size.short - size.short**2)
 
 
-def symmetric_eigen(matrix: Tensor, uplo: str = "L", compute_v: bool = True, *_: Any, **__: Any) -> int:
-    """Return 9n³, or 4n³/3 for the values alone."""
-    del uplo
-    return cube(27 if compute_v else 4)(matrix)
-
-
-def singular(matrix: Tensor, full_matrices: bool = False, compute_uv: bool = True, *_: Any, **__: Any) -> int:
-    """Return 14mn² + 8n³ for m ≥ n; 4m²n + 8mn² + 9n³ with all of U; 4mn² − 4n³/3 for the values alone."""
+def singular(matrix: Tensor, full_matrices: bool = False, *_: Any, **__: Any) -> int:
+    """Return 14mn² + 8n³ for m ≥ n, and 4m²n + 8mn² + 9n³ with all of U."""
     m, n, number = Size.of(matrix)
-    if not compute_uv:
-        return number * (4 * m * n**2 - 4 * n**3 // 3)
     return number * (4 * m**2 * n + 8 * m * n**2 + 9 * n**3 if full_matrices else 14 * m * n**2 + 8 * n**3)
 
 
@@ -359,16 +351,15 @@ GROUPS: Sequence[tuple[Formula, str]] = (
     (cube(1), "linalg_cholesky_ex cholesky linalg_ldl_factor_ex"),
     (cube(2), "cholesky_inverse"),
     (cube(6), "linalg_inv_ex"),
-    (cube(30), "linalg_eigvals _linalg_eigvals"),
     (cube(48), "linalg_matrix_exp"),
-    (cube(75), "linalg_eig"),
+    (cube(75), "linalg_eig linalg_eigvals _linalg_eigvals"),
     (substitution(1), "linalg_solve_triangular"),
     (substitution(2), "linalg_lu_solve linalg_ldl_solve"),
     (substitution_reversed(1), "triangular_solve"),
-    (substitution_reversed(2), "_cholesky_solve_helper"),
+    (substitution_reversed(2), "cholesky_solve _cholesky_solve_helper"),
     (solve, "_linalg_solve_ex _spsolve"),
     (least_squares, "linalg_lstsq"),
-    (symmetric_eigen, "_linalg_eigh"),
+    (cube(27), "_linalg_eigh"),
     (singular, "_linalg_svd"),
     (pseudoinverse, "linalg_pinv"),
     (fourier(1), "_fft_c2c"),

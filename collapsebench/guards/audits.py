@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 
 from collapsebench.record import Finding, Guard
 
-RARE = 128
-"""Later on, one in this many steps of known cost is audited."""
+RARE = 512
+"""Later on, one in this many steps of known cost is audited. A counted step of a small model takes twice as long."""
 
-EARLY = 4
-"""So many audits are made for sure at the beginning, and with probability EARLY / (EARLY + step) afterwards."""
+EARLY = 1
+"""At first, a step is audited with probability EARLY / (EARLY + step)."""
 
-PAIRS = 8
+PAIRS = 5
 """Fewer pairs of an audited step and the one before it tell nothing."""
 
 SLOWER = 2.0
@@ -40,7 +40,7 @@ Draw = Callable[[int], bytes]
 
 
 def chance(step: int) -> float:
-    r"""Return the probability of an audit at a step, \(\max(1/128, 4/(4 + step))\): about 13 audits in 100 steps."""
+    r"""Return the probability of an audit at a step, \(\max(1/512, 1/(1 + step))\): 5 in 100 steps, 7 in 1,000."""
     return max(1 / RARE, EARLY / (EARLY + step))
 
 
