@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
+from collapsebench.experiment.processors import MOST
 from collapsebench.files import DEFAULT_STORE
 from collapsebench.notebook import Boards, Run, Runs
 from collapsebench.observation import unreadable_line
 from collapsebench.record import Outcome
 from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
-from collapsebench.syntax import ParameterValue, print_call, print_value
+from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS, ParameterValue, print_call, print_value, seconds
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
@@ -55,6 +56,9 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     threads: int | None = None,
     keep_checkpoints: bool = False,
     keep_codes: bool = False,
+    work_dir: str | Path | None = None,
+    timeout: float | str | None = None,
+    resume_anywhere: bool = False,
     fetch: bool = False,
     progress: bool | Callable[[Event], None] = True,
 ) -> Runs:
@@ -63,7 +67,8 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     The arguments mean the same as the options of `collapsebench run`. `seeds` is a number N for seeds 1 to N, or the
     seeds themselves. `settings` overrides the track, as in `{"decoder.layers": 3}`. `components` are further classes
     from a notebook or a script, such as a metric; the classes of `methods` and `dataset` need not be named. `progress`
-    is True to show the runs, or a function that gets every event. If a run fails, the others go on: look at `outcome`.
+    is True to show the runs, or a function that gets every event; its errors are warnings. `timeout` is a number of
+    seconds, or a text such as `30m`. If a run fails, the others go on: look at `outcome`.
 
     Raises UsageError, DataError, PluginError or StoreError before anything runs.
 
@@ -86,14 +91,14 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
 
     _check_kinds(dataset=(dataset, str | Dataset), track=(track, str), store=(store, str | Path), device=(device, str))
     _check_kinds(settings=(settings or {}, Mapping), progress=(progress, bool | Callable))
-    _counted("threads", 1 if threads is None else threads)
+    _counted("threads", 1 if threads is None else threads, MOST)
     contenders = [_composed(each) for each in _listed("methods", methods)]
     instances: list[Component] = [part for contender in contenders for part in contender if isinstance(part, Method)]
     instances += [dataset] if isinstance(dataset, Dataset) else []
     classes = (*_listed("components", components), *map(type, instances))
     for component in classes:
         check_component(component, "components")
-    if _counted("workers", workers) > 1:
+    if _counted("workers", workers, MOST) > 1:
         _check_importable(classes)
     overrides = _data_settings(dataset) | dict(settings or {})
     request = Request(
@@ -113,6 +118,9 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         device=device,
         keep_checkpoints=keep_checkpoints,
         keep_codes=keep_codes,
+        work_folder=None if work_dir is None else Path(work_dir),
+        timeout=None if timeout is None else seconds(str(timeout)),
+        resume_anywhere=resume_anywhere,
         components=classes,
     )
     if fetch:
@@ -150,13 +158,13 @@ def _composed(contestant: Contestant) -> Sequence[str | Method]:
 def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     """Give seeds 1 to N for a number N. Raises UsageError for what is no seed."""
     if isinstance(seeds, Integral):
-        return tuple(range(1, _counted("seeds", int(seeds)) + 1))
+        return tuple(range(1, _counted("seeds", int(seeds), MOST_SEEDS) + 1))
     if not isinstance(seeds, Iterable) or isinstance(seeds, str):
         raise UsageError(f"seeds must be a number of seeds, or a list of them, got {seeds!r}")
     listed = tuple(seeds)
     if not listed:
         raise UsageError("seeds must be at least one, got an empty list")
-    wrong = [seed for seed in listed if not isinstance(seed, Integral) or not 0 <= seed < 2**63]
+    wrong = [seed for seed in listed if not isinstance(seed, Integral) or not 0 <= seed <= LARGEST_SEED]
     if wrong:
         raise UsageError(f"a seed is a whole number from 0 to 2^63 - 1, got {wrong[0]!r}")
     return tuple(map(int, listed))
@@ -250,10 +258,10 @@ def _listed(name: str, values: Iterable[T]) -> tuple[T, ...]:
     return tuple(values)
 
 
-def _counted(name: str, number: int) -> int:
-    """Give a number of things. Raises UsageError unless it is a whole number of at least one."""
-    if not isinstance(number, int) or number < 1:
-        raise UsageError(f"{name} must be at least 1, got {number!r}")
+def _counted(name: str, number: int, most: int) -> int:
+    """Give a number of things. Raises UsageError unless it is a whole number of at least one, and at most `most`."""
+    if not isinstance(number, int) or not 1 <= number <= most:
+        raise UsageError(f"{name} must be at least 1 and at most {most}, got {number!r}")
     return number
 
 

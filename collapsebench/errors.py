@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from collapsebench.printable import printable
 
@@ -75,6 +77,10 @@ class DivergedError(CollapsebenchError):
     """
 
 
+class TimeLimitError(CollapsebenchError):
+    """A run took longer than its user allows."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal told a grid to stop. A KeyboardInterrupt that a plugin raises by itself is not of this class."""
 
@@ -98,6 +104,12 @@ def error_line(error: BaseException) -> str:
     if isinstance(error, CollapsebenchError):
         return text
     return f"{name}: {text}" if text else name
+
+
+def place_of(function: Any) -> str:
+    """Return the place of a function in its file: `my_method.py:12`."""
+    code = function.__code__
+    return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
 def no_store(store: str) -> str:

@@ -27,6 +27,13 @@ ParameterValue: TypeAlias = "bool | int | float | str | list[ParameterValue] | N
 """
 T = TypeVar("T")
 
+LARGEST_SEED = 2**63 - 1
+"""Databases hold no larger integer."""
+MOST_SEEDS = 10_000
+"""The largest number of seeds of one grid, whose plan is held in memory."""
+LONGEST_TIME = 1e8
+"""Three years: what is longer is no time limit."""
+
 BASELINE = "vae"
 """The name of the contender without any method."""
 
@@ -177,3 +184,16 @@ def print_composition(calls: Iterable[Call]) -> str:
 def canonical(composition: str) -> str:
     """Write a composition as labels have it, however it is spaced. Raises UsageError with its first mistake."""
     return print_composition(parse_composition(composition))
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a time such as `90`, `90s`, `30m` or `1.5h`. Raises UsageError.
+
+    >>> seconds("1.5h")
+    5400.0
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    number = 0.0 if found is None else float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    if not 0 < number < LONGEST_TIME:
+        raise UsageError(f"cannot read the time '{text}': write it as in 90s, 30m or 2h")
+    return number

@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from collapsebench.cli import options
+from collapsebench.experiment.processors import MOST
 from collapsebench.files import DEFAULT_STORE
+from collapsebench.syntax import seconds
 
 if TYPE_CHECKING:
     from collapsebench.experiment.planning import Request
@@ -27,8 +29,11 @@ class GridOptions:
     data_dir: Path | None
     store: str
     device: str
+    work_dir: Path | None
     workers: int
     threads: int | None
+    timeout: float | None
+    resume_anywhere: bool
     keep_checkpoints: bool
     keep_codes: bool
     fetch: bool
@@ -53,12 +58,26 @@ class GridOptions:
             device=self.device,
             keep_checkpoints=self.keep_checkpoints,
             keep_codes=self.keep_codes,
+            work_folder=self.work_dir,
+            timeout=self.timeout,
+            resume_anywhere=self.resume_anywhere,
         )
         if self.fetch:
             from collapsebench.data.fetching import fetch_for_runs
 
             fetch_for_runs([request.dataset for request in setup.requests], setup.catalog, setup.data_folder)
         return setup
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time in seconds, minutes or hours, as in 90s, 30m and 1.5h; a bare number is one of seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds. Raises UsageError."""
+        del param, ctx
+        return value if isinstance(value, float) else seconds(value)
 
 
 grid_options = options.gathered(
@@ -68,19 +87,45 @@ grid_options = options.gathered(
     options.store,
     click.option("--device", default="cpu", show_default=True, help="Where torch computes. Only cpu is tested."),
     click.option(
-        "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that run the grid."
+        "--work-dir",
+        type=options.PATH,
+        default=None,
+        metavar="FOLDER",
+        help="The folder of claims, checkpoints and codes, for this store alone; several machines may share it.  "
+        "[default: beside the store]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1, max=MOST),
+        default=1,
+        show_default=True,
+        help="Processes that run the grid.",
     ),
     click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=click.IntRange(min=1, max=MOST),
         default=None,
-        help="Threads of torch in each run.  [default: cores / workers]",
+        help="Threads of torch in each run.  [default: processors that may be used / workers]",
+    ),
+    click.option(
+        "--timeout",
+        type=Duration(),
+        default=None,
+        metavar="TIME",
+        help="End a run that takes longer, as in 30m or 2h: it is stored as failed, and goes on when it is run again. "
+        "One that hangs is ended only with --workers 2 or more.",
+    ),
+    click.option(
+        "--resume-anywhere",
+        is_flag=True,
+        help="Go on from checkpoints of another environment (versions, processor), and note that in the record.",
     ),
     click.option("--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of every run that is finished."),
     click.option(
         "--keep-codes",
         is_flag=True,
-        help="Write posterior means, log-variances and labels of the test split to FILE.codes beside the store.",
+        help="Write posterior means, log-variances and labels of the test split to FILE.codes beside the store, or "
+        "to --work-dir.",
     ),
     click.option("--fetch", is_flag=True, help="Fetch missing data first, as `collapsebench data fetch` does."),
     click.option("--dry-run", is_flag=True, help="Print the plan and what is already stored; start nothing."),
@@ -105,7 +150,9 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
 
     keep_mapped()
     keep_writing()
-    records = run_on_screen(setup, grid.workers, grid.threads, quiet=grid.quiet, verbose=grid.verbose)
+    debug = bool(click.get_current_context().find_root().obj)
+    how = {"quiet": grid.quiet, "verbose": grid.verbose, "debug": debug}
+    records = run_on_screen(setup, grid.workers, grid.threads, **how)
     if not grid.quiet:
         from collapsebench.store.connection import store_name, store_url
 

@@ -6,7 +6,7 @@ import click
 
 from collapsebench.cli.grids import GridOptions, grid_options, work_through
 from collapsebench.errors import UsageError
-from collapsebench.syntax import BASELINE
+from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
 
 
 @click.command("run")
@@ -26,8 +26,14 @@ from collapsebench.syntax import BASELINE
     metavar="AMOUNT UNIT",
     help="Instead of the track's, in steps, epochs, examples, seconds or flops, as in 350steps or 5e13flops.",
 )
-@click.option("--seeds", type=click.IntRange(min=1), default=None, help="Run seeds 1…N.  [default: 1]")
-@click.option("--seed", "seed_list", type=click.IntRange(min=0), multiple=True, help="Run this seed. May be repeated.")
+@click.option("--seeds", type=click.IntRange(min=1, max=MOST_SEEDS), default=None, help="Run seeds 1…N.  [default: 1]")
+@click.option(
+    "--seed",
+    "seed_list",
+    type=click.IntRange(min=0, max=LARGEST_SEED),
+    multiple=True,
+    help="Run this seed. May be repeated.",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a track, as in decoder.layers=3.")
 @click.option("--no-baseline", is_flag=True, help=f"Do not run the baseline '{BASELINE}' beside the contenders.")
 @grid_options

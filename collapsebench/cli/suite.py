@@ -9,6 +9,7 @@ import click
 
 from collapsebench.cli import options
 from collapsebench.cli.grids import GridOptions, grid_options, work_through
+from collapsebench.syntax import MOST_SEEDS
 
 
 @click.group("suite")
@@ -51,7 +52,9 @@ def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bo
 @click.option(
     "--cell", "only", multiple=True, metavar="NAME", help="Only this cell (see `suite show`). May be repeated."
 )
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Run seeds 1…N.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1, max=MOST_SEEDS), default=3, show_default=True, help="Run seeds 1…N."
+)
 @grid_options
 def run(grid: GridOptions, name: str, scale: str, variants: tuple[str, ...], only: tuple[str, ...], seeds: int) -> None:
     """Run what is missing of a suite: NAME as in dieng-2019/table-3, or a TOML file of the same form.

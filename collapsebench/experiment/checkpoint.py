@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import time
 from collections.abc import Callable, Mapping
@@ -13,10 +14,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from collapsebench.experiment.environment import CODE
 from collapsebench.files import replacing
 
 FORMAT = 2
 """Raise it when the content of a checkpoint changes: older ones are then set aside."""
+
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+"""How a file is opened that must not exist yet, not even as a link."""
 
 INTERVAL = 60.0
 """Seconds between two checkpoints. Scheduled evaluations write further ones."""
@@ -29,10 +34,14 @@ class Checkpoints:
     folder: Path
     keep: bool = False
     """True to keep the last checkpoint of a run that has a result, as `RUN_ID.kept.pt`."""
+    anywhere: bool = False
+    """True to go on from checkpoints of other environments, which may give other last digits, and to note that."""
 
     def of(self, run_id: str, conditions: Mapping[str, Any], warn: Callable[[str], None]) -> Checkpoint:
         """Return the checkpoint of one run, of use only under equal `conditions`. `warn` gets lines for the user."""
-        return Checkpoint(self._path(run_id), {"format": FORMAT, "run_id": run_id, **conditions}, warn)
+        header = {"format": FORMAT, "run_id": run_id, **conditions}
+        free = frozenset(conditions).difference(CODE) if self.anywhere else frozenset()
+        return Checkpoint(self._path(run_id), header, warn, free=free)
 
     def settle(self, run_id: str) -> None:
         """Remove the checkpoint of a run whose result is stored, or put it away if checkpoints are kept."""
@@ -52,8 +61,8 @@ class Checkpoints:
 class Checkpoint:
     """The state of one run, in a file that is whole or not there.
 
-    The file begins with a line of JSON (format, run, conditions, and the SHA-256 of the rest). The rest is the state
-    as torch saves it.
+    The file begins with a line of JSON (format, run, conditions, notes, and the SHA-256 of the rest). The rest is the
+    state as torch saves it. Other users of the machine can neither read it nor lead it elsewhere by a link.
     """
 
     def __init__(
@@ -62,9 +71,13 @@ class Checkpoint:
         header: Mapping[str, Any],
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        free: frozenset[str] = frozenset(),
     ) -> None:
+        """`free` are the names of conditions that need not be equal, but are noted."""
         self._path, self._header, self._warn, self._clock = path, dict(header), warn, clock
-        self._saved, self._failed = clock(), False
+        self._saved, self._failed, self._free = clock(), False, free
+        self.notes: list[str] = []
+        """The environments in which the run began and went on, if they differ, one line each."""
 
     def due(self) -> bool:
         """Return whether the last checkpoint is a minute old."""
@@ -101,17 +114,23 @@ class Checkpoint:
 
     def _read(self) -> bytes:
         """Return the saved state. Raises ValueError with what is wrong."""
-        head, _, body = self._path.read_bytes().partition(b"\n")
+        with os.fdopen(os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            head, _, body = file.read().partition(b"\n")
         try:
             found = dict(json.loads(head))
         except (ValueError, TypeError):
             raise ValueError("is damaged") from None
-        for key, wanted in self._header.items():
-            if found.get(key) != wanted:
-                raise ValueError(f"was written with {key} {found.get(key)}, not {wanted}")
+        other = {key: wanted for key, wanted in self._header.items() if found.get(key) != wanted}
+        for key in (key for key in other if key not in self._free):
+            raise ValueError(f"was written with {key} {found.get(key)}, not {other[key]}{self._advice(key)}")
         if found.get("sha256") != sha256(body).hexdigest():
             raise ValueError("is damaged")
+        changes = [f"{key} {found.get(key)}, now {wanted}" for key, wanted in other.items()]
+        self.notes = [*map(str, found.get("notes", [])), *([", ".join(changes)] if changes else [])]
         return body
+
+    def _advice(self, key: str) -> str:
+        return "" if key in {"format", "run_id", *CODE} else " (--resume-anywhere goes on all the same)"
 
     def _write(self, state: Mapping[str, Any]) -> None:
         import torch
@@ -119,7 +138,8 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         body = buffer.getbuffer()
-        head = json.dumps(self._header | {"sha256": sha256(body).hexdigest()})
-        with replacing(self._path) as partial, partial.open("wb") as file:
+        head = json.dumps(self._header | {"notes": self.notes, "sha256": sha256(body).hexdigest()})
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(self._path) as partial, os.fdopen(os.open(partial, NEW, 0o600), "wb") as file:
             file.write(f"{head}\n".encode())
             file.write(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,10 +36,10 @@ class Claims:
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = (self.folder / "claims").open("ab")
+            number = os.open(self.folder / "claims", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise StoreError(f"cannot write checkpoints to '{self.folder}': {error.strerror}") from error
-        with file:
+        with os.fdopen(number, "r+b") as file:
             # Two bits fewer than the id has, as offsets are signed and the byte needs an end.
             yield self._locked(file, int(run_id, 16) >> 2)
 

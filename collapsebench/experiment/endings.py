@@ -35,6 +35,11 @@ def ended(record: RunRecord, ending: RunEnding) -> RunRecord:
     return record.model_copy(update={"finished_at": now(), **ending._asdict()})
 
 
+def timed_out(seconds: float) -> str:
+    """Return the message of a run that was ended because it took too long."""
+    return f"ran longer than its --timeout of {seconds:g} s; the same command goes on from its last checkpoint"
+
+
 def now() -> datetime:
     """Return the time of records."""
     return datetime.now(UTC)

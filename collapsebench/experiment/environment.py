@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
+
+LIBRARIES = {"mkl": r"Math Kernel Library Version ([0-9.]+)", "onednn": r"(?:MKL-DNN|oneDNN) v(\S+)"}
+"""Where torch tells the versions of the libraries that compute products."""
+
+CODE = ("collapsebench", "harness", "code")
+"""What a checkpoint must be of, wherever it was written."""
 
 
 def known_environment(device: str) -> dict[str, Any]:
@@ -22,7 +30,25 @@ def known_environment(device: str) -> dict[str, Any]:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Return the environment of a run in this process."""
+    """Return the environment of a run in this process: versions, kinds of processors, and the number of threads."""
     import torch
 
-    return known_environment(device) | {"threads": torch.get_num_threads()}
+    built = torch.__config__.show()
+    libraries = {name: found[1] for name, pattern in LIBRARIES.items() if (found := re.search(pattern, built))}
+    own = {"threads": torch.get_num_threads(), "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+    return known_environment(device) | own | libraries | (_gpu(device) if device.startswith("cuda") else {})
+
+
+def _gpu(device: str) -> dict[str, Any]:
+    import torch
+
+    if not torch.cuda.is_available():  # torch says so itself, where the model is moved
+        return {}
+    versions = {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
+    return {"gpu": torch.cuda.get_device_name(device)} | versions
+
+
+def decisive(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides about the bits of a result. Two devices of one model compute the same."""
+    kind = str(environment["device"]).partition(":")[0]
+    return {name: value for name, value in environment.items() if name != "cpu_count"} | {"device": kind}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +23,12 @@ from pydantic import Field, PositiveInt
 
 from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Component
-from collapsebench.errors import CollapsebenchError
-from collapsebench.experiment.endings import RunEnding, begun, ended
+from collapsebench.errors import CollapsebenchError, Interrupted, error_line
+from collapsebench.experiment.endings import RunEnding, begun, ended, timed_out
 from collapsebench.experiment.events import REMOTE_PULSE, Event, Started
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.output import keep_writing
+from collapsebench.experiment.processors import processors
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.record import Outcome, RunRecord
 
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """A worker that was told to stop has this many seconds to do so."""
+STARTING = 120.0
+"""A worker that has a timeout may take this many seconds more until its run starts."""
+GRACE = 5.0
+"""A worker that is still at its run so many seconds after its timeout hangs: it would have ended at a step."""
 
 PRELOADED = (
     "collapsebench.experiment.runner",
@@ -49,17 +56,17 @@ PRELOADED = (
 """Modules that every worker needs. Torch imports the last one with its first optimizer, which takes seconds."""
 
 
-Message: TypeAlias = Event | RunRecord | CollapsebenchError
-"""A worker sends the events of its runs, their records, and the error that ends it."""
+Message: TypeAlias = Event | RunRecord | CollapsebenchError | str
+"""A worker sends the events of its runs, their records, and the error that ends it, or what the system says of it."""
 
 
 @contextmanager
 def torch_threads(number: int | None) -> Iterator[None]:
-    """Let torch compute with this many threads, or leave the number alone if it is None; restore it in the end."""
+    """Let torch compute with this many threads, or with as many as there are processors; restore it in the end."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
+    torch.set_num_threads(number or min(before, processors()))
     try:
         yield
     finally:
@@ -86,7 +93,7 @@ class InProcess(Executor):
 
     name: ClassVar[str] = "in-process"
 
-    threads: PositiveInt | None = Field(None, description="threads of torch; default: as many as it takes by itself")
+    threads: PositiveInt | None = Field(None, description="threads of torch; default: the processors it may use")
 
     def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Run each spec in turn."""
@@ -110,7 +117,7 @@ class Processes(Executor):
 
     def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Give each idle worker the next spec, and yield records as the runs end. Raises the error of a worker."""
-        threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
+        threads = self.threads or max(1, processors() // self.workers)
         with (
             _Crew(partial(_start_worker, setup, threads, observe)) as crew,
             Interrupts() as interrupts,
@@ -153,9 +160,11 @@ class _Crew:
         return bool(self.busy)
 
     def wait(self) -> list[_Worker]:
-        """Wait until one worker at least has something to say, or is dead."""
-        ready = wait([each for worker in self.busy for each in worker.signs])
-        return [worker for worker in self.busy if any(sign in ready for sign in worker.signs)]
+        """Wait until one worker at least has something to say, is dead, or has used up its time."""
+        end = min(worker.end for worker in self.busy)
+        patience = None if end == math.inf else max(0.0, end - time.monotonic())
+        ready = wait([each for worker in self.busy for each in worker.signs], patience)
+        return [worker for worker in self.busy if worker.late or any(sign in ready for sign in worker.signs)]
 
     def received(self, workers: Iterable[_Worker]) -> Iterator[RunRecord]:
         """Yield the records of runs that are over."""
@@ -186,9 +195,13 @@ class _Worker:
     process: ForkServerProcess
     pipe: Connection
     observe: Observer
-    device: str
+    setup: RunSetup
     record: RunRecord | None = None
     """Of the run that it is at, without a result."""
+    end: float = math.inf
+    """When it is too late for the run, on the monotonic clock."""
+    reason: str = ""
+    """Why it ends, if it could say so."""
 
     @property
     def signs(self) -> tuple[Connection, int]:
@@ -197,26 +210,49 @@ class _Worker:
 
     def give(self, spec: RunSpec) -> None:
         """Give the worker the next spec."""
-        self.record = begun(spec, self.device)
+        self.record = begun(spec, self.setup.device)
+        self._allow(STARTING)
         with suppress(OSError):  # it may die at any moment; `receive` tells
             self.pipe.send(spec)
 
     def receive(self) -> RunRecord | None:
-        """Pass on one message; return the record if it ends a run. Raises the error that ended the worker."""
+        """Pass on one message; return the record if it ends a run. Raises the error that ended the worker.
+
+        A child of a dead worker may hold the pipe open. So nobody waits for the rest of a message then.
+        """
+        alive = self.process.is_alive()
         try:
-            return self._read()
+            if not alive:
+                os.set_blocking(self.pipe.fileno(), False)
+            if self.pipe.poll():
+                return self._read()
         except (EOFError, OSError):
             return self._lost()
+        return self._lost() if self.late or not alive else None
+
+    @property
+    def late(self) -> bool:
+        """True if the run takes too long."""
+        return time.monotonic() >= self.end
+
+    def _allow(self, more: float) -> None:
+        """Let the run take its time from now on, and so many seconds more."""
+        if self.setup.timeout is not None:
+            self.end = time.monotonic() + self.setup.timeout + more
 
     def _read(self) -> RunRecord | None:
         message: Message = self.pipe.recv()
         match message:
+            case str():
+                self.reason = message
+                return None
             case CollapsebenchError():
                 raise message
             case RunRecord():
                 return message
             case Started(record):
                 self.record = record
+                self._allow(GRACE)
         self.observe(message)
         return None
 
@@ -242,12 +278,25 @@ class _Worker:
         self.pipe.close()
 
     def _lost(self) -> RunRecord | None:
+        late = self.late and self.setup.timeout is not None and self.process.is_alive()
+        if late:
+            self.process.kill()
         self.process.join()
-        code = self.process.exitcode or 0
-        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if self.record is None:
             return None
-        return ended(self.record, RunEnding(Outcome.FAILED, f"its worker process ended with {reason}"))
+        message = timed_out(self.setup.timeout or 0) if late else f"its worker process ended {self._cause()}"
+        return ended(self.record, RunEnding(Outcome.FAILED, message))
+
+    def _cause(self) -> str:
+        if self.reason:
+            return f"by {self.reason}"
+        code = self.process.exitcode or 0
+        return f"with signal {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal; those for real time have none."""
+    return next((each.name for each in signal.Signals if each == number), str(number))
 
 
 def _start_worker(setup: RunSetup, threads: int, observe: Observer) -> _Worker:
@@ -264,10 +313,12 @@ def _start_worker(setup: RunSetup, threads: int, observe: Observer) -> _Worker:
     try:
         with _without_main():
             process.start()
+    except (OSError, EOFError) as error:
+        raise CollapsebenchError(f"cannot start a worker: {error_line(error)}; give fewer --workers") from error
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     its.close()  # so that its death is the end of the pipe
-    return _Worker(process, ours, observe, setup.device)
+    return _Worker(process, ours, observe, setup)
 
 
 @contextmanager
@@ -294,14 +345,17 @@ def _serve(pipe: Connection, setup: RunSetup, threads: int) -> None:
 
     try:
         with interrupts, torch_threads(threads):
+            os.register_at_fork(after_in_child=pipe.close)
             Thread(target=_follow_parent, daemon=True).start()
             runner = setup.runner(relay, REMOTE_PULSE)
             while (spec := pipe.recv()) is not None:
                 relay(runner.run(spec))
     except CollapsebenchError as error:
         relay(error)
-    except (KeyboardInterrupt, EOFError, OSError):
+    except (Interrupted, EOFError):
         return
+    except BaseException as error:  # noqa: BLE001 - the last word of this process
+        relay(error_line(error))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `_follow_parent` may still send it while the process ends
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -16,8 +15,6 @@ from collapsebench.printable import printable, printable_lines
 from collapsebench.record import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from collapsebench.components.catalog import Catalog
 
 LONGEST = 50_000
@@ -29,12 +26,6 @@ def failure(error: BaseException, catalog: Catalog) -> RunEnding:
     where = place_in_plugin(error, catalog)
     message = f"{error_line(error)} ({where})" if where else error_line(error)
     return RunEnding(Outcome.FAILED, message, traceback=_trace(error))
-
-
-def place_of(function: Callable[..., object]) -> str:
-    """Return the place of a function in its file: `my_method.py:12`."""
-    code = inspect.unwrap(function).__code__
-    return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
 def _trace(error: BaseException) -> str:

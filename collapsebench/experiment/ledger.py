@@ -89,7 +89,8 @@ class Ledger:
         """Claim a run and store it as started. Return False if it is not to be computed here."""
         record = begun(spec, self._setup.device)
         with ExitStack() as claim:
-            claimed = claim.enter_context(self._claims.claim(spec.run_id))
+            claims = self._store if self._store.has_claims else self._claims
+            claimed = claim.enter_context(claims.claim(spec.run_id))
             written = self._store.begin(record) if claimed else None
             if written is Written.STORED:
                 self._running[spec.run_id] = record, claim.pop_all()

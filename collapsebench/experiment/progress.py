@@ -125,6 +125,8 @@ class Screen:
         self.live, self.quiet, self.verbose, self._names = live, quiet, verbose, names
         self._terminal, self._shared = terminal, shared
         self._running: dict[str, RunningLine] = {}
+        self.debug = False
+        """True to show the tracebacks of failed runs."""
 
     def observe(self, event: Event) -> None:
         """Show an event of any run."""
@@ -187,6 +189,8 @@ class Screen:
         if record.outcome == "failed":
             where = f"; its traceback: collapsebench runs show {record.run_id}" if record.traceback else ""
             self._print(text + where, err=True)
+            if self.debug and record.traceback:
+                self._print(record.traceback.rstrip(), err=True)
         elif record.outcome == "diverged":
             self._print(text, err=self.quiet)
         else:
@@ -241,13 +245,21 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
 
 
 def run_on_screen(
-    setup: GridSetup, workers: int = 1, threads: int | None = None, *, quiet: bool = False, verbose: bool = False
+    setup: GridSetup,
+    workers: int = 1,
+    threads: int | None = None,
+    *,
+    quiet: bool = False,
+    verbose: bool = False,
+    debug: bool = False,
 ) -> list[RunRecord]:
     """Run what is missing of a grid and store it, and show the runs. See `run_grid`.
 
-    `workers` processes run the grid, and each run has so many `threads` of torch; None stands for cores / workers.
+    `workers` processes run the grid, and each run has so many `threads` of torch; None stands for processors / workers.
+    `debug` shows the tracebacks of failed runs.
     """
     with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
+        screen.debug = debug
         grid = prepare(setup)
         total, missing = len(grid.plan.specs), len(grid.missing)
         screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")

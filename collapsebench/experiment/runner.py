@@ -5,6 +5,7 @@ Torch is imported when the first run starts.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from collapsebench.components.code import harness_hash
 from collapsebench.components.composition import compose, inference_of
 from collapsebench.components.footprint import Footprint
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
-from collapsebench.errors import DivergedError, Interrupted, error_line
-from collapsebench.experiment.endings import RunEnding, ended, now
-from collapsebench.experiment.environment import environment
+from collapsebench.errors import DivergedError, Interrupted, TimeLimitError, error_line
+from collapsebench.experiment.endings import RunEnding, ended, now, timed_out
+from collapsebench.experiment.environment import decisive, environment
 from collapsebench.experiment.events import PULSE, Evaluated, Resumed, Started, Stepped, Testing, Warned
 from collapsebench.experiment.failures import failure
 from collapsebench.inference.amortized import Amortized
@@ -54,6 +55,8 @@ class Runner:
     """The folder that the codes of every run are written to; None if nobody wants them."""
     pulse: float = PULSE
     """Seconds between two reports of steps."""
+    timeout: float | None = None
+    """The seconds of training after which a run is ended at its next step."""
 
     def run(self, spec: RunSpec) -> RunRecord:
         """Compute one spec, from its checkpoint if it has one, and return its record.
@@ -105,17 +108,20 @@ class Runner:
     def _ending(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
         """Train and test. A failure is an ending like any other, and a plugin may raise anything."""
         try:
-            return self._train_and_test(spec, self._checkpoint(spec, conditions))
+            checkpoint = self._checkpoint(spec, conditions)
+            ending = self._train_and_test(spec, checkpoint)
+            return ending._replace(findings=(*ending.findings, *_moves(checkpoint)))
         except Interrupted:
             raise
+        except TimeLimitError as error:
+            return RunEnding(Outcome.FAILED, str(error))
         except BaseException as error:  # noqa: BLE001 - one broken run must not take the grid down
             return failure(error, self.catalog)
 
     def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:
         """Return the checkpoint of the run. It is of use only under conditions that give the same bits again."""
-        decisive = {key: value for key, value in conditions.items() if key != "cpu_count"}
-        decisive |= {"harness": harness_hash(), "code": self.catalog.code_of(spec)}
-        return self.checkpoints.of(spec.run_id, decisive, partial(self._warn, spec.run_id))
+        code = {"harness": harness_hash(), "code": self.catalog.code_of(spec)}
+        return self.checkpoints.of(spec.run_id, decisive(conditions) | code, partial(self._warn, spec.run_id))
 
     def _train_and_test(self, spec: RunSpec, checkpoint: Checkpoint) -> RunEnding:
         from collapsebench.experiment.guarding import (
@@ -131,7 +137,7 @@ class Runner:
         check_before_training(spec, setup, self.catalog)
         parameters = sum(parameter.numel() for parameter in setup.vae.parameters())
         try:
-            train(setup, state, RunWatcher(spec.run_id, self.observe, checkpoint, self.pulse))
+            train(setup, state, RunWatcher(spec.run_id, self.observe, checkpoint, self.pulse, timeout=self.timeout))
         except DivergedError as error:
             return RunEnding(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
         points = state.trajectory.select(setup.vae, setup.keepers)
@@ -147,7 +153,7 @@ class Runner:
 
     def _new_or_resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[TrainingSetup, TrainingState]:
         """Build the model and its state, from the checkpoint if that fits."""
-        from collapsebench.experiment.training import TrainingState
+        from collapsebench.experiment.training import TrainingState, check_trained
 
         setup = self.training_setup(spec)
         state, kept = TrainingState.start(setup), checkpoint.load()
@@ -155,6 +161,7 @@ class Runner:
             return setup, state
         try:
             state.load(kept)
+            check_trained(setup, state)
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             checkpoint.set_aside(f"does not fit: {error_line(error)}")
             return self._new_or_resumed(spec, checkpoint)
@@ -211,15 +218,20 @@ class RunWatcher:
         checkpoint: Checkpoint,
         pulse: float = PULSE,
         clock: Callable[[], float] = time.monotonic,
+        timeout: float | None = None,
     ) -> None:
-        """`pulse` are the seconds between two reports."""
+        """`pulse` are the seconds between two reports, `timeout` those after which the run is ended."""
+        self._timeout, self._end = timeout, math.inf if timeout is None else clock() + timeout
         self._run_id, self._observe, self._checkpoint = run_id, observe, checkpoint
         self._pulse, self._clock, self._next = pulse, clock, clock()
 
     def stepped(self, meter: Meter, terms: Terms) -> bool:
         """Report a step if it is time to. Only then are numbers read, and is it looked whether a checkpoint is due."""
-        if self._clock() < self._next:
+        now = self._clock()
+        if now < min(self._next, self._end):
             return False
+        if now >= self._end:
+            return True
         loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
         self._observe(Stepped(self._run_id, meter.steps, meter.progress().fraction, loss, kl))
         self._next = self._clock() + self._pulse
@@ -230,8 +242,16 @@ class RunWatcher:
         self._observe(Evaluated(self._run_id, point))
 
     def keep(self, state: dict[str, Any]) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint. Raises TimeLimitError if the time of the run is over."""
         self._checkpoint.save(state)
+        if self._timeout is not None and self._clock() >= self._end:
+            raise TimeLimitError(timed_out(self._timeout))
+
+
+def _moves(checkpoint: Checkpoint) -> tuple[Finding, ...]:
+    """Return what is to be said of a run that went on in another environment."""
+    texts = (f"went on from a checkpoint that was written with {note}" for note in checkpoint.notes)
+    return tuple(Finding(guard=Guard.ENVIRONMENT, text=text) for text in texts)
 
 
 def metric_values(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from collapsebench.errors import DivergedError, PluginError
+from collapsebench.errors import DivergedError
 from collapsebench.experiment.assembly import objective_at
-from collapsebench.experiment.failures import place_of
 from collapsebench.experiment.meter import Meter
 from collapsebench.guards.gradients import check_gradients, check_terms
 from collapsebench.guards.traces import without_trace
@@ -303,7 +302,6 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     state.optimizer.zero_grad(set_to_none=True)
     terms = setup.inference.gradients(setup.vae, torch.from_numpy(batch.x).to(setup.device), objective)
     check_terms(terms, setup.inference)
-    _check_terms(terms, setup.inference)
     if progress.step == 0:
         check_gradients(setup.vae, setup.inference)
         state.look_for_gradients()
@@ -317,14 +315,12 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     return terms
 
 
-def _check_terms(terms: object, inference: Inference) -> None:
-    """Raise PluginError unless a strategy has returned what it must."""
-    if not isinstance(terms, Terms):
-        place = place_of(type(inference).gradients)
-        raise PluginError(
-            f"gradients of '{inference.name}' must return the Terms of the objective, "
-            f"got {type(terms).__name__} ({place})"
-        )
+def check_trained(setup: TrainingSetup, state: TrainingState) -> None:
+    """Raise ValueError if a loaded state says that training is over while there is budget left for its next step."""
+    decay, rate = setup.setting.optimizer.decay, state.optimizer.param_groups[0]["lr"]
+    stopped = decay is not None and rate < decay.stop_below
+    if state.trained and not stopped and state.meter.affords(next(_batches(setup, state)).x.shape):
+        raise ValueError(f"says that training is over after {state.meter.steps} steps, below the budget")
 
 
 def _batches(setup: TrainingSetup, state: TrainingState) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ from collapsebench.experiment import planning
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.events import PULSE
 from collapsebench.experiment.failures import place_in_plugin
+from collapsebench.files import expanded
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -62,6 +63,8 @@ class RunSetup:
     codes_folder: Path | None = None
     """The folder that the codes of every run are written to; None if nobody wants them."""
     device: str = "cpu"
+    timeout: float | None = None
+    """The seconds after which a run is ended."""
 
     def runner(self, observe: Observer, pulse: float = PULSE) -> Runner:
         """Return what computes runs. Every executor is built on it: a spec in, its record out, events to `observe`.
@@ -78,6 +81,7 @@ class RunSetup:
             device=self.device,
             codes_folder=self.codes_folder,
             pulse=pulse,
+            timeout=self.timeout,
         )
 
 
@@ -99,6 +103,10 @@ class GridSetup:
     """Classes of a notebook or a script, beside those of plugins."""
     work_folder: Path | None = None
     """The folder of claims, checkpoints and codes, which several machines may share; None: beside the store."""
+    timeout: float | None = None
+    """The seconds after which a run is ended, and stored as failed; None: never."""
+    resume_anywhere: bool = False
+    """True to go on from checkpoints of other environments, and to note that in the record."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for what is no name of a device at all; whether the device is there, torch will say."""
@@ -132,12 +140,12 @@ class GridSetup:
     @property
     def runs(self) -> RunSetup:
         """What computing the runs needs."""
-        return RunSetup(self.sources, self.checkpoints, self.codes_folder, self.device)
+        return RunSetup(self.sources, self.checkpoints, self.codes_folder, self.device, self.timeout)
 
     @property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of the runs."""
-        return Checkpoints(self._folder("checkpoints"), self.keep_checkpoints)
+        return Checkpoints(self._folder("checkpoints"), self.keep_checkpoints, self.resume_anywhere)
 
     @property
     def codes_folder(self) -> Path | None:
@@ -147,7 +155,7 @@ class GridSetup:
     def _folder(self, what: str) -> Path:
         """The folder of files that belong to the runs."""
         if self.work_folder is not None:
-            return self.work_folder.expanduser().resolve() / what
+            return expanded(self.work_folder).resolve() / what
         from collapsebench.store import connection
 
         return connection.companion(connection.store_url(self.store), what)

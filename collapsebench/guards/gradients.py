@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collapsebench.errors import PluginError
+from collapsebench.errors import PluginError, place_of
 from collapsebench.model.vae import VAE, Terms
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ def check_gradients(vae: VAE, inference: Inference) -> None:
     """
     if all(parameter.grad is None for parameter in vae.parameters()):
         raise PluginError(
-            f"inference '{inference.name}': gradients() left no gradient in any parameter; return terms.backward()"
+            f"inference '{inference.name}': gradients() left no gradient in any parameter; return terms.backward() "
+            f"({place_of(type(inference).gradients)})"
         )
 
 
@@ -27,5 +28,5 @@ def check_terms(terms: object, inference: Inference) -> None:
     if not isinstance(terms, Terms):
         raise PluginError(
             f"inference '{inference.name}': gradients() must return the Terms of the objective, as terms.backward() "
-            f"does; got {type(terms).__name__}"
+            f"does; got {type(terms).__name__} ({place_of(type(inference).gradients)})"
         )

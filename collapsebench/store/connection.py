@@ -141,14 +141,15 @@ def create_folder(url: URL) -> None:
 def companion(url: URL, what: str) -> Path:
     """Return the folder, on this machine, of the files that belong to the runs of a store: `checkpoints`, `codes`.
 
-    It is `FILE.checkpoints` beside an SQLite file, be it called by its path or by a link to it, and in the user's cache
-    folder for other databases.
+    It is `FILE.checkpoints` beside an SQLite file, be it called by its path or by a link to it. For other databases it
+    is in the user's cache folder, under a name made of host, port and database.
     """
     path = _file(url)
     if path is not None:
         path = path.resolve()
         return path.with_name(f"{path.name}.{what}")
-    name = sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
+    host = "localhost" if url.host in {None, "", "127.0.0.1", "::1"} else url.host
+    name = sha256(f"{host}:{url.port or 5432}/{url.database}".encode()).hexdigest()[:16]
     return user_cache_path("collapsebench") / what / name
 
 

@@ -145,6 +145,11 @@ class Store:
         """The runs that could not be read, of all that was read so far."""
         return tuple(self._unreadable.values())
 
+    @property
+    def has_claims(self) -> bool:
+        """True if the database knows who computes which run."""
+        return self._claims is not None
+
     @contextmanager
     def claim(self, run_id: str) -> Iterator[bool]:
         """Hold a run for this driver, or yield False if another driver holds it, on this machine or another.
