@@ -19,6 +19,8 @@ from collapsebench.syntax import seconds
 if TYPE_CHECKING:
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
+    from collapsebench.record import RunRecord
+    from collapsebench.reporting.queries import SuiteQuery
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,34 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
     if grid.dry_run:
         _print_plan(setup, as_json=grid.as_json)
         return
+    records = _run(setup, grid)
+    if not grid.quiet:
+        from collapsebench.store.connection import store_name, store_url
+
+        store = "" if grid.store == DEFAULT_STORE else f" --store {shlex.quote(store_name(store_url(grid.store)))}"
+        click.echo(f"next: {then}{store}")
+    if any(record.outcome in {"failed", "diverged"} for record in records):
+        raise click.exceptions.Exit(1)
+
+
+def try_guards(requests: Iterable[Request], grid: GridOptions, query: SuiteQuery) -> None:
+    """Run the trials of a suite, and print what the guards did. Exits with code 1 if they did not what they should."""
+    setup = grid.setup(requests)
+    if grid.dry_run:
+        _print_plan(setup, as_json=grid.as_json)
+        return
+    _run(setup, grid)
+    from collapsebench.reporting.trials import trial_results, trials_text
+    from collapsebench.store import Store
+
+    with Store.reading(grid.store) as store:
+        results = trial_results(store, query)
+    click.echo(trials_text(results))
+    if not all(result.expected for result in results):
+        raise click.exceptions.Exit(1)
+
+
+def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
     from collapsebench.experiment.memory import keep_mapped
     from collapsebench.experiment.output import keep_writing
     from collapsebench.experiment.progress import run_on_screen
@@ -152,14 +182,7 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
     keep_writing()
     debug = bool(click.get_current_context().find_root().obj)
     how = {"quiet": grid.quiet, "verbose": grid.verbose, "debug": debug}
-    records = run_on_screen(setup, grid.workers, grid.threads, **how)
-    if not grid.quiet:
-        from collapsebench.store.connection import store_name, store_url
-
-        store = "" if grid.store == DEFAULT_STORE else f" --store {shlex.quote(store_name(store_url(grid.store)))}"
-        click.echo(f"next: {then}{store}")
-    if any(record.outcome in {"failed", "diverged"} for record in records):
-        raise click.exceptions.Exit(1)
+    return run_on_screen(setup, grid.workers, grid.threads, **how)
 
 
 def _print_plan(setup: GridSetup, *, as_json: bool) -> None:

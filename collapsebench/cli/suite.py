@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from collapsebench.cli import options
-from collapsebench.cli.grids import GridOptions, grid_options, work_through
+from collapsebench.cli.grids import GridOptions, grid_options, try_guards, work_through
 from collapsebench.syntax import MOST_SEEDS
 
 
@@ -59,12 +59,18 @@ def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bo
 def run(grid: GridOptions, name: str, scale: str, variants: tuple[str, ...], only: tuple[str, ...], seeds: int) -> None:
     """Run what is missing of a suite: NAME as in dieng-2019/table-3, or a TOML file of the same form.
 
-    What was interrupted goes on from its last checkpoint. All seeds of all cells are one grid, seed by seed.
+    What was interrupted goes on from its last checkpoint. All seeds of all cells are one grid, seed by seed. A suite of
+    trials (trust/unfair) says in the end what the guards did.
     """
     from collapsebench.experiment.suites import suite
     from collapsebench.reporting.queries import SuiteQuery
 
     asked = suite(name)
     requests = asked.requests(scale, variants, only, seeds=range(1, seeds + 1))
-    grid = replace(grid, keep_codes=grid.keep_codes or asked.keep_codes)
-    work_through(requests, grid, then=SuiteQuery(name, scale, variants).board_command)
+    query = SuiteQuery(name, scale, variants, grid.plugins, cells=only)
+    plugins = (*grid.plugins, *asked.plugin_files)
+    grid = replace(grid, keep_codes=grid.keep_codes or asked.keep_codes, plugins=plugins)
+    if asked.trials:
+        try_guards(requests, grid, query)
+    else:
+        work_through(requests, grid, then=query.board_command)

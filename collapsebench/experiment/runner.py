@@ -93,12 +93,15 @@ class Runner:
 
     def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
         """Train and test, and put back what that changed of the process."""
-        footprint, belongings = Footprint(), Belongings(plugin_modules())
+        from collapsebench.guards.patches import Originals
+
+        footprint, belongings, originals = Footprint(), Belongings(plugin_modules()), Originals()
         try:
             ending = self._ending(spec, conditions)
         finally:
             changes = footprint.undo()
             belongings.put_back()
+            originals.put_back()
         noted = tuple(Finding(guard=Guard.ENVIRONMENT, text=f"the run changed {each}") for each in changes.noted)
         if changes.breaking and ending.outcome is not Outcome.FAILED:
             changed = " and ".join(changes.breaking)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 
+from collapsebench.components import discovery
 from collapsebench.errors import UsageError, unknown
 from collapsebench.experiment.planning import Request
 from collapsebench.facts import read_facts, registry_folder
 from collapsebench.spec import Budget, Frozen
 from collapsebench.syntax import BASELINE, parse_composition, parse_setting, print_call
+
+if TYPE_CHECKING:
+    from collapsebench.components.catalog import Catalog
 
 SHARED = ("dataset", "track", "budget", "settings", "contenders")
 """The fields that the cells of a scale may share. A shared field is written once, beside the cells."""
@@ -145,9 +150,27 @@ class Scale(Frozen):
         return cells
 
 
+def _module_file(name: str) -> Path:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise UsageError(f"the suite needs the module '{name}', which is not installed")
+    return Path(spec.origin)
+
+
 def _joined(shared: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     settings = [*shared.get("settings", ()), *cell.get("settings", ())]
     return {**shared, **cell, "settings": settings}
+
+
+class Trial(Frozen):
+    """One cell that tries the guards: its models are an `unfair` contender and its `honest` twin."""
+
+    kind: str
+    """What is tried, in a few words. Several trials can be of one kind."""
+    tries: str
+    """What the unfair contender does."""
+    reason: str = ""
+    """The reason why no guard sees it; empty if one does."""
 
 
 class TableReference(Frozen):
@@ -170,8 +193,21 @@ class Suite(Frozen):
     """The published table that is compared with the measured numbers; None if the paper prints no numbers."""
     keep_codes: bool = False
     """True if the figure needs the posterior means of the test split, so that runs must keep them."""
+    modules: tuple[str, ...] = ()
+    """Shipped modules of components that no other command loads."""
+    trials: dict[str, Trial] = Field(default_factory=dict)
+    """The cells that try the guards, by name; empty if the suite is no trial."""
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
+
+    @property
+    def plugin_files(self) -> tuple[Path, ...]:
+        """The files of the modules. They are loaded as those of a user are. Raises UsageError for a missing module."""
+        return tuple(map(_module_file, self.modules))
+
+    def catalog(self, plugins: Iterable[Path] = ()) -> Catalog:
+        """Return the components, those of the modules of the suite and of further plugin files included."""
+        return discovery.load((*plugins, *self.plugin_files))
 
     def scale(self, name: str) -> Scale:
         """Return one scale. Raises UsageError for an unknown name; the message has the known names."""

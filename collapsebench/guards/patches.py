@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Final
 
 from torch import nn
@@ -15,6 +15,20 @@ PACKAGE: Final = "collapsebench"
 
 OTHERS: Final = ("torch", "torch.nn.functional", "torch.linalg", "torch.autograd", "numpy", "math", "time", "os")
 """The modules beside the harness's own in which a replaced function would change a number."""
+
+
+class Originals:
+    """Notes the functions of the harness and of torch, and puts them back: a patch must not reach the next run."""
+
+    def __init__(self) -> None:
+        self._kept = [(owner, _functions(owner)) for owner in _owners()]
+
+    def put_back(self) -> None:
+        """Put back every function that was replaced or deleted."""
+        for owner, functions in self._kept:
+            for name, function in functions.items():
+                if vars(owner).get(name) is not function:
+                    setattr(owner, name, function)
 
 
 def check_unpatched(files: Collection[str], model: nn.Module) -> None:
@@ -32,20 +46,28 @@ def check_unpatched(files: Collection[str], model: nn.Module) -> None:
 
 
 def _patches(files: Collection[str]) -> Iterator[str]:
+    for owner in _owners():
+        place = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+        yield from (f"{place}.{name}" for name, value in list(vars(owner).items()) if _file(value) in files)
+
+
+def _owners() -> Iterator[ModuleType | type]:
+    """Yield what holds the functions: the modules of the harness with their classes, and those of `OTHERS`."""
     names = [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]
-    for name in (*names, *OTHERS):
-        module = sys.modules.get(name)
-        for key, value in list(vars(module).items()) if isinstance(module, ModuleType) else ():
-            if _file(value) in files:
-                yield f"{name}.{key}"
-            if isinstance(value, type) and value.__module__ == name:
-                yield from (f"{name}.{key}.{inner}" for inner in _patched_names(value, files))
-    tensor = sys.modules["torch"].Tensor
-    yield from (f"torch.Tensor.{inner}" for inner in _patched_names(tensor, files))
+    for module in filter(None, map(sys.modules.get, names)):
+        yield module
+        values = list(vars(module).values())
+        yield from (value for value in values if isinstance(value, type) and value.__module__ == module.__name__)
+    yield from filter(None, map(sys.modules.get, OTHERS))
+    yield sys.modules["torch"].Tensor
 
 
-def _patched_names(owner: type, files: Collection[str]) -> Iterator[str]:
-    yield from (name for name, value in list(vars(owner).items()) if _file(value) in files)
+def _functions(owner: ModuleType | type) -> dict[str, object]:
+    return {name: value for name, value in list(vars(owner).items()) if _is_code(value)}
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, type | BuiltinFunctionType) or _file(value) is not None
 
 
 def _overridden(model: nn.Module) -> Iterator[str]:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.components import discovery
 from collapsebench.errors import DataError, StoreError, UsageError, unknown
 from collapsebench.experiment import suites
 from collapsebench.experiment.planning import asks_for
@@ -121,7 +120,7 @@ def declared_cells(query: SuiteQuery) -> tuple[Cell, ...]:
 
 def stored_cells(store: Store, query: SuiteQuery) -> list[StoredCell]:
     """Return the selected cells with their stored protocols. Raises StoreError if no cell has runs."""
-    components = discovery.load(query.plugins)
+    components = suites.suite(query.suite).catalog(query.plugins)
     cells = [
         StoredCell(cell, stored_protocol(store, cell, components), labels(cell, components).values())
         for cell in declared_cells(query)

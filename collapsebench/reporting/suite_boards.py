@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.components import discovery
 from collapsebench.components.interfaces import Dataset
 from collapsebench.data.files import facts_of
 from collapsebench.experiment import suites
@@ -52,7 +51,7 @@ def suite_boards(store: Store, query: SuiteQuery, columns: Sequence[str] = ()) -
     UsageError for a suite, scale, variant, cell or column that does not exist, and StoreError if the suite has no runs.
     """
     suite, cells = suites.suite(query.suite), declared_cells(query)
-    components = discovery.load(query.plugins)
+    components = suite.catalog(query.plugins)
     measured = tuple(measured_cell(store, cell, components) for cell in cells)
     if all(cell.board is None for cell in measured):
         raise nothing_ran(query)
