@@ -277,6 +277,8 @@ main()
 """The command line for a user whom the machine does not know, as in many containers: Python asks `pwd` for his home."""
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_embedded_data_need_no_home(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key not in {"HOME", "XDG_CACHE_HOME"}}
 

@@ -141,6 +141,7 @@ def test_a_file_of_an_archive_that_is_not_right_is_refused(tmp_path, site, yahoo
 
 
 @pytest.mark.slow
+@pytest.mark.torch
 def test_the_first_example_of_the_project_works(tmp_path, site, yahoo):
     """The very command of the README, in a process of its own, on a miniature of Yahoo; only the budget is smaller.
 
@@ -189,6 +190,8 @@ def test_the_first_example_of_the_project_works(tmp_path, site, yahoo):
     assert command("data", "verify", "yahoo").stdout.count("right: ") == 3
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_python_fetches_before_it_runs(tmp_path, site, monkeypatch):
     """As `run --fetch` does: a dataset of a script whose files are elsewhere."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

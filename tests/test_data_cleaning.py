@@ -311,6 +311,8 @@ def test_data_show_says_what_was_done(command, tmp_path):
     assert "cleaning" not in command("data", "show", "yahoo").out
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_equal_texts_have_one_protocol(command, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "mine.py").write_text(PLUGIN)

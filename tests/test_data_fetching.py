@@ -6,9 +6,11 @@ import fcntl
 import gzip
 import hashlib
 import io
-import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from originals import facts_table, write
@@ -371,6 +373,16 @@ def test_what_is_made_must_be_right_and_archives_of_unknown_content_do_not_stay(
     assert left(tmp_path) == []
 
 
+CHILD = """
+import sys
+from pathlib import Path
+from test_data_fetching import fetch, located, quiet
+
+fetch(located(Path(sys.argv[1]), url=sys.argv[2]), quiet())
+"""
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_download_is_no_file_and_goes_on(tmp_path, site, way):
     """The process is killed in the middle, or hears Ctrl-C, for real."""
@@ -383,17 +395,13 @@ def test_a_killed_download_is_no_file_and_goes_on(tmp_path, site, way):
         site.over.wait()
 
     site.answers["/it"] = stops_halfway
-    child = os.fork()
-    if child == 0:
-        try:
-            fetch(known, quiet())
-        finally:
-            os._exit(1)
-    assert half.wait(30)
+    whole = [sys.executable, "-c", CHILD, str(tmp_path), site.url("/it")]
+    child = subprocess.Popen(whole, cwd=Path(__file__).parent, stderr=subprocess.DEVNULL)
+    assert half.wait(60)
     while not any(path.stat().st_size for path in (tmp_path / "data" / "sub").glob("*.partial")):
         site.over.wait(0.01)  # the server is ahead of the disk
-    os.kill(child, way)
-    os.waitpid(child, 0)
+    child.send_signal(way)
+    child.wait(60)
     (part,) = (tmp_path / "data" / "sub").iterdir()
     arrived = part.stat().st_size
     assert not available(known.facts, tmp_path / "data")
