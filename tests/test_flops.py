@@ -18,7 +18,7 @@ from collapsebench.components import composition
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.arrears import Arrears
 from collapsebench.experiment.assembly import Architecture, assemble
-from collapsebench.experiment.flops import CostTable, FlopCounter, KnownStep, StepCost, Trace
+from collapsebench.experiment.flops import CostTable, FlopCounter, StepCost, Trace
 from collapsebench.experiment.formulas import cudnn_rnn, cudnn_rnn_backward
 from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
@@ -485,7 +485,7 @@ def shuffled(seed, sizes, lengths):
     return [shapes[at] for at in order.tolist()]
 
 
-def charges(costs, shapes, price, nodes=lambda shape: 5 + 2 * shape[-1]):
+def charges(costs, shapes, price, nodes=lambda shape: 5 + 2 * shape[-1] - (shape[0] == 1)):
     """What steps spend that cost `price` in FLOPs, and the shapes that were counted."""
     counted, charged, arrears = [], [], Arrears()
     for shape in shapes:
@@ -493,9 +493,10 @@ def charges(costs, shapes, price, nodes=lambda shape: 5 + 2 * shape[-1]):
         if known is None:
             counted.append(shape)
             spent = StepCost(*trace[:2], shape[0], price(shape))
-            costs.learn(shape, KnownStep(spent, trace))
-        elif trace == known.trace:
+            costs.learn(shape, spent, trace)
+        elif known.leaves(trace):
             spent = known.cost
+            costs.saw(shape, trace)
         else:
             spent = arrears.estimate(shape, known, trace)
             costs.count_all()

@@ -16,7 +16,8 @@ class Arrears:
     """Keeps which steps were not counted, and says what is due for them later.
 
     There are two kinds. A step whose trace shows that it did something else is charged in proportion at first, and as
-    the next counted step when that is done. Steps whose traces agreed are suspect if an audit finds another cost behind
+    the next counted step when that is done; so is the first step on a shape whose cost follows from others, if the
+    costs turn out to vary. Steps whose traces agreed are suspect if an audit finds another cost behind
     an equal trace: then all of them are charged as this one, back to the last audit that agreed. Charges go by the size
     of the batches, and never below what was charged before. That is the conservative choice: it may charge too much,
     and never too little if steps cost at most what the audit found.
@@ -51,11 +52,16 @@ class Arrears:
 
         That are its passes through the model, or the nodes of autograd.
         """
-        share = max(trace.forward / max(1, known.trace.forward), trace.nodes / max(1, known.trace.nodes))
+        forward = known.cost.encoder_evaluations + known.cost.decoder_evaluations
+        share = max(trace.forward / max(1, forward), trace.nodes / max(1, known.nodes or trace.nodes))
         gradients, flops = known.cost.decoder_gradients, known.cost.flops
         cost = StepCost(trace.encoded, trace.decoded, round(gradients * share), round(flops * share))
-        self._estimates.append((prod(shape), tuple(cost)))
+        self.unproven(shape, cost)
         return cost
+
+    def unproven(self, shape: Shape, cost: StepCost) -> None:
+        """Remember what a step was charged that nobody counted, and that no trace of a counted step confirms."""
+        self._estimates.append((prod(shape), tuple(cost)))
 
     def estimated(self, shape: Shape, found: StepCost) -> StepCost:
         """Return what is due for steps that were estimated, now that a step on this shape was counted."""

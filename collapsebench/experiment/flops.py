@@ -196,7 +196,12 @@ class KnownStep(NamedTuple):
     """A step on one shape: what it costs, and the trace by which it is recognized."""
 
     cost: StepCost
-    trace: Trace
+    nodes: int | None
+    """The nodes of its trace; None if its cost follows from others, and no step on this shape was seen."""
+
+    def leaves(self, trace: Trace) -> bool:
+        """Return whether a trace is as expected."""
+        return trace[:2] == self.cost[:2] and self.nodes in {None, trace.nodes}
 
 
 class CostTable:
@@ -212,55 +217,61 @@ class CostTable:
     """
 
     def __init__(self) -> None:
-        self._counted: dict[Shape, KnownStep] = {}
-        self._predicted: dict[Shape, KnownStep | None] = {}
+        self._counted: dict[Shape, StepCost] = {}
+        self._predicted: dict[Shape, StepCost | None] = {}
+        self._nodes: dict[Shape, int] = {}
         self._polynomials: defaultdict[tuple[int, ...], CostPolynomial] = defaultdict(CostPolynomial)
         self._predictable, self._varies = True, False
 
+    @property
+    def varies(self) -> bool:
+        """True if every further step is counted."""
+        return self._varies
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: the counted costs, from which the others follow."""
-        counted = {shape: (tuple(step.cost), tuple(step.trace)) for shape, step in self._counted.items()}
-        return {"counted": counted, "varies": self._varies}
+        counted = {shape: tuple(cost) for shape, cost in self._counted.items()}
+        return {"counted": counted, "nodes": dict(self._nodes), "varies": self._varies}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on, as a new object, from what `state` returned."""
-        for shape, (cost, trace) in state["counted"].items():
-            self.learn(shape, KnownStep(StepCost(*cost), Trace(*trace)))
-        self._varies = state["varies"]
+        for shape, cost in state["counted"].items():
+            self.learn(shape, StepCost(*cost), Trace(*cost[:2], state["nodes"][shape]))
+        self._nodes, self._varies = dict(state["nodes"]), state["varies"]
 
     def of(self, shape: Shape) -> KnownStep | None:
         """Return the step on a batch of this shape, or None if it is unknown until it is done."""
         if self._varies:
             return None
-        return self._counted.get(shape) or self._predict(shape)
+        cost = self._counted.get(shape) or self._predict(shape)
+        return None if cost is None else KnownStep(cost, self._nodes.get(shape))
 
-    def learn(self, shape: Shape, step: KnownStep) -> None:
-        """Keep the first step on a shape, which was counted."""
-        self._varies |= step.trace[:2] != step.cost[:2]
+    def learn(self, shape: Shape, cost: StepCost, trace: Trace) -> None:
+        """Keep the cost of the first step on a shape, which was counted."""
+        self._varies |= trace[:2] != cost[:2]
         if self._varies:
             return
-        self._counted[shape] = step
+        self._counted[shape] = cost
+        self.saw(shape, trace)
         self._predicted.clear()
         for polynomial in self._polynomials_of(shape):
-            self._predictable &= polynomial.add(shape, (*step.cost, step.trace.nodes))
+            self._predictable &= polynomial.add(shape, cost)
+
+    def saw(self, shape: Shape, trace: Trace) -> None:
+        """Keep the trace of a first step on a shape, as torch makes fewer nodes for some sizes: it does not follow."""
+        self._nodes[shape] = trace.nodes
 
     def count_all(self) -> None:
         """Know no cost any more: from now on every step is counted."""
         self._varies = True
 
-    def _predict(self, shape: Shape) -> KnownStep | None:
+    def _predict(self, shape: Shape) -> StepCost | None:
         if shape not in self._predicted:
             predictions = (each.predict(shape) for each in self._polynomials_of(shape) if self._predictable)
-            costs = next((costs for costs in predictions if costs is not None), None)
-            self._predicted[shape] = None if costs is None else _known(costs)
+            cost = next((costs for costs in predictions if costs is not None), None)
+            self._predicted[shape] = None if cost is None else StepCost(*cost)
         return self._predicted[shape]
 
     def _polynomials_of(self, shape: Shape) -> tuple[CostPolynomial, CostPolynomial]:
         """The polynomial of the shapes with as many examples, and that of all with as many dimensions."""
         return self._polynomials[len(shape), shape[0]], self._polynomials[(len(shape),)]
-
-
-def _known(costs: tuple[int, ...]) -> KnownStep:
-    *counters, nodes = costs
-    cost = StepCost(*counters)
-    return KnownStep(cost, Trace(cost.encoder_evaluations, cost.decoder_evaluations, nodes))

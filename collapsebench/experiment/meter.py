@@ -18,7 +18,6 @@ from collapsebench.experiment.counters import PASSES, ROUNDING, amount
 from collapsebench.experiment.flops import (
     CostTable,
     FlopCounter,
-    KnownStep,
     PassCounter,
     StepCost,
     ThreadCounters,
@@ -30,6 +29,7 @@ from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
     from collapsebench.experiment.extrapolation import Shape
+    from collapsebench.experiment.flops import KnownStep
     from collapsebench.model.vae import VAE, Passes
     from collapsebench.record import Finding
     from collapsebench.spec import Budget
@@ -200,7 +200,10 @@ class Meter:
 
     def _recognized(self, shape: Shape, known: KnownStep, trace: Trace) -> StepCost:
         """Return the cost of a step that was not counted, as far as its trace tells it."""
-        if trace == known.trace:
+        if known.leaves(trace):
+            if known.nodes is None:
+                self._costs.saw(shape, trace)
+                self._arrears.unproven(shape, known.cost)
             self._arrears.add(shape)
             self._processor.uncounted(shape)
             return known.cost
@@ -210,14 +213,14 @@ class Meter:
     def _compared(self, shape: Shape, known: KnownStep | None, trace: Trace, counted: StepCost) -> StepCost:
         """Return what is due at a step that was counted: its cost, and charges for earlier steps that were not."""
         if known is None:
-            self._costs.learn(shape, KnownStep(counted, trace))
-            return counted.plus(self._arrears.estimated(shape, counted))
+            self._costs.learn(shape, counted, trace)
+            return counted.plus(self._arrears.estimated(shape, counted)) if self._costs.varies else counted
         self._processor.audited(shape)
         if counted == known.cost:
             self._arrears.agreed()
             return counted
         self._costs.count_all()
-        if trace != known.trace:  # the step does something else, and earlier ones did not: their traces say so
+        if not known.leaves(trace):  # the step does something else, and earlier ones did not: their traces say so
             return counted
         if counted[:2] != trace[:2]:
             self._work = self._work or audits.passes_past_the_model(self._steps + 1, self._arrears.steps)
