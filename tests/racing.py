@@ -1,4 +1,4 @@
-"""Functions that several processes run at the same time, started together."""
+"""Functions that several processes run at the same time, started together. Nothing here takes long to import."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from records import record, started
-
+from collapsebench.record import RunRecord
 from collapsebench.store import Store
 
 
-def begin_first(address: str, number: int) -> None:
-    """Open a store, which is new, and begin the same run as all others."""
+def begin_first(address: str, begun: RunRecord, ended: Sequence[RunRecord], number: int) -> None:
+    """Open a store, which is new, begin the same run as all others, and store one of its own."""
     with Store.open(address) as store:
-        store.begin(started())
-        store.finish(record(seed=number + 2))
+        store.begin(begun)
+        store.finish(ended[number])
 
 
-def import_all(address: str, number: int) -> None:
+def import_all(address: str, records: Sequence[RunRecord], number: int) -> None:
     """Add the same runs as all others, each process in another order."""
-    records = [record(seed=seed) for seed in range(1, 9)]
     with Store.open(address) as store:
-        store.add(records[number:] + records[:number])
+        store.add([*records[number:], *records[:number]])
 
 
 def race(function: Callable[..., None], arguments: Sequence[Any], processes: int = 8) -> list[str]:
     """Run a function in several processes at once, with its number as last argument; return what they raised."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["collapsebench.store.store", "psycopg", "racing"])
+    context.set_forkserver_preload(["collapsebench.store.store"])
     start, errors = context.Barrier(processes), context.SimpleQueue()
     workers = [
         context.Process(target=_run, args=(function, (*arguments, number), start, errors))

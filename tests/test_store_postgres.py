@@ -49,13 +49,13 @@ def driver(database, folder, *arguments) -> subprocess.Popen:
 
 
 def test_eight_processes_open_a_new_database_and_begin_the_same_run(database):
-    assert race(begin_first, [database]) == []
+    assert race(begin_first, [database, started(), [record(seed=seed) for seed in range(2, 10)]]) == []
     with Store.reading(database) as store:
         assert len(list(store.find())) == 9
 
 
 def test_eight_processes_import_the_same_runs(database):
-    assert race(import_all, [database]) == []
+    assert race(import_all, [database, [record(seed=seed) for seed in range(8)]]) == []
     with Store.reading(database) as store:
         assert store.count() == 8
 

@@ -38,12 +38,12 @@ def _unescaped(place: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place)
 
 
-def choose_journal(connection: sqlite3.Connection, path: Path) -> None:
+def choose_journal(connection: sqlite3.Connection, path: Path, mounts: Path = MOUNTS) -> None:
     """Take the write-ahead log, with which readers do not wait for writers, or a plain journal on a network.
 
     The file must be unlocked for a change. If it is not, it keeps its journal until it is opened next.
     """
-    wanted = "delete" if REMOTE.fullmatch(file_system(path)) else "wal"
+    wanted = "delete" if REMOTE.fullmatch(file_system(path, mounts)) else "wal"
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == wanted:
         return
     (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()

@@ -173,6 +173,8 @@ def _points(points: Sequence[Point]) -> Iterator[str]:
                 yield f"the counter {name} goes back from {before[name]:g} to {count:g} at point {number}"
         if "steps" in before and point.counters.get("steps") == before["steps"]:
             yield f"points {number - 1} and {number} are both of step {before['steps']:g}"
+        if before and before.keys() != point.counters.keys():
+            yield f"points {number - 1} and {number} have different counters"
         before |= point.counters
     if sum(point.selected for point in points) > 1:
         yield "it has two selected points"

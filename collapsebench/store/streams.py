@@ -59,7 +59,7 @@ def _text(stream: IO[bytes]) -> IO[bytes]:
     stream.seek(0)
     if stream.read(2) == GZIP:
         stream.seek(0)
-        stream = gzip.GzipFile(fileobj=stream)  # type: ignore[assignment]
+        stream = gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[assignment]
     stream.seek(0)
     mark = stream.read(3)
     if mark[:2] in {BOM_UTF16_LE, BOM_UTF16_BE}:

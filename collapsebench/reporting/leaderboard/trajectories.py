@@ -67,7 +67,7 @@ def value_at(values: Curve, amount: float) -> float | None:
     before, value = values[place - 1]
     if before == amount:
         return value
-    if place == len(values):
+    if place == len(values) or values[place][0] <= before:
         return None
     after, next_value = values[place]
     if after == before:  # the counter does not rise, as in no run of the harness
@@ -112,7 +112,7 @@ class Cut:
     def _point(self, run: Observation) -> tuple[TrajectoryPoint, ...]:
         counted = [point.counters for point in run.points if self.counter in point.counters]
         found = {
-            name: value_at([(counts[self.counter], counts[name]) for counts in counted], self.amount)
+            name: value_at([(counts[self.counter], counts[name]) for counts in counted if name in counts], self.amount)
             for name in (counted[0] if counted else ())
         }
         counters = {name: value for name, value in found.items() if value is not None}
