@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
+import stat
 from typing import ClassVar
+from uuid import UUID
 
 import pytest
 import torch
@@ -14,12 +17,13 @@ import toys
 from killing import comparable
 from test_runner import Listener
 
+from collapsebench import files
 from collapsebench.errors import StoreError
 from collapsebench.experiment import checkpoint, events
 from collapsebench.experiment.checkpoint import Checkpoint, Checkpoints
 from collapsebench.experiment.executors import InProcess
 from collapsebench.experiment.grids import prepare, run_grid
-from collapsebench.record import Outcome
+from collapsebench.record import Guard, Outcome
 from collapsebench.store import Store
 
 RUN = "0123456789abcdef"
@@ -78,7 +82,7 @@ def damage(content: bytes, how: str) -> bytes:
         ("last byte", "is damaged"),
         ("longer", "is damaged"),
         ("sha256=0", "is damaged"),
-        ("format=0", "was written with format 0, not 1"),
+        ("format=0", f"was written with format 0, not {checkpoint.FORMAT}"),
         ("run_id=other", f"was written with run_id other, not {RUN}"),
         ("threads=9", "was written with threads 9, not 1"),
     ],
@@ -126,6 +130,57 @@ def test_the_next_is_due_a_minute_after_the_last(tmp_path):
     assert made.due()
     made.save({})
     assert not made.due()
+
+
+def test_files_are_private_and_lead_nowhere_else(tmp_path, warnings):
+    made = Checkpoints(tmp_path / "new").of(RUN, {}, warnings.append)
+    made.save(STATE)
+    path = tmp_path / "new" / f"{RUN}.pt"
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (path, path.parent)] == [0o600, 0o700]
+    elsewhere = tmp_path / "elsewhere"
+    path.replace(elsewhere)
+    path.symlink_to(elsewhere)
+    assert made.load() is None
+    assert "is set aside" in warnings[0]
+    before = elsewhere.read_bytes()
+    made.save({"weights": torch.zeros(1)})
+    assert elsewhere.read_bytes() == before
+    assert not path.is_symlink()
+
+
+def test_an_unfinished_file_that_is_planted_as_a_link_is_not_followed(kept, tmp_path, warnings, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    monkeypatch.setattr(files, "uuid4", lambda: UUID(int=0))
+    (tmp_path / f"{RUN}.pt.{UUID(int=0).hex}.part").symlink_to(victim)
+    kept.save(STATE)
+    assert victim.read_text() == "precious"
+    assert "File exists" in warnings[0]
+
+
+def test_another_environment_is_used_where_that_is_wanted_and_every_move_is_noted(kept, tmp_path, warnings):
+    def checkpoints(*, anywhere, **conditions):
+        return Checkpoints(tmp_path, anywhere=anywhere).of(RUN, conditions, warnings.append)
+
+    second = checkpoints(anywhere=True, threads=2)
+    assert torch.equal(second.load()["weights"], STATE["weights"])
+    assert second.notes == ["threads 1, now 2"]
+    second.save(STATE)
+    third = checkpoints(anywhere=True, threads=2)
+    assert third.load() is not None
+    assert third.notes == ["threads 1, now 2"]
+    fourth = checkpoints(anywhere=True, threads=4, gpu="H200")
+    assert fourth.load() is not None
+    assert fourth.notes == ["threads 1, now 2", "threads 2, now 4, gpu None, now H200"]
+    assert warnings == []
+    assert checkpoints(anywhere=False, threads=4).load() is None
+    assert "(--resume-anywhere goes on all the same)" in warnings[0]
+
+
+def test_other_code_is_set_aside_everywhere(tmp_path, warnings):
+    Checkpoints(tmp_path).of(RUN, {"code": "a"}, warnings.append).save(STATE)
+    assert Checkpoints(tmp_path, anywhere=True).of(RUN, {"code": "b"}, warnings.append).load() is None
+    assert "was written with code a, not b" in warnings[0]
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -246,12 +301,48 @@ def test_a_bad_checkpoint_poisons_nothing(bench, how):
     assert comparable(record) == comparable(bench.run("skip", store="whole"))
 
 
+def edited(path, change):
+    """Let a saved state be another one, with a header that fits it."""
+    header, _, body = path.read_bytes().partition(b"\n")
+    state = torch.load(io.BytesIO(body), weights_only=True)
+    change(state)
+    fields = {key: value for key, value in json.loads(header).items() if key not in {"sha256", "notes"}}
+    Checkpoint(path, fields, print).save(state)
+
+
+def test_a_state_that_says_trained_below_the_budget_is_set_aside(bench):
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("skip", stop_at=3)
+    (path,) = (bench.folder / "store.sqlite.checkpoints").glob("*.pt")
+    edited(path, lambda state: state.update(position=(*state["position"][:2], True)))
+    listener = Listener()
+    record = bench.run("skip", observe=listener)
+    (warned,) = (event for event in listener.events if isinstance(event, events.Warned))
+    assert "says that training is over after 3 steps, below the budget" in warned.message
+    assert comparable(record) == comparable(bench.run("skip", store="whole"))
+
+
+def test_a_run_that_moved_says_so_in_its_record(bench):
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("skip", stop_at=3)
+    (path,) = (bench.folder / "store.sqlite.checkpoints").glob("*.pt")
+    header, _, body = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps(json.loads(header) | {"cpu_capability": "AVX0"}).encode() + b"\n" + body)
+    record = bench.run("skip", resume_anywhere=True)
+    (finding,) = record.findings
+    now = record.environment["cpu_capability"]
+    assert finding.guard is Guard.ENVIRONMENT
+    assert finding.text == f"went on from a checkpoint that was written with cpu_capability AVX0, now {now}"
+
+
 def test_a_state_of_another_model_is_set_aside(bench):
     with pytest.raises(KeyboardInterrupt):
         bench.run("skip", stop_at=3)
     (path,) = (bench.folder / "store.sqlite.checkpoints").glob("*.pt")
     header = json.loads(path.read_bytes().partition(b"\n")[0])
-    Checkpoint(path, {k: v for k, v in header.items() if k != "sha256"}, print).save({"vae": {"none": torch.ones(1)}})
+    Checkpoint(path, {k: v for k, v in header.items() if k not in {"sha256", "notes"}}, print).save(
+        {"vae": {"none": torch.ones(1)}}
+    )
     listener = Listener()
     record = bench.run("skip", observe=listener)
     assert listener.kinds.count(events.Warned) == 1

@@ -75,6 +75,28 @@ def test_results_without_the_codes_that_are_asked_for_are_named(setup):
     assert list(look_up(kept).without_codes) == finished
 
 
+def test_all_names_of_a_store_have_one_place_of_work(setup, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    file, link = (replace(setup, store=str(tmp_path / name / "a.sqlite")) for name in ("folder", "link"))
+    assert file.checkpoints == link.checkpoints
+    hosts = ("localhost", "127.0.0.1", "[::1]:5432", "me:secret@localhost")
+    remote = {replace(setup, store=f"postgresql://{host}/runs").checkpoints for host in hosts}
+    assert len(remote) == 1
+    assert replace(setup, store="postgresql://localhost/other").checkpoints not in remote
+
+
+def test_a_folder_of_work_holds_claims_checkpoints_and_codes(setup, tmp_path):
+    work = tmp_path / "work"
+    shared = replace(setup, work_folder=work, keep_codes=True)
+    (record, _) = run_grid(prepare(shared), executor_for(1), Listener())
+    assert (work / "checkpoints" / "claims").exists()
+    with Store.open(setup.store) as store:
+        (artifact,) = store.artifacts(record.run_id)
+    assert artifact.location == str(work / "codes" / f"{record.run_id}.npz")
+    assert not list(tmp_path.glob("store.sqlite.*"))
+
+
 def test_a_setup_is_sent_without_what_can_be_made_again(setup):
     sent = pickle.dumps(setup.runs)
     assert setup.plan.specs

@@ -106,7 +106,8 @@ def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_it
 def test_a_worker_hands_back_events_then_the_record_then_what_ended_it():
     record, heard = records.record("vae"), []
     ours, its = Pipe()
-    worker = _Worker(Process(), ours, heard.append, "cpu")
+    worker = _Worker(Process(target=print), ours, heard.append, setup=None)
+    worker.process.start()
     for message in (Started(record), record, UsageError("the plugin is gone")):
         its.send(message)
     its.close()
@@ -142,6 +143,63 @@ def test_ctrl_c_stops_all_workers_and_leaves_a_clean_store(tmp_path):
     assert out.count("interrupted by the user") == 2
     wait_until_gone(process.pid)
     assert outcomes(tmp_path / "store.sqlite") == ["interrupted"] * 2
+
+
+@pytest.mark.parametrize(("number", "code", "workers"), [("TERM", 143, "1"), ("TERM", 143, "2"), ("HUP", 129, "1")])
+@pytest.mark.torch
+def test_the_end_of_a_time_limit_or_a_terminal_is_an_orderly_end(tmp_path, number, code, workers):
+    grid = (*ENDLESS[:-2], workers, "-v", "--no-baseline")
+    with begin(tmp_path / "store.sqlite", *grid) as process:
+        next(line for line in process.stdout if ": step" in line)
+        process.send_signal(signal.Signals[f"SIG{number}"])
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert err.strip() == "interrupted"
+    assert f"interrupted by signal SIG{number}" in out
+    wait_until_gone(process.pid)
+    assert outcomes(tmp_path / "store.sqlite") == ["interrupted"]
+
+
+def rude(how: str) -> tuple[str, ...]:
+    plugin = str(Path(__file__).with_name("rude_plugin.py"))
+    return (*TOY, "--plugin", plugin, "--no-baseline", "--method", f"rude[how={how}]", "--method", "skip")
+
+
+@pytest.mark.parametrize(
+    ("how", "limit", "reason"),
+    [
+        ("hang", ("--timeout", "3s"), "ran longer than its --timeout of 3 s"),
+        ("orphan", (), "its worker process ended with signal SIGKILL"),
+        ("os-exit", (), "its worker process ended with exit code 3"),
+    ],
+)
+@pytest.mark.torch
+def test_a_worker_that_hangs_or_is_gone_fails_only_its_run(tmp_path, how, limit, reason):
+    """The orphan's child holds the pipe for a minute, and hears nothing of the end of its parent."""
+    begun = time.monotonic()
+    with begin(tmp_path / "store.sqlite", *rude(how), *limit, "--workers", "2") as process:
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert reason in err
+    assert outcomes(tmp_path / "store.sqlite") == ["failed", "finished"]
+    if how == "orphan":
+        os.killpg(process.pid, signal.SIGKILL)
+    assert time.monotonic() > begun
+
+
+@pytest.mark.torch
+def test_what_the_system_refuses_a_worker_is_said(tmp_path):
+    setup = toys.setup("skip", store=tmp_path / "store.sqlite", baseline=False)
+    ours, its = Pipe()
+    worker = _Worker(Process(target=print), ours, [].append, setup.runs)
+    worker.process.start()
+    worker.give(setup.plan.specs[0])
+    its.send("OSError: [Errno 24] Too many open files")
+    its.close()
+    assert worker.receive() is None
+    record = worker.receive()
+    assert record.outcome is Outcome.FAILED
+    assert record.message == "its worker process ended by OSError: [Errno 24] Too many open files"
 
 
 @pytest.mark.torch
