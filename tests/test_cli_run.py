@@ -146,6 +146,39 @@ def test_a_broken_plugin_file_is_one_line(command, tmp_path):
     )
 
 
+EXIT = """
+import sys
+from collapsebench import Dataset, hookimpl
+
+class Gone(Dataset):
+    name = "gone"
+    facts = {facts!r}
+
+    def load(self, folder):
+        sys.exit(0)
+
+@hookimpl
+def collapsebench_components():
+    return [Gone]
+"""
+
+
+def test_what_a_plugin_raises_while_the_grid_is_planned_is_one_line(command, tmp_path):
+    facts = "__import__('pathlib').Path('toy_plugin.toml')"
+    (tmp_path / "gone.py").write_text(EXIT.format(facts="").replace("facts = ''", f"facts = {facts}"))
+    (tmp_path / "toy_plugin.toml").write_text(toys.PLUGIN.with_suffix(".toml").read_text())
+    answer = command("run", "--dataset", "gone", "--plugin", "gone.py")
+    assert answer.code == 1
+    assert answer.err == "error: SystemExit: 0 (gone.py:10, in load of dataset 'gone')\n"
+
+
+@pytest.mark.torch
+def test_debug_shows_where_a_run_failed(command):
+    answer = command("--debug", *TOY, "--method", "crash", "--no-baseline")
+    assert "Traceback" in answer.err
+    assert "return 1 / (progress.step - 1)" in answer.err
+
+
 def test_debug_shows_the_traceback(command):
     answer = command("--debug", *TOY, "--method", "skp")
     assert answer.code == 2

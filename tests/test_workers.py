@@ -32,7 +32,8 @@ ENDLESS = (*TOY, "--method", "skip", "--budget", "600seconds", "--workers", "2",
 def begin(store: Path, *arguments: str) -> subprocess.Popen[str]:
     """A command line of its own, as a user types it."""
     given = ["run", *arguments, "--store", str(store)]
-    program = f"from collapsebench import cli; cli.main({given!r})"
+    heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # `nohup pytest` would ignore it
+    program = f"{heard}; from collapsebench import cli; cli.main({given!r})"
     return subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
@@ -103,10 +104,10 @@ def test_workers_give_the_same_bits_as_one_process_and_a_dying_one_fails_only_it
     assert killing.results(serial) == killing.results(workers)
 
 
-def test_a_worker_hands_back_events_then_the_record_then_what_ended_it():
+def test_a_worker_hands_back_events_then_the_record_then_what_ended_it(tmp_path):
     record, heard = records.record("vae"), []
     ours, its = Pipe()
-    worker = _Worker(Process(target=print), ours, heard.append, setup=None)
+    worker = _Worker(Process(target=print), ours, heard.append, toys.setup("vae", store=tmp_path / "store.sqlite").runs)
     worker.process.start()
     for message in (Started(record), record, UsageError("the plugin is gone")):
         its.send(message)
