@@ -148,10 +148,7 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
         return
     records = _run(setup, grid)
     if not grid.quiet:
-        from collapsebench.store.connection import store_name, store_url
-
-        store = "" if grid.store == DEFAULT_STORE else f" --store {shlex.quote(store_name(store_url(grid.store)))}"
-        click.echo(f"next: {then}{store}")
+        click.echo(f"next: {then}{_store_option(grid.store)}")
     if any(record.outcome in {"failed", "diverged"} for record in records):
         raise click.exceptions.Exit(1)
 
@@ -191,3 +188,10 @@ def _print_plan(setup: GridSetup, *, as_json: bool) -> None:
 
     plan = look_up(setup)
     click.echo(json.dumps(plan_json(plan), indent=2) if as_json else plan_text(plan))
+
+
+def _store_option(store: str) -> str:
+    """Write the option that names a store, without its password; nothing for the default store."""
+    from collapsebench.store.connection import store_name, store_url
+
+    return "" if store == DEFAULT_STORE else f" --store {shlex.quote(store_name(store_url(store)))}"

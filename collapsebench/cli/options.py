@@ -68,6 +68,13 @@ plugin = click.option(
     type=PATH,
     help="Load a plugin from a Python file; may be repeated.",
 )
+work_dir = click.option(
+    "--work-dir",
+    type=PATH,
+    default=None,
+    metavar="FOLDER",
+    help="The --work-dir of the grid that made the runs.  [default: beside the store]",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 output = click.option("--output", type=FILE, default=None, help="Write to a file instead.")
 dataset = click.option("--dataset", "-d", default=None, help="Only this dataset.")

@@ -16,6 +16,8 @@ from collapsebench.errors import UsageError
 from collapsebench.files import expanded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from collapsebench.observation import Unreadable
     from collapsebench.record import RunRecord
     from collapsebench.store import Filters
@@ -132,15 +134,19 @@ def import_(store: str, files: tuple[str, ...]) -> None:
 @click.argument("run_ids", metavar="ID...", nargs=-1)
 @click.option("--unreadable", is_flag=True, help="All runs that cannot be read.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@options.work_dir
 @options.stored
-def delete(store: str, run_ids: tuple[str, ...], unreadable: bool, yes: bool) -> None:
+def delete(store: str, run_ids: tuple[str, ...], unreadable: bool, yes: bool, work_dir: Path | None) -> None:
     """Delete runs, by their ids or the first digits, with all that belongs to them: codes and checkpoints, too."""
     from collapsebench.store.deletion import delete_runs, delete_unreadable
 
     if bool(run_ids) == unreadable:
         raise UsageError("say which runs: their ids, or --unreadable")
     confirm = None if yes else _ask
-    deleted = delete_unreadable(store, confirm) if unreadable else delete_runs(store, run_ids, confirm)
+    if unreadable:
+        deleted = delete_unreadable(store, confirm, work_dir)
+    else:
+        deleted = delete_runs(store, run_ids, confirm, work_dir)
     click.echo(f"{deleted} runs deleted", err=True)
 
 

@@ -14,6 +14,8 @@ from collapsebench.reporting.plotting import codes, depth, rate_distortion, spec
 from collapsebench.reporting.selection import kept_codes, one_protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
     from collapsebench.reporting.queries import Query
@@ -68,15 +70,22 @@ def draw_depth(
 
 
 def draw_codes(
-    store: Store, query: Query, contenders: Collection[str] = (), *, seed: int | None, examples: int
+    store: Store,
+    query: Query,
+    contenders: Collection[str] = (),
+    *,
+    seed: int | None,
+    examples: int,
+    work_folder: Path | None = None,
 ) -> DrawnFigure:
     """Draw t-SNE of the posterior means, coloured by label, with one panel for each contender.
 
-    `examples` is the largest number of test examples. Without a seed, the first seed is taken for which all contenders
-    have codes. Raises StoreError if there are no codes, and DataError if the codes have no labels.
+    `examples` is the largest number of test examples. Codes lie beside the store or in `work_folder`. Without a
+    seed, the first seed is taken for which all contenders have codes. Raises StoreError if there are no codes, and
+    DataError if the codes have no labels.
     """
     selected = one_protocol(store, query, contenders)
-    number, by_contender = kept_codes(store, selected, seed)
+    number, by_contender = kept_codes(store, selected, seed, work_folder)
     embedded = codes.embeddings(by_contender, examples, number)
     total = len(next(iter(by_contender.values())).mean)
     used = min(examples, total)

@@ -156,7 +156,9 @@ def labels(cell: Cell, components: Catalog) -> dict[str, str]:
     return {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
 
 
-def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None) -> tuple[int, dict[str, Codes]]:
+def kept_codes(
+    store: Store, selected: ProtocolRuns, seed: int | None, work_folder: Path | None = None
+) -> tuple[int, dict[str, Codes]]:
     """Return the seed whose codes are shown, and its codes by contender, the baseline first.
 
     Without a seed, it is the first seed for which all contenders have codes. Contenders without codes in any run are
@@ -165,7 +167,8 @@ def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None) -> tuple[
     """
     found: dict[str, dict[int, Path]] = {}
     for label, runs in by_contender(selected.runs).items():
-        files = {run.seed: path for run in runs if (path := store.artifact_file(run.run_id, ARTIFACT)) is not None}
+        kept = ((run.seed, store.artifact_file(run.run_id, ARTIFACT, work_folder)) for run in runs)
+        files = {number: path for number, path in kept if path is not None}
         if files and (seed is None or seed in files):
             found[label] = files
     shared = set.intersection(*map(set, found.values())) if found else set[int]()

@@ -20,12 +20,15 @@ Confirm: TypeAlias = Callable[[Sequence[RunRecord | Unreadable]], None]
 """Is told of the runs before anything is deleted, and may raise an error to keep them all."""
 
 
-def delete_runs(store: str | Path, run_ids: Iterable[str], confirm: Confirm | None = None) -> int:
+def delete_runs(
+    store: str | Path, run_ids: Iterable[str], confirm: Confirm | None = None, work_folder: Path | None = None
+) -> int:
     """Delete runs from a store, by their ids or the first digits, with their codes and checkpoints; return how many.
 
-    A run need not be readable. An id that is none, as a store from somebody else may have, must be given in full; no
-    file belongs to it. Raises UsageError if an id means no run or several, and then deletes nothing. Raises
-    CollapsebenchError for a file that cannot be deleted; the rows of all runs are gone by then.
+    Their files lie beside the store or in `work_folder`. A run need not be readable. An id that is none, as a store
+    from somebody else may have, must be given in full; no file belongs to it. Raises UsageError if an id means no
+    run or several, and then deletes nothing. Raises CollapsebenchError for a file that cannot be deleted; the rows
+    of all runs are gone by then.
     """
     with Store.open(store, create=False) as opened:
         ids = [each if opened.has(each) else opened.resolve(each) for each in run_ids]
@@ -33,11 +36,11 @@ def delete_runs(store: str | Path, run_ids: Iterable[str], confirm: Confirm | No
         if confirm is not None:
             confirm(list(runs.values()))
         deleted = opened.delete(runs)
-    _remove_files(store, runs)
+    _remove_files(store, runs, work_folder)
     return deleted
 
 
-def delete_unreadable(store: str | Path, confirm: Confirm | None = None) -> int:
+def delete_unreadable(store: str | Path, confirm: Confirm | None = None, work_folder: Path | None = None) -> int:
     """Delete all runs of a store that cannot be read, with their codes and checkpoints, and return how many."""
     with Store.open(store, create=False) as opened:
         for _ in opened.find():
@@ -46,22 +49,24 @@ def delete_unreadable(store: str | Path, confirm: Confirm | None = None) -> int:
             confirm(opened.unreadable)
         ids = [run.run_id for run in opened.unreadable if is_id(run.run_id)]
         deleted = opened.delete(ids) + opened.delete_without_id()
-    _remove_files(store, ids)
+    _remove_files(store, ids, work_folder)
     return deleted
 
 
-def _remove_files(store: str | Path, run_ids: Iterable[str]) -> None:
-    for path in _files(store, run_ids):
+def _remove_files(store: str | Path, run_ids: Iterable[str], work_folder: Path | None) -> None:
+    for path in _files(store, run_ids, work_folder):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise CollapsebenchError(f"cannot delete '{path}': {error.strerror}") from error
 
 
-def _files(store: str | Path, run_ids: Iterable[str]) -> Iterator[Path]:
+def _files(store: str | Path, run_ids: Iterable[str], work_folder: Path | None) -> Iterator[Path]:
     """Yield the files that runs have left in the folders of their store. A folder that is a link is not followed."""
     url = connection.store_url(str(store))
-    folders = [folder for what in FOLDERS if not (folder := connection.companion(url, what)).is_symlink()]
+    beside = {what: connection.companion(url, what) for what in FOLDERS}
+    own = beside if work_folder is None else {what: work_folder / what for what in FOLDERS}
+    folders = [folder for folder in own.values() if not folder.is_symlink()]
     for run_id in filter(is_id, run_ids):
         for folder in folders:
             yield from folder.glob(f"{run_id}.*")

@@ -33,12 +33,14 @@ def storable(record: RunRecord) -> RunRecord:
             "traceback": _clean(record.traceback),
             "environment": _clean(record.environment),
             "findings": tuple(each.model_copy(update={"text": _clean(each.text)}) for each in record.findings),
-            "values": tuple(
-                each.model_copy(update={"title": _clean(each.title), "unit": _clean(each.unit)})
-                for each in record.values
-            ),
+            "values": tuple(map(_clean_value, record.values)),
         }
     )
+
+
+def _clean_value(value: Value) -> Value:
+    shown = {"title": _clean(value.title), "unit": _clean(value.unit)}
+    return value if shown == {"title": value.title, "unit": value.unit} else value.model_copy(update=shown)
 
 
 def _clean(value: Any) -> Any:

@@ -346,8 +346,8 @@ class Store:
         query = select(*columns).where(ArtifactRow.run_id == run_id).order_by(ArtifactRow.name)
         return [Artifact(*row) for row in self._rows(query)]
 
-    def artifact_file(self, run_id: str, name: str) -> Path | None:
-        """Return the file of an artifact, in the store's own folder; None if the run has none.
+    def artifact_file(self, run_id: str, name: str, work_folder: Path | None = None) -> Path | None:
+        """Return the file of an artifact, in its folder beside the store or in `work_folder`; None if the run has none.
 
         Only the last part of the stored location counts: the store may have moved, or come from somebody else. Raises
         StoreError for a file of another name than its run gives it, and for a link that leads out of the folder.
@@ -355,7 +355,8 @@ class Store:
         location = next((each.location for each in self.artifacts(run_id) if each.name == name), None)
         if location is None:
             return None
-        folder = connection.companion(self._database.engine.url, name)
+        beside = connection.companion(self._database.engine.url, name)
+        folder = beside if work_folder is None else work_folder / name
         path = folder / Path(location).name
         inside = path.resolve().is_relative_to(folder.parent.resolve() / folder.name)
         if not (inside and is_id(run_id) and path.name.startswith(f"{run_id}.")):
