@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -80,10 +82,11 @@ def act(how: str) -> None:  # noqa: C901, PLR0912 - one line each
         case "hang":
             time.sleep(600)
         case "orphan":
-            subprocess.Popen(["sleep", "600"], close_fds=False)
-            if os.fork() == 0:
-                time.sleep(60)
-                os._exit(0)
+            for descriptor in Path("/proc/self/fd").iterdir():  # as a library written in C may leave them
+                with suppress(OSError):
+                    os.set_inheritable(int(descriptor.name), True)
+            nothing = subprocess.DEVNULL
+            subprocess.Popen(["sleep", "60"], stdin=nothing, stdout=nothing, stderr=nothing, close_fds=False)
             os.kill(os.getpid(), signal.SIGKILL)
 
 

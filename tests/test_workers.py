@@ -176,16 +176,14 @@ def rude(how: str) -> tuple[str, ...]:
 )
 @pytest.mark.torch
 def test_a_worker_that_hangs_or_is_gone_fails_only_its_run(tmp_path, how, limit, reason):
-    """The orphan's child holds the pipe for a minute, and hears nothing of the end of its parent."""
-    begun = time.monotonic()
+    """The orphan's child holds the pipe for a minute, longer than the command takes."""
     with begin(tmp_path / "store.sqlite", *rude(how), *limit, "--workers", "2") as process:
         _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert reason in err
     assert outcomes(tmp_path / "store.sqlite") == ["failed", "finished"]
     if how == "orphan":
-        os.killpg(process.pid, signal.SIGKILL)
-    assert time.monotonic() > begun
+        os.killpg(process.pid, signal.SIGKILL)  # raises if the child has ended, and the test has shown nothing
 
 
 @pytest.mark.torch
