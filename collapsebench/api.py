@@ -59,6 +59,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     work_dir: str | Path | None = None,
     timeout: float | str | None = None,
     resume_anywhere: bool = False,
+    rerun: bool = False,
     fetch: bool = False,
     progress: bool | Callable[[Event], None] = True,
 ) -> Runs:
@@ -121,6 +122,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         work_folder=None if work_dir is None else Path(work_dir),
         timeout=None if timeout is None else seconds(str(timeout)),
         resume_anywhere=resume_anywhere,
+        rerun=rerun,
         components=classes,
     )
     if fetch:

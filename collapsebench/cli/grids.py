@@ -36,6 +36,7 @@ class GridOptions:
     threads: int | None
     timeout: float | None
     resume_anywhere: bool
+    rerun: bool
     keep_checkpoints: bool
     keep_codes: bool
     fetch: bool
@@ -63,6 +64,7 @@ class GridOptions:
             work_folder=self.work_dir,
             timeout=self.timeout,
             resume_anywhere=self.resume_anywhere,
+            rerun=self.rerun,
         )
         if self.fetch:
             from collapsebench.data.fetching import fetch_for_runs
@@ -121,6 +123,11 @@ grid_options = options.gathered(
         "--resume-anywhere",
         is_flag=True,
         help="Go on from checkpoints of another environment (versions, processor), and note that in the record.",
+    ),
+    click.option(
+        "--rerun",
+        is_flag=True,
+        help="Run again the stored runs of other code than there is now, or without codes that --keep-codes asks for.",
     ),
     click.option("--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of every run that is finished."),
     click.option(

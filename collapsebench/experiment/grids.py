@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import Outcome, RunRecord
     from collapsebench.spec import RunSpec
+    from collapsebench.store import Store
 
 
 ONE_GRID = RLock()
@@ -31,6 +33,8 @@ class PlannedGrid:
     setup: GridSetup
     stored: Mapping[str, Outcome]
     """The outcomes of the stored runs, by run id."""
+    code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The hashes of code that the stored runs were made with, by run id."""
 
     @property
     def plan(self) -> Plan:
@@ -55,6 +59,23 @@ class PlannedGrid:
         folder = self.setup.codes_folder
         return () if folder is None else tuple(each for each in self.settled if not codes_file(folder, each).is_file())
 
+    @property
+    def changed(self) -> dict[str, tuple[str, ...]]:
+        """The runs that have a result of other code than there is now, by the kind and name of each component."""
+        found: dict[str, list[str]] = {}
+        settled = set(self.settled)
+        for spec in self.plan.specs:
+            stored = self.code.get(spec.run_id, {}) if spec.run_id in settled else {}
+            for name, now in self.setup.catalog.code_of(spec).items() if stored else ():
+                if stored.get(name, now) != now:
+                    found.setdefault(name, []).append(spec.run_id)
+        return {name: tuple(run_ids) for name, run_ids in found.items()}
+
+    @property
+    def outdated(self) -> tuple[str, ...]:
+        """The ids of the runs that `rerun` runs again: of other code, or without the codes that are asked for."""
+        return tuple(dict.fromkeys([*chain.from_iterable(self.changed.values()), *self.without_codes]))
+
 
 def look_up(setup: GridSetup) -> PlannedGrid:
     """Plan a grid and look up its stored runs. This changes nothing, and does not create a missing store.
@@ -69,15 +90,21 @@ def look_up(setup: GridSetup) -> PlannedGrid:
     from collapsebench.store import Store
 
     with Store.reading(setup.store) as store:
-        return PlannedGrid(setup, store.outcomes(spec.run_id for spec in setup.plan.specs))
+        return _of_store(setup, store)
 
 
 def prepare(setup: GridSetup) -> PlannedGrid:
     """Prepare a grid for `run_grid`: create a missing store, and delete the checkpoints of settled runs.
 
-    Raises UsageError, DataError, PluginError or StoreError.
+    With `rerun`, outdated runs are deleted, so that they are run again. Raises UsageError, DataError, PluginError or
+    StoreError.
     """
     grid = _beside_store(setup)
+    if setup.rerun and (outdated := grid.outdated):
+        from collapsebench.store.deletion import delete_runs
+
+        delete_runs(setup.store, outdated, work_folder=setup.work_folder)
+        grid = _beside_store(setup)
     for run_id in grid.settled:
         setup.checkpoints.settle(run_id)
     return grid
@@ -85,11 +112,17 @@ def prepare(setup: GridSetup) -> PlannedGrid:
 
 def _beside_store(setup: GridSetup) -> PlannedGrid:
     """Plan a grid, and open the store, which is made if there is none, for what it has of it."""
-    run_ids = [spec.run_id for spec in setup.plan.specs]
+    _ = setup.plan
     from collapsebench.store import Store
 
     with Store.open(setup.store) as store:
-        return PlannedGrid(setup, store.outcomes(run_ids))
+        return _of_store(setup, store)
+
+
+def _of_store(setup: GridSetup, store: Store) -> PlannedGrid:
+    """Return the grid with what an open store has of it."""
+    run_ids = [spec.run_id for spec in setup.plan.specs]
+    return PlannedGrid(setup, store.outcomes(run_ids), store.code_of(run_ids))
 
 
 def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[RunRecord]:

@@ -33,6 +33,7 @@ from collapsebench.experiment.output import is_terminal, write_line
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
+    from collapsebench.experiment.grids import PlannedGrid
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
 
@@ -244,6 +245,14 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
             live.stop()
 
 
+def _outdated(grid: PlannedGrid) -> Iterator[str]:
+    """Yield what is to be said of stored runs that are not what this grid would make."""
+    for name, run_ids in grid.changed.items():
+        yield f"the code of {name} changed since {len(run_ids)} stored runs were made"
+    if uncoded := grid.without_codes:
+        yield f"{len(uncoded)} stored runs have kept no codes"
+
+
 def run_on_screen(
     setup: GridSetup,
     workers: int = 1,
@@ -263,10 +272,6 @@ def run_on_screen(
         grid = prepare(setup)
         total, missing = len(grid.plan.specs), len(grid.missing)
         screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
-        if uncoded := grid.without_codes:
-            screen.say(
-                f"warning: {len(uncoded)} stored runs have kept no codes; to run them again: "
-                f"collapsebench runs delete {' '.join(uncoded)}",
-                warning=True,
-            )
+        for line in _outdated(grid):
+            screen.say(f"warning: {line}; to run them again: --rerun", warning=True)
         return run_grid(grid, executor_for(workers, threads), screen.observe)

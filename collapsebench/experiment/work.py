@@ -107,6 +107,8 @@ class GridSetup:
     """The seconds after which a run is ended, and stored as failed; None: never."""
     resume_anywhere: bool = False
     """True to go on from checkpoints of other environments, and to note that in the record."""
+    rerun: bool = False
+    """True to run again the stored runs of other code than there is now, or without the codes that are asked for."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for what is no name of a device at all; whether the device is there, torch will say."""

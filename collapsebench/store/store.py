@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -10,7 +11,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Engine, String, delete, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Engine, String, Text, delete, func, or_, select, type_coerce
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from collapsebench.errors import StoreError, UsageError, no_store
@@ -232,6 +233,17 @@ class Store:
 
         return self._database.read(read)
 
+    def code_of(self, run_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the hashes of code of the runs, by run id. Runs without any, or that are not stored, are left out."""
+        ids, code = list(run_ids), type_coerce(Run.code, Text)
+
+        def read(session: Session) -> dict[str, dict[str, str]]:
+            queries = (select(Run.run_id, code).where(Run.run_id.in_(chunk)) for chunk in chunks(ids, CHUNK))
+            rows = (row for query in queries for row in session.execute(query))
+            return {run_id: found for run_id, stored in rows if (found := _hashes(stored))}
+
+        return self._database.read(read)
+
     def resolve(self, prefix: str) -> str:
         """Return the only run id that starts with `prefix`. Raises UsageError if there is no such id, or several."""
         found: list[str] = []
@@ -434,3 +446,12 @@ def _starts(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bo
     It is a range, because an index can answer it. "g" comes after every digit.
     """
     return column == prefix if len(prefix) == ID_LENGTH else column.between(prefix, f"{prefix}g")
+
+
+def _hashes(stored: str | None) -> dict[str, str]:
+    """Read the hashes of code from JSON; none from a row that is damaged."""
+    try:
+        content = json.loads(stored or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(code) for name, code in content.items()} if isinstance(content, dict) else {}
