@@ -64,7 +64,7 @@ def test_a_run_leaves_a_trajectory_and_every_metric(run, store):
     assert sum(point.selected for point in record.points) == 1
     best = min(record.points, key=lambda point: float(point.values["neg_elbo"]))
     assert best.selected
-    assert set(best.values) == {"neg_elbo", "kl", "loss", "mi_lower", "mi_upper", "active_units"}
+    assert set(best.values) == {"neg_elbo", "kl", "loss", "mi_lower", "mi_upper", "active_units", "kl_weight"}
     assert record.counters["examples"] == 48
     assert record.counters["epochs"] == 2
     assert record.counters["decoder_evaluations"] == 48

@@ -30,6 +30,7 @@ from collapsebench.experiment.events import (
 from collapsebench.experiment.executors import executor_for
 from collapsebench.experiment.grids import prepare, run_grid
 from collapsebench.experiment.output import is_terminal, write_line
+from collapsebench.printable import printable
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
@@ -186,7 +187,8 @@ class Screen:
         seconds = record.counters.get("seconds")
         clock = [] if seconds is None else [f"{seconds:.1f} s"]
         details = ", ".join([*numbers, *clock]) or record.message
-        text = f"{record.outcome.value}  {record.run_id}  {self._label(record)}: {details}"
+        shown = f"{record.outcome.value}  {record.run_id}  {self._label(record)}: {details}"
+        text = printable(" ".join(shown.split("\n")))
         if record.outcome == "failed":
             where = f"; its traceback: collapsebench runs show {record.run_id}" if record.traceback else ""
             self._print(text + where, err=True)

@@ -22,6 +22,7 @@ class AdamRefinement(Amortized):
     """
 
     name: ClassVar[str] = "refined"
+    needs_gradients: ClassVar[bool] = True
 
     steps: int
     learning_rate: float
