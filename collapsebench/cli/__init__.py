@@ -71,20 +71,29 @@ def main(arguments: list[str] | None = None) -> None:
         _report(message, debug="--debug" in arguments)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort) as stop:
-        signal = stop.__cause__ if isinstance(stop, click.Abort) else stop
         click.echo("interrupted", err=True)
-        sys.exit(signal.exit_code if isinstance(signal, Interrupted) else 130)
+        sys.exit(_exit_code(stop))
     except BrokenPipeError:
         # The reader (`head`, say) has gone; nothing is left to tell it.
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        file = "" if error.filename is None else f" '{error.filename}'"
-        _report(f"the system refuses{file}: {error.strerror or error}", debug="--debug" in arguments)
+        _report(_refusal(error), debug="--debug" in arguments)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - a bug of ours is one line, too
         _report(f"{error_line(error)} (a bug; --debug shows where)", debug="--debug" in arguments)
         sys.exit(1)
+
+
+def _exit_code(stop: BaseException) -> int:
+    """Return the exit code of the signal that has ended the command."""
+    signal = stop.__cause__ if isinstance(stop, click.Abort) else stop
+    return signal.exit_code if isinstance(signal, Interrupted) else 130
+
+
+def _refusal(error: OSError) -> str:
+    file = "" if error.filename is None else f" '{error.filename}'"
+    return f"the system refuses{file}: {error.strerror or error}"
 
 
 def _report(message: str, *, debug: bool) -> None:
