@@ -422,13 +422,9 @@ class Retaining(Wavering):
         return terms.backward()
 
 
-def never(number):
-    """A draw by which no step of known cost is audited."""
-    return b"\xff" * number
-
-
-def meter_with(draw=never, budget="9steps"):
-    return Meter(Budget.parse(budget), B, draw=draw)
+def meter_with(budget="9steps"):
+    """A meter that audits no step of known cost."""
+    return Meter(Budget.parse(budget), B, following=lambda step: 10**9)
 
 
 def charged(vae, x, seeds, meter=None, method=None):
@@ -494,12 +490,12 @@ def charges(costs, shapes, price, nodes=lambda shape: 5 + 2 * shape[-1] - (shape
             counted.append(shape)
             spent = StepCost(*trace[:2], shape[0], price(shape))
             costs.learn(shape, spent, trace)
-        elif known.leaves(trace):
-            spent = known.cost
-            costs.saw(shape, trace)
-        else:
+        elif known.differs(trace):
             spent = arrears.estimate(shape, known, trace)
             costs.count_all()
+        else:
+            spent = known.cost
+            costs.saw(shape, trace)
         charged.append(spent.flops)
     return charged, counted
 

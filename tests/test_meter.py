@@ -3,7 +3,6 @@
 import _thread
 import contextlib
 import gc
-import os
 import threading
 import time
 import weakref
@@ -19,6 +18,7 @@ from collapsebench.errors import UsageError
 from collapsebench.experiment.counters import check_affordable
 from collapsebench.experiment.flops import FlopCounter
 from collapsebench.experiment.meter import Meter
+from collapsebench.guards import audits
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
@@ -180,21 +180,18 @@ class Work(Amortized):
         return super().gradients(vae, x, objective)
 
 
-def never(number):
-    """A draw by which no step of known cost is audited."""
-    return b"\xff" * number
-
-
 def audits_at(*steps):
-    """A draw for a meter: audits at these steps alone."""
-    asked = iter(range(10**6))
-    return lambda number: bytes(number) if next(asked) in steps else never(number)
+    """Audits at these steps alone, counted from zero."""
+    return lambda step: next((each for each in steps if each > step), 10**9)
 
 
-def run(extra, steps, *, start=0, draw=never, truth=None):
+never, always = audits_at(), lambda step: step + 1
+
+
+def run(extra, steps, *, start=0, following=never, truth=None):
     """A meter after so many steps; FLOPs are also counted into `truth`."""
     model, x, method = tiny.vae("mlp"), tiny.examples("mlp", B), Work(extra, start)
-    meter = Meter(Budget.parse("99steps"), B, draw=draw)
+    meter = Meter(Budget.parse("99steps"), B, following=following)
     for seed in range(steps):
 
         def work(seed=seed):
@@ -265,27 +262,43 @@ def test_an_audit_charges_all_steps_since_the_last_one_that_agreed(extra, marked
     """Steps 1 to 9, an audit at 4 that agrees and one at 8, extra work from 6 on: 5 to 7 are charged as 8 is."""
     plain, more = (run(work, 1).counters()["flops"] for work in (nothing, extra))
     truth = FlopCounter()
-    meter = run(extra, 9, start=5, draw=audits_at(3, 7), truth=truth)
+    meter = run(extra, 9, start=5, following=audits_at(3, 7), truth=truth)
     assert meter.counters()["flops"] == 4 * plain + 5 * more == truth.flops + (more - plain)
     assert guards(meter) == marked
 
 
 def test_what_agrees_is_charged_as_before_by_whichever_steps_are_audited():
-    counters = [run(nothing, 9, draw=draw).counters() | {"seconds": 0} for draw in (never, bytes, os.urandom)]
+    counters = [
+        run(nothing, 9, following=following).counters() | {"seconds": 0}
+        for following in (never, always, audits.following)
+    ]
     assert counters[0] == counters[1] == counters[2]
 
 
 def test_a_run_that_goes_on_charges_the_steps_before_it_stopped():
     model, x, meters = tiny.vae("mlp"), tiny.examples("mlp", B), []
     for stops in (False, True):
-        meter, method = Meter(Budget.parse("99steps"), B, draw=audits_at(4)), Work(products, start=1)
+        meter, method = Meter(Budget.parse("99steps"), B, following=audits_at(4)), Work(products, start=1)
         for step in range(6):
             if stops and step == 3:
-                state, meter = meter.state(), Meter(Budget.parse("99steps"), B, draw=audits_at(1))
+                state, meter = meter.state(), Meter(Budget.parse("99steps"), B, following=audits_at(1))
                 meter.load(state)
             meter.step(model, x.shape, lambda method=method: method.gradients(model, x, Objective(SeededNoise(0))))
         meters.append(meter.counters() | {"seconds": 0})
     assert meters[0] == meters[1]
+
+
+def test_audits_follow_in_no_order_that_a_seed_decides():
+    """As many as their probabilities say: 1/(1 + t) and 1/512 of every step t."""
+    audited = []
+    for _ in range(300):
+        step = 0
+        while (step := audits.following(step)) <= 1000:
+            audited.append(step)
+    expected = sum(1 - (1 - 1 / (1 + step)) * (1 - 1 / 512) for step in range(1, 1001))
+    assert len(audited) / 300 == pytest.approx(expected, abs=6 * (expected / 300) ** 0.5)
+    assert audits.following(7, bytes) > 7
+    assert audits.following(7, lambda number: b"\xff" * number) == 8
 
 
 def in_thread(vae, x, step):
@@ -319,7 +332,7 @@ def past_threading(vae, x, step):
 
 def test_processor_time_tells_of_other_threads(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    meter = run(past_threading, 8)
+    meter = run(past_threading, 20)
     assert guards(meter) == [Guard.WORK]
     assert "other threads used" in meter.findings()[0].text
     assert guards(run(nothing, 8)) == []
@@ -334,10 +347,10 @@ def only_unaudited(vae, x, step):
 
 
 def test_processor_time_tells_who_works_less_in_audits():
-    meter = run(only_unaudited, 30, draw=audits_at(*range(1, 30, 2)))
+    meter = run(only_unaudited, 60, following=audits_at(*range(1, 60, 2)))
     assert guards(meter) == [Guard.WORK]
     assert "when they were not audited" in meter.findings()[0].text
-    assert run(nothing, 30, draw=audits_at(*range(1, 30, 2))).findings() == ()
+    assert run(nothing, 60, following=audits_at(*range(1, 60, 2))).findings() == ()
 
 
 def test_operations_without_a_formula_are_named():

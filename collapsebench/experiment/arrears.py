@@ -53,7 +53,8 @@ class Arrears:
         That are its passes through the model, or the nodes of autograd.
         """
         forward = known.cost.encoder_evaluations + known.cost.decoder_evaluations
-        share = max(trace.forward / max(1, forward), trace.nodes / max(1, known.nodes or trace.nodes))
+        nodes = known.trace.nodes if known.trace else trace.nodes
+        share = max(trace.forward / max(1, forward), trace.nodes / max(1, nodes))
         gradients, flops = known.cost.decoder_gradients, known.cost.flops
         cost = StepCost(trace.encoded, trace.decoded, round(gradients * share), round(flops * share))
         self.unproven(shape, cost)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.hooks import RemovableHandle
 
-    from collapsebench.model.vae import VAE, Passes
+    from collapsebench.model.vae import VAE
 
 
 class StepCost(NamedTuple):
@@ -56,20 +55,14 @@ class Trace(NamedTuple):
     decoded: int
     nodes: int
 
-    @classmethod
-    def of(cls, passes: Passes) -> Trace:
-        """Return the counts so far. Nodes are those that this thread has made."""
-        nodes = torch._C._autograd._get_sequence_nr()  # noqa: SLF001 - there is no public function for it
-        return cls(passes.encoder, passes.decoder, nodes)
-
-    def since(self, before: Trace) -> Trace:
-        """Return what has been added."""
-        return Trace(*(now - then for now, then in zip(self, before, strict=True)))
-
     @property
     def forward(self) -> int:
         """The forward passes of both networks."""
         return self.encoded + self.decoded
+
+
+nodes_made: Callable[[], int] = torch._C._autograd._get_sequence_nr  # noqa: SLF001 - no public function gives it
+"""Returns how many nodes of autograd this thread has made."""
 
 
 class FlopCounter(TorchDispatchMode):
@@ -115,19 +108,18 @@ class ThreadCounters:
     """
 
     def __init__(self) -> None:
+        self._found = threading.getprofile()
         self._running: list[tuple[threading.Thread, FlopCounter]] = []
         self._ended = 0
         self._uncounted: set[str] = set()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Count in threads that start in this block."""
-        found = threading.getprofile()
+    def __enter__(self) -> Self:
+        self._found = threading.getprofile()
         threading.setprofile(self._start)
-        try:
-            yield
-        finally:
-            threading.setprofile(found)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        threading.setprofile(self._found)
 
     def flops(self) -> int:
         """Return the FLOPs of all these threads so far."""
@@ -196,12 +188,12 @@ class KnownStep(NamedTuple):
     """A step on one shape: what it costs, and the trace by which it is recognized."""
 
     cost: StepCost
-    nodes: int | None
-    """The nodes of its trace; None if its cost follows from others, and no step on this shape was seen."""
+    trace: Trace | None
+    """None if its cost follows from others, and no step on this shape was seen."""
 
-    def leaves(self, trace: Trace) -> bool:
-        """Return whether a trace is as expected."""
-        return trace[:2] == self.cost[:2] and self.nodes in {None, trace.nodes}
+    def differs(self, trace: Trace) -> bool:
+        """Return whether a trace is another one than expected."""
+        return trace != self.trace if self.trace else trace[:2] != self.cost[:2]
 
 
 class CostTable:
@@ -218,8 +210,8 @@ class CostTable:
 
     def __init__(self) -> None:
         self._counted: dict[Shape, StepCost] = {}
-        self._predicted: dict[Shape, StepCost | None] = {}
-        self._nodes: dict[Shape, int] = {}
+        self._known: dict[Shape, KnownStep | None] = {}
+        self._traces: dict[Shape, Trace] = {}
         self._polynomials: defaultdict[tuple[int, ...], CostPolynomial] = defaultdict(CostPolynomial)
         self._predictable, self._varies = True, False
 
@@ -231,46 +223,55 @@ class CostTable:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: the counted costs, from which the others follow."""
         counted = {shape: tuple(cost) for shape, cost in self._counted.items()}
-        return {"counted": counted, "nodes": dict(self._nodes), "varies": self._varies}
+        traces = {shape: tuple(trace) for shape, trace in self._traces.items()}
+        return {"counted": counted, "traces": traces, "varies": self._varies}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on, as a new object, from what `state` returned."""
+        traces = {shape: Trace(*trace) for shape, trace in state["traces"].items()}
         for shape, cost in state["counted"].items():
-            self.learn(shape, StepCost(*cost), Trace(*cost[:2], state["nodes"][shape]))
-        self._nodes, self._varies = dict(state["nodes"]), state["varies"]
+            self.learn(shape, StepCost(*cost), traces[shape])
+        self._traces = traces
+        if state["varies"]:
+            self.count_all()
 
     def of(self, shape: Shape) -> KnownStep | None:
         """Return the step on a batch of this shape, or None if it is unknown until it is done."""
-        if self._varies:
-            return None
-        cost = self._counted.get(shape) or self._predict(shape)
-        return None if cost is None else KnownStep(cost, self._nodes.get(shape))
+        if shape not in self._known:
+            self._known[shape] = self._find(shape)
+        return self._known[shape]
 
     def learn(self, shape: Shape, cost: StepCost, trace: Trace) -> None:
         """Keep the cost of the first step on a shape, which was counted."""
-        self._varies |= trace[:2] != cost[:2]
+        if trace[:2] != cost[:2]:
+            self.count_all()
         if self._varies:
             return
-        self._counted[shape] = cost
-        self.saw(shape, trace)
-        self._predicted.clear()
+        self._counted[shape], self._traces[shape] = cost, trace
+        self._known.clear()
         for polynomial in self._polynomials_of(shape):
             self._predictable &= polynomial.add(shape, cost)
 
     def saw(self, shape: Shape, trace: Trace) -> None:
-        """Keep the trace of a first step on a shape, as torch makes fewer nodes for some sizes: it does not follow."""
-        self._nodes[shape] = trace.nodes
+        """Keep the trace of a first step on a shape. It does not follow, as torch makes fewer nodes for some sizes."""
+        self._traces[shape] = trace
+        self._known.pop(shape, None)
 
     def count_all(self) -> None:
         """Know no cost any more: from now on every step is counted."""
         self._varies = True
+        self._known.clear()
+
+    def _find(self, shape: Shape) -> KnownStep | None:
+        if self._varies:
+            return None
+        cost = self._counted.get(shape) or self._predict(shape)
+        return None if cost is None else KnownStep(cost, self._traces.get(shape))
 
     def _predict(self, shape: Shape) -> StepCost | None:
-        if shape not in self._predicted:
-            predictions = (each.predict(shape) for each in self._polynomials_of(shape) if self._predictable)
-            cost = next((costs for costs in predictions if costs is not None), None)
-            self._predicted[shape] = None if cost is None else StepCost(*cost)
-        return self._predicted[shape]
+        predictions = (each.predict(shape) for each in self._polynomials_of(shape) if self._predictable)
+        cost = next((costs for costs in predictions if costs is not None), None)
+        return None if cost is None else StepCost(*cost)
 
     def _polynomials_of(self, shape: Shape) -> tuple[CostPolynomial, CostPolynomial]:
         """The polynomial of the shapes with as many examples, and that of all with as many dimensions."""

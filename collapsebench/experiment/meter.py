@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from collapsebench.experiment.flops import (
     StepCost,
     ThreadCounters,
     Trace,
+    nodes_made,
 )
 from collapsebench.experiment.processor import ProcessorTime
 from collapsebench.guards import audits, operations, overshoot
@@ -30,7 +30,7 @@ from collapsebench.spec import Unit
 if TYPE_CHECKING:
     from collapsebench.experiment.extrapolation import Shape
     from collapsebench.experiment.flops import KnownStep
-    from collapsebench.model.vae import VAE, Passes
+    from collapsebench.model.vae import VAE
     from collapsebench.record import Finding
     from collapsebench.spec import Budget
 
@@ -57,15 +57,17 @@ class Meter:
         train_examples: int,
         device: torch.device | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        draw: audits.Draw = os.urandom,
+        following: Callable[[int], int] = audits.following,
     ) -> None:
-        self._budget, self._train_examples, self._clock, self._draw = budget, train_examples, clock, draw
+        self._budget, self._train_examples, self._clock = budget, train_examples, clock
+        self._following, self._audit = following, following(0)
+        self._timed = audits.timed_steps()
         self._wait = _waiting_for(device)
         self._steps = self._examples = 0
         self._spent: tuple[int, ...] = (0,) * len(StepCost._fields)
         self._costs, self._arrears, self._threads = CostTable(), Arrears(), ThreadCounters()
         self._processor = ProcessorTime(shared=torch.get_num_threads() > 1 or self._wait is not None)
-        self._seconds = self._idle = 0.0
+        self._seconds = self._last = 0.0
         self._started: float | None = None
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._uncounted: set[str] = set()
@@ -89,13 +91,12 @@ class Meter:
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what the guards say about the steps so far; nothing for an honest contender."""
-        unit, idle = self._budget.unit, self._idle
         found = (
             self._work,
             audits.busy_threads(self._processor.elsewhere, self._processor.total),
             audits.slower_unaudited(self._processor.ratios),
             operations.named(self._uncounted | self._threads.uncounted()),
-            overshoot.overshot(self._budget, self.spent(unit), tuple(self._recent), idle),
+            overshoot.overshot(self._budget, self.spent(self._budget.unit), tuple(self._recent), self._idle),
         )
         return tuple(finding for finding in found if finding is not None)
 
@@ -108,7 +109,7 @@ class Meter:
             "arrears": self._arrears.state(),
             "processor": self._processor.state(),
             "recent": list(self._recent),
-            "idle": self._idle,
+            "last": self._last,
             "uncounted": sorted(self._uncounted | self._threads.uncounted()),
             "work": None if self._work is None else self._work.text,
         }
@@ -121,7 +122,7 @@ class Meter:
         self._arrears.load(state["arrears"])
         self._processor.load(state["processor"])
         self._recent.extend(state["recent"])
-        self._idle, self._uncounted = state["idle"], set(state["uncounted"])
+        self._last, self._uncounted = state["last"], set(state["uncounted"])
         self._work = None if state["work"] is None else audits.work(state["work"])
 
     def spent(self, unit: Unit) -> float:
@@ -154,41 +155,53 @@ class Meter:
         Raises UsageError if it was the first one and the budget is smaller.
         """
         known = self._costs.of(shape)
-        trusted = None if audits.due(self._steps, self._draw) else known
-        passes, before, spent = vae.passes, Trace.of(vae.passes), self.spent(self._budget.unit)
-        self._start()
+        trusted = known if self._steps < self._audit else None
+        passes = vae.passes
+        encoded, decoded, nodes = passes.encoder, passes.decoder, nodes_made()
+        self._start(trusted is None or self._timed[self._steps % len(self._timed)])
         try:
-            with self._threads.watching():
+            with self._threads:
                 if trusted is None:
                     result, counted = self._counted(vae, partial(work, *args, **kwargs))
                 else:
                     result = work(*args, **kwargs)
         finally:
             self._stop()
-        trace = Trace.of(passes).since(before)
+        trace = Trace(passes.encoder - encoded, passes.decoder - decoded, nodes_made() - nodes)
         if trusted is None:
             cost = self._compared(shape, known, trace, counted)
         else:
             cost = self._recognized(shape, trusted, trace)
+        if passes.set_back or vae.passes is not passes:
+            self._costs.count_all()
+            self._work = self._work or audits.counters_set_back(self._steps + 1)
         self._steps += 1
         self._examples += shape[0]
         self._spent = tuple(map(add, self._spent, cost))
-        self._judge(vae, passes, spent)
+        self._recent.append(cost.flops if self._budget.unit is Unit.FLOPS else self._last)
+        if self._steps == 1:
+            overshoot.check_first_step(self._budget, self.spent(self._budget.unit), self._idle)
         return result
 
-    def _start(self) -> None:
+    def _start(self, timed: bool) -> None:
         if self._wait:
             self._wait()
         self._started = self._clock()
-        self._processor.start()
+        if timed or self._budget.unit is Unit.SECONDS:
+            self._processor.start()
 
     def _stop(self) -> None:
         if self._wait:
             self._wait()
-        self._processor.stop()
-        seconds = self.seconds
-        self._idle = max(0.0, seconds - self._seconds - self._processor.last)
-        self._seconds, self._started = seconds, None
+        if self._processor.running:
+            self._processor.stop()
+        self._last = self.seconds - self._seconds
+        self._seconds, self._started = self._seconds + self._last, None
+
+    @property
+    def _idle(self) -> float:
+        """The seconds of the last step in which this process did not use the processor."""
+        return max(0.0, self._last - self._processor.last)
 
     def _counted(self, vae: VAE, work: Callable[[], T]) -> tuple[T, StepCost]:
         """Count a step while it runs, in this thread and in those that Python has started in steps."""
@@ -200,41 +213,33 @@ class Meter:
 
     def _recognized(self, shape: Shape, known: KnownStep, trace: Trace) -> StepCost:
         """Return the cost of a step that was not counted, as far as its trace tells it."""
-        if known.leaves(trace):
-            if known.nodes is None:
-                self._costs.saw(shape, trace)
-                self._arrears.unproven(shape, known.cost)
-            self._arrears.add(shape)
+        if known.differs(trace):
+            self._costs.count_all()
+            return self._arrears.estimate(shape, known, trace)
+        if known.trace is None:
+            self._costs.saw(shape, trace)
+            self._arrears.unproven(shape, known.cost)
+        self._arrears.add(shape)
+        if self._timed[self._steps % len(self._timed)]:
             self._processor.uncounted(shape)
-            return known.cost
-        self._costs.count_all()
-        return self._arrears.estimate(shape, known, trace)
+        return known.cost
 
     def _compared(self, shape: Shape, known: KnownStep | None, trace: Trace, counted: StepCost) -> StepCost:
         """Return what is due at a step that was counted: its cost, and charges for earlier steps that were not."""
         if known is None:
             self._costs.learn(shape, counted, trace)
             return counted.plus(self._arrears.estimated(shape, counted)) if self._costs.varies else counted
+        self._audit = self._following(self._steps)
         self._processor.audited(shape)
         if counted == known.cost:
             self._arrears.agreed()
             return counted
         self._costs.count_all()
-        if not known.leaves(trace):  # the step does something else, and earlier ones did not: their traces say so
+        if known.differs(trace):  # the step does something else, and earlier ones did not: their traces say so
             return counted
         if counted[:2] != trace[:2]:
             self._work = self._work or audits.passes_past_the_model(self._steps + 1, self._arrears.steps)
         return counted.plus(self._arrears.suspected(shape, known.cost, counted))
-
-    def _judge(self, vae: VAE, passes: Passes, spent: float) -> None:
-        """Look after a step whether somebody has changed the model's counts, and whether the budget had room for it."""
-        if passes.set_back or vae.passes is not passes:
-            self._costs.count_all()
-            self._work = self._work or audits.counters_set_back(self._steps)
-        now = self.spent(self._budget.unit)
-        self._recent.append(now - spent)
-        if self._steps == 1:
-            overshoot.check_first_step(self._budget, now, self._idle)
 
     def _counts(self) -> dict[str, int]:
         names = "steps", "examples", *PASSES, "flops"

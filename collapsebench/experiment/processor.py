@@ -20,35 +20,38 @@ class ProcessorTime:
         """`shared` says that torch computes in threads of its own, so that nobody can tell them from others."""
         self._shared = shared
         self._process = self._thread = 0.0
+        self.running = False
         self.last = self.total = self.elsewhere = 0.0
-        """Seconds of the last step, of all steps, and those of other threads (0 if `shared`)."""
+        """Seconds of the last step that was timed, of all of them, and those of other threads (0 if `shared`)."""
         self.ratios: deque[float] = deque(maxlen=RATIOS)
         """Seconds of a step that was not counted by those of the next audited step on an equal shape."""
         self._uncounted: dict[Shape, float] = {}
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {"total": self.total, "elsewhere": self.elsewhere, "ratios": list(self.ratios)}
+        return {"last": self.last, "total": self.total, "elsewhere": self.elsewhere, "ratios": list(self.ratios)}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self.total, self.elsewhere = state["total"], state["elsewhere"]
+        self.last, self.total, self.elsewhere = state["last"], state["total"], state["elsewhere"]
         self.ratios.extend(state["ratios"])
 
     def start(self) -> None:
-        """Begin a step."""
+        """Begin a step whose times are taken."""
+        self.running = True
         self._thread = 0.0 if self._shared else time.thread_time()
         self._process = time.process_time()
 
     def stop(self) -> None:
-        """End a step."""
+        """End such a step."""
+        self.running = False
         self.last = time.process_time() - self._process
         self.total += self.last
         if not self._shared:
             self.elsewhere += self.last - (time.thread_time() - self._thread)
 
     def uncounted(self, shape: Shape) -> None:
-        """Note that the last step, on this shape, was not counted."""
+        """Note that the last step, on this shape, was timed and not counted."""
         self._uncounted[shape] = self.last
 
     def audited(self, shape: Shape) -> None:

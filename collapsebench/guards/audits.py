@@ -11,6 +11,7 @@ that hardly uses the processor. No guard in Python withstands code that rewrites
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 from collections.abc import Callable, Sequence
@@ -19,9 +20,6 @@ from collapsebench.record import Finding, Guard
 
 RARE = 512
 """Later on, one in this many steps of known cost is audited. A counted step of a small model takes twice as long."""
-
-EARLY = 1
-"""At first, a step is audited with probability EARLY / (EARLY + step)."""
 
 PAIRS = 5
 """Fewer pairs of an audited step and the one before it tell nothing."""
@@ -32,21 +30,29 @@ SLOWER = 2.0
 BACKGROUND = 0.25
 """The share of processor time that threads for progress and messages stay well below."""
 
-LEAST_SECONDS = 0.5
+LEAST_SECONDS = 0.25
 """Less processor time of other threads is not worth a word."""
 
 Draw = Callable[[int], bytes]
 """A source of random bytes."""
 
 
-def chance(step: int) -> float:
-    r"""Return the probability of an audit at a step, \(\max(1/512, 1/(1 + step))\): 5 in 100 steps, 7 in 1,000."""
-    return max(1 / RARE, EARLY / (EARLY + step))
+def following(step: int, draw: Draw = os.urandom) -> int:
+    r"""Draw the next step to be audited after `step`, from bytes of the operating system, so that no seed foretells it.
+
+    A step \(t\) is audited with probability \(1/(1 + t)\), or by another draw with \(1/512\): about 5 of the first 100
+    steps and 9 of the first 1,000. The numbers of steps without an audit follow by inverting both distributions:
+    \(P(\text{none in } s+1 \ldots t) = (s + 1)/(t + 1)\) and \((1 - 1/512)^{t - s}\).
+    """
+    first, second = ((int.from_bytes(draw(7), "little") + 1) / 2**56 for _ in range(2))
+    early = math.floor((step + 1) / first)
+    rare = step + 1 + math.floor(math.log(second) / math.log1p(-1 / RARE))
+    return max(step + 1, min(early, rare))
 
 
-def due(step: int, draw: Draw = os.urandom) -> bool:
-    """Draw whether a step is audited. The bytes come from the operating system, so that no seed foretells them."""
-    return int.from_bytes(draw(4), "little") < chance(step) * 2**32
+def timed_steps(draw: Draw = os.urandom) -> tuple[bool, ...]:
+    """Draw which of 64 steps have their processor times taken, a quarter of all: the clocks cost time."""
+    return tuple(byte < 64 for byte in draw(64))
 
 
 def work(text: str) -> Finding:
