@@ -30,7 +30,7 @@ from collapsebench.syntax import BASELINE, Call, print_call, print_composition
 IDENTITY_VERSION = 1
 """The version of the rule for identities. Raise it when the same spec would hash otherwise: old ids stay distinct."""
 
-PROTOCOL_VERSION = "1.0"
+PROTOCOL_VERSION = "1.1"
 """Results of one Major.Minor are comparable. Raise it when the harness changes the meaning of a number."""
 
 

@@ -18,6 +18,7 @@ from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Outcome, Value
 from collapsebench.reporting.leaderboard import FORMATS, render
 from collapsebench.reporting.leaderboard.layout import BLANK, lay_out, title
+from collapsebench.spec import PROTOCOL_VERSION
 
 NASTY = r'a[x="<b> |&%$#_{}~^\\*`"]'
 """A label with every character that means something in one of the formats."""
@@ -73,7 +74,7 @@ def test_a_column_that_does_not_apply_is_empty_and_not_blank():
 def test_title_and_notes():
     page = lay_out(board(environment={**ENVIRONMENT, "collapsebench": "0.2.0", "commit": "abc", "device": None}))
     assert page.title.startswith("digits · quick · 350steps · protocol ")
-    assert page.title.endswith("(version 1.0) · collapsebench 0.1.0, 0.2.0")
+    assert page.title.endswith(f"(version {PROTOCOL_VERSION}) · collapsebench 0.1.0, 0.2.0")
     text = "\n".join(page.notes)
     assert "−ELBO = neg_elbo (nats, lower is better); KL = kl (nats); AU = active_units (no unit, higher" in text
     assert re.search(r"seed 2: diverged, run [0-9a-f]{16}: loss is <nan> \| at 50 % of step_4", text)

@@ -103,10 +103,14 @@ def _protocol(request: Request, catalog: Catalog, splits: SplitCache) -> Protoco
 
 
 def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
-    """Return True if a request asks for runs of this protocol. The data are not compared. Raises UsageError."""
+    """Return True if a request asks for runs of this protocol. Neither data nor version are compared.
+
+    Runs of an older version of the protocol are still those of the request. Raises UsageError.
+    """
     track, _ = _track(request, catalog)
     metrics = (metric.name for metric in protocol.setting.evaluation.metrics)
     requested = Protocol(
+        version=protocol.version,
         dataset=catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1],
         splits=protocol.splits,
         track=request.track,

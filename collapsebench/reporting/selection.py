@@ -136,13 +136,13 @@ def nothing_ran(query: SuiteQuery) -> StoreError:
 
 
 def stored_protocol(store: Store, cell: Cell, components: Catalog) -> str | None:
-    """Return the id of a cell's protocol; None if the cell has no runs."""
+    """Return the id of a cell's protocol, of the newest version that has runs; None if the cell has none."""
     request = cell.request(())
-    for protocol in store.protocols(dataset=cell.dataset, track=cell.track):
-        stored = protocol_of(store, protocol.protocol_id)
-        if stored is not None and asks_for(request, stored, components):
-            return protocol.protocol_id
-    return None
+    ids = [found.protocol_id for found in store.protocols(dataset=cell.dataset, track=cell.track)]
+    stored = [protocol for each in ids if (protocol := protocol_of(store, each)) is not None]
+    asked = [protocol for protocol in stored if asks_for(request, protocol, components)]
+    newest = max(asked, key=lambda protocol: tuple(map(int, protocol.version.split("."))), default=None)
+    return None if newest is None else newest.protocol_id
 
 
 def protocol_of(store: Store, protocol_id: str) -> Protocol | None:
