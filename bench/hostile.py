@@ -37,7 +37,7 @@ def call(store: Path, *arguments: str) -> Answer:
             main([*arguments, "--store", str(store)])
     except SystemExit as stopped:
         code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
-    except BaseException as error:  # noqa: BLE001 - that a command raises anything is what is looked for
+    except Exception as error:  # noqa: BLE001 - that a command raises anything is what is looked for
         return Answer(-1, "", f"{type(error).__name__}: {error} (a bug that main let pass)")
     out.flush()
     out.seek(0)
