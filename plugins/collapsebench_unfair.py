@@ -112,6 +112,18 @@ class HonestWork(_Further):
         return super().gradients(vae, x, objective)
 
 
+class HonestLater(_Further):
+    """Further updates through the model from the third step on."""
+
+    name: ClassVar[str] = "honest-later"
+
+    def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
+        """Make them, and then the step."""
+        if self._step > 1:
+            self.plainly(vae, x)
+        return super().gradients(vae, x, objective)
+
+
 class UnfairBetweenAudits(_Further):
     """Further updates wherever nobody counts; the model's own counters are set back."""
 
@@ -378,6 +390,7 @@ def collapsebench_components() -> list[type[Component]]:
         HonestSight,
         UnfairSight,
         HonestWork,
+        HonestLater,
         UnfairBetweenAudits,
         UnfairPastTheModel,
         UnfairThread,

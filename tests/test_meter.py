@@ -334,7 +334,7 @@ def test_processor_time_tells_of_other_threads(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     meter = run(past_threading, 20)
     assert guards(meter) == [Guard.WORK]
-    assert "other threads used" in meter.findings()[0].text
+    assert "uncounted threads used" in meter.findings()[0].text
     assert guards(run(nothing, 8)) == []
 
 

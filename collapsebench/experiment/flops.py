@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from operator import add
@@ -100,6 +101,20 @@ class FlopCounter(TorchDispatchMode):
         return out
 
 
+class ThreadCounter(FlopCounter):
+    """Counts the FLOPs of one thread, and its processor seconds up to the last operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Compute an operation, add what it costs, and look at the clock."""
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        self.seconds = time.thread_time()
+        return out
+
+
 class ThreadCounters:
     """Counts the FLOPs of threads that Python starts in its block, from their first operation to their last.
 
@@ -109,8 +124,8 @@ class ThreadCounters:
 
     def __init__(self) -> None:
         self._found = threading.getprofile()
-        self._running: list[tuple[threading.Thread, FlopCounter]] = []
-        self._ended = 0
+        self._running: list[tuple[threading.Thread, ThreadCounter]] = []
+        self._ended, self._seconds = 0, 0.0
         self._uncounted: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -126,8 +141,14 @@ class ThreadCounters:
         for pair in [pair for pair in self._running if not pair[0].is_alive()]:
             self._running.remove(pair)
             self._ended += pair[1].flops
+            self._seconds += pair[1].seconds
             self._uncounted |= pair[1].uncounted
         return self._ended + sum(counter.flops for _, counter in self._running)
+
+    def seconds(self) -> float:
+        """Return the processor seconds of all these threads so far."""
+        self.flops()
+        return self._seconds + sum(counter.seconds for _, counter in self._running)
 
     def uncounted(self) -> set[str]:
         """Return the names of operations in these threads that have no formula."""
@@ -136,7 +157,7 @@ class ThreadCounters:
     def _start(self, *_: object) -> None:
         """Push a counter for the rest of this thread. Python calls it once there, as a profile that ends itself."""
         sys.setprofile(None)
-        counter = FlopCounter()
+        counter = ThreadCounter()
         self._running.append((threading.current_thread(), counter))
         _push_mode(counter)  # entering the counter as a block would also set what torch keeps for the whole process
 

@@ -188,13 +188,13 @@ class Meter:
             self._wait()
         self._started = self._clock()
         if timed or self._budget.unit is Unit.SECONDS:
-            self._processor.start()
+            self._processor.start(self._threads.seconds())
 
     def _stop(self) -> None:
         if self._wait:
             self._wait()
         if self._processor.running:
-            self._processor.stop()
+            self._processor.stop(self._threads.seconds())
         self._last = self.seconds - self._seconds
         self._seconds, self._started = self._seconds + self._last, None
 

@@ -74,13 +74,14 @@ def passes_past_the_model(step: int, unaudited: int) -> Finding:
 
 
 def busy_threads(elsewhere: float, total: float) -> Finding | None:
-    """Judge the processor seconds that threads other than the training thread used during steps, out of all.
+    """Judge the processor seconds that threads used in steps whose work nobody counted, out of all seconds.
 
-    It is for runs that compute with one thread. Where torch has threads of its own, nobody can tell them from others.
+    Threads that Python starts in a step are counted, and are none of them. It is for runs that compute with one thread.
+    Where torch has threads of its own, nobody can tell them from others.
     """
     if elsewhere < max(LEAST_SECONDS, BACKGROUND * total):
         return None
-    return work(f"other threads used {elsewhere:.1f} s of the {total:.1f} s of processor time of the training steps")
+    return work(f"uncounted threads used {elsewhere:.1f} s of the {total:.1f} s of processor time of training steps")
 
 
 def slower_unaudited(ratios: Sequence[float]) -> Finding | None:

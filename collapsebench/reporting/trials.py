@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 UNFAIR, HONEST = "unfair", "honest"
 """The models of a trial."""
 
+FULL = 0.95
+"""An unfair contender that is charged with this share of its twin's FLOPs has hidden nothing."""
+
 
 class Verdict(StrEnum):
     """What became of a contender."""
@@ -30,6 +33,8 @@ class Verdict(StrEnum):
     """Each of its runs failed, with the reason."""
     MARKED = "marked"
     """Boards mark it: at least one of its runs has a finding."""
+    COUNTED = "counted"
+    """Its runs are charged with at least as many FLOPs as those of its honest twin."""
     WITHOUT_EFFECT = "without effect"
     """Its runs have the values of its honest twin, to the last bit."""
     UNDETECTED = "undetected"
@@ -86,15 +91,17 @@ def trials_text(results: Sequence[TrialResult], format_: str = "plain") -> str:
 
 
 def _summary(results: Sequence[TrialResult]) -> str:
-    """Count the kinds of which every trial is refused or marked."""
+    """Count the kinds of which every trial is refused or marked, or hides nothing."""
     kinds = {kind: list(group) for kind, group in groupby(results, key=lambda result: result.trial.kind)}
     caught = [kind for kind, group in kinds.items() if all(_caught(result.unfair) for result in group)]
-    stopped = sum(result.honest.verdict in {Verdict.REFUSED, Verdict.MARKED} for result in results)
-    return f"{len(caught)} of {len(kinds)} kinds are refused or marked; {stopped} honest twins are."
+    stopped = [result for result in results if result.honest.verdict is not Verdict.UNDETECTED]
+    return (
+        f"{len(caught)} of {len(kinds)} kinds are refused, marked or counted in full; {len(stopped)} honest twins are."
+    )
 
 
 def _caught(judgement: Judgement) -> bool:
-    return judgement.verdict in {Verdict.REFUSED, Verdict.MARKED}
+    return judgement.verdict in {Verdict.REFUSED, Verdict.MARKED, Verdict.COUNTED}
 
 
 def _said(judgement: Judgement, reason: str) -> str:
@@ -113,6 +120,8 @@ def _judged(store: Store, cell: Cell, components: Catalog) -> tuple[Judgement, J
     unfair, honest = judge(runs[UNFAIR]), judge(runs[HONEST])
     if unfair.verdict is Verdict.UNDETECTED and _equal(runs[UNFAIR], runs[HONEST]):
         unfair = Judgement(Verdict.WITHOUT_EFFECT)
+    elif unfair.verdict is Verdict.UNDETECTED and (share := _charged(runs[UNFAIR], runs[HONEST])) >= FULL:
+        unfair = Judgement(Verdict.COUNTED, f"it is charged with {share:.0%} of the FLOPs of its twin")
     return unfair, honest
 
 
@@ -129,6 +138,14 @@ def judge(runs: Iterable[RunRecord]) -> Judgement:
         return Judgement(Verdict.REFUSED, ended[0].message)
     findings = list(dict.fromkeys(finding.text for run in ended for finding in run.findings))
     return Judgement(Verdict.MARKED, "; ".join(findings)) if findings else Judgement(Verdict.UNDETECTED)
+
+
+def _charged(unfair: Sequence[RunRecord], honest: Sequence[RunRecord]) -> float:
+    """Return the FLOPs of an unfair contender in the seeds of its twin, as a share of the twin's."""
+    flops = [{run.spec.seed: run.counters.get("flops", 0.0) for run in runs} for runs in (unfair, honest)]
+    seeds = flops[0].keys() & flops[1].keys()
+    twin = sum(flops[1][seed] for seed in seeds)
+    return sum(flops[0][seed] for seed in seeds) / twin if twin else 0.0
 
 
 def _equal(left: Sequence[RunRecord], right: Sequence[RunRecord]) -> bool:
