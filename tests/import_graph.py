@@ -43,6 +43,7 @@ ROOMS = (
     "store",
     "experiment",
     "reporting",
+    "verification",
     "selfcheck",
     "notebook",
     "api",

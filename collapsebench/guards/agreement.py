@@ -25,7 +25,7 @@ def check_agreement(spec: RunSpec, splits: Splits, catalog: Catalog) -> None:
                 f"the split '{name}' of dataset '{spec.protocol.dataset.name}' has the hash {found[:16]}…, but the run "
                 f"was planned for {wanted[:16]}…: the data here are others, or something has changed them"
             )
-    for kind, choice in _choices(spec):
+    for kind, choice in choices(spec):
         version = catalog.entry(kind, choice.name).component.version
         if version != choice.version:
             raise PluginError(
@@ -33,7 +33,8 @@ def check_agreement(spec: RunSpec, splits: Splits, catalog: Catalog) -> None:
             )
 
 
-def _choices(spec: RunSpec) -> Iterator[tuple[str, Choice]]:
+def choices(spec: RunSpec) -> Iterator[tuple[str, Choice]]:
+    """Yield the components of a spec, each with its kind."""
     setting = spec.protocol.setting
     yield "dataset", spec.protocol.dataset
     yield "encoder", setting.encoder

@@ -71,13 +71,17 @@ def read_lines(lines: Iterable[bytes], source: str) -> Iterator[RunRecord]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                record = _read(line)
+                record = read_line(line)
             except UsageError as error:
                 raise UsageError(f"cannot import '{source}', line {number}: {error}") from error
             yield record
 
 
-def _read(line: bytes) -> RunRecord:
+def read_line(line: bytes) -> RunRecord:
+    """Return the record of one line.
+
+    Raises UsageError for a line that is no record, whose ids do not fit its content, or that boards could not show.
+    """
     content = read_json(line)
     schema = content.pop("schema", None)
     if type(schema) is not int:
