@@ -122,7 +122,9 @@ def test_a_name_that_is_there_twice_or_not_at_all_is_an_error(kind):
         read_files("x", KINDS[kind](CONTENTS), WANTED | {"valid.txt"})
 
 
-@pytest.mark.parametrize("packed", [b"", b"PK\x03\x04", b"no archive", gzip.compress(b"no tar", mtime=0), b"\x1f\x8b\x08"])
+@pytest.mark.parametrize(
+    "packed", [b"", b"PK\x03\x04", b"no archive", gzip.compress(b"no tar", mtime=0), b"\x1f\x8b\x08"]
+)
 def test_what_is_no_archive_is_one_line(packed):
     with pytest.raises(DataError, match="archive 'x' ") as caught:
         read_files("x", packed, WANTED)

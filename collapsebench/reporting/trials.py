@@ -60,7 +60,7 @@ class TrialResult(NamedTuple):
     @property
     def expected(self) -> bool:
         """True if the guards did what they should: the unfair is caught or says why not, the honest stands."""
-        caught = self.unfair.verdict is not Verdict.UNDETECTED or bool(self.trial.reason)
+        caught = _caught(self.unfair) or bool(self.trial.reason)
         return caught and self.honest.verdict is Verdict.UNDETECTED
 
 
