@@ -67,10 +67,6 @@ def main(arguments: list[str] | None = None) -> None:
     _open_missing_streams()
     try:
         sys.exit(cli.main(arguments, prog_name="collapsebench", standalone_mode=False))
-    except (CollapsebenchError, click.ClickException) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        _report(message, debug="--debug" in arguments)
-        sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("interrupted", err=True)
         sys.exit(_exit_code(stop))
@@ -78,23 +74,28 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader (`head`, say) has gone; nothing is left to tell it.
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:
-        _report(_refusal(error), debug="--debug" in arguments)
-        sys.exit(1)
     except Exception as error:  # noqa: BLE001 - a bug of ours is one line, too
-        _report(f"{error_line(error)} (a bug; --debug shows where)", debug="--debug" in arguments)
-        sys.exit(1)
+        _report(_reason(error), debug="--debug" in arguments)
+        sys.exit(error.exit_code if isinstance(error, CollapsebenchError | click.ClickException) else 1)
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line what went wrong."""
+    match error:
+        case click.ClickException():
+            return error.format_message()
+        case CollapsebenchError():
+            return str(error)
+        case OSError():
+            file = "" if error.filename is None else f" '{error.filename}'"
+            return f"the system refuses{file}: {error.strerror or error}"
+    return f"{error_line(error)} (a bug; --debug shows where)"
 
 
 def _exit_code(stop: BaseException) -> int:
     """Return the exit code of the signal that has ended the command."""
     signal = stop.__cause__ if isinstance(stop, click.Abort) else stop
     return signal.exit_code if isinstance(signal, Interrupted) else 130
-
-
-def _refusal(error: OSError) -> str:
-    file = "" if error.filename is None else f" '{error.filename}'"
-    return f"the system refuses{file}: {error.strerror or error}"
 
 
 def _report(message: str, *, debug: bool) -> None:
