@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ import click
 from tabulate import tabulate
 
 from collapsebench.record import RunRecord
-from collapsebench.verification.comparison import NumberRole, pairs
+from collapsebench.verification.comparison import NumberRole, Pair, pairs
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,8 +36,8 @@ class Workload(NamedTuple):
 
 
 WORKLOADS = (
-    Workload("skip", "linear-gaussian", "quick", "1000steps"),
-    Workload("skip", "synthetic-text", "demo", "400steps"),
+    Workload("skip", "linear-gaussian", "quick", "500steps"),
+    Workload("skip", "synthetic-text", "demo", "200steps"),
     Workload("skip", "digits", "quick", "10epochs"),
 )
 """An exact model, an LSTM and an MLP."""
@@ -53,13 +54,12 @@ ENVIRONMENTS: Mapping[str, tuple[int, Mapping[str, str]]] = {
 """By what each changes of the reference: the threads of torch, and variables of the environment."""
 
 COMMITTED = (
-    ("mnist-quick", "vae", "MNIST"),
-    ("mnist-quick", "skip", "MNIST"),
-    ("yahoo-9k-quick", "vae", "Yahoo"),
-    ("yahoo-9k-quick", "skip", "Yahoo"),
-    ("ptb-quick", "vae", "PTB"),
+    ("yahoo-9k-quick", "vae"),
+    ("mnist-quick", "vae"),
+    ("yahoo-9k-quick", "skip"),
+    ("mnist-quick", "skip"),
 )
-"""Rows of committed records that take seconds, with their data."""
+"""Rows of committed records that take seconds."""
 
 
 class Line(NamedTuple):
@@ -70,10 +70,10 @@ class Line(NamedTuple):
     distances: Mapping[NumberRole, float]
 
 
-def compared(run: str, environment: str, stored: RunRecord, again: RunRecord) -> Line:
-    """The distances of two records of one run."""
+def compared(run: str, environment: str, found_pairs: Iterable[Pair]) -> Line:
+    """The largest distances of two records of one run."""
     found: dict[NumberRole, float] = defaultdict(float)
-    for pair in pairs(stored, again):
+    for pair in found_pairs:
         found[pair.role] = max(found[pair.role], pair.distance)
     return Line(run, environment, found)
 
@@ -120,7 +120,7 @@ def between_environments() -> Iterator[Line]:
         for name, (threads, variables) in ENVIRONMENTS.items():
             again = computed(threads, variables, Path(folder))
             for workload, left, right in zip(WORKLOADS, reference, again, strict=True):
-                yield compared(f"{workload.dataset} {workload.track}, {workload.budget}", name, left, right)
+                yield compared(f"{workload.dataset} {workload.track}, {workload.budget}", name, pairs(left, right))
 
 
 def of_committed_records(data: Path) -> Iterator[Line]:
@@ -128,11 +128,18 @@ def of_committed_records(data: Path) -> Iterator[Line]:
     from collapsebench.experiment.work import Sources
     from collapsebench.verification.rerun import run_again
 
-    for file, label, _ in COMMITTED:
+    for file, label in COMMITTED:
         records = read(ROOT / "results" / "leaderboards" / f"{file}.jsonl")
         stored = next(record for record in records if record.contender == label and record.spec.seed == 1)
         again = run_again(stored, Sources((), (), data))
-        yield compared(f"{file}.jsonl, {label}", "another machine", stored, again)
+        yield compared(f"{file}.jsonl, {label}", "another machine", measured_as_today(pairs(stored, again)))
+
+
+def measured_as_today(found: Iterable[Pair]) -> Iterator[Pair]:
+    """The pairs of an older record that mean the same today: it lacks some numbers, and FLOPs are counted otherwise."""
+    for pair in found:
+        if pair.stored is not None and not pair.where.endswith(" flops"):
+            yield pair
 
 
 def table(lines: Iterable[Line]) -> str:
@@ -153,9 +160,10 @@ def shown(distance: float | None) -> str:
 @click.option("--data-dir", type=click.Path(path_type=Path), help="The data of committed records.")
 def main(data_dir: Path | None) -> None:
     """Print the table."""
-    lines = list(between_environments())
-    if data_dir is not None:
-        lines += of_committed_records(data_dir)
+    lines = []
+    for line in chain(between_environments(), () if data_dir is None else of_committed_records(data_dir)):
+        click.echo(table([line]).splitlines()[2], err=True)
+        lines.append(line)
     click.echo(table(lines))
 
 

@@ -51,7 +51,7 @@ def test_what_is_not_needed_is_not_imported(arguments, heavy):
 
 HELP = (
     *("run", "suite", "suite run", "leaderboard", "plot", "plot trajectories", "runs", "runs list", "data", "methods"),
-    *("plugins", "selfcheck"),
+    *("plugins", "selfcheck", "verify"),
 )
 
 
@@ -125,7 +125,7 @@ def test_no_command_that_only_reads_needs_torch(tmp_path):
     environment = os.environ | {"COLLAPSEBENCH_STORE": store}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH],
-        input=json.dumps([*READING, ["runs", "show", run_ids[0]]]),
+        input=json.dumps([*READING, ["runs", "show", run_ids[0]], ["verify", str(RECORDS)]]),
         env=environment,
         cwd=tmp_path,
         capture_output=True,

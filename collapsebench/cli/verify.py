@@ -20,14 +20,22 @@ from collapsebench.files import expanded
     metavar="CONTENDER|ID",
     help="Compute one run again and compare every number: of this contender the smallest seed, or the run of this id.",
 )
+@click.option(
+    "--board",
+    type=options.PATH,
+    default=None,
+    metavar="CSV",
+    help="Compare a board, as `leaderboard --format csv` writes it, with the one that follows from the runs.",
+)
 @options.plugin
 @options.data_dir
 @options.as_json
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913 - one argument for each option
     context: click.Context,
     file: str,
     *,
+    board: Path | None,
     rerun: str | None,
     plugins: tuple[Path, ...],
     data_dir: Path | None,
@@ -42,6 +50,6 @@ def command(
     from collapsebench.verification.verifying import verify
 
     source = sys.stdin.buffer if file == "-" else expanded(file)
-    report = verify(source, file, plugins, data_dir, rerun)
+    report = verify(source, file, plugins, data_dir, board=board, rerun=rerun)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.as_text())
     context.exit(report.exit_code)

@@ -7,7 +7,6 @@ Two machines round in another order, and training makes small differences larger
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -21,8 +20,6 @@ SECONDS: Final = "seconds"
 
 TIMED: Final = frozenset({Guard.WORK, Guard.OVERSHOOT, Guard.ENVIRONMENT})
 """The guards that judge times, chances or machines. Their findings differ from run to run."""
-
-WHOLE_UNITS: Final = re.compile(r"unit\[|collapse$")
 
 
 class NumberRole(StrEnum):
@@ -45,11 +42,11 @@ class NumberRole(StrEnum):
 MEASURED: Final[Mapping[NumberRole, float]] = MappingProxyType(
     {
         NumberRole.COUNT: 0.0,
-        NumberRole.LIKELIHOOD: 1.0,
-        NumberRole.INFORMATION: 1.0,
-        NumberRole.UNITS: 1.0,
-        NumberRole.PERCENT: 1.0,
-        NumberRole.ERROR: 1.0,
+        NumberRole.LIKELIHOOD: 0.00023,
+        NumberRole.INFORMATION: 0.005,
+        NumberRole.UNITS: 0.0,
+        NumberRole.PERCENT: 0.25,
+        NumberRole.ERROR: 0.0025,
     }
 )
 """The largest distances that `python -m bench.tolerance` has seen between environments, as in the table of
@@ -57,6 +54,9 @@ docs/trust.md."""
 
 MARGIN: Final = 2.0
 """Distances of other runs may be so many times as large as the measured ones."""
+
+ONE_UNIT: Final = 1.0
+"""The activity of a unit may be at the threshold, and fall to either side."""
 
 
 class Pair(NamedTuple):
@@ -95,7 +95,7 @@ class Pair(NamedTuple):
 
 def tolerance(role: NumberRole) -> float:
     """Return how far two numbers may be apart that were computed in different environments."""
-    return MARGIN * MEASURED[role]
+    return max(ONE_UNIT if role is NumberRole.UNITS else 0.0, MARGIN * MEASURED[role])
 
 
 def pairs(stored: RunRecord, again: RunRecord) -> Iterator[Pair]:

@@ -16,7 +16,7 @@ from collapsebench.experiment.processors import processors
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.experiment.work import RunSetup, Sources
 from collapsebench.guards.agreement import choices
-from collapsebench.spec import Unit
+from collapsebench.spec import PROTOCOL_VERSION, Unit
 from collapsebench.syntax import canonical
 from collapsebench.verification.comparison import NumberRole, Pair, pairs, tolerance, unequal_findings
 from collapsebench.verification.report import Check, Verdict
@@ -104,6 +104,8 @@ def _ignore(event: object) -> None:
 def _obstacle(stored: RunRecord, sources: Sources) -> str:
     """Return why a run cannot be computed again here, or cannot be compared; empty if it can."""
     protocol = stored.spec.protocol
+    if protocol.version != PROTOCOL_VERSION:
+        return f"it follows the rules of version {protocol.version}, and this program those of {PROTOCOL_VERSION}"
     if Unit.SECONDS in {protocol.budget.unit, protocol.setting.evaluation.every.unit}:
         return "its steps depend on the clock, as its budget or its evaluations are in seconds"
     for kind, choice in choices(stored.spec):
