@@ -17,7 +17,8 @@ include_patterns = ["docs/*.md", "results/leaderboards/*.md", "tests/golden/vect
 include_patterns += ["CONTRIBUTING.md", "CHANGELOG.md"]
 exclude_patterns = [".*", "build", "dist"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "docstrings", "commands", "hooks", "reference", "boards"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions += ["mathml", "docstrings", "commands", "hooks", "reference", "boards", "guards"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 smartquotes = False  # h' is a prime

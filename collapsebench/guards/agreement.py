@@ -17,7 +17,7 @@ def check_agreement(spec: RunSpec, splits: Splits, catalog: Catalog) -> None:
     """Raise DataError for a split of another hash than the spec has, PluginError for a component of another version.
 
     Both can differ where a run is computed elsewhere or later than it was planned, and where something has written
-    into the arrays of a split.
+    into the arrays of a split. It cannot see code that changed under an unchanged version: the hash of the code does.
     """
     for name, found in splits.hashes().items():
         if (wanted := spec.protocol.splits[name]) != found:

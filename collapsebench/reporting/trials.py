@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from collapsebench.experiment import suites
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
+from collapsebench.reporting import escaping
 from collapsebench.reporting.selection import labels, stored_protocol
 
 if TYPE_CHECKING:
@@ -80,8 +81,14 @@ def trials_text(results: Sequence[TrialResult], format_: str = "plain") -> str:
     """Write a table of trials, in a format of `tabulate`."""
     from tabulate import tabulate
 
+    written = escaping.markdown if format_ == "pipe" else printable
     rows = [
-        (result.trial.kind, result.trial.tries, _said(result.unfair, result.trial.reason), _twin(result.honest))
+        (
+            written(result.trial.kind),
+            written(result.trial.tries),
+            written(_said(result.unfair, result.trial.reason)),
+            written(_twin(result.honest)),
+        )
         for result in results
     ]
     heads = ("kind", "what the unfair contender tries", "what happens", "its honest twin")
