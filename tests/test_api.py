@@ -151,6 +151,10 @@ def test_two_classes_of_one_name_are_refused(store):
 
         name: ClassVar[str] = "skip"
 
+        @collapsebench.hookimpl
+        def kl_weight(self):
+            return 1.0
+
     with pytest.raises(collapsebench.PluginError, match="method 'skip' is registered twice"):
         collapsebench.run([Skip()], store=store, **GRID)
 
@@ -160,10 +164,10 @@ def test_two_classes_of_one_name_are_refused(store):
     [
         ({"methods": ["skpi"]}, "unknown method 'skpi'. Did you mean 'skip'"),
         ({"seeds": [1, 1]}, "seed '1' is given twice"),
-        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"seeds": 0}, "seeds must be at least 1 and at most 10000, got 0"),
         ({"seeds": "3"}, "seeds must be a number of seeds, or a list of them, got '3'"),
         ({"seeds": ["3"]}, "a seed is a whole number from 0 to"),
-        ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"workers": 0}, "workers must be at least 1 and at most 1024, got 0"),
         ({"methods": "skip"}, r"methods must be a list, got 'skip': write \['skip'\]"),
         ({"plugins": "mine.py"}, "plugins must be a list"),
         ({"components": Examples}, "components must be a list"),
@@ -176,7 +180,7 @@ def test_two_classes_of_one_name_are_refused(store):
         ({"components": ["x"]}, "x must be a complete subclass of a kind of component"),
         ({"methods": [Nameless()]}, "Nameless needs a class variable `name`"),
         ({"seeds": [2**63]}, "a seed is a whole number from 0"),
-        ({"workers": "2"}, "workers must be at least 1, got '2'"),
+        ({"workers": "2"}, "workers must be at least 1 and at most 1024, got '2'"),
         ({"dataset": LinearGaussian}, "dataset cannot be"),
         ({"store": None}, "store cannot be None"),
         ({"progress": "yes"}, "progress cannot be 'yes'"),
@@ -184,7 +188,7 @@ def test_two_classes_of_one_name_are_refused(store):
         ({"budget": "fast"}, "cannot read budget 'fast'"),
         ({"budget": 5}, "cannot read budget '5': write an amount and a unit"),
         ({"methods": [HalfKL]}, "a contender is a text, a method or a list of these, got <class"),
-        ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"threads": 0}, "threads must be at least 1 and at most 1024, got 0"),
         ({"settings": {"decoder.layerz": 3}}, "layerz"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"plugins": ["none.py"]}, "plugin file 'none.py' does not exist"),

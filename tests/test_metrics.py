@@ -125,6 +125,7 @@ class Given(Inference):
     """A strategy of its own, made for one test."""
 
     name: ClassVar[str] = "given"
+    needs_gradients: ClassVar[bool] = True
     find: object
 
     def posterior(self, vae, x, noise):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from records import point, record, score_records
 
 from collapsebench.estimates import Direction, Estimate
-from collapsebench.metrics.codes import Codes
+from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.observation import Observation
 from collapsebench.record import Finding, Guard, Number, Value
 from collapsebench.reporting.plotting import depth, rate_distortion, spectrum, trajectories
@@ -130,7 +130,7 @@ def codes(command, tmp_path):
                 made = record(label)
                 store.add([made])
                 array = np.broadcast_to(np.asarray(mean, np.float32), (examples, len(mean))).copy()
-                file = tmp_path / f"{made.run_id}.npz"
+                file = codes_file(tmp_path / "runs.sqlite.codes", made.run_id)
                 Codes(array, np.zeros_like(array), np.arange(examples) % 3).write(file)
                 store.attach(made.run_id, "codes", file)
         return command("plot", "codes", "--dataset", "digits", "--store", path, "--output", "codes.png")

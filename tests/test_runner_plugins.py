@@ -180,7 +180,8 @@ def collapsebench_components():
         ),
         (
             "objective(vae, x, q).backward()",
-            "gradients of 'wrong' must return the Terms of the objective, got NoneType (wrong_plugin.py:14)",
+            "inference 'wrong': gradients() must return the Terms of the objective, as terms.backward() does; "
+            "got NoneType (wrong_plugin.py:14)",
         ),
     ],
 )

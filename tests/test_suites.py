@@ -76,12 +76,13 @@ def test_the_suites_of_the_paper_are_there_at_both_scales():
         "dieng-2019/table-4",
     ]
     assert {scale for _, scale in ALL} == {"paper", "small"}
-    assert len(ALL) == 2 * len(suites.suite_names())
+    assert sum(name.startswith("dieng-2019/") for name, _ in ALL) == 2 * 8
 
 
 @pytest.mark.parametrize(("name", "scale"), ALL)
-def test_every_cell_names_what_there_is(name, scale, components):
+def test_every_cell_names_what_there_is(name, scale):
     suite = suites.suite(name)
+    components = suite.catalog()
     for variants in ((), *((each,) for each in suite.known_variants(scale))):
         for cell in suite.cells(scale, variants):
             assert cell.track in dataset_facts(cell.dataset).tracks

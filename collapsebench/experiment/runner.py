@@ -103,9 +103,11 @@ class Runner:
             belongings.put_back()
             originals.put_back()
         noted = tuple(Finding(guard=Guard.ENVIRONMENT, text=f"the run changed {each}") for each in changes.noted)
-        if changes.breaking and ending.outcome is not Outcome.FAILED:
-            changed = " and ".join(changes.breaking)
-            return RunEnding(Outcome.FAILED, f"the run changed {changed}, with which later runs would compute")
+        if changes.breaking:
+            text = f"the run changed {' and '.join(changes.breaking)}, with which later runs would compute"
+            if ending.outcome is Outcome.FAILED:
+                return ending._replace(message=f"{text}; {ending.message}")
+            return RunEnding(Outcome.FAILED, text)
         return ending._replace(findings=(*ending.findings, *noted))
 
     def _ending(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
