@@ -180,8 +180,10 @@ def collapsebench_components():
         ),
         (
             "objective(vae, x, q).backward()",
-            "inference 'wrong': gradients() must return the Terms of the objective, as terms.backward() does; "
-            "got NoneType (wrong_plugin.py:14)",
+            (
+                "inference 'wrong': gradients() must return the Terms of the objective, as terms.backward() does; "
+                "got NoneType (wrong_plugin.py:14)"
+            ),
         ),
     ],
 )

@@ -60,8 +60,9 @@ def test_the_table_counts_kinds_and_shows_no_escape():
     ]
     text = trials_text(results)
     assert "\x1b" not in text
-    assert text.endswith("0 of 1 kinds are refused, marked or counted in full; 0 honest twins are.")
-    assert trials_text(results[:1]).endswith("1 of 1 kinds are refused, marked or counted in full; 0 honest twins are.")
+    rest = "gain nothing; 0 honest twins are refused or marked."
+    assert text.endswith(f"0 of 1 kinds are refused or marked, 0 more {rest}")
+    assert trials_text(results[:1]).endswith(f"1 of 1 kinds are refused or marked, 0 more {rest}")
     assert trials_text(results[:1], "pipe").count("\n") == 2
 
 
@@ -86,4 +87,4 @@ def test_unfair_contenders_are_caught_and_honest_ones_stand(command):
     assert answer.out.count("refused: ") == 5
     assert answer.out.count("without effect: ") == 1
     assert answer.out.count("stands") == 6
-    assert answer.out.endswith("5 of 6 kinds are refused, marked or counted in full; 0 honest twins are.\n")
+    assert "5 of 6 kinds are refused or marked, 1 more gain nothing; 0 honest twins" in answer.out

@@ -43,6 +43,11 @@ class Verdict(StrEnum):
     MISSING = "not run"
 
 
+STOPPED = frozenset({Verdict.REFUSED, Verdict.MARKED})
+GAINLESS = frozenset({Verdict.COUNTED, Verdict.WITHOUT_EFFECT})
+"""The verdicts on contenders that stand on boards and have gained nothing by what they tried."""
+
+
 class Judgement(NamedTuple):
     """A verdict with its reason: an error, a mark, or nothing."""
 
@@ -98,22 +103,24 @@ def trials_text(results: Sequence[TrialResult], format_: str = "plain") -> str:
 
 
 def _summary(results: Sequence[TrialResult]) -> str:
-    """Count the kinds of which every trial is refused or marked, or hides nothing."""
-    kinds = {kind: list(group) for kind, group in groupby(results, key=lambda result: result.trial.kind)}
-    caught = [kind for kind, group in kinds.items() if all(_caught(result.unfair) for result in group)]
-    stopped = [result for result in results if result.honest.verdict is not Verdict.UNDETECTED]
+    """Count the kinds of which every trial is refused or marked, and those in which the others gain nothing."""
+    kinds = [list(group) for _, group in groupby(results, key=lambda result: result.trial.kind)]
+    stopped = sum(all(result.unfair.verdict in STOPPED for result in group) for group in kinds)
+    idle = sum(all(_caught(result.unfair) for result in group) for group in kinds) - stopped
+    twins = sum(result.honest.verdict in STOPPED for result in results)
     return (
-        f"{len(caught)} of {len(kinds)} kinds are refused, marked or counted in full; {len(stopped)} honest twins are."
+        f"{stopped} of {len(kinds)} kinds are refused or marked, {idle} more gain nothing; "
+        f"{twins} honest twins are refused or marked."
     )
 
 
 def _caught(judgement: Judgement) -> bool:
-    return judgement.verdict in {Verdict.REFUSED, Verdict.MARKED, Verdict.COUNTED}
+    return judgement.verdict in STOPPED | GAINLESS
 
 
 def _said(judgement: Judgement, reason: str) -> str:
-    texts = [judgement.reason or (reason if not _caught(judgement) else "")]
-    return printable(": ".join([judgement.verdict.value, *filter(None, texts)]))
+    texts = [judgement.reason, reason if judgement.verdict not in STOPPED else ""]
+    return printable(": ".join([judgement.verdict.value, *filter(None, ["; ".join(filter(None, texts))])]))
 
 
 def _twin(judgement: Judgement) -> str:
@@ -125,10 +132,11 @@ def _judged(store: Store, cell: Cell, components: Catalog) -> tuple[Judgement, J
     names = labels(cell, components)
     runs = {model: [] if protocol is None else _runs(store, protocol, names[model]) for model in (UNFAIR, HONEST)}
     unfair, honest = judge(runs[UNFAIR]), judge(runs[HONEST])
-    if unfair.verdict is Verdict.UNDETECTED and _equal(runs[UNFAIR], runs[HONEST]):
-        unfair = Judgement(Verdict.WITHOUT_EFFECT)
-    elif unfair.verdict is Verdict.UNDETECTED and (share := _charged(runs[UNFAIR], runs[HONEST])) >= FULL:
-        unfair = Judgement(Verdict.COUNTED, f"it is charged with {share:.0%} of the FLOPs of its twin")
+    if unfair.verdict is Verdict.UNDETECTED and (share := _charged(runs[UNFAIR], runs[HONEST])) >= FULL:
+        if _equal(runs[UNFAIR], runs[HONEST]):
+            unfair = Judgement(Verdict.WITHOUT_EFFECT, "every value and the FLOPs are those of its twin")
+        else:
+            unfair = Judgement(Verdict.COUNTED, f"it is charged with {share:.0%} of the FLOPs of its twin")
     return unfair, honest
 
 
