@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapsebench.model.seeding import Purpose, SeededNoise, derive, run_noise
+from collapsebench.model.seeding import Purpose, SeededNoise, derive, own_generators, run_noise, seed_torch
 
 
 @given(st.integers(0, 2**63 - 1), st.text(max_size=5), st.text(max_size=5))
@@ -32,4 +32,16 @@ def test_noise_takes_the_type_of_its_neighbour_and_leaves_the_global_generator_a
     draw = SeededNoise(1).normal((3,), torch.zeros((), dtype=torch.float64))
     assert draw.dtype is torch.float64
     assert torch.equal(draw, SeededNoise(1).normal((3,), torch.zeros(())).double())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_ordinary_modules_draw_the_same_at_equal_steps_and_leave_no_trace():
+    def drawn(step):
+        with own_generators(torch.device("cpu")):
+            seed_torch(1, Purpose.TRAINING, step)
+            return torch.nn.Dropout()(torch.ones(50))
+
+    before = torch.get_rng_state()
+    assert torch.equal(drawn(3), drawn(3))
+    assert not torch.equal(drawn(3), drawn(4))
     assert torch.equal(torch.get_rng_state(), before)

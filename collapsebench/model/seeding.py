@@ -107,8 +107,14 @@ def own_generators(device: torch.device) -> Iterator[None]:
 
 
 def seed_torch(seed: int, purpose: Purpose, *labels: str | int) -> None:
-    """Seed torch's global generators, from which ordinary modules draw, such as `nn.Dropout`."""
-    torch.manual_seed(derive(seed, purpose, "torch", *labels))
+    """Seed torch's global generators, from which ordinary modules draw, such as `nn.Dropout`.
+
+    `torch.manual_seed` would do the same for every kind of device, in a millisecond.
+    """
+    number = derive(seed, purpose, "torch", *labels)
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
 
 
 def _other(device: torch.device) -> str:
