@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator
+from functools import cached_property, partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Final
 
@@ -15,6 +16,16 @@ PACKAGE: Final = "collapsebench"
 
 OTHERS: Final = ("torch", "torch.nn.functional", "torch.linalg", "torch.autograd", "numpy", "math", "time", "os")
 """The modules beside the harness's own in which a replaced function would change a number."""
+
+
+WRAPPERS: Final = {
+    classmethod: "__func__",
+    staticmethod: "__func__",
+    property: "fget",
+    cached_property: "func",
+    partial: "func",
+}
+"""The attributes in which objects around a function hold it."""
 
 
 class Originals:
@@ -80,5 +91,6 @@ def _overridden(model: nn.Module) -> Iterator[str]:
 
 def _file(value: object) -> str | None:
     """Return the file of a function's code; also behind a method, a property or a class method."""
-    function = getattr(value, "__func__", getattr(value, "fget", getattr(value, "func", value)))
+    wrapped = WRAPPERS.get(type(value))
+    function = value if wrapped is None else getattr(value, wrapped)
     return function.__code__.co_filename if isinstance(function, FunctionType) else None

@@ -113,7 +113,7 @@ def seed_torch(seed: int, purpose: Purpose, *labels: str | int) -> None:
     """
     number = derive(seed, purpose, "torch", *labels)
     torch.default_generator.manual_seed(number)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(number)
 
 
