@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -34,6 +35,7 @@ class Keeper(Method):
 
     _count: int = PrivateAttr(0)
     _mean: torch.Tensor = PrivateAttr(default_factory=lambda: torch.zeros(2))
+    _array: np.ndarray = PrivateAttr(default_factory=lambda: np.zeros(2))
     _table: dict = PrivateAttr(default_factory=lambda: {"a": [1, 2.0, "x"], "b": {3, 4}})
 
 
@@ -61,12 +63,30 @@ def change_set(vae, keeper):
     keeper._table["b"].add(5)
 
 
-CHANGES = [change_weight, change_sign_of_zero, change_buffer, change_number, change_table, change_set]
+def change_array(vae, keeper):
+    keeper._array[0] += 1
+
+
+def change_loose_buffer(vae, keeper):
+    vae.encoder.loose += 1
+
+
+CHANGES = [
+    change_array,
+    change_loose_buffer,
+    change_weight,
+    change_sign_of_zero,
+    change_buffer,
+    change_number,
+    change_table,
+    change_set,
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_evaluation_that_leaves_a_trace_is_named(change):
     vae, keeper = tiny.vae("mlp"), Keeper()
+    vae.encoder.register_buffer("loose", torch.zeros(1), persistent=False)
     with (
         pytest.raises(PluginError, match=r"the evaluation changed the (model's '|private attribute '_)"),
         without_trace(vae, [keeper]),

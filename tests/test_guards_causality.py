@@ -81,6 +81,53 @@ class MeanOfBatch(Connection):
         return h + 0.01 * h.mean(0, keepdim=True)
 
 
+class EarlierRows(Connection):
+    """A recurrent layer that forgets `batch_first`: each example reads those before it."""
+
+    def __init__(self, site):
+        super().__init__(site)
+        self.gru = nn.GRU(site.width, site.width)
+
+    def forward(self, h, z):
+        return h + 0.1 * self.gru(h)[0]
+
+
+class LargeBatches(Connection):
+    """Looks at other examples where there are more than four."""
+
+    def forward(self, h, z):
+        return h + (h.mean(0, keepdim=True) if len(h) > 4 else 0.0)
+
+
+class FloatMask(Attention):
+    """Attention with a causal mask of numbers, which knows float32 alone."""
+
+    def forward(self, h, z):
+        mask = nn.Transformer.generate_square_subsequent_mask(h.shape[1])
+        return h + self.attention(h, h, h, attn_mask=mask, need_weights=False)[0]
+
+
+class OwnState(Connection):
+    """A recurrent layer that is given its first state in float32."""
+
+    def __init__(self, site):
+        super().__init__(site)
+        self.gru = nn.GRU(site.width, site.width, batch_first=True)
+
+    def forward(self, h, z):
+        return self.gru(h, torch.zeros(1, len(h), self.width))[0]
+
+
+class AtMostPositions(Connection):
+    """Looks one position ahead, but for the first, the middle and the last position."""
+
+    def forward(self, h, z):
+        ahead, length = torch.roll(h, -1, 1), h.shape[1]
+        for position in (0, length // 2, length - 1):
+            ahead[:, position] = 0
+        return h + 0.1 * ahead
+
+
 class Normalized(Connection):
     """Batch normalization, which in evaluation has running statistics."""
 
@@ -135,7 +182,7 @@ def test_a_feature_map_that_looks_ahead_is_refused(connection):
         check_causality(model("pixelcnn", connection).float(), tiny.examples("pixelcnn").float(), NOISE)
 
 
-@pytest.mark.parametrize("connection", [Masked, Causal, Normalized])
+@pytest.mark.parametrize("connection", [Masked, Causal, Normalized, FloatMask, OwnState])
 def test_an_honest_sequence_passes(connection):
     check_causality(model("lstm", connection).float(), tiny.examples("lstm"), NOISE)
 
@@ -156,9 +203,22 @@ def test_a_pointwise_map_passes():
     check_causality(model("pixelcnn", Pointwise), tiny.examples("pixelcnn"), NOISE)
 
 
-def test_a_decoder_that_looks_at_other_examples_is_refused():
+@pytest.mark.parametrize("connection", [MeanOfBatch, EarlierRows, LargeBatches])
+def test_a_decoder_that_looks_at_other_examples_is_refused(connection):
     with pytest.raises(PluginError, match="looks at other examples"):
-        check_causality(model("lstm", MeanOfBatch), tiny.examples("lstm"), NOISE)
+        check_causality(model("lstm", connection).float(), tiny.examples("lstm", 9), NOISE)
+
+
+def test_a_look_ahead_at_other_positions_than_the_obvious_is_found_by_those_that_are_drawn():
+    x = torch.randint(7, (2, 15), generator=torch.Generator().manual_seed(0))
+    vae = model("lstm", AtMostPositions).float()
+    found = 0
+    for _ in range(20):
+        try:
+            check_causality(vae, x, NOISE)
+        except PluginError:
+            found += 1
+    assert found >= 18  # six of fourteen positions are drawn, eleven of which leak
 
 
 @pytest.mark.parametrize("family", ["mlp", "pixelcnn", "lstm"])
@@ -170,7 +230,9 @@ def test_a_decoder_that_is_told_of_the_example_by_the_encoder_is_refused(family)
             return h + told.get("x", 0.0)
 
     vae = model(family, Remembers)
-    vae.encoder.register_forward_hook(lambda module, inputs, output: told.update(x=float(inputs[0].double().sum())))
+    vae.encoder.register_forward_hook(
+        lambda module, inputs, output: told.update(x=float(inputs[0].double().sum()) / 100)
+    )
     with pytest.raises(PluginError, match="remembers what the encoder was shown"):
         check_causality(vae, tiny.examples(family), NOISE)
 

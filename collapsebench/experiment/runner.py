@@ -145,6 +145,8 @@ class Runner:
             train(setup, state, RunWatcher(spec.run_id, self.observe, checkpoint, self.pulse, timeout=self.timeout))
         except DivergedError as error:
             return RunEnding(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
+        if state.idle:
+            self._warn(spec.run_id, f"{len(state.idle)} parameters never had a gradient, such as '{min(state.idle)}'")
         points = state.trajectory.select(setup.vae, setup.keepers)
         self.observe(Testing(spec.run_id))
         findings = findings_after_training(setup, state, points, self.catalog)

@@ -7,78 +7,112 @@ a later one. A bidirectional layer, attention without a mask or a padded convolu
 from __future__ import annotations
 
 import copy
+import secrets
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from collapsebench.errors import PluginError
 from collapsebench.model.factors import Factorized
 from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
 
-EXAMPLES = 2
-"""So many examples of a batch are enough: a leak is in the network, and not in an example."""
+EXAMPLES = 4
+"""So many examples of a batch are looked at closely."""
+
+POSITIONS = 6
+"""So many positions are drawn beside the first, the middle and the last one."""
 
 DOUBLE = 1e-9
 """The largest difference of two float64 results of the same work, relative to their size or to one."""
 
-SINGLE = 1e-3
-"""The same for a model that cannot be copied, and so is tried in its own precision."""
+SINGLE = 1e-5
+"""The same in the model's own precision, where equal shapes give equal bits wherever nothing leaks."""
+
+SUMS = 1e-4
+"""The same for sums in the model's own precision that are made in another order."""
+
+
+class _Tolerance(NamedTuple):
+    """The largest relative differences: of the same work on equal shapes, and of sums in another order."""
+
+    same: float
+    sums: float
 
 
 def check_causality(vae: VAE, x: Tensor, noise: Noise) -> None:
     """Raise PluginError if the likelihood of a factorized decoder is not one, for the first examples of a batch.
 
-    The symbols from a position on are changed, and what is predicted up to it must stay: at the first position, in the
-    middle and at the last. The other examples are changed, and the predictions of an example must stay. The encoder is
-    shown other examples, and all must stay. The predictions must give the likelihood. This catches a look ahead at any
-    distance, at any site, in any module; in float64, so that an untrained leak is enough. It cannot catch a leak that
-    waits for other examples, parameters or calls than these, and it says nothing about a decoder that is not
-    `Factorized`.
+    The symbols from a position on are changed, and what is predicted up to it must stay: at the first, the middle and
+    the last position, and at six that the operating system draws. The other examples are changed, and the predictions
+    of the first and the last one must stay. The whole batch must give an example the likelihood that a few examples
+    give it. The encoder is shown other examples, and all must stay. The predictions must give the likelihood. It is
+    tried in float64, so that an untrained leak is enough, and a violation must show in the model's own precision, too.
+    This catches a look ahead at any distance, at any site, in any module. It cannot catch a leak that waits for other
+    examples, parameters or calls than these, or that is at a few positions only; and it says nothing about a decoder
+    that is not `Factorized`.
     """
     if not isinstance(vae.decoder, Factorized):
         return
-    model, tolerance = _double(vae)
-    x = x[:EXAMPLES].to(next(model.decoder.parameters()).dtype) if x.is_floating_point() else x[:EXAMPLES]
-    z = model.prior.sample(len(x), noise.child("causality"))[None].to(next(model.decoder.parameters()))
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    try:
+        _try(copy.deepcopy(vae).double(), x, noise, _Tolerance(DOUBLE, DOUBLE))
+    except Exception:  # noqa: BLE001 - modules of plugins may know one precision, or hold what cannot be copied
+        _try(vae, x, noise, _Tolerance(SINGLE, SUMS))
+
+
+def _try(vae: VAE, x: Tensor, noise: Noise, tolerance: _Tolerance) -> None:
+    like = next(vae.decoder.parameters())
+    x = x.to(like.dtype) if x.is_floating_point() else x
+    z = vae.prior.sample(len(x), noise.child("causality"))[None].to(like)
+    modes = [(module, module.training) for module in vae.modules()]
+    vae.eval()
     try:
         with torch.no_grad():
-            _check(model, x, z, tolerance)
+            _check_examples(vae, x, z, tolerance)
+            _check_positions(vae.decoder, x[:1], z[:, :1], tolerance)
     finally:
         for module, training in modes:
             module.training = training
 
 
-def _double(vae: VAE) -> tuple[VAE, float]:
-    """Return a copy of the model in float64 and the tolerance; or the model itself if it cannot be copied."""
-    try:
-        return copy.deepcopy(vae).double(), DOUBLE
-    except Exception:  # noqa: BLE001 - modules of plugins may hold anything
-        return vae, SINGLE
-
-
-def _check(vae: VAE, x: Tensor, z: Tensor, tolerance: float) -> None:
-    decoder: Factorized = vae.decoder  # type: ignore[assignment]
-    expected, changed = decoder.predictions(x, z), _changed(x)
-    if not _equal(vae.log_likelihood(x, z), decoder.score(expected, x), tolerance):
-        raise PluginError("the likelihood is not the product of its factors: log p(x|z) is not the sum of their logs")
-    for position in sorted({0, expected.shape[2] // 2, expected.shape[2] - 1}):
-        later = x.clone()
-        decoder.symbols(later)[:, position:] = decoder.symbols(changed)[:, position:]
+def _check_positions(decoder: nn.Module, x: Tensor, z: Tensor, tolerance: _Tolerance) -> None:
+    """Check one example in many versions, each changed from another position on."""
+    assert isinstance(decoder, Factorized)  # noqa: S101 - for the type checker: the caller has looked
+    length = decoder.symbols(x).shape[1]
+    positions = sorted({0, length // 2, length - 1, *(secrets.randbelow(length) for _ in range(POSITIONS))})
+    same = x.repeat(len(positions), *[1] * (x.ndim - 1))
+    later, codes = same.clone(), z.expand(-1, len(positions), -1)
+    for row, position in enumerate(positions):
+        decoder.symbols(later)[row, position:] = decoder.symbols(_changed(x))[0, position:]
+    expected, found = decoder.predictions(same, codes), decoder.predictions(later, codes)
+    for row, position in enumerate(positions):
         upto = slice(position + 1)
-        if not _equal(decoder.predictions(later, z)[:, :, upto], expected[:, :, upto], tolerance):
+        if not _equal(found[:, row, upto], expected[:, row, upto], tolerance.same):
             raise PluginError(
                 f"the decoder looks ahead: what it predicts for symbol {position + 1} or before changes with the "
                 "symbols from there on, so that log p(x|z) is no likelihood"
             )
-    others = torch.cat([x[:1], changed[1:]])
-    if not _equal(decoder.predictions(others, z)[:, :1], expected[:, :1], tolerance):
-        raise PluginError("the decoder looks at other examples: log p(x|z) of an example changes with them")
-    for shown in (x, changed):
+
+
+def _check_examples(vae: VAE, x: Tensor, z: Tensor, tolerance: _Tolerance) -> None:
+    """Check the first examples beside others, alone, and after the encoder was shown others."""
+    decoder = vae.decoder
+    assert isinstance(decoder, Factorized)  # noqa: S101 - for the type checker: the caller has looked
+    few, codes = x[:EXAMPLES], z[:, :EXAMPLES]
+    expected, changed, likelihood = decoder.predictions(few, codes), _changed(few), vae.log_likelihood(few, codes)
+    if not _equal(likelihood, decoder.score(expected, few), tolerance.sums):
+        raise PluginError("the likelihood is not the product of its factors: log p(x|z) is not the sum of their logs")
+    for row in (0, len(few) - 1):
+        others = changed.clone()
+        others[row] = few[row]
+        if not _equal(decoder.predictions(others, codes)[:, row], expected[:, row], tolerance.same):
+            raise PluginError("the decoder looks at other examples: log p(x|z) of an example changes with them")
+    if not _equal(vae.log_likelihood(x, z)[:, :EXAMPLES], likelihood, tolerance.sums):
+        raise PluginError("the decoder looks at other examples: log p(x|z) changes with the size of the batch")
+    for shown in (few, changed):
         vae.encode(shown)
-        if not _equal(decoder.predictions(x, z), expected, tolerance):
+        if not _equal(decoder.predictions(few, codes), expected, tolerance.same):
             raise PluginError("the decoder remembers what the encoder was shown: log p(x|z) changes with it")
 
 

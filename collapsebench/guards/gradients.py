@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 def check_gradients(vae: VAE, inference: Inference) -> None:
-    """Raise PluginError if no parameter has a gradient, after the first call of `Inference.gradients`.
+    """Raise PluginError if no parameter has a gradient but zero, after the first call of `Inference.gradients`.
 
-    This catches a strategy that forgets `backward()`. It cannot tell whether the gradients are those of the objective.
+    This catches a strategy that forgets `backward()`, or takes its gradients away. It cannot tell whether they are the
+    gradients of the objective.
     """
-    if all(parameter.grad is None for parameter in vae.parameters()):
+    if not any(parameter.grad is not None and parameter.grad.any() for parameter in vae.parameters()):
         raise PluginError(
             f"inference '{inference.name}': gradients() left no gradient in any parameter; return terms.backward() "
             f"({place_of(type(inference).gradients)})"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import is_dataclass
+from itertools import chain
 
 import torch
+from numpy import ndarray
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -16,10 +20,11 @@ from collapsebench.errors import PluginError
 def fingerprint(model: nn.Module, components: Iterable[BaseModel] = ()) -> dict[str, str]:
     """Return the SHA-256 of every parameter and buffer of a model, and of what components keep in private attributes.
 
-    Tensors count with every bit, and numbers, texts and containers by their values. Other objects, such as the
-    optimizer of a method, count by their type alone.
+    Tensors and arrays count with every bit, numbers, texts, containers and dataclasses by their values, and modules and
+    optimizers by their state. Other objects count by their type alone.
     """
-    found = {f"the model's '{name}'": _digest(tensor) for name, tensor in model.state_dict().items()}
+    tensors = model.state_dict() | dict(model.named_buffers())  # a buffer may be left out of the state
+    found = {f"the model's '{name}'": _digest(tensor) for name, tensor in tensors.items()}
     for component in components:
         for name, value in (component.__pydantic_private__ or {}).items():
             found[f"the private attribute '{name}' of {type(component).__name__}"] = _digest(value)
@@ -54,20 +59,34 @@ def _digest(value: object) -> str:
 def _parts(value: object) -> Iterator[bytes | memoryview]:
     """Yield the bytes that a value is compared by."""
     yield type(value).__qualname__.encode()
+    yield from _content(value)
+    for inner in _inner(value):
+        yield from _parts(inner)
+
+
+def _content(value: object) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of a value that has no inner ones, or none in order."""
     match value:
         case Tensor():
             yield f"{value.dtype}{tuple(value.shape)}".encode()
             yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        case ndarray():
+            yield f"{value.dtype}{value.shape}".encode()
+            yield value.tobytes()
         case bool() | int() | float() | complex() | str() | bytes() | None:
             yield repr(value).encode(errors="surrogatepass")
-        case Mapping():
-            for key, inner in value.items():
-                yield from _parts(key)
-                yield from _parts(inner)
-        case list() | tuple():
-            for inner in value:
-                yield from _parts(inner)
         case set() | frozenset():
             yield from sorted(_digest(inner).encode() for inner in value)
-        case nn.Module():
-            yield from _parts(value.state_dict())
+
+
+def _inner(value: object) -> Iterable[object]:
+    """Return the values in a value."""
+    match value:
+        case Mapping():
+            return chain.from_iterable(value.items())
+        case list() | tuple() | deque():
+            return value
+        case nn.Module() | torch.optim.Optimizer():
+            return (value.state_dict(),)
+        case _:
+            return (vars(value),) if is_dataclass(value) else ()

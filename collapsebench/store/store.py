@@ -247,7 +247,7 @@ class Store:
     def resolve(self, prefix: str) -> str:
         """Return the only run id that starts with `prefix`. Raises UsageError if there is no such id, or several."""
         found: list[str] = []
-        if is_id(prefix.ljust(ID_LENGTH, "0")):
+        if prefix and is_id(prefix.ljust(ID_LENGTH, "0")):
             query = select(Run.run_id).where(_starts(Run.run_id, prefix)).limit(5)
             found = list(filter(is_id, self._database.read(lambda session: session.scalars(query).all())))
         if not found:
