@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from pydantic import PrivateAttr
 from torch import nn
 
+from collapsebench.components.interfaces import Method
 from collapsebench.experiment.meter import Meter
-from collapsebench.experiment.training import Plateau, RunningMean, Schedule, Trajectory, make_optimizer
+from collapsebench.experiment.training import (
+    Plateau,
+    RunningMean,
+    Schedule,
+    Trajectory,
+    load_model,
+    make_optimizer,
+    model_state,
+)
 from collapsebench.record import Number, Point
 from collapsebench.spec import Budget, Decay, Optimizer
 
@@ -99,3 +110,33 @@ def test_optimizers(name, kind):
     optimizer = make_optimizer(Optimizer(name=name, learning_rate=0.3), nn.Linear(2, 2))
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["lr"] == 0.3
+
+
+def test_whatever_a_model_and_a_method_hold_follows_the_selected_point():
+    class Keeper(Method):
+        name = "keeper"
+
+        _seen: list = PrivateAttr(default_factory=list)
+        _mean: object = PrivateAttr(default_factory=lambda: torch.zeros(2))
+        _table: object = PrivateAttr(default_factory=lambda: np.zeros(2))
+
+    vae, keeper, trajectory = tiny.vae("mlp"), Keeper(), Trajectory()
+    vae.encoder.register_buffer("loose", torch.zeros(2), persistent=False)
+    weight = next(vae.parameters())
+    kept = []
+    for bound in (3.0, 1.0, 2.0):
+        with torch.no_grad():
+            weight.add_(1)
+            vae.encoder.loose += 1
+        keeper._seen.append(bound)
+        keeper._mean += 1
+        keeper._table += 1
+        kept.append(weight.detach().clone())
+        trajectory.add(point(bound), vae, [keeper])
+    points = trajectory.select(vae, [keeper])
+    assert [each.selected for each in points] == [False, True, False]
+    assert torch.equal(weight, kept[1])
+    assert vae.encoder.loose.tolist() == keeper._mean.tolist() == keeper._table.tolist() == [2.0, 2.0]
+    assert keeper._seen == [3.0, 1.0]
+    load_model(vae, model_state(vae))
+    assert vae.encoder.loose.tolist() == [2.0, 2.0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,14 +134,14 @@ class Trajectory:
         improved = bound < self.best
         if improved:
             self.best, self.chosen = bound, len(self.points) - 1
-            self.parameters = {name: tensor.detach().clone() for name, tensor in vae.state_dict().items()}
+            self.parameters = {name: tensor.detach().clone() for name, tensor in model_state(vae).items()}
             self.private = private_state(keepers)
         return improved
 
     def select(self, vae: VAE, keepers: Sequence[Component] = ()) -> tuple[Point, ...]:
         """Load what was kept at the best point; return all points, with the best one marked."""
         if self.chosen is not None:
-            vae.load_state_dict(self.parameters)
+            load_model(vae, self.parameters)
             load_private(keepers, self.private)
         return tuple(
             point.model_copy(update={"selected": index == self.chosen}) for index, point in enumerate(self.points)
@@ -157,6 +158,21 @@ class Trajectory:
         self.points = [Point.model_validate_json(point) for point in state["points"]]
         self.best, self.chosen = state["best"], state["chosen"]
         self.parameters, self.private = state["parameters"], state["private"]
+
+
+def model_state(vae: VAE) -> dict[str, Tensor]:
+    """Return all parameters and buffers of a model, also those buffers that torch leaves out of its state."""
+    return {**dict(vae.named_buffers()), **vae.state_dict()}
+
+
+def load_model(vae: VAE, state: Mapping[str, Tensor]) -> None:
+    """Give a model what `model_state` returned. Raises KeyError or RuntimeError if it is of another model."""
+    known = vae.state_dict().keys()
+    loose = {name: buffer for name, buffer in vae.named_buffers() if name not in known}
+    vae.load_state_dict({name: tensor for name, tensor in state.items() if name not in loose})
+    with torch.no_grad():
+        for name, buffer in loose.items():
+            buffer.copy_(state[name])
 
 
 def private_state(keepers: Sequence[Component]) -> list[dict[str, Any]]:
@@ -176,6 +192,8 @@ def _copied(value: Any) -> Any:
     match value:
         case Tensor():
             return value.detach().clone()
+        case np.ndarray():
+            return value.copy()
         case dict():
             return {key: _copied(inner) for key, inner in value.items()}
         case list() | tuple() | set() if type(value) in {list, tuple, set}:
@@ -229,7 +247,7 @@ class TrainingState:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: tensors and plain values."""
         return {
-            "vae": self.vae.state_dict(),
+            "vae": model_state(self.vae),
             "methods": private_state(self.keepers),
             "optimizer": self.optimizer.state_dict(),
             "meter": self.meter.state(),
@@ -244,7 +262,7 @@ class TrainingState:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned. Raises KeyError, ValueError or RuntimeError if it is of another model."""
-        self.vae.load_state_dict(state["vae"])
+        load_model(self.vae, state["vae"])
         load_private(self.keepers, state["methods"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.meter.load(state["meter"])

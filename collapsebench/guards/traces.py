@@ -23,7 +23,7 @@ def fingerprint(model: nn.Module, components: Iterable[BaseModel] = ()) -> dict[
     Tensors and arrays count with every bit, numbers, texts, containers and dataclasses by their values, and modules and
     optimizers by their state. Other objects count by their type alone.
     """
-    tensors = model.state_dict() | dict(model.named_buffers())  # a buffer may be left out of the state
+    tensors = model.state_dict() | dict(model.named_buffers())  # torch leaves some buffers out of its state
     found = {f"the model's '{name}'": _digest(tensor) for name, tensor in tensors.items()}
     for component in components:
         for name, value in (component.__pydantic_private__ or {}).items():
