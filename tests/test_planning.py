@@ -73,6 +73,8 @@ def test_several_requests_are_one_plan_seed_by_seed():
     assert layers == [(seed, *rest) for seed in (1, 2) for rest in (("vae", 1), ("skip", 1), ("skip", 2))]
     assert both.protocol_names == {both.specs[0].protocol.protocol_id: "one"}
     assert splits.of(both.specs[0].protocol.dataset) is splits.of(both.specs[-1].protocol.dataset)
+    shared = plan([one, replace(one, name="same"), two], components, splits)
+    assert shared.protocol_names == {both.specs[0].protocol.protocol_id: "one and 1 more"}
 
 
 def test_a_request_asks_for_its_protocol_on_whatever_data():

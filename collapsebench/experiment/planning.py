@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
     specs: tuple[RunSpec, ...]
     protocol_names: dict[str, str]
-    """The names of the requests, by the protocol id of their runs; empty if they have none."""
+    """The names of the requests, by the protocol id of their runs (`first and 2 more`); empty if they have none."""
 
 
 def plan(requests: Iterable[Request], catalog: Catalog, splits: SplitCache) -> Plan:
@@ -66,14 +66,20 @@ def plan(requests: Iterable[Request], catalog: Catalog, splits: SplitCache) -> P
     A run that several requests ask for is planned once. Runs are in the order of seeds, then in the order of requests.
     """
     specs: dict[str, RunSpec] = {}
-    names: dict[str, str] = {}
+    names: dict[str, dict[str, None]] = {}
     for request in requests:
         for spec in _specs(request, catalog, splits):
             specs.setdefault(spec.run_id, spec)
             if request.name:
-                names.setdefault(spec.protocol.protocol_id, request.name)
+                names.setdefault(spec.protocol.protocol_id, {})[request.name] = None
+    protocol_names = {protocol_id: _joint_name(list(own)) for protocol_id, own in names.items()}
     seeds = list(dict.fromkeys(spec.seed for spec in specs.values()))
-    return Plan(tuple(sorted(specs.values(), key=lambda spec: seeds.index(spec.seed))), names)
+    return Plan(tuple(sorted(specs.values(), key=lambda spec: seeds.index(spec.seed))), protocol_names)
+
+
+def _joint_name(names: list[str]) -> str:
+    """Return a name for a protocol that several requests ask for."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _specs(request: Request, catalog: Catalog, splits: SplitCache) -> Iterator[RunSpec]:
