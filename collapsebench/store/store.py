@@ -224,25 +224,13 @@ class Store:
 
     def outcomes(self, run_ids: Iterable[str]) -> dict[str, Outcome]:
         """Return the outcomes of the runs, by run id. Runs that are not stored are left out."""
-        ids, outcome = list(run_ids), type_coerce(Run.outcome, String)
-
-        def read(session: Session) -> dict[str, Outcome]:
-            queries = (select(Run.run_id, outcome).where(Run.run_id.in_(chunk)) for chunk in chunks(ids, CHUNK))
-            rows = (row for query in queries for row in session.execute(query))
-            return {run_id: OUTCOMES[stored] for run_id, stored in rows if stored in OUTCOMES}
-
-        return self._database.read(read)
+        stored = self._column(run_ids, type_coerce(Run.outcome, String))
+        return {run_id: OUTCOMES[outcome] for run_id, outcome in stored if outcome in OUTCOMES}
 
     def code_of(self, run_ids: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return the hashes of code of the runs, by run id. Runs without any, or that are not stored, are left out."""
-        ids, code = list(run_ids), type_coerce(Run.code, Text)
-
-        def read(session: Session) -> dict[str, dict[str, str]]:
-            queries = (select(Run.run_id, code).where(Run.run_id.in_(chunk)) for chunk in chunks(ids, CHUNK))
-            rows = (row for query in queries for row in session.execute(query))
-            return {run_id: found for run_id, stored in rows if (found := _hashes(stored))}
-
-        return self._database.read(read)
+        stored = self._column(run_ids, type_coerce(Run.code, Text))
+        return {run_id: code for run_id, text in stored if (code := _hashes(text))}
 
     def resolve(self, prefix: str) -> str:
         """Return the only run id that starts with `prefix`. Raises UsageError if there is no such id, or several."""
@@ -374,6 +362,16 @@ class Store:
         if not (inside and is_id(run_id) and path.name.startswith(f"{run_id}.")):
             raise StoreError(f"the {name} of run {run_id} are not in '{folder}', but '{shown(location)}'")
         return path
+
+    def _column(self, run_ids: Iterable[str], column: ColumnElement[Any]) -> list[tuple[str, Any]]:
+        """Return the ids of the stored runs with one column, as it lies in the database."""
+        ids = list(run_ids)
+
+        def read(session: Session) -> list[tuple[str, Any]]:
+            queries = (select(Run.run_id, column).where(Run.run_id.in_(chunk)) for chunk in chunks(ids, CHUNK))
+            return [(row[0], row[1]) for query in queries for row in session.execute(query)]
+
+        return self._database.read(read)
 
     def _rows(self, query: Any) -> Sequence[Sequence[Any]]:
         return self._database.read(lambda session: tolerantly(session, lambda: session.execute(query).all()))
