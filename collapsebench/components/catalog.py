@@ -21,6 +21,8 @@ from collapsebench.syntax import BASELINE, Call, parse_composition
 from collapsebench.validation import describe
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from collapsebench.spec import Choice, Contender, RunSpec
 
 C = TypeVar("C", bound=Component)
@@ -77,10 +79,18 @@ class Catalog:
         raise UsageError(unknown(kind, name, self.names(kind)) + failures)
 
     @property
+    def modules(self) -> list[ModuleType]:
+        """The imported modules of plugins that do not come with the harness: files, what lies beside, and packages."""
+        foreign = [entry for entry in self.entries.values() if entry.package is not None and entry.code is not None]
+        roots = {entry.component.__module__.partition(".")[0] for entry in foreign}
+        packages = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in roots]
+        return [*plugin_modules(), *packages]
+
+    @property
     def files(self) -> frozenset[str]:
-        """The files of the components that do not come with the harness, and of what they import from beside them."""
+        """The files of these modules, and those in which the classes of a script or a notebook are written."""
         own = {entry.component.__module__ for entry in self.entries.values() if entry.code is not None}
-        modules = [*plugin_modules(), *(sys.modules[name] for name in own if name in sys.modules)]
+        modules = [*self.modules, *(sys.modules[name] for name in own if name in sys.modules)]
         return frozenset(str(module.__file__) for module in modules if getattr(module, "__file__", None))
 
     def code_of(self, spec: RunSpec) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 Three kinds of things are known. With the first, every later run would compute something else: it is an error to change
 them. The second change times or last digits: that is noted. The third, such as the state of random generators, are put
-back without a word. It is not noticed when a plugin replaces the functions of a module.
+back without a word. What plugins keep and replace in modules is for `belongings` and `guards.patches`.
 """
 
 from __future__ import annotations

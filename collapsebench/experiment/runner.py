@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapsebench.components.belongings import Belongings
-from collapsebench.components.beside import plugin_modules
 from collapsebench.components.catalog import Catalog
 from collapsebench.components.code import harness_hash
 from collapsebench.components.composition import compose, inference_of
@@ -95,7 +94,7 @@ class Runner:
         """Train and test, and put back what that changed of the process."""
         from collapsebench.guards.patches import Originals
 
-        footprint, belongings, originals = Footprint(), Belongings(plugin_modules()), Originals()
+        footprint, belongings, originals = Footprint(), Belongings(self.catalog.modules), Originals()
         try:
             ending = self._ending(spec, conditions)
         finally:
