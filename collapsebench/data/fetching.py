@@ -21,6 +21,7 @@ from collapsebench.data.located import LocatedDataset, find_datasets, locate
 from collapsebench.errors import DataError, UsageError
 from collapsebench.facts import ArchiveFacts, Checked, DatasetFacts, FileFacts
 from collapsebench.files import replacing
+from collapsebench.printable import printable
 
 ROOM = 1 << 16
 """What an answer may be larger than its file, if it is packed: 64 KiB, beside a hundredth."""
@@ -212,7 +213,7 @@ class Fetcher:
         except DataError as error:
             raise DataError(f"what {address} gives is not usable: {error}") from None
         except (OSError, ValueError) as error:
-            raise DataError(f"cannot fetch {address} into '{self.folder}': {_printable(str(error))}") from None
+            raise DataError(f"cannot fetch {address} into '{self.folder}': {printable(str(error)):.500}") from None
 
     def _attempt(
         self, address: str, file: Checked, read: Callable[[Path], bytes], stream: BinaryIO, path: Path
@@ -264,9 +265,3 @@ def _refuse_page(content: bytes, path: Path) -> None:
     for mark, what in PAGES.items():
         if start.startswith(mark):
             raise DataError(f"'{path.name}' is {what}, not the file")
-
-
-def _printable(text: str) -> str:
-    """Replace the characters of a server's text with which it could steer a terminal, and cut what is very long."""
-    clean = "".join(character if character.isprintable() else "?" for character in text)
-    return clean if len(clean) <= 500 else f"{clean[:500]}…"

@@ -140,7 +140,7 @@ class _ProtocolChecks:
 
     def _hashes(self, dataset: Choice) -> Mapping[str, str]:
         if ("dataset", dataset.name) not in self._catalog.entries:
-            raise UsageError(_missing("dataset", dataset.name))
+            raise UsageError(missing("dataset", dataset.name))
         return self._sources.splits.of(dataset).hashes()
 
     def _components(self, run: RunRecord) -> Iterator[Check]:
@@ -148,7 +148,7 @@ class _ProtocolChecks:
         for kind, name, version in named:
             entry = self._catalog.entries.get((kind, name))
             if entry is None:
-                yield Check(Verdict.UNCHECKED, "components", _missing(kind, name), (run.run_id,))
+                yield Check(Verdict.UNCHECKED, "components", missing(kind, name), (run.run_id,))
             else:
                 here = entry.component.version
                 yield _version(f"{kind} '{name}'", version, here, run.run_id)
@@ -193,7 +193,8 @@ def _harness(run: RunRecord) -> Check:
     return Check(Verdict.DIFFERS, "harness", f"version {stored!s:.40}, and {here} here", (run.run_id,))
 
 
-def _missing(kind: str, name: str) -> str:
+def missing(kind: str, name: str) -> str:
+    """Say that a component is not here, and what loads it."""
     return f"{kind} '{name}' is not installed here; --plugin FILE loads it from a file that you trust"
 
 

@@ -19,6 +19,7 @@ from collapsebench.guards.agreement import choices
 from collapsebench.spec import PROTOCOL_VERSION, Unit
 from collapsebench.syntax import canonical
 from collapsebench.verification.comparison import NumberRole, Pair, pairs, tolerance, unequal_findings
+from collapsebench.verification.records import missing
 from collapsebench.verification.report import Check, Verdict
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _obstacle(stored: RunRecord, sources: Sources) -> str:
         return "its steps depend on the clock, as its budget or its evaluations are in seconds"
     for kind, choice in choices(stored.spec):
         if (kind, choice.name) not in sources.catalog.entries:
-            return f"{kind} '{choice.name}' is not installed here; --plugin FILE loads it from a file that you trust"
+            return missing(kind, choice.name)
     try:
         sources.splits.of(protocol.dataset)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a dataset of a plugin may raise anything
