@@ -20,7 +20,7 @@ from collapsebench.guards.gradients import check_gradients, check_terms
 from collapsebench.guards.patches import check_unpatched
 from collapsebench.guards.priors import check_prior
 from collapsebench.guards.schedules import unfinished_schedule
-from collapsebench.guards.traces import without_trace
+from collapsebench.guards.traces import fingerprint, without_trace
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
 from collapsebench.model.seeding import SeededNoise
@@ -96,10 +96,13 @@ def test_an_evaluation_that_leaves_a_trace_is_named(change):
 
 def test_an_evaluation_that_reads_leaves_no_trace():
     vae, keeper = tiny.vae("mlp"), Keeper()
+    before = fingerprint(vae, [keeper])
     with without_trace(vae, [keeper]):
         vae.encode(tiny.examples("mlp"))
         keeper._table = {"a": [1, 2.0, "x"], "b": {4, 3}}
         vae.train()
+    assert fingerprint(vae, [keeper]) == before
+    assert len(before) == len(vae.state_dict()) + 4
 
 
 def test_an_error_inside_is_told_in_place_of_the_trace():

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import secrets
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from collapsebench.errors import PluginError
 from collapsebench.model.factors import Factorized
@@ -70,15 +70,14 @@ def _try(vae: VAE, x: Tensor, noise: Noise, tolerance: _Tolerance) -> None:
     try:
         with torch.no_grad():
             _check_examples(vae, x, z, tolerance)
-            _check_positions(vae.decoder, x[:1], z[:, :1], tolerance)
+            _check_positions(cast("Factorized", vae.decoder), x[:1], z[:, :1], tolerance)
     finally:
         for module, training in modes:
             module.training = training
 
 
-def _check_positions(decoder: nn.Module, x: Tensor, z: Tensor, tolerance: _Tolerance) -> None:
+def _check_positions(decoder: Factorized, x: Tensor, z: Tensor, tolerance: _Tolerance) -> None:
     """Check one example in many versions, each changed from another position on."""
-    assert isinstance(decoder, Factorized)  # noqa: S101 - for the type checker: the caller has looked
     length = decoder.symbols(x).shape[1]
     positions = sorted({0, length // 2, length - 1, *(secrets.randbelow(length) for _ in range(POSITIONS))})
     same = x.repeat(len(positions), *[1] * (x.ndim - 1))
@@ -97,8 +96,7 @@ def _check_positions(decoder: nn.Module, x: Tensor, z: Tensor, tolerance: _Toler
 
 def _check_examples(vae: VAE, x: Tensor, z: Tensor, tolerance: _Tolerance) -> None:
     """Check the first examples beside others, alone, and after the encoder was shown others."""
-    decoder = vae.decoder
-    assert isinstance(decoder, Factorized)  # noqa: S101 - for the type checker: the caller has looked
+    decoder = cast("Factorized", vae.decoder)
     few, codes = x[:EXAMPLES], z[:, :EXAMPLES]
     expected, changed, likelihood = decoder.predictions(few, codes), _changed(few), vae.log_likelihood(few, codes)
     if not _equal(likelihood, decoder.score(expected, few), tolerance.sums):
