@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import torch
 import toys
+from pydantic import Field
 from test_runner import Listener, values
 
+import collapsebench
+from collapsebench import Method, hookimpl
 from collapsebench.components import discovery
 from collapsebench.errors import Interrupted, PluginError
 from collapsebench.experiment.events import Finished, Started
@@ -199,3 +202,22 @@ def test_a_run_after_a_rude_one_is_what_it_would_be_without(run, tmp_path):
     setup = toys.setup("skip", store=tmp_path / "alone.sqlite", baseline=False)
     (alone,) = run_grid(prepare(setup), InProcess(), Listener())
     assert values(run("everything")[1]) == values(alone)
+
+
+def test_training_while_a_model_is_built_is_marked(tmp_path):
+    class Pretrained(Method):
+        """Does the work of training where only a prior is asked for."""
+
+        name = "pretrained"
+        products: int = Field(100, description="products of two large matrices")
+
+        @hookimpl
+        def prior(self, latent_dim):
+            for _ in range(self.products):
+                torch.ones(200, 200) @ torch.ones(200, 200)
+
+    grid = {"dataset": "linear-gaussian", "budget": "3steps", "store": tmp_path / "a.sqlite", "progress": False}
+    runs = collapsebench.run([Pretrained(), Pretrained(products=0)], **grid, threads=1)
+    found = {run.contender: [finding.text for finding in run.record.findings] for run in runs}
+    assert found.pop("pretrained")[0].startswith("1.6e+09 FLOPs were done while the model was built, of ")
+    assert list(found.values()) == [[], []]

@@ -73,7 +73,10 @@ class MethodHooks:
 
     @hookspec(firstresult=True)
     def prior(self, latent_dim: int) -> Prior | None:
-        """Give the prior p(z), in place of N(0, I) over `latent_dim` units. Its dimension is the model's."""
+        """Give the prior p(z), in place of N(0, I) over `latent_dim` units. Its dimension is the model's.
+
+        The density must integrate to one, and the KL must be that of the density and no estimate: both are checked.
+        """
 
     @hookspec(firstresult=True)
     def inference(self) -> Inference | None:

@@ -10,11 +10,13 @@ from collapsebench.components.hookspecs import Progress
 from collapsebench.experiment.assembly import kl_weight_at
 from collapsebench.experiment.training import TrainingSetup, TrainingState, load_private, private_state
 from collapsebench.guards.agreement import check_agreement
+from collapsebench.guards.audits import work_while_building
 from collapsebench.guards.causality import check_causality
 from collapsebench.guards.patches import check_unpatched
 from collapsebench.guards.priors import check_prior
 from collapsebench.guards.schedules import unfinished_schedule
 from collapsebench.model.seeding import Purpose, own_generators, run_noise, seed_torch
+from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -33,7 +35,9 @@ def findings_after_training(
 ) -> list[Finding]:
     """Return what the guards found in training. Raises PluginError if the model is no longer what it has to be."""
     check_model(setup, catalog)
-    return [*state.meter.findings(), *unfinished_schedule(points, _final_weight(setup, state))]
+    building = work_while_building(setup.building_flops, state.meter.spent(Unit.FLOPS) / max(1, state.meter.steps))
+    schedule = unfinished_schedule(points, _final_weight(setup, state))
+    return [*filter(None, (building,)), *state.meter.findings(), *schedule]
 
 
 def check_after_testing(spec: RunSpec, setup: TrainingSetup, catalog: Catalog) -> None:

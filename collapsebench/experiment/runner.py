@@ -71,6 +71,7 @@ class Runner:
         import torch
 
         from collapsebench.experiment.assembly import Architecture, assemble
+        from collapsebench.experiment.flops import FlopCounter
         from collapsebench.experiment.training import TrainingSetup
         from collapsebench.model.seeding import Purpose, derive
 
@@ -87,8 +88,10 @@ class Runner:
             initialization=create(Initialization, setting.initialization),
         )
         device = torch.device(self.device)
-        vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
-        return TrainingSetup(vae, methods, hooks, inference, splits, setting, spec.protocol.budget, spec.seed, device)
+        with FlopCounter() as building:
+            vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
+        budget, flops = spec.protocol.budget, building.flops
+        return TrainingSetup(vae, methods, hooks, inference, splits, setting, budget, spec.seed, device, flops)
 
     def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
         """Train and test, and put back what that changed of the process."""

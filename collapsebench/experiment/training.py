@@ -58,6 +58,8 @@ class TrainingSetup:
     budget: Budget
     seed: int
     device: torch.device
+    building_flops: int = 0
+    """The FLOPs of building the model."""
 
     @property
     def keepers(self) -> tuple[Component, ...]:

@@ -33,6 +33,9 @@ BACKGROUND = 0.25
 LEAST_SECONDS = 0.25
 """Less processor time of other threads is not worth a word."""
 
+BUILDING = 10.0
+"""Building a model may cost so many of its steps: some first values are drawn by a decomposition."""
+
 Draw = Callable[[int], bytes]
 """A source of random bytes."""
 
@@ -71,6 +74,16 @@ def passes_past_the_model(step: int, unaudited: int) -> Finding:
     A method that calls the networks directly from its first step on is no finding: all its steps are counted.
     """
     return work(f"step {step} passed the networks unseen; {unaudited} steps before it are charged by estimate")
+
+
+def work_while_building(flops: float, step: float) -> Finding | None:
+    """Judge the FLOPs of building a model, before the clock runs, by those of a usual step.
+
+    This catches training in a hook that only builds. It cannot see what a plugin does when it is imported.
+    """
+    if flops <= BUILDING * step:
+        return None
+    return work(f"{flops:.2g} FLOPs were done while the model was built, of {step:.2g} in a step")
 
 
 def busy_threads(elsewhere: float, total: float) -> Finding | None:

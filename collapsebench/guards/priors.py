@@ -76,7 +76,7 @@ def _check_kl(prior: PriorDistribution, noise: Noise) -> None:
         worst = int(off.float().argmax())
         raise PluginError(
             f"the prior {type(prior).__name__} gives a KL of {stated[worst]:.4g} nats where its density gives "
-            f"{estimates[worst]:.4g} ± {errors[worst]:.2g}"
+            f"{estimates[worst]:.4g} ± {errors[worst]:.2g}; kl() must be exact"
         )
 
 
