@@ -9,15 +9,16 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypedDict, Unpack
+from typing import Any, NamedTuple, Self, Unpack
 
-from sqlalchemy import ColumnElement, Engine, String, Text, delete, func, or_, select, type_coerce
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Engine, String, Text, delete, func, select, type_coerce
+from sqlalchemy.orm import Session
 
 from collapsebench.errors import StoreError, UsageError, no_store
 from collapsebench.observation import Observation, Unreadable
 from collapsebench.record import Outcome, RunRecord
 from collapsebench.store import connection, schema
+from collapsebench.store.filters import ID_LENGTH, Filters, conditions, starts, without_id
 from collapsebench.store.journal import choose_journal
 from collapsebench.store.mapping import storable, to_json
 from collapsebench.store.models import ArtifactRow, Run
@@ -40,23 +41,9 @@ from collapsebench.store.rows import (
 )
 from collapsebench.store.transactions import Claims, Database, take_turns
 from collapsebench.store.writing import put
-from collapsebench.syntax import canonical
 
-ID_LENGTH = 16
 CHUNK = 500
 """The number of ids that are sent at once."""
-
-
-class Filters(TypedDict, total=False):
-    """The conditions that choose runs. A condition that is left out or None matches all runs."""
-
-    dataset: str | None
-    track: str | None
-    """`quick` means all settings of that track. `quick[decoder.layers=3]` means one setting."""
-    protocol: str | None
-    """A protocol id or its first digits."""
-    contender: str | None
-    outcome: Outcome | None
 
 
 class ProtocolSummary(NamedTuple):
@@ -220,7 +207,7 @@ class Store:
 
     def delete_without_id(self) -> int:
         """Delete the rows of runs whose id is none, which nobody can name. Return their number."""
-        return self._database.write(lambda session: _rows_of(session, delete(Run).where(_no_id(session))))
+        return self._database.write(lambda session: _rows_of(session, delete(Run).where(without_id(session))))
 
     def outcomes(self, run_ids: Iterable[str]) -> dict[str, Outcome]:
         """Return the outcomes of the runs, by run id. Runs that are not stored are left out."""
@@ -236,7 +223,7 @@ class Store:
         """Return the only run id that starts with `prefix`. Raises UsageError if there is no such id, or several."""
         found: list[str] = []
         if prefix and is_id(prefix.ljust(ID_LENGTH, "0")):
-            query = select(Run.run_id).where(_starts(Run.run_id, prefix)).limit(5)
+            query = select(Run.run_id).where(starts(Run.run_id, prefix)).limit(5)
             found = list(filter(is_id, self._database.read(lambda session: session.scalars(query).all())))
         if not found:
             raise UsageError(f"no run {prefix!r:.40} in the store; `collapsebench runs list` shows what there is")
@@ -264,9 +251,9 @@ class Store:
 
     def find(self, **filters: Unpack[Filters]) -> Iterator[RunRecord]:
         """Yield records in the order of their start, with a few in memory at a time."""
-        conditions = _conditions(filters)
+        chosen = conditions(filters)
         with self._database.stream() as session:
-            for found in RecordReader(session).read(conditions):
+            for found in RecordReader(session).read(chosen):
                 if isinstance(found, Unreadable):
                     self._note(found)
                 else:
@@ -285,7 +272,7 @@ class Store:
         An observation has the last counters, or all points if `trajectories` is True. `entries` are the columns that
         are read although boards do not show them. `left_out` gets the runs that cannot be read.
         """
-        conditions = _conditions(filters)
+        chosen = conditions(filters)
 
         def tell(run: Unreadable) -> None:
             self._note(run)
@@ -293,11 +280,11 @@ class Store:
                 left_out.append(run)
 
         with self._database.stream() as session:
-            yield from Reader(session, entries, tell).read(conditions, trajectories=trajectories)
+            yield from Reader(session, entries, tell).read(chosen, trajectories=trajectories)
 
     def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
         """Return one summary for each run, the newest first. Runs that cannot be read take places, too."""
-        query = select(*RUN).where(*_conditions(filters)).order_by(Run.started_at.desc(), Run.run_id.desc())
+        query = select(*RUN).where(*conditions(filters)).order_by(Run.started_at.desc(), Run.run_id.desc())
         rows, details = self._rows(query.limit(limit).offset(offset)), DetailReader()
         found = []
         for row in rows:
@@ -312,13 +299,13 @@ class Store:
 
     def count(self, **filters: Unpack[Filters]) -> int:
         """Return the number of matching runs, readable or not."""
-        query = select(func.count()).select_from(Run).where(*_conditions(filters))
+        query = select(func.count()).select_from(Run).where(*conditions(filters))
         return self._database.read(lambda session: session.scalar(query) or 0)
 
     def protocols(self, **filters: Unpack[Filters]) -> list[ProtocolSummary]:
         """Return the protocols of the matching runs, in the order of dataset and track."""
         named = (Run.protocol_id, Run.dataset, Run.track)
-        rows = self._rows(select(*named, func.count()).where(*_conditions(filters)).group_by(*named))
+        rows = self._rows(select(*named, func.count()).where(*conditions(filters)).group_by(*named))
         whole = [row for row in rows if is_id(row[0]) and all(isinstance(text, str) for text in row[1:3])]
         if len(whole) < len(rows):
             self.summaries(**filters)  # to note what is left out
@@ -411,39 +398,6 @@ def _settled(record: RunRecord) -> StoreError:
 def _rows_of(session: Session, deletion: Any) -> int:
     """Delete, and return the number of rows."""
     return int(session.execute(deletion).rowcount)  # type: ignore[attr-defined]
-
-
-def _no_id(session: Session) -> ColumnElement[bool]:
-    """Return the condition that the id of a row is none. SQLite may have anything in its place."""
-    if session.get_bind().dialect.name == "postgresql":
-        return Run.run_id.op("!~")("^[0-9a-f]{16}$")
-    other = func.typeof(Run.run_id) != "text"
-    return or_(other, func.length(Run.run_id) != ID_LENGTH, Run.run_id.op("GLOB")("*[^0-9a-f]*"))
-
-
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    dataset, track, protocol = filters.get("dataset"), filters.get("track"), filters.get("protocol")
-    contender, outcome = filters.get("contender"), filters.get("outcome")
-    conditions = []
-    if dataset is not None:
-        conditions.append(Run.dataset == dataset)
-    if track is not None:
-        conditions.append(or_(Run.track == track, Run.track.startswith(f"{track}[", autoescape=True)))
-    if protocol is not None:
-        conditions.append(_starts(Run.protocol_id, protocol))
-    if contender is not None:
-        conditions.append(Run.contender == canonical(contender))
-    if outcome is not None:
-        conditions.append(Run.outcome == outcome)
-    return conditions
-
-
-def _starts(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
-    """Return the condition that a hexadecimal id starts with `prefix`.
-
-    It is a range, because an index can answer it. "g" comes after every digit.
-    """
-    return column == prefix if len(prefix) == ID_LENGTH else column.between(prefix, f"{prefix}g")
 
 
 def _hashes(stored: str | None) -> dict[str, str]:

@@ -1,0 +1,60 @@
+"""The conditions that choose runs, as a user writes them and as the database reads them."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from sqlalchemy import ColumnElement, func, or_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from collapsebench.record import Outcome
+from collapsebench.store.models import Run
+from collapsebench.syntax import canonical
+
+ID_LENGTH = 16
+
+
+class Filters(TypedDict, total=False):
+    """The conditions that choose runs. A condition that is left out or None matches all runs."""
+
+    dataset: str | None
+    track: str | None
+    """`quick` means all settings of that track. `quick[decoder.layers=3]` means one setting."""
+    protocol: str | None
+    """A protocol id or its first digits."""
+    contender: str | None
+    outcome: Outcome | None
+
+
+def without_id(session: Session) -> ColumnElement[bool]:
+    """Return the condition that the id of a row is none. SQLite may have anything in its place."""
+    if session.get_bind().dialect.name == "postgresql":
+        return Run.run_id.op("!~")("^[0-9a-f]{16}$")
+    other = func.typeof(Run.run_id) != "text"
+    return or_(other, func.length(Run.run_id) != ID_LENGTH, Run.run_id.op("GLOB")("*[^0-9a-f]*"))
+
+
+def conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """Return the conditions that a run must meet."""
+    dataset, track, protocol = filters.get("dataset"), filters.get("track"), filters.get("protocol")
+    contender, outcome = filters.get("contender"), filters.get("outcome")
+    found = []
+    if dataset is not None:
+        found.append(Run.dataset == dataset)
+    if track is not None:
+        found.append(or_(Run.track == track, Run.track.startswith(f"{track}[", autoescape=True)))
+    if protocol is not None:
+        found.append(starts(Run.protocol_id, protocol))
+    if contender is not None:
+        found.append(Run.contender == canonical(contender))
+    if outcome is not None:
+        found.append(Run.outcome == outcome)
+    return found
+
+
+def starts(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
+    """Return the condition that a hexadecimal id starts with `prefix`.
+
+    It is a range, because an index can answer it. "g" comes after every digit.
+    """
+    return column == prefix if len(prefix) == ID_LENGTH else column.between(prefix, f"{prefix}g")
