@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,12 @@ def test_the_loop_and_its_bare_steps_compute_the_same():
     done = CliRunner().invoke(loop.main, ["--steps", "120"])
     assert done.exit_code == 0, done.exception
     assert done.output.startswith("linear-gaussian quick vae: bare ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trial", "options"), [("rows", ["--rows", "12"]), ("imports", ["--lines", "25"])])
+def test_broken_rows_and_lines_are_never_a_failure(trial, options, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [trial, *options])
+    with pytest.raises(SystemExit) as stopped:
+        import_module(f"bench.{trial}").main()
+    assert (stopped.value.code, '"failed": 0' in capsys.readouterr().out) == (False, True)

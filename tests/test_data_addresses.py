@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -145,19 +146,15 @@ def test_a_file_of_an_archive_that_is_not_right_is_refused(tmp_path, site, yahoo
 def test_the_first_example_of_the_project_works(tmp_path, site, yahoo):
     """The very command of the README, in a process of its own, on a miniature of Yahoo; only the budget is smaller.
 
-    The package is linked beside another registry, which is how it finds the addresses of this machine.
+    The package is copied with another registry, which is how it finds the addresses of this machine.
     """
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "collapsebench").symlink_to(Path(collapsebench.__file__).parent, target_is_directory=True)
-    for path in registry_folder().glob("datasets/*.toml"):
-        target = package / "registry" / "datasets" / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(path.read_text())
-    miniature("yahoo", site, yahoo, package / "registry" / "datasets")
+    package = tmp_path / "package" / "collapsebench"
+    shutil.copytree(Path(collapsebench.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(registry_folder(), package / "_registry", dirs_exist_ok=True)
+    miniature("yahoo", site, yahoo, package / "_registry" / "datasets")
     home = tmp_path / "home"
     home.mkdir()
-    paths = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("COLLAPSEBENCH", "XDG"))}
     environment |= {"PYTHONPATH": paths, "HOME": str(home), "NO_PROXY": "127.0.0.1"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -17,13 +16,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from records import record, spec, started
+from rights import bound_by_permissions
 from sqlalchemy import create_engine, event
 
 from collapsebench.errors import StoreError, UsageError
 from collapsebench.store import Store, connection, schema
 from collapsebench.store.models import Base
-
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -120,23 +118,10 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     assert "cannot create the folder" in refusal(tmp_path / "file" / "runs.sqlite")
 
 
-@contextmanager
-def unprivileged(folder):
-    """Go on as a user whom file permissions bind, which they do not the superuser; the folder is that user's."""
-    if os.geteuid() == 0:
-        for path in (folder, *folder.iterdir()):
-            os.chown(path, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(os.getuid())
-
-
 @pytest.fixture
 def open_folder():
-    """A folder that every user can get to."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    """A folder whose right to write is given back at the end."""
+    folder = Path(tempfile.mkdtemp())
     yield folder
     folder.chmod(0o700)
     shutil.rmtree(folder)
@@ -147,7 +132,7 @@ def test_a_read_only_file(open_folder):
     with Store.open(file) as store:
         store.finish(record())
     file.chmod(0o400)
-    with unprivileged(open_folder):
+    with bound_by_permissions():
         assert f"the store '{file}' is read-only" in refusal(file)
         with Store.open(file, create=False) as store:
             assert list(store.find()) == [record()], "reading needs no right to write"
@@ -155,7 +140,7 @@ def test_a_read_only_file(open_folder):
 
 def test_a_read_only_folder(open_folder):
     open_folder.chmod(0o500)
-    with unprivileged(open_folder):
+    with bound_by_permissions():
         assert "cannot be opened" in refusal(open_folder / "runs.sqlite")
         assert "cannot create the folder" in refusal(open_folder / "sub" / "runs.sqlite")
 

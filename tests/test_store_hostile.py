@@ -12,8 +12,6 @@ from contextlib import closing
 import pytest
 from records import point, record, values
 
-from bench import imports as import_trials
-from bench import rows as row_trials
 from collapsebench.errors import CollapsebenchError, StoreError, UsageError
 from collapsebench.estimates import Estimate
 from collapsebench.store import Store, Written
@@ -294,12 +292,3 @@ def test_importing_a_record_runs_no_code(tmp_path):
     )
     words = [sys.executable, "-c", script, tmp_path / "runs.sqlite", tmp_path / "a"]
     assert subprocess.run(words, check=False).returncode == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("trial", "options"), [(row_trials, ["--rows", "12"]), (import_trials, ["--lines", "25"])])
-def test_trials_of_the_bench(trial, options, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["trial", *options])
-    with pytest.raises(SystemExit) as stopped:
-        trial.main()
-    assert (stopped.value.code, '"failed": 0' in capsys.readouterr().out) == (False, True)

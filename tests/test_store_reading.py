@@ -13,26 +13,23 @@ from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-import alembic.command  # noqa: F401 - before a test becomes a user who cannot read where Python is
 import pytest
 from racing import begin_first, import_all, new_file, race
 from records import record, spec, started
+from rights import bound_by_permissions
 
 from collapsebench.errors import StoreError
 from collapsebench.store import Store, schema
 from collapsebench.store.connection import _reason
 from collapsebench.store.journal import choose_journal, file_system
 
-NOBODY = 65534
-
 
 @pytest.fixture
 def folder():
-    """A folder with a store, that every user can get to."""
-    made = Path(tempfile.mkdtemp(dir="/tmp"))
+    """A folder with a store."""
+    made = Path(tempfile.mkdtemp())
     with Store.open(made / "runs.sqlite") as store:
         store.finish(record())
-    made.chmod(0o755)
     yield made
     made.chmod(0o700)
     shutil.rmtree(made)
@@ -40,16 +37,12 @@ def folder():
 
 @contextmanager
 def unwritable(folder, *, files: int = 0o444, itself: int = 0o555):
-    """Take the right to write away, and go on as a user whom that binds, which it does not the superuser."""
+    """Take the right to write away."""
     for each in folder.iterdir():
         each.chmod(files)
     folder.chmod(itself)
-    if os.geteuid() == 0:
-        os.seteuid(NOBODY)
-    try:
+    with bound_by_permissions():
         yield
-    finally:
-        os.seteuid(os.getuid())
 
 
 def content(folder) -> dict[str, str]:
