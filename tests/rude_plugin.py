@@ -86,7 +86,7 @@ def act(how: str) -> None:  # noqa: C901, PLR0912 - one line each
                 with suppress(OSError):
                     os.set_inheritable(int(descriptor.name), True)
             nothing = subprocess.DEVNULL
-            subprocess.Popen(["sleep", "60"], stdin=nothing, stdout=nothing, stderr=nothing, close_fds=False)
+            subprocess.Popen(["sleep", "600"], stdin=nothing, stdout=nothing, stderr=nothing, close_fds=False)
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Runs that are killed end as if they had not been."""
+"""Runs that are killed end as if they had not been. `python -m bench.kill` kills hundreds of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("grid", "kills"), [("text", 16), ("images", 16), ("text, 2 workers", 8)])
+@pytest.mark.parametrize(("grid", "kills"), [("text", 8), ("images", 8), ("text, 2 workers", 6)])
 @pytest.mark.torch
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_bits(grid, kills, tmp_path):
     killer = killing.Killer(killing.GRIDS[grid], tmp_path, seed=1)
