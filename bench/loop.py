@@ -68,7 +68,7 @@ class Bare:
         progress = Progress(min(1.0, self._step / setup.budget.amount), self._step)
         objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, self._step))
         x = torch.from_numpy(next(self._batches).x)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         setup.inference.gradients(setup.vae, x, objective)
         torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip)
         self._optimizer.step()

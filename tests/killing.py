@@ -54,7 +54,6 @@ _FORKSERVER: Any = forkserver._forkserver  # its address is not public
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
-        "torch._dynamo",  # torch imports its compiler with the first optimizer, which takes seconds
         "collapsebench.cli.run",
         "collapsebench.experiment.executors",
         "collapsebench.metrics.evaluation",

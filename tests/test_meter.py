@@ -330,9 +330,16 @@ def past_threading(vae, x, step):
     done.acquire()
 
 
+@pytest.fixture
+def every_step_is_timed(monkeypatch):
+    """Chance times a quarter of the steps, which may be none of a few."""
+    monkeypatch.setattr(audits, "timed_steps", lambda: (True,))
+
+
+@pytest.mark.usefixtures("every_step_is_timed")
 def test_processor_time_tells_of_other_threads(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    meter = run(past_threading, 20)
+    meter = run(past_threading, 8)
     assert guards(meter) == [Guard.WORK]
     assert "uncounted threads used" in meter.findings()[0].text
     assert guards(run(nothing, 8)) == []
@@ -346,6 +353,7 @@ def only_unaudited(vae, x, step):
                 torch.ones(400, 400) @ torch.ones(400, 400)
 
 
+@pytest.mark.usefixtures("every_step_is_timed")
 def test_processor_time_tells_who_works_less_in_audits():
     meter = run(only_unaudited, 60, following=audits_at(*range(1, 60, 2)))
     assert guards(meter) == [Guard.WORK]

@@ -88,11 +88,9 @@ def _dtype() -> str:
     return "float32" if torch is None else str(torch.get_default_dtype()).removeprefix("torch.")
 
 
-def _deterministic() -> tuple[bool, bool]:
+def _deterministic() -> int:
     torch = _torch()
-    if torch is None:
-        return False, False
-    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    return 0 if torch is None else int(torch.get_deterministic_debug_mode())
 
 
 def _generators() -> tuple[Any, Any, Any]:
@@ -175,7 +173,7 @@ NOTED = (
     Trait(
         "torch's deterministic mode",
         _deterministic,
-        lambda mode: _torch().use_deterministic_algorithms(mode[0], warn_only=mode[1]),
+        lambda mode: _torch().set_deterministic_debug_mode(mode),
     ),
     Trait(
         "torch's precision of products",

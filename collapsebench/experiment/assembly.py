@@ -61,13 +61,16 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
 
 @contextmanager
 def _empty_is_nan() -> Iterator[None]:
-    """Let torch fill memory with NaN in place of whatever stood there, so that it is seen if a module leaves it so."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    """Let torch fill memory with NaN in place of whatever stood there, so that it is seen if a module leaves it so.
+
+    `use_deterministic_algorithms` would do the same, and import torch's compiler for that.
+    """
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_deterministic_debug_mode(before)
 
 
 def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int) -> Networks:

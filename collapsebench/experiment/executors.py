@@ -51,9 +51,8 @@ PRELOADED = (
     "collapsebench.experiment.runner",
     "collapsebench.experiment.training",
     "collapsebench.experiment.work",
-    "torch._dynamo",
 )
-"""Modules that every worker needs. Torch imports the last one with its first optimizer, which takes seconds."""
+"""Modules that every worker needs."""
 
 
 Message: TypeAlias = Event | RunRecord | CollapsebenchError | str

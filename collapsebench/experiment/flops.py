@@ -75,6 +75,11 @@ class FlopCounter(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Let torch take `__torch_dispatch__` as it is: to hide it from its compiler, torch would import that."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()
         self.flops = 0

@@ -19,6 +19,7 @@ from collapsebench.guards.gradients import check_gradients, check_terms
 from collapsebench.guards.traces import without_trace
 from collapsebench.metrics import TRACKED
 from collapsebench.metrics.evaluation import EvaluatedSplit
+from collapsebench.model.kernels.optimizers import SGD, Adam
 from collapsebench.model.seeding import Purpose, derive, own_generators, run_noise, seed_torch
 from collapsebench.model.vae import VAE, Terms
 from collapsebench.record import Number, Point
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from collapsebench.components.interfaces import Component, Inference, Method
     from collapsebench.examples import Batch, Splits
+    from collapsebench.model.kernels.optimizers import FirstOrder
     from collapsebench.spec import Budget, Decay, Optimizer, Setting
 
 
@@ -103,7 +105,7 @@ class Schedule:
 class Plateau:
     """Lowers the learning rate when the validation bound stops improving (see `spec.Decay`)."""
 
-    def __init__(self, decay: Decay | None, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, decay: Decay | None, optimizer: FirstOrder) -> None:
         self._decay, self._optimizer, self.latched = decay, optimizer, False
 
     def stops(self, improved: bool, meter: Meter) -> bool:
@@ -113,9 +115,8 @@ class Plateau:
             return False
         self.latched = decay.latched and (self.latched or not improved)
         if self.latched or not improved:
-            for group in self._optimizer.param_groups:
-                group["lr"] *= decay.factor
-        return bool(self._optimizer.param_groups[0]["lr"] < decay.stop_below)
+            self._optimizer.learning_rate *= decay.factor
+        return self._optimizer.learning_rate < decay.stop_below
 
 
 @dataclass
@@ -216,7 +217,7 @@ class TrainingState:
     vae: VAE
     keepers: tuple[Component, ...]
     """The methods, and the inference strategy: what may keep something in private attributes."""
-    optimizer: torch.optim.Optimizer
+    optimizer: FirstOrder
     meter: Meter
     schedule: Schedule
     plateau: Plateau
@@ -251,7 +252,7 @@ class TrainingState:
         return {
             "vae": model_state(self.vae),
             "methods": private_state(self.keepers),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state(),
             "meter": self.meter.state(),
             "schedule": self.schedule.done,
             "plateau": self.plateau.latched,
@@ -266,7 +267,7 @@ class TrainingState:
         """Go on from what `state` returned. Raises KeyError, ValueError or RuntimeError if it is of another model."""
         load_model(self.vae, state["vae"])
         load_private(self.keepers, state["methods"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load(state["optimizer"])
         self.meter.load(state["meter"])
         self.schedule.done, self.plateau.latched = state["schedule"], state["plateau"]
         self.losses.sum, self.losses.count = state["losses"]
@@ -319,7 +320,7 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     progress = state.meter.progress()
     seed_torch(setup.seed, Purpose.TRAINING, progress.step)
     objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, progress.step))
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad()
     terms = setup.inference.gradients(setup.vae, torch.from_numpy(batch.x).to(setup.device), objective)
     check_terms(terms, setup.inference)
     if progress.step == 0:
@@ -337,8 +338,8 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
 
 def check_trained(setup: TrainingSetup, state: TrainingState) -> None:
     """Raise ValueError if a loaded state says that training is over while there is budget left for its next step."""
-    decay, rate = setup.setting.optimizer.decay, state.optimizer.param_groups[0]["lr"]
-    stopped = decay is not None and rate < decay.stop_below
+    decay = setup.setting.optimizer.decay
+    stopped = decay is not None and state.optimizer.learning_rate < decay.stop_below
     if state.trained and not stopped and state.meter.affords(next(_batches(setup, state)).x.shape):
         raise ValueError(f"says that training is over after {state.meter.steps} steps, below the budget")
 
@@ -383,7 +384,7 @@ def _evaluate(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> b
     return improved
 
 
-def make_optimizer(chosen: Optimizer, vae: VAE) -> torch.optim.Optimizer:
-    """Return SGD or Adam for all parameters. Each update is one pass over parameters, gradients and moments."""
-    kind = torch.optim.SGD if chosen.name == "sgd" else torch.optim.Adam
-    return kind(vae.parameters(), lr=chosen.learning_rate, fused=True)
+def make_optimizer(chosen: Optimizer, vae: VAE) -> FirstOrder:
+    """Return SGD or Adam for all parameters."""
+    kind = SGD if chosen.name == "sgd" else Adam
+    return kind(vae.parameters(), chosen.learning_rate)

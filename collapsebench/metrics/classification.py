@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from collapsebench.estimates import Estimate
+from collapsebench.model.kernels.optimizers import Adam
 
 if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit, LabelledCodes
@@ -101,7 +102,7 @@ def multilayer_perceptron(
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         network = nn.Sequential(*_hidden(depth), *_hidden(WIDTH), nn.Linear(WIDTH, len(classes)))
-        optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
+        optimizer = Adam(network.parameters(), LEARNING_RATE)
         for _ in range(epochs):
             order = torch.randperm(len(inputs))
             for start in range(0, len(inputs), BATCH):
