@@ -294,8 +294,10 @@ def test_a_planted_link_is_not_followed(tmp_path, site):
 
 
 def test_a_server_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(DataError, match=r"cannot fetch http://127\.0\.0\.1:9/x into"):
+    with pytest.raises(DataError, match=r"cannot fetch http://127\.0\.0\.1:9/x into") as caught:
         fetch(located(tmp_path, url="http://127.0.0.1:9/x"), quiet())
+    reason = str(caught.value).partition(f"into '{tmp_path / 'data' / 'sub'}': ")[2]
+    assert reason.startswith("Failed to establish a new connection: ")
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, site):

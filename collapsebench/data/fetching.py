@@ -6,6 +6,7 @@ archives, by the dataset.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ PAGES = {
     b"version https://git-lfs": "a pointer of Git LFS",
 }
 """The first bytes of what servers send in place of a file."""
+
+CONNECTION = re.compile(r"(HTTPS?\w+\(host=.*?port=.*?\)|<urllib3[^>]*>): ")
+"""What urllib3 writes in front of the reason why there is no connection."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -213,7 +217,7 @@ class Fetcher:
         except DataError as error:
             raise DataError(f"what {address} gives is not usable: {error}") from None
         except (OSError, ValueError) as error:
-            raise DataError(f"cannot fetch {address} into '{self.folder}': {printable(str(error)):.500}") from None
+            raise DataError(f"cannot fetch {address} into '{self.folder}': {_reason(error)}") from None
 
     def _attempt(
         self, address: str, file: Checked, read: Callable[[Path], bytes], stream: BinaryIO, path: Path
@@ -250,6 +254,16 @@ def _named(path: Path, target: Path) -> Path:
     with replacing(target) as new:
         path.replace(new)
     return target
+
+
+def _reason(error: Exception) -> str:
+    """Why a download failed, in short.
+
+    urllib3 tells the cause as the last of many words, behind its own objects and the address once more.
+    """
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    text = CONNECTION.sub("", str(error if cause is None else cause))
+    return f"{printable(text):.500}"
 
 
 def _as_it_is(path: Path) -> bytes:
