@@ -78,6 +78,16 @@ def test_the_shipped_trials_have_two_contenders_that_nothing_else_loads():
     assert not [name for name in discovery.load().names("method") if name.startswith(("unfair", "honest"))]
 
 
+def test_each_command_that_show_prints_of_the_trials_is_one_that_knows_their_contenders(command):
+    """The command `run` does not load them."""
+    lines = command("suite", "show", "trust/unfair").out.splitlines()
+    shown = [line.partition(": collapsebench ")[2].split() for line in lines if ": collapsebench " in line]
+    assert len(shown) == len(suites.suite("trust/unfair").cells("small"))
+    plan = command(*shown[0], "--seeds", "1", "--dry-run")
+    assert plan.code == 0, plan.err
+    assert plan.out.count("to run") == 2
+
+
 @pytest.mark.slow
 def test_unfair_contenders_are_caught_and_honest_ones_stand(command):
     cells = ["look-ahead", "prior", "kept"]

@@ -20,7 +20,7 @@ def suite_list_text(suites: Iterable[Suite]) -> str:
 
 
 def suite_text(suite: Suite) -> str:
-    """Write one suite: what it follows, its variants, and the `run` command of each cell of its scales."""
+    """Write one suite: what it follows, its variants, and the command that runs each cell of its scales."""
     return "\n".join(map(printable_lines, _lines(suite)))
 
 
@@ -32,14 +32,16 @@ def _lines(suite: Suite) -> Iterator[str]:
     yield f"{suite.name}: {suite.title}\nsource:  {suite.source}\nfollows: {suite.follows}"
     yield from (f"variant {name}: {variant.description}" for name, variant in suite.variants.items())
     for name, scale in suite.scales.items():
-        yield from _scale_lines(name, scale)
+        yield from _scale_lines(suite, name, scale)
 
 
-def _scale_lines(name: str, scale: Scale) -> Iterator[str]:
+def _scale_lines(suite: Suite, name: str, scale: Scale) -> Iterator[str]:
     yield f"\nscale {name}, about {scale.hours:g} hours for three seeds on two cores: {scale.description}"
     if scale.departs:
         yield f"departs from the published setting: {scale.departs}"
     yield from (f"variant {variant}: {meant.description}" for variant, meant in scale.variants.items())
     for cell in scale.cells:
         against = f" against {cell.against}" if cell.against else ""
-        yield f"  {cell.name}{against}: {cell.command}"
+        alone = f"collapsebench suite run {suite.name} --scale {name} --cell {cell.name}"
+        command = alone if suite.modules else cell.command  # no other command loads these modules
+        yield f"  {cell.name}{against}: {command}"
