@@ -267,6 +267,16 @@ def test_a_run_that_is_not_there_is_a_mistake(run, command, tmp_path, wanted):
     assert "the file has: vae" in answer.err
 
 
+def test_a_contender_of_several_protocols_is_a_mistake_that_says_which_run_is_which(run, command, tmp_path):
+    """Of each protocol it names the run with the smallest seed."""
+    other = consistent(run, budget=run.spec.protocol.budget.model_copy(update={"amount": 30}))
+    (tmp_path / "runs.jsonl").write_text(write_line(run) + "\n" + write_line(other))
+    answer = command("verify", "runs.jsonl", "--rerun", "vae")
+    assert answer.code == 2
+    assert f"{run.run_id} (linear-gaussian · {run.track} · 20steps · seed 1)" in answer.err
+    assert f"{other.run_id} (linear-gaussian · {run.track} · 30steps · seed 1)" in answer.err
+
+
 @pytest.fixture
 def board(run, command, tmp_path):
     """The runs of a board and the board, as their maker shows them."""

@@ -45,9 +45,17 @@ def chosen(records: Iterable[RunRecord], wanted: str) -> RunRecord:
     if not found:
         known = dict.fromkeys(run.contender for run in settled)
         raise UsageError(f"no run with a result is '{wanted}'; the file has: {', '.join(known) or 'none'}")
-    if by_id or len({run.protocol_id for run in found}) > 1:
-        raise UsageError(f"'{wanted}' are several runs: give the id of one ({', '.join(run.run_id for run in found)})")
-    return found[0]
+    first = {run.protocol_id: run for run in reversed(found)}
+    if not by_id and len(first) == 1:
+        return found[0]
+    meant = found if by_id else sorted(first.values(), key=_place)
+    named = ", ".join(f"{run.run_id} ({_place(run)})" for run in meant)
+    raise UsageError(f"'{wanted}' is not clear; give the id of one run: {named}")
+
+
+def _place(run: RunRecord) -> str:
+    protocol = run.spec.protocol
+    return f"{protocol.dataset.name} · {run.track} · {protocol.budget} · seed {run.spec.seed}"
 
 
 def check_again(stored: RunRecord, sources: Sources) -> tuple[Check, ...]:
