@@ -75,6 +75,13 @@ def test_a_failed_run_is_exit_code_one_and_the_others_are_run(command):
 
 
 @pytest.mark.torch
+def test_the_command_that_shows_a_traceback_finds_the_store(command):
+    answer = command(*TOY, "--method", "crash", "--no-baseline", "--store", "other.sqlite")
+    shown = answer.err.partition("its traceback: collapsebench ")[2].split()
+    assert "ZeroDivisionError" in command(*shown).out
+
+
+@pytest.mark.torch
 def test_a_divergence_is_exit_code_one_and_never_silent(command):
     answer = command(*TOY, "--method", "explode", "--no-baseline")
     assert answer.code == 1

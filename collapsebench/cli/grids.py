@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import click
 
 from collapsebench.cli import options
 from collapsebench.experiment.processors import MOST
-from collapsebench.files import DEFAULT_STORE
 from collapsebench.syntax import seconds
 
 if TYPE_CHECKING:
@@ -155,7 +153,9 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
         return
     records = _run(setup, grid)
     if not grid.quiet:
-        click.echo(f"next: {then}{_store_option(grid.store)}")
+        from collapsebench.store.connection import store_option
+
+        click.echo(f"next: {then}{store_option(grid.store)}")
     if any(record.outcome in {"failed", "diverged"} for record in records):
         raise click.exceptions.Exit(1)
 
@@ -195,10 +195,3 @@ def _print_plan(setup: GridSetup, *, as_json: bool) -> None:
 
     plan = look_up(setup)
     click.echo(json.dumps(plan_json(plan), indent=2) if as_json else plan_text(plan))
-
-
-def _store_option(store: str) -> str:
-    """Write the option that names a store, without its password; nothing for the default store."""
-    from collapsebench.store.connection import store_name, store_url
-
-    return "" if store == DEFAULT_STORE else f" --store {shlex.quote(store_name(store_url(store)))}"

@@ -129,6 +129,8 @@ class Screen:
         self._running: dict[str, RunningLine] = {}
         self.debug = False
         """True to show the tracebacks of failed runs."""
+        self.store_option = ""
+        """What a command needs behind it to find the store of the runs."""
 
     def observe(self, event: Event) -> None:
         """Show an event of any run."""
@@ -190,8 +192,8 @@ class Screen:
         shown = f"{record.outcome.value}  {record.run_id}  {self._label(record)}: {details}"
         text = printable(" ".join(shown.split("\n")))
         if record.outcome == "failed":
-            where = f"; its traceback: collapsebench runs show {record.run_id}" if record.traceback else ""
-            self._print(text + where, err=True)
+            command = f"collapsebench runs show {record.run_id}{self.store_option}"
+            self._print(f"{text}; its traceback: {command}" if record.traceback else text, err=True)
             if self.debug and record.traceback:
                 self._print(record.traceback.rstrip(), err=True)
         elif record.outcome == "diverged":
@@ -255,6 +257,12 @@ def _outdated(grid: PlannedGrid) -> Iterator[str]:
         yield f"{len(uncoded)} stored runs have kept no codes"
 
 
+def _store_option(setup: GridSetup) -> str:
+    from collapsebench.store.connection import store_option  # what a plan that fails needs no time for
+
+    return store_option(setup.store)
+
+
 def run_on_screen(
     setup: GridSetup,
     workers: int = 1,
@@ -272,6 +280,7 @@ def run_on_screen(
     with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
         screen.debug = debug
         grid = prepare(setup)
+        screen.store_option = _store_option(setup)
         total, missing = len(grid.plan.specs), len(grid.missing)
         screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
         for line in _outdated(grid):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from collapsebench.errors import StoreError, UsageError
-from collapsebench.files import expanded
+from collapsebench.files import DEFAULT_STORE, expanded
 
 REASONS = {
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
@@ -160,6 +161,11 @@ def store_name(url: URL) -> str:
         return str(path)
     shown = url.difference_update_query([name for name in url.query if "password" in name])
     return shown.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def store_option(store: str) -> str:
+    """Write the option of a command that names a store, without its password; nothing for the default store."""
+    return "" if store == DEFAULT_STORE else f" --store {shlex.quote(store_name(store_url(store)))}"
 
 
 @contextmanager
