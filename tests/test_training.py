@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict, defaultdict, deque
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -111,6 +114,61 @@ def test_optimizers(name, kind):
     optimizer = make_optimizer(Optimizer(name=name, learning_rate=0.3), nn.Linear(2, 2))
     assert type(optimizer) is kind
     assert optimizer.learning_rate == 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    count: object
+    name: str = "pair"
+
+
+class Row(NamedTuple):
+    mean: object
+
+
+KEEPERS = [
+    lambda: deque([torch.zeros(1)], maxlen=3),
+    lambda: defaultdict(lambda: 1, mean=torch.zeros(1)),
+    lambda: OrderedDict(mean=torch.zeros(1)),
+    lambda: Row(torch.zeros(1)),
+    lambda: Pair(torch.zeros(1)),
+    lambda: (torch.zeros(1), {"a": [1]}),
+    lambda: torch.nn.Parameter(torch.zeros(1)),
+    lambda: torch.zeros(1, requires_grad=True),
+    lambda: nn.Linear(1, 1, bias=False),
+]
+
+
+@pytest.mark.parametrize("make", KEEPERS)
+def test_what_a_method_keeps_stays_of_its_kind_and_follows_the_selected_point(make):
+    class Keeper(Method):
+        name = "keeper"
+        _kept: object = PrivateAttr(default_factory=make)
+
+    def tensor(kept):
+        match kept:
+            case torch.Tensor():
+                return kept
+            case nn.Linear():
+                return kept.weight
+            case Pair():
+                return kept.count
+            case dict():
+                return kept["mean"]
+        return kept[0]
+
+    model, keeper, trajectory = nn.Linear(1, 1), Keeper(), Trajectory()
+    module = keeper._kept
+    learned = tensor(keeper._kept).requires_grad
+    for bound in (3.0, 1.0, 2.0):
+        with torch.no_grad():
+            tensor(keeper._kept).fill_(bound)
+        trajectory.add(point(bound), model, [keeper])
+    trajectory.select(model, [keeper])
+    assert tensor(keeper._kept).item() == 1.0
+    assert type(keeper._kept) is type(make())
+    assert tensor(keeper._kept).requires_grad == learned
+    assert keeper._kept is module or not isinstance(module, nn.Module)
 
 
 def test_whatever_a_model_and_a_method_hold_follows_the_selected_point():
