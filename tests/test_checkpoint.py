@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import stat
+import threading
 from typing import ClassVar
 from uuid import UUID
 
@@ -119,6 +120,19 @@ def test_a_full_disk_is_one_warning_and_the_last_checkpoint_stays(kept, tmp_path
     ]
     assert [path.name for path in tmp_path.iterdir()] == [f"{RUN}.pt"]
     monkeypatch.undo()
+    assert torch.equal(kept.load()["weights"], STATE["weights"])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [(lambda: 1, "pickle"), (threading.Lock(), "cannot pickle"), (os, "cannot pickle")]
+)
+def test_a_state_that_cannot_be_saved_is_one_warning(kept, tmp_path, warnings, value, reason):
+    kept.save({"methods": [{"_kept": value}]})
+    kept.save({"methods": [{"_kept": value}]})
+    (warning,) = warnings
+    assert warning.startswith(f"cannot write the checkpoint '{tmp_path / RUN}.pt': ")
+    assert reason in warning
+    assert warning.endswith("; the run goes on without")
     assert torch.equal(kept.load()["weights"], STATE["weights"])
 
 

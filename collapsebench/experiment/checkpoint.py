@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from collapsebench.errors import error_line
 from collapsebench.experiment.environment import CODE
 from collapsebench.files import replacing
 
@@ -22,6 +23,9 @@ FORMAT = 2
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 """How a file is opened that must not exist yet, not even as a link."""
+
+UNSAVED = (pickle.PicklingError, AttributeError, TypeError, RecursionError)
+"""What pickle raises for objects that cannot be saved."""
 
 INTERVAL = 60.0
 """Seconds between two checkpoints. Scheduled evaluations write further ones."""
@@ -84,12 +88,16 @@ class Checkpoint:
         return self._clock() - self._saved >= INTERVAL
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint. A disk that refuses costs one warning, and never the run."""
+        """Replace the checkpoint. A disk that refuses costs one warning, and never the run.
+
+        So does a state that cannot be saved, as a method may keep what it likes.
+        """
         try:
             self._write(state)
-        except OSError as error:
+        except (OSError, *UNSAVED) as error:
             if not self._failed:
-                self._warn(f"cannot write the checkpoint '{self._path}': {error.strerror}; the run goes on without")
+                reason = error.strerror if isinstance(error, OSError) else error_line(error)
+                self._warn(f"cannot write the checkpoint '{self._path}': {reason}; the run goes on without")
             self._failed = True
         self._saved = self._clock()
 
