@@ -11,7 +11,7 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -40,6 +40,32 @@ def change_everything() -> None:
     signal.alarm(3600)
     sys.stdout = None
     sys.path.insert(0, "/nowhere")
+
+
+def patch(how: str) -> None:
+    """Change what torch does everywhere."""
+    import torch as known
+    from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    torch: Any = known
+    function_mode: Any = TorchFunctionMode
+    dispatch_mode: Any = TorchDispatchMode
+    match how:
+        case "autocast":
+            torch.autocast("cpu", dtype=torch.bfloat16).__enter__()
+        case "function-mode":
+            function_mode().__enter__()
+        case "dispatch-mode":
+            dispatch_mode().__enter__()
+        case "saved":
+            torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: 2 * x).__enter__()
+        case "module-hook":
+            torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output)
+        case "layer":
+            torch.nn.Linear.forward = lambda module, x: 2 * torch.nn.functional.linear(x, module.weight, module.bias)
+        case "optimizer":
+            torch.optim.Adam.step = lambda optimizer, closure=None: None
 
 
 def act(how: str) -> None:  # noqa: C901, PLR0912 - one line each
@@ -72,6 +98,8 @@ def act(how: str) -> None:  # noqa: C901, PLR0912 - one line each
             torch.set_num_threads(torch.get_num_threads() + 1)
         case "everything":
             change_everything()
+        case "autocast" | "function-mode" | "dispatch-mode" | "saved" | "module-hook" | "layer" | "optimizer":
+            patch(how)
         case "swallow":
             try:
                 signal.raise_signal(signal.SIGINT)

@@ -78,6 +78,11 @@ def test_a_huge_error_is_cut(run):
         ("folder", "the working folder from .* to /"),
         ("dtype", "torch's default dtype from float32 to float64"),
         ("grad", "the recording of gradients from True to False"),
+        ("autocast", "torch's autocast from False to True"),
+        ("function-mode", "torch's function modes from 0 to 1"),
+        ("dispatch-mode", "torch's dispatch modes from 0 to 1"),
+        ("saved", "torch's hooks of saved tensors from 0 to 1"),
+        ("module-hook", "torch's hooks of all modules from 0 to 1"),
     ],
 )
 def test_a_run_that_changes_what_all_runs_share_fails_alone(run, how, changed, tmp_path, monkeypatch):
@@ -89,6 +94,16 @@ def test_a_run_that_changes_what_all_runs_share_fails_alone(run, how, changed, t
     assert torch.get_default_dtype() is torch.float32
     assert torch.is_grad_enabled()
     assert re.match(f"the run changed {changed}, with which later runs would compute", last.message)
+
+
+@pytest.mark.parametrize(("how", "replaced"), [("layer", "Linear.forward"), ("optimizer", "Adam.step")])
+def test_a_run_that_replaces_a_layer_or_an_optimizer_fails_alone(run, how, replaced):
+    before = torch.nn.Linear.forward
+    last, fine = run(f"{how},at=3")
+    assert last.outcome is Outcome.FAILED
+    assert f".{replaced}: what is measured must be measured by the harness" in last.message
+    assert fine.outcome is Outcome.FINISHED
+    assert torch.nn.Linear.forward is before
 
 
 def test_threads_are_put_back_and_noted(run):

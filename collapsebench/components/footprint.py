@@ -93,6 +93,69 @@ def _deterministic() -> int:
     return 0 if torch is None else int(torch.get_deterministic_debug_mode())
 
 
+def _function_modes() -> int:
+    """Return how many modes are on, but for that of the default device, which lies below all others."""
+    torch = _torch()
+    if torch is None:
+        return 0
+    modes = torch.overrides._get_current_function_mode_stack()  # noqa: SLF001
+    return sum(type(mode).__name__ != "DeviceContext" for mode in modes)
+
+
+def _leave_function_modes(number: int) -> None:
+    while _function_modes() > number:
+        _torch().overrides._pop_mode()  # noqa: SLF001
+
+
+def _dispatch_modes() -> int:
+    return 0 if _torch() is None else int(_torch()._C._len_torch_dispatch_stack())  # noqa: SLF001
+
+
+def _leave_dispatch_modes(number: int) -> None:
+    while _dispatch_modes() > number:
+        _torch().utils._python_dispatch._pop_mode()  # noqa: SLF001
+
+
+class _Hooks(tuple[Any, ...]):
+    """Hooks; their text is how many they are."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(len(self))
+
+
+def _saved_hooks() -> _Hooks:
+    torch = _torch()
+    try:
+        top = None if torch is None else torch._C._autograd._top_saved_tensors_default_hooks(False)  # noqa: SLF001
+    except (AttributeError, TypeError):  # an older torch does not tell
+        top = None
+    return _Hooks() if top is None else _Hooks([tuple(top)])
+
+
+def _leave_saved_hooks(before: _Hooks) -> None:
+    while (now := _saved_hooks()) and now != before:
+        _torch()._C._autograd._pop_saved_tensors_default_hooks()  # noqa: SLF001
+
+
+def _tables_of_hooks() -> dict[str, dict[int, Any]]:
+    """Return torch's tables of the hooks that run in every module."""
+    torch = _torch()
+    known = {} if torch is None else vars(torch.nn.modules.module)
+    return {name: value for name, value in known.items() if name.startswith("_global_") and isinstance(value, dict)}
+
+
+def _module_hooks() -> _Hooks:
+    return _Hooks((name, key, hook) for name, table in _tables_of_hooks().items() for key, hook in table.items())
+
+
+def _set_module_hooks(before: _Hooks) -> None:
+    for name, table in _tables_of_hooks().items():
+        table.clear()
+        table.update({key: hook for place, key, hook in before if place == name})
+
+
 def _generators() -> tuple[Any, Any, Any]:
     numpy, torch = sys.modules.get("numpy"), _torch()
     return (
@@ -151,6 +214,8 @@ def _set_search(before: list[str]) -> None:
 
 
 BREAKING = (
+    Trait("torch's function modes", _function_modes, _leave_function_modes),
+    Trait("torch's dispatch modes", _dispatch_modes, _leave_dispatch_modes),
     Trait("the working folder", _folder, _enter),
     Trait("torch's default dtype", _dtype, lambda name: _torch().set_default_dtype(getattr(_torch(), name))),
     Trait(
@@ -163,6 +228,13 @@ BREAKING = (
         lambda: "cpu" if _torch() is None else str(_torch().get_default_device()),
         lambda device: _torch().set_default_device(None if device == "cpu" else device),
     ),
+    Trait(
+        "torch's autocast",
+        lambda: _torch() is not None and _torch().is_autocast_enabled("cpu"),
+        lambda enabled: _torch().set_autocast_enabled("cpu", enabled),
+    ),
+    Trait("torch's hooks of saved tensors", _saved_hooks, _leave_saved_hooks),
+    Trait("torch's hooks of all modules", _module_hooks, _set_module_hooks),
 )
 NOTED = (
     Trait(

@@ -17,6 +17,9 @@ PACKAGE: Final = "collapsebench"
 OTHERS: Final = ("torch", "torch.nn.functional", "torch.linalg", "torch.autograd", "numpy", "math", "time", "os")
 """The modules beside the harness's own in which a replaced function would change a number."""
 
+LAYERS: Final = ("torch.nn", "torch.optim")
+"""The modules in whose classes, layers and optimizers, a replaced method would change a number."""
+
 
 WRAPPERS: Final = {
     classmethod: "__func__",
@@ -46,8 +49,9 @@ def check_unpatched(files: Collection[str], model: nn.Module) -> None:
     """Raise PluginError if a function of the given files stands in the place of one of the harness, or of torch.
 
     `files` are those of the components that do not come with the harness. It is looked at all functions and classes
-    of the harness's modules, at those of `OTHERS` and of torch's tensors, and at methods that are set on single modules
-    of the model. It cannot see what is put back before it looks, nor a change of data such as a constant.
+    of the harness's modules, at those of `OTHERS`, of `LAYERS` and of torch's tensors, and at methods that are set on
+    single modules of the model. It cannot see what is put back before it looks, nor a change of data, such as a
+    constant.
     """
     found = next(_patches(files), None) or next(_overridden(model), None)
     if found is not None:
@@ -63,13 +67,15 @@ def _patches(files: Collection[str]) -> Iterator[str]:
 
 
 def _owners() -> Iterator[ModuleType | type]:
-    """Yield what holds the functions: the modules of the harness with their classes, and those of `OTHERS`."""
+    """Yield what holds the functions: the modules of the harness with their classes, those of `OTHERS`, and layers."""
     names = [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]
     for module in filter(None, map(sys.modules.get, names)):
         yield module
         values = list(vars(module).values())
         yield from (value for value in values if isinstance(value, type) and value.__module__ == module.__name__)
     yield from filter(None, map(sys.modules.get, OTHERS))
+    for module in filter(None, map(sys.modules.get, LAYERS)):
+        yield from (value for value in list(vars(module).values()) if isinstance(value, type))
     yield sys.modules["torch"].Tensor
 
 
