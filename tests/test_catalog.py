@@ -4,10 +4,15 @@ import sys
 from importlib import import_module, metadata
 from textwrap import dedent
 
+import numpy as np
 import pytest
+import torch
 
 from collapsebench.components import catalog, composition, discovery
+from collapsebench.components.hookspecs import Progress, hookimpl
+from collapsebench.components.interfaces import Method
 from collapsebench.errors import PluginError, UsageError
+from collapsebench.experiment.assembly import kl_weight_at
 
 GOOD = """
 from typing import ClassVar
@@ -239,3 +244,31 @@ def test_hooks_must_return_their_kind(plugin):
     _, methods = discovery.load([plugin(source)]).contender("beta-vae")
     with pytest.raises(PluginError, match="hook inference must return an instance of Inference, got int"):
         composition.inference_of(composition.compose(methods), None)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "0.5", 1j, [0.5], 10**400, np.zeros(2), torch.zeros(2)], ids=lambda value: type(value).__name__
+)
+def test_a_kl_weight_that_is_no_number_is_an_error_that_names_its_place(value):
+    class Weighty(Method):
+        name = "weighty"
+
+        @hookimpl
+        def kl_weight(self):
+            return value
+
+    hooks = composition.compose([Weighty()])
+    with pytest.raises(PluginError, match=r"kl_weight must return a number, got .+ \(test_catalog.py:\d+\)$"):
+        kl_weight_at(hooks, Progress(0.0, 0))
+
+
+@pytest.mark.parametrize("value", [0.5, np.float64(0.5), torch.tensor(0.5, requires_grad=True)])
+def test_a_kl_weight_may_be_a_number_of_any_kind(value):
+    class Weighty(Method):
+        name = "weighty"
+
+        @hookimpl
+        def kl_weight(self):
+            return value
+
+    assert kl_weight_at(composition.compose([Weighty()]), Progress(0.0, 0)) == 0.5

@@ -15,11 +15,12 @@ from torch import nn
 from collapsebench.components.composition import prior_of
 from collapsebench.components.hookspecs import Progress
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site, SiteKind
-from collapsebench.errors import PluginError
+from collapsebench.errors import PluginError, place_of
 from collapsebench.examples import DataSpec
 from collapsebench.model.distributions import StandardNormal
 from collapsebench.model.seeding import Noise, derive
 from collapsebench.model.vae import VAE, Networks, Objective
+from collapsebench.printable import printable
 
 
 def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
@@ -28,8 +29,32 @@ def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> O
 
 
 def kl_weight_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
-    """Return the weight of the KL term at one step: the product of those of all methods."""
-    return prod(map(float, hooks.kl_weight(progress=progress)), start=1.0)
+    """Return the weight of the KL term at one step: the product of those of all methods.
+
+    Raises PluginError if a method gives no number. pluggy leaves None out, so that one that gives nothing is missing.
+    """
+    caller = hooks.kl_weight
+    givers = [each for each in reversed(caller.get_hookimpls()) if not (each.wrapper or each.hookwrapper)]
+    weights = caller(progress=progress)
+    if len(weights) < len(givers):
+        raise _no_weight(None, *givers)
+    return prod(map(_weight, weights, givers), start=1.0)
+
+
+def _weight(value: object, giver: pluggy.HookImpl) -> float:
+    if isinstance(value, torch.Tensor):
+        value = value.detach()
+    if isinstance(value, str):
+        raise _no_weight(value, giver)
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise _no_weight(value, giver) from None
+
+
+def _no_weight(value: object, *givers: pluggy.HookImpl) -> PluginError:
+    places = " or ".join(place_of(each.function) for each in givers)
+    return PluginError(f"kl_weight must return a number, got {printable(repr(value))[:60]} ({places})")
 
 
 @dataclass(frozen=True)
