@@ -205,6 +205,7 @@ HOSTILE = {
     "has a control character": line(values=first(unit="na\nts")),
     "message is given twice": line().replace(b'"message"', b'"message": "", "message"'),
     "its times have no time zone": line(started_at="2026-01-01T00:00:00"),
+    "its times lie outside of the calendar": line(started_at="0001-01-01T00:00:00+14:00"),
     "it is not JSON": b"\xff\xff",
 }
 

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from collapsebench.errors import UsageError
@@ -116,12 +117,24 @@ def _mistakes(record: RunRecord) -> Iterator[str]:
     for field, got, expected in contradictions(stated, spec, record.contender, record.track):
         yield f"its {field} is '{got}', but its spec gives '{expected}'"
     yield from _names(record)
-    if any(time is not None and time.tzinfo is None for time in (record.started_at, record.finished_at)):
+    times = [time for time in (record.started_at, record.finished_at) if time is not None]
+    if any(time.tzinfo is None for time in times):
         yield "its times have no time zone"
+    elif not all(map(_in_calendar, times)):
+        yield "its times lie outside of the calendar"
     if record.parameters >= LARGEST:
         yield f"its {record.parameters} parameters are too many"
     yield from _values(record.values)
     yield from _points(record.points)
+
+
+def _in_calendar(time: datetime) -> bool:
+    """Return whether a time can be told in UTC: the years 1 and 9999 may end too early for a time zone."""
+    try:
+        time.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
 
 
 def _names(record: RunRecord) -> Iterator[str]:
