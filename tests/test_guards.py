@@ -16,7 +16,7 @@ from collapsebench.components import discovery
 from collapsebench.components.interfaces import Inference, Method
 from collapsebench.errors import DataError, PluginError
 from collapsebench.guards.agreement import check_agreement
-from collapsebench.guards.gradients import check_gradients, check_terms
+from collapsebench.guards.gradients import check_backward, check_gradients, check_terms
 from collapsebench.guards.patches import check_unpatched
 from collapsebench.guards.priors import check_prior
 from collapsebench.guards.schedules import unfinished_schedule
@@ -266,6 +266,14 @@ def test_a_strategy_without_gradients_is_refused():
         check_gradients(vae, Forgetful())
     Amortized().gradients(vae, x, Objective(NOISE))
     check_gradients(vae, Amortized())
+
+
+def test_a_strategy_that_forgets_its_gradients_later_is_refused_but_zero_is_a_gradient():
+    vae = tiny.vae("mlp")
+    with pytest.raises(PluginError, match="left no gradient in any parameter"):
+        check_backward(vae, Forgetful())
+    next(vae.parameters()).grad = torch.zeros_like(next(vae.parameters()))
+    check_backward(vae, Forgetful())
 
 
 def test_a_strategy_that_returns_no_terms_is_refused():

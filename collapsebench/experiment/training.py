@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from collapsebench.errors import DivergedError
 from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.meter import Meter
-from collapsebench.guards.gradients import check_gradients, check_terms
+from collapsebench.guards.gradients import check_backward, check_gradients, check_terms
 from collapsebench.guards.traces import without_trace
 from collapsebench.metrics import TRACKED
 from collapsebench.metrics.evaluation import EvaluatedSplit
@@ -377,6 +377,8 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
         check_gradients(setup.vae, setup.inference)
         state.look_for_gradients()
     norm = float(torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip))
+    if not norm:
+        check_backward(setup.vae, setup.inference)
     loss = float(terms.loss)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise DivergedError(f"step {progress.step + 1}: loss {loss}, gradient norm {norm}")

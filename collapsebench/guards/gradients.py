@@ -24,6 +24,15 @@ def check_gradients(vae: VAE, inference: Inference) -> None:
         )
 
 
+def check_backward(vae: VAE, inference: Inference) -> None:
+    """Raise PluginError if no parameter has got any gradient in a later step, not even zero.
+
+    This catches a strategy that forgets `backward()` in some of its steps, which would end its training unseen.
+    """
+    if all(parameter.grad is None for parameter in vae.parameters()):
+        check_gradients(vae, inference)
+
+
 def check_terms(terms: object, inference: Inference) -> None:
     """Raise PluginError if `Inference.gradients` has returned something else than the terms of the objective."""
     if not isinstance(terms, Terms):
