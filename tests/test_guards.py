@@ -276,6 +276,24 @@ def test_a_strategy_that_forgets_its_gradients_later_is_refused_but_zero_is_a_gr
     check_backward(vae, Forgetful())
 
 
+def test_a_data_class_with_slots_and_a_bytearray_count_by_their_values():
+    @dataclass(slots=True)
+    class Slotted:
+        number: int = 0
+
+    class Keeper(Method):
+        name = "keeper"
+        _slotted: object = PrivateAttr(default_factory=Slotted)
+        _bytes: object = PrivateAttr(default_factory=lambda: bytearray(2))
+
+    vae, keeper = tiny.vae("mlp"), Keeper()
+    for change in (lambda: setattr(keeper._slotted, "number", 1), lambda: keeper._bytes.append(1)):
+        before = fingerprint(vae, [keeper])
+        assert fingerprint(vae, [keeper]) == before
+        change()
+        assert fingerprint(vae, [keeper]) != before
+
+
 def test_a_strategy_that_returns_no_terms_is_refused():
     with pytest.raises(PluginError, match=r"must return the Terms of the objective.*; got NoneType"):
         check_terms(None, Forgetful())

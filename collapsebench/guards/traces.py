@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from itertools import chain
 
 import torch
@@ -73,7 +73,7 @@ def _content(value: object) -> Iterator[bytes | memoryview]:
         case ndarray():
             yield f"{value.dtype}{value.shape}".encode()
             yield value.tobytes()
-        case bool() | int() | float() | complex() | str() | bytes() | None:
+        case bool() | int() | float() | complex() | str() | bytes() | bytearray() | None:
             yield repr(value).encode(errors="surrogatepass")
         case set() | frozenset():
             yield from sorted(_digest(inner).encode() for inner in value)
@@ -89,4 +89,6 @@ def _inner(value: object) -> Iterable[object]:
         case nn.Module() | torch.optim.Optimizer():
             return (value.state_dict(),)
         case _:
-            return (vars(value),) if is_dataclass(value) else ()
+            if is_dataclass(value) and not isinstance(value, type):
+                return [getattr(value, each.name) for each in fields(value)]
+            return ()
