@@ -110,8 +110,11 @@ def test_threads_are_put_back_and_noted(run):
     before = torch.get_num_threads()
     noted, fine = run("threads")
     assert torch.get_num_threads() == before
-    assert [finding.guard for finding in noted.findings] == [Guard.ENVIRONMENT]
-    assert noted.findings[0].text == f"the run changed the number of torch's threads from {before} to {before + 1}"
+    texts = [finding.text for finding in noted.findings if finding.guard is Guard.ENVIRONMENT]
+    assert texts == [f"the run changed the number of torch's threads from {before} to {before + 1}"]
+    assert {finding.guard for finding in noted.findings} <= {Guard.ENVIRONMENT, Guard.WORK}, (
+        "the new thread may be busy"
+    )
     assert fine.findings == ()
 
 
