@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -103,6 +104,19 @@ def test_an_evaluation_that_reads_leaves_no_trace():
         vae.train()
     assert fingerprint(vae, [keeper]) == before
     assert len(before) == len(vae.state_dict()) + 4
+
+
+def test_what_an_evaluation_leaves_in_the_globals_of_a_plugin_is_put_back():
+    """An honest cache is emptied, and weights that were trained on the side are gone."""
+    module = ModuleType("plugin")
+    module.kept, module.weights = {"before": 1}, torch.zeros(2)
+    with without_trace(tiny.vae("mlp"), [], [module]):
+        module.kept["trained"] = torch.ones(2)
+        module.weights += 1
+        module.new = 3
+    assert module.kept == {"before": 1}
+    assert module.weights.tolist() == [0, 0]
+    assert "new" not in vars(module)
 
 
 def test_an_error_inside_is_told_in_place_of_the_trace():

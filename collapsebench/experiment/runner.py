@@ -90,8 +90,19 @@ class Runner:
         device = torch.device(self.device)
         with FlopCounter() as building:
             vae = assemble(architecture, splits.spec, hooks, derive(spec.seed, Purpose.INIT)).to(device)
-        budget, flops = spec.protocol.budget, building.flops
-        return TrainingSetup(vae, methods, hooks, inference, splits, setting, budget, spec.seed, device, flops)
+        return TrainingSetup(
+            vae=vae,
+            methods=methods,
+            hooks=hooks,
+            inference=inference,
+            splits=splits,
+            setting=setting,
+            budget=spec.protocol.budget,
+            seed=spec.seed,
+            device=device,
+            building_flops=building.flops,
+            plugin_modules=lambda: self.catalog.modules,
+        )
 
     def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
         """Train and test, and put back what that changed of the process."""
@@ -152,7 +163,7 @@ class Runner:
         points = state.trajectory.select(setup.vae, setup.keepers)
         self.observe(Testing(spec.run_id))
         findings = findings_after_training(setup, state, points, self.catalog)
-        with own_generators(setup.device), without_trace(setup.vae, setup.keepers):
+        with own_generators(setup.device), without_trace(setup.vae, setup.keepers, setup.plugin_modules()):
             seed_torch(spec.seed, Purpose.EVALUATION, "test")
             test = self._test_split(spec, setup, points)
             values = self._values(spec, test)

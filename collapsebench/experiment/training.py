@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import islice
@@ -28,6 +28,8 @@ from collapsebench.record import Number, Point
 from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import pluggy
 
     from collapsebench.components.interfaces import Component, Inference, Method
@@ -64,6 +66,8 @@ class TrainingSetup:
     device: torch.device
     building_flops: int = 0
     """The FLOPs of building the model."""
+    plugin_modules: Callable[[], Iterable[ModuleType]] = tuple
+    """Returns the imported modules of plugins, which may keep something in their globals."""
 
     @property
     def keepers(self) -> tuple[Component, ...]:
@@ -421,7 +425,7 @@ def _evaluate(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> b
     )
     state.look_for_gradients()
     seed_torch(setup.seed, Purpose.EVALUATION, "valid", state.meter.steps)
-    with without_trace(setup.vae, setup.keepers):
+    with without_trace(setup.vae, setup.keepers, setup.plugin_modules()):
         measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": state.losses.take()}
         for metric in TRACKED:
             estimates = metric.evaluate(valid)

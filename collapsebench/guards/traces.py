@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from itertools import chain
+from types import ModuleType
 
 import torch
 from numpy import ndarray
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from collapsebench.components.belongings import Belongings
 from collapsebench.errors import PluginError
 
 
@@ -32,15 +34,21 @@ def fingerprint(model: nn.Module, components: Iterable[BaseModel] = ()) -> dict[
 
 
 @contextmanager
-def without_trace(model: nn.Module, components: Iterable[BaseModel]) -> Iterator[None]:
+def without_trace(
+    model: nn.Module, components: Iterable[BaseModel], modules: Iterable[ModuleType] = ()
+) -> Iterator[None]:
     """Raise PluginError at the end of the block if it changed the model or what the components keep.
 
-    This catches training while the clock stands, by whatever code, and running statistics that go on in evaluation. It
-    cannot see what a method keeps elsewhere: in a module's globals, in a file, or in an object that is no plain value.
+    This catches training while the clock stands, by whatever code, and running statistics that go on in evaluation.
+    What the modules of plugins keep in their globals and classes is put back without a word. It cannot see what a
+    method keeps elsewhere: in a file, in another module, or in an object that is no plain value.
     """
-    components = tuple(components)
+    components, belongings = tuple(components), Belongings(modules)
     before = fingerprint(model, components)
-    yield
+    try:
+        yield
+    finally:
+        belongings.put_back()
     after = fingerprint(model, components)
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     if changed:
