@@ -23,13 +23,14 @@ from collapsebench.metrics.active_units import CURVE, ActiveUnits
 from collapsebench.metrics.collapse import CURVE as COLLAPSE_CURVE
 from collapsebench.metrics.collapse import Collapse
 from collapsebench.metrics.dialects import Dialects
+from collapsebench.metrics.estimators import aggregate_density, mutual_information_bracket
 from collapsebench.metrics.evaluation import EvaluatedSplit, evaluation_mode
 from collapsebench.metrics.gap import Gap
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
 from collapsebench.metrics.latent_use import LatentUse
 from collapsebench.metrics.mlp_probe import MLPProbe
-from collapsebench.metrics.mutual_information import MutualInformation
+from collapsebench.metrics.mutual_information import MutualInformation, TrackedInformation
 from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.metrics.perplexity import Perplexity
 from collapsebench.metrics.probe import Probe
@@ -251,6 +252,20 @@ def test_active_units_spectrum_and_curve():
     assert measured["active_units"].value == 2
     assert [measured[f"active_units[{t:g}]"].value for t in CURVE] == [float((variance > t).sum()) for t in CURVE]
     assert ActiveUnits(threshold=0.1).evaluate(evaluation)["active_units"].value == 1
+
+
+def test_a_trajectory_knows_the_information_in_a_part_of_a_large_split(monkeypatch):
+    """The larger mixture weighs the own posterior less, by the ratio of sizes at most."""
+    split = evaluated(linear_vae(torch.eye(2).double()), vectors(12, 2))
+    assert TrackedInformation().evaluate(split) == MutualInformation().evaluate(split)
+    monkeypatch.setattr(TrackedInformation, "LARGEST", 6)
+    part, rows = TrackedInformation().evaluate(split), torch.arange(0, 12, 2)
+    posterior, z = split.posterior[rows], split.z[rows]
+    expected = mutual_information_bracket(z, posterior, split.vae.prior)
+    assert (part["mi_lower"], part["mi_upper"], part["mi_examples"].value) == (expected.lower, expected.upper, 6)
+    assert part["mi_lower"].value <= math.log(6)
+    in_part, in_whole = aggregate_density(z, posterior).aggregate, split.density.aggregate[rows]
+    assert (in_whole >= in_part - math.log(2)).all()
 
 
 def test_latent_use_is_what_another_code_costs():

@@ -19,6 +19,7 @@ from collapsebench.metrics.estimators import (
     cyclic_permutation,
     error_over_draws,
     error_over_examples,
+    evenly_spaced,
     importance_bound,
     mean_variance,
     mutual_information_bracket,
@@ -285,6 +286,16 @@ def test_collapse_grows_with_its_threshold_and_its_share(epsilon, delta, seed):
 
 def test_collapse_is_undefined_where_a_kl_is():
     assert math.isnan(collapsed_percentage(torch.tensor([[0.0, math.nan]]), 0.01, 0.01))
+
+
+@given(st.integers(1, 500), st.data())
+def test_evenly_spaced_positions_are_different_and_leave_equal_gaps(size, data):
+    number = data.draw(st.integers(1, size))
+    rows = evenly_spaced(size, number)
+    gaps = torch.diff(rows, append=torch.tensor([size]))
+    assert rows[0] == 0
+    assert set(gaps.tolist()) <= {size // number, size // number + 1}
+    assert len(gaps) == number
 
 
 @given(st.integers(2, 200), st.integers(0, 2**31))

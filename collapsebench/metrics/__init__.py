@@ -14,7 +14,7 @@ from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
 from collapsebench.metrics.latent_use import LatentUse
 from collapsebench.metrics.mlp_probe import MLPProbe
-from collapsebench.metrics.mutual_information import MutualInformation
+from collapsebench.metrics.mutual_information import MutualInformation, TrackedInformation
 from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.metrics.perplexity import Perplexity
 from collapsebench.metrics.probe import Probe
@@ -46,7 +46,7 @@ METRICS: tuple[type[Metric], ...] = (
 COSTLY: frozenset[type[Metric]] = frozenset({Gap, MLPProbe})
 """The metrics that take long. A run computes them only if its track names them."""
 
-TRACKED: tuple[Metric, ...] = (MutualInformation(), ActiveUnits())
+TRACKED: tuple[Metric, ...] = (TrackedInformation(), ActiveUnits())
 """The metrics of a trajectory on the validation split, beside the bound, the KL and the training loss."""
 
 

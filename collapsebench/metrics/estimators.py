@@ -279,6 +279,11 @@ def collapsed_percentage(kl: Float[Tensor, "N D"], epsilon: float, delta: float)
     return 100 * float((above <= delta * len(kl) + 1e-9).double().mean())  # in floating point 0.29 · 100 is below 29
 
 
+def evenly_spaced(size: int, number: int) -> Int[Tensor, " K"]:
+    """Give K different positions among `size` that lie as evenly as whole numbers can, the first one included."""
+    return torch.arange(number) * size // number
+
+
 def cyclic_permutation(order: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
     """Give the permutation that maps each element of `order` to the next one, and the last to the first.
 
