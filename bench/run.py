@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -28,7 +29,8 @@ from typing import Any, TypeAlias
 import click
 
 ROOT = Path(__file__).parents[1]
-IMPORTS, TRAINING, VALIDATION, REST = "start and imports", "training", "scheduled evaluation", "rest"
+IMPORTS, TRAINING, VALIDATION = "start and imports", "training", "scheduled evaluation"
+REST, END = "rest", "end of the process"
 MUST = {"demo": 6.0, "mnist": 20.0, "yahoo-9k": 14.0}
 """The bounds of everything that is not training, in processor seconds of one thread."""
 MUST_IMPORT = 3.5
@@ -127,9 +129,17 @@ def measured(checkout: Path, arguments: tuple[str, ...], clock: str) -> Seconds:
         given = ["run", *arguments, "--no-baseline", "-q", "--store", f"{folder}/runs.sqlite"]
         command = [sys.executable, __file__, "--in", str(output), clock, repr(time.time()), *given]
         environment = os.environ | threads | {"PYTHONPATH": paths}
+        before = _used(clock)
         subprocess.run(command, check=True, cwd=checkout, env=environment, stdout=sys.stderr)  # noqa: S603
+        used = _used(clock) - before
         seconds: Seconds = json.loads(output.read_text())
-    return seconds
+    return seconds | {END: used - sum(seconds.values())}
+
+
+def _used(clock: str) -> float:
+    """Return the processor seconds of all processes that were started here and have ended, or the time."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime if clock == "processor" else time.time()
 
 
 @contextmanager
@@ -159,8 +169,8 @@ def not_training(seconds: Seconds) -> float:
 def print_table(name: str, columns: dict[str, Seconds]) -> None:
     """Print the parts of one run, with a column for each measurement."""
     click.echo(f"\n{name:24s}" + "".join(f"{title:>24s}" for title in columns))
-    order = [IMPORTS, TRAINING, VALIDATION]
-    parts = dict.fromkeys([*order, *(part for each in columns.values() for part in each if part != REST), REST])
+    first, last = (IMPORTS, TRAINING, VALIDATION), (REST, END)
+    parts = dict.fromkeys([*first, *(part for each in columns.values() for part in each if part not in last), *last])
     for part in parts:
         click.echo(f"{part:24s}" + "".join(f"{each.get(part, 0.0):24.2f}" for each in columns.values()))
     click.echo(f"{'all':24s}" + "".join(f"{sum(each.values()):24.2f}" for each in columns.values()))

@@ -72,9 +72,9 @@ def test_medians_are_of_each_part():
 
 @pytest.mark.slow
 def test_a_whole_run_is_split_into_its_parts():
-    from bench.run import IMPORTS, REST, RUNS, TRAINING, VALIDATION, measured
+    from bench.run import END, IMPORTS, REST, RUNS, TRAINING, VALIDATION, measured
 
     seconds = measured(ROOT, (*RUNS["demo"], "--method", "vae", "--budget", "3steps"), "processor")
-    assert {IMPORTS, TRAINING, VALIDATION, REST, "iw-nll", "latent-use"} <= seconds.keys()
+    assert {IMPORTS, TRAINING, VALIDATION, REST, END, "iw-nll", "latent-use"} <= seconds.keys()
     assert all(each >= 0 for each in seconds.values())
     assert min(seconds[IMPORTS], seconds[TRAINING], seconds["iw-nll"]) > 0.01

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import wait
@@ -26,7 +27,7 @@ from collapsebench.components.interfaces import Component
 from collapsebench.errors import CollapsebenchError, Interrupted, error_line
 from collapsebench.experiment.endings import RunEnding, begun, ended, timed_out
 from collapsebench.experiment.events import REMOTE_PULSE, Event, Started
-from collapsebench.experiment.memory import keep_mapped
+from collapsebench.experiment.memory import keep_mapped, uncollected
 from collapsebench.experiment.output import keep_writing
 from collapsebench.experiment.processors import processors
 from collapsebench.experiment.signals import Interrupts
@@ -52,7 +53,7 @@ PRELOADED = (
     "collapsebench.experiment.training",
     "collapsebench.experiment.work",
 )
-"""Modules that every worker needs."""
+"""Modules that every run needs, and that import others for a second or more."""
 
 
 Message: TypeAlias = Event | RunRecord | CollapsebenchError | str
@@ -96,6 +97,9 @@ class InProcess(Executor):
 
     def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Run each spec in turn."""
+        with uncollected():
+            for module in PRELOADED:
+                import_module(module)
         runner = setup.runner(observe)
         for spec in specs:
             with torch_threads(self.threads):
