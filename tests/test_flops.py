@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 import torch
 import toys
+from torch import nn
 from torch.autograd import grad
 
 from collapsebench.components import composition
@@ -19,10 +20,10 @@ from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.arrears import Arrears
 from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.experiment.flops import CostTable, FlopCounter, StepCost, Trace
-from collapsebench.experiment.formulas import cudnn_rnn, cudnn_rnn_backward
+from collapsebench.experiment.formulas import cudnn_rnn, cudnn_rnn_backward, treatment
 from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
-from collapsebench.model.kernels.recurrent import unfused_lstms
+from collapsebench.model.kernels.recurrent import unfused_rnns
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
 from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
@@ -217,7 +218,7 @@ def test_decoders(name, skip):
     assert gradient(z) == pytest.approx(expected.by_input, rel=0.01)
     assert gradient(weights, z.detach()) == pytest.approx(expected.by_hidden + expected.by_weights, rel=0.01)
     assert gradient((z, *weights)) == pytest.approx(expected.by_input + expected.by_weights, rel=0.01)
-    with unfused_lstms(vae):
+    with unfused_rnns(vae):
         (first,) = grad(loss(z), z, create_graph=True)
     second = counted(lambda: grad(first.square().sum(), (z, *weights), allow_unused=True))
     assert second == pytest.approx(expected.second, rel=0.01)
@@ -316,14 +317,36 @@ def test_a_fused_transformer_layer_costs_what_its_parts_do():
         assert counted(lambda: layer(x)) == parts == 2 * 15 * (4 * 64 + 2 * 128) + 4 * 3 * 25 * 8
 
 
-def test_the_recurrent_kernels_of_cudnn_cost_what_plain_ones_do():
-    """By its arguments alone, as the kernel needs a GPU: x (T, B, I), two layers, and what gradients are asked for."""
-    x, weights = torch.zeros(T, B, E), [torch.zeros(4 * H, E), torch.zeros(4 * H, H), torch.zeros(4 * H)] * 2
-    forward = 2 * T * B * 2 * 4 * H * (E + H)
-    assert cudnn_rnn(x, weights, 0, None) == forward
-    assert cudnn_rnn_backward(x, weights, 0, [True, True, True, True]) == 2 * forward
-    assert cudnn_rnn_backward(x, weights, 0, [False, False, False, True]) == 2 * forward - 2 * T * B * 4 * H * E
-    assert cudnn_rnn_backward(x, weights, 0, [True, False, False, False]) == forward
+@pytest.mark.parametrize("layers", [{}, {"num_layers": 2}, {"num_layers": 2, "bidirectional": True}, {"bias": False}])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("wanted", list(product([True, False], repeat=3)))
+def test_the_recurrent_kernels_of_cudnn_cost_what_plain_ones_do(kind, layers, wanted):
+    """Forward, and backward by the input, the first states and the weights, or by some of them."""
+    layer = kind(E, H, batch_first=True, **layers)
+    directions = 2 if layers.get("bidirectional") else 1
+    x, first = torch.randn(B, T, E), torch.zeros(directions * layer.num_layers, B, H)
+    x.requires_grad_(wanted[0])
+    first.requires_grad_(wanted[1])
+    layer.requires_grad_(wanted[2])
+    state, found = (first, torch.zeros_like(first)) if kind is nn.LSTM else first, []
+    with unfused_rnns(layer):
+        forward = counted(lambda: found.append(layer(x, state)[0]))
+    backward = counted(found[0].sum().backward) if any(wanted) else 0
+    weights, stride = [each.detach() for each in layer.parameters()], 4 if layer.bias else 2
+    mask = [wanted[0], wanted[1], wanted[1], wanted[2]]
+    sizes = (None, None, None, None, None, 2, H, 0, layer.num_layers, True, 0.0, True, directions == 2, [], None, None)
+    assert cudnn_rnn(x, weights, stride, None, first, None) == forward
+    if any(wanted):
+        assert cudnn_rnn_backward(x, weights, stride, None, first, *sizes, mask) == backward
+
+
+def test_fused_attention_has_a_formula_on_every_device():
+    """Whatever library computes it, forward and backward are counted."""
+    names = {name.partition(".")[0].removeprefix("aten::") for name in torch._C._dispatch_get_all_op_names()}
+    fused = [name for name in names if name.startswith("_scaled_dot_product") and "attention_math" not in name]
+    operations = [getattr(torch.ops.aten, name).default for name in fused]
+    assert len(operations) >= 8
+    assert all(treatment(operation).formula for operation in operations)
 
 
 def test_operations_of_other_libraries_are_named():
@@ -631,7 +654,7 @@ def test_a_budget_of_flops_is_spent_and_not_overdrawn():
 def test_onednn_is_off_within_the_layer_alone():
     vae, x, seen = model("lstm"), data(TEXT), []
     allowed, layer = torch.backends.mkldnn.enabled, vae.decoder.layers[0]
-    with unfused_lstms(vae):
+    with unfused_rnns(vae):
         layer.register_forward_pre_hook(lambda *_: seen.append(torch.backends.mkldnn.enabled))
         vae.log_likelihood(x, torch.zeros(1, B, D))
         assert (seen, torch.backends.mkldnn.enabled) == ([False], allowed)

@@ -133,12 +133,20 @@ def cudnn_rnn(x: Tensor, weights: Sequence[Tensor], *_: Any, **__: Any) -> int:
     return 2 * prod(x.shape[:-1]) * sum(weight.numel() for weight in weights if weight.dim() == 2)
 
 
-def cudnn_rnn_backward(x: Tensor, weights: Sequence[Tensor], *rest: Any, **_: Any) -> int:
-    """Return the FLOPs of their backward. The last argument says of what: x, both first states, the weights."""
-    wanted: Sequence[bool] = rest[-1]
-    of_x, *_states, of_weights = wanted
-    unread = 0 if of_x else 2 * prod(x.shape[:-1]) * weights[0].numel()
-    return cudnn_rnn(x, weights) * (1 + of_weights) - unread
+def cudnn_rnn_backward(x: Tensor, weights: Sequence[Tensor], per_layer: int, *rest: Any, **_: Any) -> int:
+    """Return the FLOPs of their backward: of the gradients that are asked for, as `lstm_backward` does.
+
+    `per_layer` is the number of weights of a layer in one direction. The first state is (layers · directions, B, H).
+    The last argument says what is asked for: the gradients of x, of both first states, of the weights.
+    """
+    first_state: Tensor = rest[1]
+    of_x, of_first_state, _of_first_cell, of_weights = rest[-1]
+    directions = 2 if rest[-5] else 1
+    of_inputs = sum(each.numel() for each in weights[: directions * per_layer : per_layer])
+    unread = 0 if of_x else 2 * prod(x.shape[:-1]) * of_inputs
+    of_states = sum(each.numel() for each in weights[1::per_layer])
+    states = 0 if of_first_state else 2 * first_state.shape[1] * of_states
+    return cudnn_rnn(x, weights) * (2 if of_weights else 1) - unread - states
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:

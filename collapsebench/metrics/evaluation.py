@@ -24,6 +24,7 @@ from collapsebench.metrics.estimators import (
     importance_bound,
 )
 from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.kernels.recurrent import differentiable_rnns
 from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
 from collapsebench.record import Point
@@ -114,10 +115,10 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _gradients_if_needed(inference: Inference) -> Iterator[None]:
+def _gradients_if_needed(inference: Inference, vae: VAE) -> Iterator[None]:
     """Let a strategy compute gradients if it says that it needs them. Raises PluginError if another one tries."""
     if inference.needs_gradients:
-        with torch.enable_grad():
+        with torch.enable_grad(), differentiable_rnns(vae):
             yield
         return
     try:
@@ -296,7 +297,7 @@ class EvaluatedSplit:
             yield EvaluatedBatch(number, torch.tensor(batch.x, device=self.device), torch.tensor(batch.index))
 
     def _variational_parameters(self, batch: EvaluatedBatch, noise: Noise) -> Float[Tensor, "B 2 D"]:
-        with _gradients_if_needed(self.inference):
+        with _gradients_if_needed(self.inference, self.vae):
             found = self.inference.posterior(self.vae, batch.x, noise.child("inference", batch.number))
         if type(found) is not DiagonalGaussian:
             raise PluginError(

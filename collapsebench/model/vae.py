@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from collapsebench.errors import PluginError
 from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
-from collapsebench.model.kernels.recurrent import unfused_lstms
+from collapsebench.model.kernels.recurrent import twice_differentiable
 from collapsebench.model.seeding import Noise
 
 
@@ -221,7 +221,7 @@ class Objective:
         Parameters that do not enter the loss have gradient zero.
         """
         point = posterior.parameters if create_graph else posterior.parameters.detach().requires_grad_()
-        with torch.enable_grad(), unfused_lstms(vae) if create_graph else nullcontext():
+        with torch.enable_grad(), twice_differentiable(vae) if create_graph else nullcontext():
             loss = self(vae, x, DiagonalGaussian.of(point), noise).loss
             found = torch.autograd.grad(
                 loss, (point, *parameters), create_graph=create_graph, allow_unused=True, materialize_grads=True
