@@ -3,6 +3,7 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from collapsebench.model.seeding import Purpose, SeededNoise, derive, own_generators, run_noise, seed_torch
 
@@ -33,6 +34,29 @@ def test_noise_takes_the_type_of_its_neighbour_and_leaves_the_global_generator_a
     assert draw.dtype is torch.float64
     assert torch.equal(draw, SeededNoise(1).normal((3,), torch.zeros(())).double())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Copies(TorchDispatchMode):
+    """Notes the operations that move numbers to another device or type."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.found.append(args)
+        return func(*args, **(kwargs or {}))
+
+
+def test_noise_is_drawn_where_it_is_wanted(monkeypatch):
+    """By the generator of that device, so that nothing is copied; no device but the CPU is needed to see it."""
+    asked, like = [], torch.zeros((), device="meta")
+    monkeypatch.setattr(SeededNoise, "_generator", lambda self, like: asked.append(like.device))
+    with Copies() as copies:
+        draws = [SeededNoise(1).normal((3,), like), SeededNoise(1).uniform((3,), like)]
+    assert [draw.device for draw in draws] == asked == [like.device] * 2
+    assert copies.found == []
 
 
 def test_ordinary_modules_draw_the_same_at_equal_steps_and_leave_no_trace():

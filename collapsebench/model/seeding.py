@@ -69,7 +69,10 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class SeededNoise:
-    """Noise from a seed. It is drawn on the CPU in float32, so that it is the same for every device.
+    """Noise from a seed, drawn in float32 by a generator of the device where it is wanted.
+
+    So nothing is copied to a device. The generators of two kinds of device draw other numbers from one seed: a run on a
+    GPU has other noise than the same run on the CPU. All devices of one kind draw the same.
 
     >>> import torch
     >>> from collapsebench import SeededNoise
@@ -85,18 +88,18 @@ class SeededNoise:
 
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Draw from N(0, 1), as `Noise.normal`."""
-        return torch.randn(shape, generator=self._generator(), dtype=torch.float32).to(like)
+        return torch.randn(shape, generator=self._generator(like), device=like.device, dtype=torch.float32).to(like)
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Draw from U[0, 1), as `Noise.uniform`."""
-        return torch.rand(shape, generator=self._generator(), dtype=torch.float32).to(like)
+        return torch.rand(shape, generator=self._generator(like), device=like.device, dtype=torch.float32).to(like)
 
     def child(self, *labels: str | int) -> SeededNoise:
         """Give the source of one part, as `Noise.child`."""
         return SeededNoise(derive(self.seed, *labels))
 
-    def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.seed)
+    def _generator(self, like: Tensor) -> torch.Generator:
+        return torch.Generator(like.device).manual_seed(self.seed)
 
 
 @contextmanager
