@@ -129,10 +129,12 @@ class SVI(Method, Inference):
         return _moved(posterior, self._rate(velocity) * velocity), velocity
 
     def _rate(self, like: Tensor) -> Tensor:
-        """Give the step size α for means and log-variances, (2, 1, 1)."""
+        """Give the step size α for means and log-variances, (2, 1, 1). It is filled where it is used, not copied."""
         logvar = self.learning_rate if self.learning_rate_logvar is None else self.learning_rate_logvar
         scale = self._scale(like)
-        return like.new_tensor([self.learning_rate * scale, logvar * scale])[:, None, None]
+        rate = like.new_full((2, 1, 1), self.learning_rate * scale)
+        rate[1] = logvar * scale
+        return rate
 
     def _scale(self, gradient: Tensor) -> int:
         """Give the factor from the gradient of the batch mean to that of a step: 1, or the batch size."""

@@ -148,6 +148,32 @@ def test_the_clock_waits_for_a_device_that_lags_behind(monkeypatch):
     assert meter.seconds == 10
 
 
+def test_without_a_budget_in_seconds_the_clock_runs_for_a_stretch_of_steps(monkeypatch):
+    """The device is waited for when a stretch begins and where its seconds are read, and not at each step."""
+    clock, waits = Clock(), []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waits.append(clock.now))
+    meter = Meter(Budget.parse("50steps"), 10, torch.device("cuda", 0), clock)
+
+    def steps(number):
+        for _ in range(number):
+            meter.step(tiny.idle(), (1,), lambda: setattr(clock, "now", clock.now + 2))
+
+    steps(3)
+    clock.now += 1
+    assert waits == [0]
+    assert (meter.seconds, waits) == (7, [0, 7])
+    steps(1)
+    assert waits == [0, 7]
+    meter.rest()
+    assert waits == [0, 7, 9]
+    clock.now += 100
+    meter.rest()
+    steps(1)
+    assert waits == [0, 7, 9, 109]
+    assert meter.counters()["seconds"] == 11
+    assert meter.state()["seconds"] == 11
+
+
 @given(
     st.integers(1, 40),
     st.integers(1, 12),

@@ -49,6 +49,11 @@ class Meter:
     backward of a Hessian-vector product included. The first step on a batch shape is counted while it runs, and its
     clock runs too; later steps with the same trace cost the same (`flops.CostTable`). Some of those, drawn by nobody's
     seed, are counted again as audits (`guards.audits`). Outside of a step, nothing is counted and no time passes.
+
+    A GPU computes behind the process that gives it work, and a clock that does not wait for it is wrong. For a budget
+    in seconds the meter waits at the beginning and the end of each step. For other budgets it waits only in `rest` and
+    where the seconds are read: these are then the time of whole stretches of steps, with what lies between the steps
+    (drawing a batch, reporting). They are never too few.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Meter:
         self._following, self._audit = following, following(0)
         self._timed = audits.timed_steps()
         self._wait = _waiting_for(device)
+        self._stretched = self._wait is not None and budget.unit is not Unit.SECONDS
         self._steps = self._examples = 0
         self._spent: tuple[int, ...] = (0,) * len(StepCost._fields)
         self._costs, self._arrears, self._threads = CostTable(), Arrears(), ThreadCounters()
@@ -75,9 +81,17 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """The seconds that steps have taken so far."""
-        since = 0.0 if self._started is None else self._clock() - self._started
-        return self._seconds + since
+        """The seconds that steps have taken so far. Within a stretch of steps, this waits for the device."""
+        if self._started is None:
+            return self._seconds
+        if self._wait and self._stretched:
+            self._wait()
+        return self._seconds + (self._clock() - self._started)
+
+    def rest(self) -> None:
+        """Wait for the device, and stop the clock until the next step."""
+        if self._started is not None:
+            self._seconds, self._started = self.seconds, None
 
     @property
     def steps(self) -> int:
@@ -151,7 +165,7 @@ class Meter:
     def step(self, vae: VAE, shape: Shape, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do one optimizer step on a batch of this shape (examples first); the clock runs and everything is counted.
 
-        The meter waits for the device before and after. If the step raises, its seconds count and nothing else does.
+        If the step raises, its seconds count and nothing else does.
         Raises UsageError if it was the first one and the budget is smaller.
         """
         known = self._costs.of(shape)
@@ -184,17 +198,20 @@ class Meter:
         return result
 
     def _start(self, timed: bool) -> None:
-        if self._wait:
-            self._wait()
-        self._started = self._clock()
+        if self._started is None:  # else the stretch goes on
+            if self._wait:
+                self._wait()
+            self._started = self._clock()
         if timed or self._budget.unit is Unit.SECONDS:
             self._processor.start(self._threads.seconds())
 
     def _stop(self) -> None:
-        if self._wait:
+        if self._wait and not self._stretched:
             self._wait()
         if self._processor.running:
             self._processor.stop(self._threads.seconds())
+        if self._stretched:
+            return
         self._last = self.seconds - self._seconds
         self._seconds, self._started = self._seconds + self._last, None
 
@@ -248,6 +265,12 @@ class Meter:
 
 def _waiting_for(device: torch.device | None) -> Callable[[], None] | None:
     """Return a function that waits until the device is done, or None for a device that never lags behind."""
-    if device is None or device.type != "cuda":
-        return None
-    return partial(torch.cuda.synchronize, device)
+    match device:
+        case torch.device(type="cuda"):
+            return partial(torch.cuda.synchronize, device)
+        case torch.device(type="xpu"):
+            return partial(torch.xpu.synchronize, device)
+        case torch.device(type="mps"):
+            return torch.mps.synchronize
+        case _:
+            return None

@@ -255,7 +255,7 @@ class RunWatcher:
         loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
         self._observe(Stepped(self._run_id, meter.steps, meter.progress().fraction, loss, kl))
         self._next = self._clock() + self._pulse
-        return self._checkpoint.due()
+        return not math.isfinite(loss) or self._checkpoint.due()  # before a state is kept, divergence ends the run
 
     def evaluated(self, point: Point) -> None:
         """Report a scheduled evaluation."""

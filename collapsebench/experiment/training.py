@@ -31,11 +31,16 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import pluggy
+    from numpy.typing import NDArray
 
     from collapsebench.components.interfaces import Component, Inference, Method
     from collapsebench.examples import Batch, Splits
     from collapsebench.model.kernels.optimizers import FirstOrder
     from collapsebench.spec import Budget, Decay, Optimizer, Setting
+
+
+READ_EVERY = 64
+"""Where a device computes behind the process, the numbers of so many steps are read together."""
 
 
 class Watcher(Protocol):
@@ -91,6 +96,33 @@ class RunningMean:
         mean = self.sum / self.count if self.count else math.nan
         self.sum, self.count = 0.0, 0
         return mean
+
+
+class Unread:
+    """The losses and the gradient norms of the last steps, on a device that may not have computed them yet.
+
+    Reading a number waits for the device, so that the numbers of many steps are read together.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: list[Tensor] = []
+
+    @property
+    def full(self) -> bool:
+        """True if the numbers of `READ_EVERY` steps wait."""
+        return len(self._numbers) >= 2 * READ_EVERY
+
+    def add(self, loss: Tensor, norm: Tensor) -> None:
+        """Keep the numbers of one step."""
+        self._numbers += (loss.detach(), norm)
+
+    def take(self) -> list[tuple[float, float]]:
+        """Wait for the device. Return loss and norm of each step since the last call."""
+        if not self._numbers:
+            return []
+        read = torch.stack(self._numbers).to("cpu", torch.float64).tolist()
+        self._numbers = []
+        return list(zip(read[::2], read[1::2], strict=True))
 
 
 class Schedule:
@@ -286,6 +318,8 @@ class TrainingState:
     """True when training is over and only the metrics are missing."""
     idle: set[str] = field(default_factory=set)
     """The names of the parameters that have never had a gradient at an evaluation or the first step."""
+    unread: Unread | None = None
+    """The numbers of steps that nobody has looked at. None on the CPU, where reading them costs nothing."""
 
     @classmethod
     def start(cls, setup: TrainingSetup) -> TrainingState:
@@ -299,6 +333,7 @@ class TrainingState:
             schedule=Schedule(setup.setting.evaluation.every),
             plateau=Plateau(setup.setting.optimizer.decay, optimizer),
             idle={name for name, parameter in setup.vae.named_parameters() if parameter.requires_grad},
+            unread=None if setup.device.type == "cpu" else Unread(),
         )
 
     def state(self) -> dict[str, Any]:
@@ -330,6 +365,17 @@ class TrainingState:
         self.epoch, self.batch, self.trained = state["position"]
         self.idle = set(state["idle"])
 
+    def settle(self) -> None:
+        """Wait for the device, stop the clock, and look at the numbers of the steps since the last time.
+
+        Raises DivergedError, which names the first step that is not finite.
+        """
+        self.meter.rest()
+        read = [] if self.unread is None else self.unread.take()
+        for number, (loss, norm) in enumerate(read, self.meter.steps - len(read) + 1):
+            check_finite(number, loss, norm)
+            self.losses.add(loss)
+
     def look_for_gradients(self) -> None:
         """Take note of the parameters that have a gradient."""
         if self.idle:
@@ -358,14 +404,22 @@ def _spend(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> None
                 return
             keep = True
         if keep:
+            state.settle()
             watcher.keep(state.state())
         keep = watcher.stepped(state.meter, step(setup, state, batch))
     _evaluate(setup, state, watcher)
 
 
 def step(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
-    """Do one metered optimizer step on the contender's objective. Raises DivergedError if it is not finite."""
-    return state.meter.step(setup.vae, batch.x.shape, _update, setup, state, batch)
+    """Do one metered optimizer step on the contender's objective.
+
+    Raises DivergedError if it is not finite. On another device than the CPU this is known up to `READ_EVERY` steps
+    later, and before anything is evaluated or kept; the error names the same step.
+    """
+    terms = state.meter.step(setup.vae, batch.x.shape, _update, setup, state, batch)
+    if state.unread is not None and state.unread.full:
+        state.settle()
+    return terms
 
 
 def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
@@ -375,21 +429,38 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     seed_torch(setup.seed, Purpose.TRAINING, progress.step)
     objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, progress.step))
     state.optimizer.zero_grad()
-    terms = setup.inference.gradients(setup.vae, torch.from_numpy(batch.x).to(setup.device), objective)
+    terms = setup.inference.gradients(setup.vae, moved(batch.x, setup.device), objective)
     check_terms(terms, setup.inference)
     if progress.step == 0:
         check_gradients(setup.vae, setup.inference)
         state.look_for_gradients()
-    norm = float(torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip))
-    if not norm:
+    norm = torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip)
+    if state.unread is None:
+        if not norm:
+            check_backward(setup.vae, setup.inference)
+        loss = float(terms.loss)
+        check_finite(progress.step + 1, loss, float(norm))
+        state.losses.add(loss)
+    else:
         check_backward(setup.vae, setup.inference)
-    loss = float(terms.loss)
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise DivergedError(f"step {progress.step + 1}: loss {loss}, gradient norm {norm}")
+        state.unread.add(terms.loss, norm)
     state.optimizer.step()
-    state.losses.add(loss)
     state.kl_weight = float(terms.kl_weight)
     return terms
+
+
+def check_finite(step: int, loss: float, norm: float) -> None:
+    """Raise DivergedError, which names the step, if its loss or its gradient norm is not finite."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise DivergedError(f"step {step}: loss {loss}, gradient norm {norm}")
+
+
+def moved(x: NDArray[np.generic], device: torch.device) -> Tensor:
+    """Return examples on the device. A copy to a GPU starts from pinned memory, so that nobody waits for its end."""
+    examples = torch.from_numpy(x)
+    if device.type == "cuda":
+        return examples.pin_memory().to(device, non_blocking=True)
+    return examples.to(device)
 
 
 def check_trained(setup: TrainingSetup, state: TrainingState) -> None:
@@ -423,6 +494,7 @@ def _evaluate(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> b
         batch_size=setup.setting.batch_size,
         device=setup.device,
     )
+    state.settle()
     state.look_for_gradients()
     seed_torch(setup.seed, Purpose.EVALUATION, "valid", state.meter.steps)
     with without_trace(setup.vae, setup.keepers, setup.plugin_modules()):
