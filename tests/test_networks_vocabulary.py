@@ -176,6 +176,27 @@ def test_without_gradients_memory_is_bounded_by_the_block(monkeypatch):
     assert largest.elements <= max(6 * V, h.numel())
 
 
+def test_a_gpu_computes_in_larger_blocks():
+    """Without gradients, as many rows of logits exist as a block has there."""
+    h, layer = torch.zeros(1, 1, 40 * vocabulary.ROWS, 1, device="meta"), nn.Linear(1, 2, device="meta")
+    with torch.no_grad(), Products() as products:
+        fused_log_likelihood(h, layer, torch.zeros(1, h.shape[2], dtype=torch.long, device="meta"))
+    assert products.rows == [32 * vocabulary.ROWS, 8 * vocabulary.ROWS]
+
+
+class Products(TorchDispatchMode):
+    """The rows of each product with a bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket is torch.ops.aten.addmm:
+            self.rows.append(len(args[1]))
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize("connect", [tiny.unconnected, Skip().connect_latent], ids=["plain", "skip"])
 @pytest.mark.parametrize(
     "settings", [{}, {"layers": 2, "dropout": 0.4}, {"output_bias": False, "start": "cell"}], ids=str

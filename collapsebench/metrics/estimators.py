@@ -15,9 +15,11 @@ from torch import Tensor
 
 from collapsebench.estimates import SATURATION, Estimate
 from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
+from collapsebench.model.kernels.blocks import block_of
 
 BLOCK = 2**20
-"""The largest number of entries in a block of the (N, N) matrix: 8 MiB in float64, which stays in the cache."""
+"""The largest number of entries in a block of the (N, N) matrix on the CPU: 8 MiB in float64, which stays in the cache.
+"""
 
 SINGLE_FROM = 4096
 """The smallest N for which the (N, N) matrix may be in float32. A smaller matrix takes little time in float64."""
@@ -138,7 +140,7 @@ def aggregate_density(
         return AggregateDensity(own, own, torch.full_like(own, -math.inf))
     if z.shape[1] == 0:  # all codes are equal: rounding would give about 1e-16 nats in place of 0
         return AggregateDensity(own, own, own)
-    others = _log_sum_of_others(z, posterior, max(1, block // n), dtype)
+    others = _log_sum_of_others(z, posterior, max(1, block_of(block, z.device) // n), dtype)
     return AggregateDensity(own, torch.logaddexp(own, others) - math.log(n), others - math.log(n - 1))
 
 

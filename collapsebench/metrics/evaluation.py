@@ -24,6 +24,7 @@ from collapsebench.metrics.estimators import (
     importance_bound,
 )
 from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.kernels.blocks import block_of
 from collapsebench.model.kernels.recurrent import differentiable_rnns
 from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
@@ -33,6 +34,14 @@ from collapsebench.spec import Unit
 ROWS = 256
 """The most rows (samples times examples) in a call of the decoder, unless one batch has more. It is large enough for
 efficient matrix products, and small enough for the activations of an image decoder."""
+
+
+def rows_of(device: torch.device) -> int:
+    """Return how many rows a call of the decoder has on a device: `ROWS` on the CPU, eight times as many elsewhere.
+
+    By then one layer of PixelCNN takes 0.4 GB for its activations.
+    """
+    return block_of(ROWS, device, times=8)
 
 
 class Provenance(NamedTuple):
@@ -246,8 +255,8 @@ class EvaluatedSplit:
         return self._for_all_batches(lambda batch: -self.log_likelihood(batch.x, z[batch.rows][None])[0])
 
     def log_likelihood(self, x: Tensor, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
-        """Give log p(x|z) in nats, without gradients, for at most `ROWS` of the S·B rows at a time."""
-        z, step = z.to(self.device, next(self.vae.parameters()).dtype), max(1, ROWS // len(x))
+        """Give log p(x|z) in nats, without gradients, for at most `rows_of` of the S·B rows at a time."""
+        z, step = z.to(self.device, next(self.vae.parameters()).dtype), max(1, rows_of(self.device) // len(x))
         with torch.no_grad(), evaluation_mode(self.vae):
             blocks = [self.vae.log_likelihood(x, z[start : start + step]) for start in range(0, len(z), step)]
         return torch.cat(blocks).to("cpu").double()
@@ -326,7 +335,7 @@ class EvaluatedSplit:
         The results go into one tensor. Small results between large temporaries would fragment the heap.
         """
         posterior, drawn = self.posterior[batch.rows], range(samples if self.latent_dim else 1)
-        step = max(1, ROWS // len(batch.rows))
+        step = max(1, rows_of(self.device) // len(batch.rows))
         log_weights = torch.empty(len(drawn), len(batch.rows), dtype=torch.float64)
         for start in drawn[::step]:
             z = self._draws(batch, drawn[start : start + step])

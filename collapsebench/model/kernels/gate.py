@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from collapsebench.model.kernels.blocks import block_of
+
 ROWS = 4096
-"""The rows in a block. A row has some tens of numbers, and each of two threads computes half of the rows."""
+"""The rows in a block on the CPU. A row has some tens of numbers, and each of two threads computes half of the rows."""
 
 
 def gate(x: Float[Tensor, "*shape C2"]) -> Float[Tensor, "*shape C"]:
@@ -72,7 +74,8 @@ class _Gradient(Function):
 
 
 def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    return zip(*(torch.split(tensor.flatten(0, -2), ROWS) for tensor in tensors), strict=True)
+    size = block_of(ROWS, tensors[0].device)
+    return zip(*(torch.split(tensor.flatten(0, -2), size) for tensor in tensors), strict=True)
 
 
 def _value(x: Tensor, y: Tensor, t: Tensor, s: Tensor) -> None:

@@ -4,7 +4,7 @@ Symbols: S samples of z, B examples, T tokens, n = S B T rows, V words. The laye
 `plain_log_likelihood` is the definition. `fused_log_likelihood` gives the same numbers, gradients and second
 derivatives with fewer passes over (n, V):
 
-- Without gradients, at most `ROWS` rows of logits exist at a time.
+- Without gradients, at most one block of rows of logits exists at a time.
 - With gradients, the probabilities P are kept in place of the logits. The gradient is \(G(E - P)W\), with upstream
   weights G and one-hot rows E. It is one product, as the rows of EW are rows of W. Nothing else of size (n, V) exists.
 - Inputs and weights are two nodes of the graph. So autograd computes the gradient of W only if it is needed. The inner
@@ -23,10 +23,11 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from collapsebench.model.kernels.blocks import block_of
 from collapsebench.model.kernels.likelihoods import categorical
 
 ROWS = 320
-"""The rows of logits in a block. For a vocabulary of 10,000 words a block stays in the last cache."""
+"""The rows of logits in a block on the CPU. For a vocabulary of 10,000 words a block stays in the last cache."""
 
 
 def plain_log_likelihood(
@@ -52,7 +53,7 @@ def log_probability(
     """Give the log-probability of each row's target in nats. It is twice differentiable by h, weight and bias."""
     needed = torch.is_grad_enabled() and any(t.requires_grad for t in (h, weight, bias))
     with torch.no_grad():
-        p = h.new_empty(len(h) if needed else min(ROWS, len(h)), len(weight))
+        p = h.new_empty(len(h) if needed else min(block_of(ROWS, h.device), len(h)), len(weight))
         log_p = _log_probability(h, weight, bias, targets, p)
     return (
         _by_input(h, weight, bias, targets, p, log_p) + _by_weight(weight, bias, (h,), targets, p) if needed else log_p
@@ -61,9 +62,9 @@ def log_probability(
 
 def _log_probability(h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, p: Tensor) -> Tensor:
     """Give (n,). The probabilities stay in p if it has room for all rows. A smaller p is one block that is reused."""
-    log_p, keep = h.new_empty(len(h)), len(p) == len(h)
-    for start in range(0, len(h), ROWS):
-        rows = slice(start, start + ROWS)
+    log_p, keep, size = h.new_empty(len(h)), len(p) == len(h), block_of(ROWS, h.device)
+    for start in range(0, len(h), size):
+        rows = slice(start, start + size)
         block = p[rows] if keep else p[: len(h) - start]
         torch.log_softmax(torch.addmm(bias, h[rows], weight.T, out=block), 1, out=block)
         log_p[rows] = block.gather(1, targets[rows, None])[:, 0]
@@ -106,9 +107,10 @@ class _InputGradient(Function):
         weighted_h, weighted_u = g[:, None] * h, g[:, None] * u
         of_g, of_h, of_bias = torch.empty_like(g), torch.empty_like(h), torch.zeros_like(weight[:, 0])
         of_weight = (p.T @ weighted_u).neg_().index_add_(0, targets, weighted_u)
-        buffer = p.new_empty(min(ROWS, len(p)), p.shape[1])
-        for start in range(0, len(p), ROWS):
-            rows = slice(start, start + ROWS)
+        size = block_of(ROWS, p.device)
+        buffer = p.new_empty(min(size, len(p)), p.shape[1])
+        for start in range(0, len(p), size):
+            rows = slice(start, start + size)
             q = torch.mm(u[rows], weight.T, out=buffer[: len(p) - start])
             mean = torch.linalg.vecdot(p[rows], q)
             torch.sub(q.gather(1, targets[rows, None])[:, 0], mean, out=of_g[rows])
