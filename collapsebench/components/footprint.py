@@ -252,6 +252,11 @@ NOTED = (
         lambda: "highest" if _torch() is None else _torch().get_float32_matmul_precision(),
         lambda precision: _torch().set_float32_matmul_precision(precision),
     ),
+    Trait(
+        "cuDNN's use of TF32",
+        lambda: _torch() is None or _torch().backends.cudnn.allow_tf32,
+        lambda allowed: setattr(_torch().backends.cudnn, "allow_tf32", allowed),
+    ),
 )
 SILENT = (
     Trait("the environment", lambda: dict(os.environ), _set_environment),

@@ -17,6 +17,7 @@ from collapsebench.components.hookspecs import Progress
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site, SiteKind
 from collapsebench.errors import PluginError, place_of
 from collapsebench.examples import DataSpec
+from collapsebench.experiment.arithmetic import DETERMINISTIC, algorithms, changed, filling
 from collapsebench.model.distributions import StandardNormal
 from collapsebench.model.seeding import Noise, derive
 from collapsebench.model.vae import VAE, Networks, Objective
@@ -86,16 +87,9 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
 
 @contextmanager
 def _empty_is_nan() -> Iterator[None]:
-    """Let torch fill memory with NaN in place of whatever stood there, so that it is seen if a module leaves it so.
-
-    `use_deterministic_algorithms` would do the same, and import torch's compiler for that.
-    """
-    before = torch.get_deterministic_debug_mode()
-    torch.set_deterministic_debug_mode("warn")
-    try:
+    """Let torch fill memory with NaN in place of whatever stood there, so that it is seen if a module leaves it so."""
+    with changed(algorithms(), DETERMINISTIC), changed(filling(), True):
         yield
-    finally:
-        torch.set_deterministic_debug_mode(before)
 
 
 def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int) -> Networks:

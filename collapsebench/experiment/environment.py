@@ -42,10 +42,12 @@ def environment(device: str) -> dict[str, Any]:
 def _gpu(device: str) -> dict[str, Any]:
     import torch
 
+    from collapsebench.experiment.arithmetic import arithmetic
+
     if not torch.cuda.is_available():  # torch says so itself, where the model is moved
         return {}
     versions = {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
-    return {"gpu": torch.cuda.get_device_name(device)} | versions
+    return {"gpu": torch.cuda.get_device_name(device)} | versions | arithmetic()
 
 
 def decisive(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from collapsebench.components.composition import compose, inference_of
 from collapsebench.components.footprint import Footprint
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import DivergedError, Interrupted, TimeLimitError, error_line
+from collapsebench.experiment.arithmetic import reproducible
 from collapsebench.experiment.endings import RunEnding, ended, now, timed_out
 from collapsebench.experiment.environment import decisive, environment
 from collapsebench.experiment.events import PULSE, Evaluated, Resumed, Started, Stepped, Testing, Warned
@@ -62,9 +63,10 @@ class Runner:
 
         A failure is an ending like any other, be it expected or not. Raises Interrupted.
         """
-        record = RunRecord.started(spec, now(), environment(self.device), self.catalog.code_of(spec))
-        self.observe(Started(record))
-        return ended(record, self._attempt(record.spec, record.environment))
+        with reproducible(self.device):
+            record = RunRecord.started(spec, now(), environment(self.device), self.catalog.code_of(spec))
+            self.observe(Started(record))
+            return ended(record, self._attempt(record.spec, record.environment))
 
     def training_setup(self, spec: RunSpec) -> TrainingSetup:
         """Build the contender's model, and gather what it is trained with."""

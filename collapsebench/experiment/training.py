@@ -436,10 +436,10 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
         state.look_for_gradients()
     norm = torch.nn.utils.clip_grad_norm_(setup.vae.parameters(), setup.setting.optimizer.clip)
     if state.unread is None:
-        if not norm:
+        loss, size = float(terms.loss), float(norm)
+        if not size:
             check_backward(setup.vae, setup.inference)
-        loss = float(terms.loss)
-        check_finite(progress.step + 1, loss, float(norm))
+        check_finite(progress.step + 1, loss, size)
         state.losses.add(loss)
     else:
         check_backward(setup.vae, setup.inference)
