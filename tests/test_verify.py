@@ -259,6 +259,13 @@ def test_a_budget_in_seconds_cannot_be_computed_again(run, verified):
     assert "depend on the clock" in of(checks, "run again", "cannot be checked here")[0]
 
 
+def test_a_run_of_another_kind_of_device_is_another_draw(run, verified):
+    elsewhere = run.model_copy(update={"environment": run.environment | {"device": "cuda:1"}})
+    code, checks = verified(elsewhere, options=["--rerun", "vae"])
+    assert code == 0
+    assert "computed on 'cuda', which draws other noise" in of(checks, "run again", "cannot be checked here")[0]
+
+
 @pytest.mark.parametrize("wanted", ["skip", "ffff"])
 def test_a_run_that_is_not_there_is_a_mistake(run, command, tmp_path, wanted):
     (tmp_path / "runs.jsonl").write_text(write_line(run))

@@ -50,7 +50,12 @@ def _gpu(device: str) -> dict[str, Any]:
     return {"gpu": torch.cuda.get_device_name(device)} | versions | arithmetic()
 
 
+def kind_of_device(environment: Mapping[str, Any]) -> str:
+    """Return the kind of device of a run, such as `cpu` or `cuda`; two kinds draw other noise from the same seed."""
+    return str(environment["device"]).partition(":")[0]
+
+
 def decisive(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return what decides about the bits of a result. Two devices of one model compute the same."""
-    kind = str(environment["device"]).partition(":")[0]
-    return {name: value for name, value in environment.items() if name != "cpu_count"} | {"device": kind}
+    own = {name: value for name, value in environment.items() if name != "cpu_count"}
+    return own | {"device": kind_of_device(environment)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from collapsebench.errors import UsageError, error_line
 from collapsebench.experiment.checkpoint import Checkpoints
-from collapsebench.experiment.environment import decisive
+from collapsebench.experiment.environment import decisive, kind_of_device
 from collapsebench.experiment.executors import InProcess
 from collapsebench.experiment.grids import ONE_GRID
 from collapsebench.experiment.processors import processors
@@ -74,7 +74,7 @@ def check_again(stored: RunRecord, sources: Sources) -> tuple[Check, ...]:
 def run_again(stored: RunRecord, sources: Sources) -> RunRecord:
     """Compute a run again, in a folder that is removed in the end, with as many threads as it had.
 
-    It runs on a processor. What it was computed on elsewhere is part of the comparison.
+    It runs on a processor, as the stored run did (see `_obstacle`).
     """
     threads = stored.environment.get("threads")
     known = threads if type(threads) is int and 1 <= threads <= processors() else None
@@ -117,6 +117,9 @@ def _obstacle(stored: RunRecord, sources: Sources) -> str:
         return f"it follows the rules of version {protocol.version}, and this program those of {PROTOCOL_VERSION}"
     if Unit.SECONDS in {protocol.budget.unit, protocol.setting.evaluation.every.unit}:
         return "its steps depend on the clock, as its budget or its evaluations are in seconds"
+    device = kind_of_device({"device": "cpu"} | stored.environment)
+    if device != "cpu":
+        return f"it was computed on '{device}', which draws other noise from the same seed than a processor does"
     for kind, choice in choices(stored.spec):
         if (kind, choice.name) not in sources.catalog.entries:
             return missing(kind, choice.name)
