@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -405,6 +406,20 @@ def test_calls_of_the_decoder_are_bounded(monkeypatch):
     whole.log_likelihood(torch.zeros(2, 3), normal(9, 2, 2))
     assert max(vae.decoder.calls) == 4
     assert vae.decoder.calls[-5:] == [4, 4, 4, 4, 2]
+
+
+def test_the_gpu_of_a_model_computes_the_matrix_of_its_posteriors(monkeypatch):
+    """What is asked of the GPU is seen without one; the densities are those of the CPU."""
+    whole, moved = evaluated(text_vae(), documents()), []
+    gpu = torch.device("cuda", 0)
+    there = replace(whole, device=gpu)
+    vars(there).update(z=whole.z, posterior=whole.posterior)
+    expected = whole.density
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *where: moved.append((self.shape, where)) or self)
+    found = there.density
+    shape = whole.z.shape
+    assert {(2, *shape), shape} <= {size for size, where in moved if where == (gpu,)}
+    assert all(map(torch.equal, found, expected))
 
 
 def test_results_do_not_depend_on_what_else_is_asked():

@@ -224,8 +224,12 @@ class EvaluatedSplit:
 
     @cached_property
     def density(self) -> AggregateDensity:
-        """The log-densities of the posteriors and of their mixtures at `z`, in nats."""
-        return aggregate_density(self.z, self.posterior)
+        """The log-densities of the posteriors and of their mixtures at `z`, in nats. The model's GPU computes them."""
+        if self.device.type != "cuda":  # not every other device has float64
+            return aggregate_density(self.z, self.posterior)
+        posterior = DiagonalGaussian.of(self.posterior.parameters.to(self.device))
+        found = aggregate_density(self.z.to(self.device), posterior)
+        return AggregateDensity(*(each.cpu() for each in found))
 
     @cached_property
     def reconstruction(self) -> Float[Tensor, " N"]:
