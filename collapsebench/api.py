@@ -53,6 +53,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     store: str | Path = DEFAULT_STORE,
     device: str = "cpu",
     workers: int = 1,
+    per_device: int = 1,
     threads: int | None = None,
     keep_checkpoints: bool = False,
     keep_codes: bool = False,
@@ -124,6 +125,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         resume_anywhere=resume_anywhere,
         rerun=rerun,
         components=classes,
+        per_device=_counted("per_device", per_device, MOST),
     )
     if fetch:
         from collapsebench.data.fetching import fetch_for_runs
@@ -141,6 +143,7 @@ def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | C
     if isinstance(progress, bool):
         run_on_screen(setup, workers, threads, quiet=not progress)
     else:
+        setup.check_workers(workers)
         run_grid(prepare(setup), executor_for(workers, threads), progress)
     with Store.reading(setup.store) as store:
         return Runs([store.get(spec.run_id) for spec in setup.plan.specs])

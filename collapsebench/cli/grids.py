@@ -31,6 +31,7 @@ class GridOptions:
     device: str
     work_dir: Path | None
     workers: int
+    per_device: int
     threads: int | None
     timeout: float | None
     resume_anywhere: bool
@@ -63,6 +64,7 @@ class GridOptions:
             timeout=self.timeout,
             resume_anywhere=self.resume_anywhere,
             rerun=self.rerun,
+            per_device=self.per_device,
         )
         if self.fetch:
             from collapsebench.data.fetching import fetch_for_runs
@@ -87,7 +89,13 @@ grid_options = options.gathered(
     options.plugin,
     options.data_dir,
     options.store,
-    click.option("--device", default="cpu", show_default=True, help="Where torch computes. Only cpu is tested."),
+    click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="DEVICE[,DEVICE…]",
+        help="Where torch computes: cpu, cuda, or with as many --workers cuda:0,cuda:1. Only cpu is tested.",
+    ),
     click.option(
         "--work-dir",
         type=options.PATH,
@@ -102,6 +110,13 @@ grid_options = options.gathered(
         default=1,
         show_default=True,
         help="Processes that run the grid.",
+    ),
+    click.option(
+        "--per-device",
+        type=click.IntRange(min=1, max=MOST),
+        default=1,
+        show_default=True,
+        help="So many workers may share a GPU, but for budgets in seconds.",
     ),
     click.option(
         "--threads",

@@ -8,10 +8,9 @@ import signal
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context, parent_process, resource_tracker
@@ -29,6 +28,7 @@ from collapsebench.experiment.endings import RunEnding, begun, ended, timed_out
 from collapsebench.experiment.events import REMOTE_PULSE, Event, Started
 from collapsebench.experiment.memory import keep_mapped, uncollected
 from collapsebench.experiment.output import keep_writing
+from collapsebench.experiment.placement import alone_with, least_used
 from collapsebench.experiment.processors import processors
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.record import Outcome, RunRecord
@@ -122,7 +122,7 @@ class Processes(Executor):
         """Give each idle worker the next spec, and yield records as the runs end. Raises the error of a worker."""
         threads = self.threads or max(1, processors() // self.workers)
         with (
-            _Crew(partial(_start_worker, setup, threads, observe)) as crew,
+            _Crew(lambda device: _start_worker(replace(setup, device=device), threads, observe), setup.devices) as crew,
             Interrupts() as interrupts,
             interrupts.held(),
         ):
@@ -140,8 +140,9 @@ class Processes(Executor):
 class _Crew:
     """The worker processes of one grid."""
 
-    def __init__(self, start: Callable[[], _Worker]) -> None:
-        self._start = start
+    def __init__(self, start: Callable[[str], _Worker], devices: Sequence[str]) -> None:
+        """`start` starts a worker on one of the devices."""
+        self._start, self._devices = start, devices
         self.busy: list[_Worker] = []
         self._idle: list[_Worker] = []
 
@@ -155,12 +156,15 @@ class _Crew:
     def employ(self, specs: Iterable[RunSpec]) -> bool:
         """Give each spec to an idle worker or to a new one, and dismiss the idle ones left. Return if any is busy."""
         for spec in specs:
-            worker = self._idle.pop() if self._idle else self._start()
+            worker = self._idle.pop() if self._idle else self._start(self._free_device())
             self.busy.append(worker)
             worker.give(spec)
         while self._idle:
             self._idle.pop().dismiss()
         return bool(self.busy)
+
+    def _free_device(self) -> str:
+        return least_used(self._devices, [worker.setup.device for worker in self.busy])
 
     def wait(self) -> list[_Worker]:
         """Wait until one worker at least has something to say, is dead, or has used up its time."""
@@ -350,7 +354,7 @@ def _serve(pipe: Connection, setup: RunSetup, threads: int) -> None:
         with interrupts, torch_threads(threads):
             os.register_at_fork(after_in_child=pipe.close)
             Thread(target=_follow_parent, daemon=True).start()
-            runner = setup.runner(relay, REMOTE_PULSE)
+            runner = replace(setup, device=alone_with(setup.device)).runner(relay, REMOTE_PULSE)
             while (spec := pipe.recv()) is not None:
                 relay(runner.run(spec))
     except CollapsebenchError as error:

@@ -275,8 +275,9 @@ def run_on_screen(
     """Run what is missing of a grid and store it, and show the runs. See `run_grid`.
 
     `workers` processes run the grid, and each run has so many `threads` of torch; None stands for processors / workers.
-    `debug` shows the tracebacks of failed runs.
+    `debug` shows the tracebacks of failed runs. Raises UsageError if so many workers do not fit the devices.
     """
+    setup.check_workers(workers)
     with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
         screen.debug = debug
         grid = prepare(setup)

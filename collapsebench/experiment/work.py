@@ -13,7 +13,9 @@ from collapsebench.experiment import planning
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.events import PULSE
 from collapsebench.experiment.failures import place_in_plugin
+from collapsebench.experiment.placement import check_workers, devices_of
 from collapsebench.files import expanded
+from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -21,10 +23,6 @@ if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
     from collapsebench.experiment.planning import Plan, Request, SplitCache
     from collapsebench.experiment.runner import Runner
-
-
-DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
-"""The kinds of devices that torch has names for, of those that train networks."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,14 @@ class RunSetup:
     codes_folder: Path | None = None
     """The folder that the codes of every run are written to; None if nobody wants them."""
     device: str = "cpu"
+    """Where torch computes, as in `GridSetup`."""
     timeout: float | None = None
     """The seconds after which a run is ended."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices, of which each worker gets one."""
+        return devices_of(self.device)
 
     def runner(self, observe: Observer, pulse: float = PULSE) -> Runner:
         """Return what computes runs. Every executor is built on it: a spec in, its record out, events to `observe`.
@@ -97,6 +101,7 @@ class GridSetup:
     store: str
     """A file, or a URL of SQLAlchemy."""
     device: str = "cpu"
+    """Where torch computes; several GPUs, as in `cuda:0,cuda:1`, are for as many workers at least."""
     keep_checkpoints: bool = False
     keep_codes: bool = False
     components: tuple[type[Component], ...] = ()
@@ -109,12 +114,23 @@ class GridSetup:
     """True to go on from checkpoints of other environments, and to note that in the record."""
     rerun: bool = False
     """True to run again the stored runs of other code than there is now, or without the codes that are asked for."""
+    per_device: int = 1
+    """So many workers may share a GPU."""
 
     def __post_init__(self) -> None:
-        """Raise UsageError for what is no name of a device at all; whether the device is there, torch will say."""
-        kind, _, index = self.device.partition(":")
-        if kind not in DEVICES or (index and not index.isdigit()):
-            raise UsageError(f"unknown device '{self.device}'. Known: cpu, cuda, cuda:0, mps, xpu")
+        """Raise UsageError for what is no name of a device at all."""
+        devices_of(self.device)
+
+    def check_workers(self, workers: int) -> None:
+        """Raise UsageError if so many workers do not fit the devices, or share one whose time is a budget."""
+        devices = devices_of(self.device)
+        check_workers(devices, workers, self.per_device)
+        if devices[0].startswith("cuda") and workers > len(devices) and self._timed:
+            raise UsageError("a budget in seconds is for a GPU that no other run shares: give fewer --workers")
+
+    @property
+    def _timed(self) -> bool:
+        return any(spec.protocol.budget.unit is Unit.SECONDS for spec in self.plan.specs)
 
     @cached_property
     def sources(self) -> Sources:
