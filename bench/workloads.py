@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,7 +85,7 @@ def _setup(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict
     inference = composition.inference_of(hooks, Amortized())
     architecture = Architecture(
         latent_dim=chosen.latent_dim,
-        encoder=components.create(Encoder, chosen.encoder),
+        encoder=components.create(Encoder, chosen.encoder) if inference.uses_encoder else None,
         posterior=components.create(Posterior, chosen.posterior),
         decoder=components.create(Decoder, chosen.decoder),
         initialization=components.create(Initialization, chosen.initialization),
@@ -104,6 +104,11 @@ def _setup(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict
         seed=1,
         device=torch.device("cpu"),
     )
+
+
+def moved(setup: training.TrainingSetup, device: torch.device) -> training.TrainingSetup:
+    """The same contender, whose model is moved to a device."""
+    return replace(setup, vae=setup.vae.to(device), device=device)
 
 
 def stepping(setup: training.TrainingSetup) -> Call:

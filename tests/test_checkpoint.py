@@ -57,6 +57,21 @@ def test_none_is_none(tmp_path, warnings):
     assert warnings == []
 
 
+@pytest.mark.parametrize(
+    ("saved", "device", "moved"),
+    [("cpu", "cpu", []), ("cpu", "cuda:1", []), ("cuda:0", "cpu", []), ("cuda:0", "cuda:1", ["cuda:1"])],
+)
+def test_what_a_gpu_held_comes_back_to_the_gpu_of_the_run(saved, device, moved):
+    class Memory:
+        def to(self, *, device):
+            found.append(device)
+            return self
+
+    found, memory = [], Memory()
+    assert checkpoint._placed(device, memory, saved) is memory
+    assert found == moved
+
+
 def damage(content: bytes, how: str) -> bytes:
     head, _, body = content.partition(b"\n")
     if "=" in how:

@@ -53,12 +53,13 @@ def batch_of(setup):
 @pytest.mark.parametrize("build", [text, images])
 @pytest.mark.parametrize("contender", CONTENDERS)
 def test_a_step_reads_no_number_of_a_device(build, contender, monkeypatch):
+    from bench.workloads import moved
+
     meta = torch.device("meta")
     monkeypatch.setattr(SeededNoise, "_generator", lambda self, like: None)
     monkeypatch.setattr(training, "check_gradients", lambda vae, inference: None)  # reads at the first step alone
     monkeypatch.setattr(training, "make_optimizer", lambda chosen, vae: torch.optim.SGD(vae.parameters(), lr=0.1))
-    setup = build(contender)
-    setup = replace(setup, vae=setup.vae.to(meta), device=meta)
+    setup = moved(build(contender), meta)
     state = TrainingState.start(setup)
     for _ in range(3):
         training.step(setup, state, batch_of(setup))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,11 @@ class Checkpoints:
         return self.folder / f"{run_id}.pt"
 
 
+def _placed(device: str, storage: Any, location: str) -> Any:
+    """Return the memory of a tensor, which has been read to the CPU, where the tensor belongs."""
+    return storage if "cpu" in {device, location} else storage.to(device=device)
+
+
 class Checkpoint:
     """The state of one run, in a file that is whole or not there.
 
@@ -101,12 +107,16 @@ class Checkpoint:
             self._failed = True
         self._saved = self._clock()
 
-    def load(self) -> dict[str, Any] | None:
-        """Return the state, or None if there is none. A file that is damaged or of another run is set aside."""
+    def load(self, device: str = "cpu") -> dict[str, Any] | None:
+        """Return the state, or None if there is none. A file that is damaged or of another run is set aside.
+
+        What was saved on another device than the CPU comes back on `device`, what was saved on the CPU stays there.
+        """
         import torch
 
+        place = partial(_placed, device)
         try:
-            state: dict[str, Any] = torch.load(io.BytesIO(self._read()), map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(io.BytesIO(self._read()), map_location=place, weights_only=True)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, pickle.UnpicklingError) as error:

@@ -178,7 +178,7 @@ class Runner:
         from collapsebench.experiment.training import TrainingState, check_trained
 
         setup = self.training_setup(spec)
-        state, kept = TrainingState.start(setup), checkpoint.load()
+        state, kept = TrainingState.start(setup), checkpoint.load(str(setup.device))
         if kept is None:
             return setup, state
         try:
