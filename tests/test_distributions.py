@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
-from collapsebench.model.distributions import DiagonalGaussian, StandardNormal, concatenate
+from collapsebench.model.distributions import DiagonalGaussian, StandardNormal, concatenate, on_processor
 from collapsebench.model.seeding import SeededNoise
 
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(0, 5), st.integers(0, 1000))
@@ -60,3 +61,33 @@ def test_parameters_and_parts_go_back_together():
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match=r"must both be \(B, D\)"):
         DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+class Learned(nn.Module):
+    """A prior that is trained with the model."""
+
+    latent_dim = 1
+
+    def __init__(self):
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(1, 1))
+
+    def sample(self, number, noise):
+        return self.mean + noise.normal((number, 1), self.mean)
+
+    def log_prob(self, z):
+        return DiagonalGaussian(self.mean, torch.zeros_like(self.mean)).log_prob(z)
+
+    def kl(self, posterior):
+        return posterior.kl(DiagonalGaussian(self.mean, torch.zeros_like(self.mean)))
+
+
+def test_a_prior_on_another_device_has_a_copy_for_codes_on_the_cpu(monkeypatch):
+    """What is on the CPU, or has no parameters, is itself."""
+    monkeypatch.setattr(nn.Module, "cpu", lambda module: module.to_empty(device="cpu"))  # meta has no numbers to copy
+    learned, plain = Learned(), StandardNormal(2)
+    assert on_processor(learned) is learned
+    assert on_processor(plain) is plain
+    learned.to("meta")
+    assert on_processor(learned).mean.device.type == "cpu"
+    assert learned.mean.device.type == "meta"

@@ -15,6 +15,7 @@ from collapsebench.guards.causality import check_causality
 from collapsebench.guards.patches import check_unpatched
 from collapsebench.guards.priors import check_prior
 from collapsebench.guards.schedules import unfinished_schedule
+from collapsebench.model.distributions import on_processor
 from collapsebench.model.seeding import Purpose, own_generators, run_noise, seed_torch
 from collapsebench.spec import Unit
 
@@ -57,7 +58,7 @@ def check_model(setup: TrainingSetup, catalog: Catalog) -> None:
         seed_torch(setup.seed, Purpose.EVALUATION, "causality")
         noise = run_noise(setup.seed, Purpose.EVALUATION, "causality")
         check_causality(setup.vae, torch.from_numpy(x).to(setup.device), noise)
-        check_prior(setup.vae.prior, noise.child("prior"))
+        check_prior(on_processor(setup.vae.prior), noise.child("prior"))
 
 
 def _final_weight(setup: TrainingSetup, state: TrainingState) -> float:

@@ -83,7 +83,7 @@ def _kl_minus_aggregate_kl(split: EvaluatedSplit) -> Estimate:
     """Give KL minus the Monte Carlo estimate of KL(q_agg || p)."""
     from collapsebench.metrics.estimators import bracket_from_densities
 
-    return bracket_from_densities(split.z, split.posterior, split.vae.prior, split.density).lower
+    return bracket_from_densities(split.z, split.posterior, split.prior, split.density).lower
 
 
 def _active_count(mean: Tensor, threshold: float) -> float:

@@ -23,7 +23,7 @@ from collapsebench.metrics.estimators import (
     curve_sizes,
     importance_bound,
 )
-from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution, on_processor
 from collapsebench.model.kernels.blocks import block_of
 from collapsebench.model.kernels.recurrent import differentiable_rnns
 from collapsebench.model.seeding import Noise
@@ -192,6 +192,11 @@ class EvaluatedSplit:
         return self.vae.prior.latent_dim
 
     @cached_property
+    def prior(self) -> PriorDistribution:
+        """The model's p(z), on the CPU as the codes are."""
+        return on_processor(self.vae.prior)
+
+    @cached_property
     def is_text(self) -> bool:
         """True if the examples are token ids."""
         return bool(next(self.split.batches(1)).x.dtype.kind == "i")
@@ -215,7 +220,7 @@ class EvaluatedSplit:
     def kl(self) -> Float[Tensor, "N D"]:
         """KL(q || p) per unit in nats."""
         with torch.no_grad():
-            return self.vae.prior.kl(self.posterior)
+            return self.prior.kl(self.posterior)
 
     @cached_property
     def z(self) -> Float[Tensor, "N D"]:
@@ -344,7 +349,7 @@ class EvaluatedSplit:
         for start in drawn[::step]:
             z = self._draws(batch, drawn[start : start + step])
             with torch.no_grad():
-                log_p = self.vae.prior.log_prob(z)
+                log_p = self.prior.log_prob(z)
             log_weights[start : start + step] = self.log_likelihood(batch.x, z) + log_p - posterior.log_prob(z)
         return log_weights.expand(samples, -1)
 

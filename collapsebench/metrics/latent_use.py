@@ -54,7 +54,7 @@ class LatentUse(Metric):
 
     @staticmethod
     def _drawn(split: EvaluatedSplit) -> Tensor:
-        return split.vae.prior.sample(len(split), split.noise.child("prior")).to(split.z)
+        return split.prior.sample(len(split), split.noise.child("prior")).to(split.z)
 
     @staticmethod
     def _increase(split: EvaluatedSplit, z: Tensor) -> Estimate:

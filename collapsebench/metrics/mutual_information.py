@@ -48,7 +48,7 @@ class MutualInformation(Metric):
         """Give both bounds, and the numbers behind them."""
         from collapsebench.metrics.estimators import bracket_from_densities
 
-        return _estimates(bracket_from_densities(split.z, split.posterior, split.vae.prior, split.density))
+        return _estimates(bracket_from_densities(split.z, split.posterior, split.prior, split.density))
 
 
 class TrackedInformation(MutualInformation):
@@ -67,7 +67,7 @@ class TrackedInformation(MutualInformation):
         if len(split) <= self.LARGEST:
             return super().evaluate(split)
         rows = evenly_spaced(len(split), self.LARGEST)
-        return _estimates(mutual_information_bracket(split.z[rows], split.posterior[rows], split.vae.prior))
+        return _estimates(mutual_information_bracket(split.z[rows], split.posterior[rows], split.prior))
 
 
 def _estimates(found: Bracket) -> dict[str, Estimate]:

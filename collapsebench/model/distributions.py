@@ -5,6 +5,7 @@ Symbols: B examples, D latent units, S samples, \(\mu\) the mean, \(\ell\) the l
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collapsebench.model.seeding import Noise
@@ -161,3 +162,11 @@ class StandardNormal:
         r"""Give KL(q || p) in nats per unit: \(\tfrac12(\mu^2 + e^{\ell} - \ell - 1)\)."""
         mean, logvar = posterior.mean, posterior.logvar
         return 0.5 * (mean.square() + logvar.exp() - logvar - 1)
+
+
+def on_processor(prior: PriorDistribution) -> PriorDistribution:
+    """Return a prior for codes that are on the CPU: itself, or a copy if it is a module on another device."""
+    if isinstance(prior, nn.Module) and any(each.device.type != "cpu" for each in prior.state_dict().values()):
+        moved: PriorDistribution = copy.deepcopy(prior).cpu()
+        return moved
+    return prior
