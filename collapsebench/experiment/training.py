@@ -373,7 +373,8 @@ class TrainingState:
         self.meter.rest()
         read = [] if self.unread is None else self.unread.take()
         for number, (loss, norm) in enumerate(read, self.meter.steps - len(read) + 1):
-            check_finite(number, loss, norm)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise diverged(number, loss, norm)
             self.losses.add(loss)
 
     def look_for_gradients(self) -> None:
@@ -429,7 +430,8 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     seed_torch(setup.seed, Purpose.TRAINING, progress.step)
     objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, progress.step))
     state.optimizer.zero_grad()
-    terms = setup.inference.gradients(setup.vae, moved(batch.x, setup.device), objective)
+    x = torch.from_numpy(batch.x) if state.unread is None else moved(batch.x, setup.device)
+    terms = setup.inference.gradients(setup.vae, x, objective)
     check_terms(terms, setup.inference)
     if progress.step == 0:
         check_gradients(setup.vae, setup.inference)
@@ -439,7 +441,8 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
         loss, size = float(terms.loss), float(norm)
         if not size:
             check_backward(setup.vae, setup.inference)
-        check_finite(progress.step + 1, loss, size)
+        if not (math.isfinite(loss) and math.isfinite(size)):
+            raise diverged(progress.step + 1, loss, size)
         state.losses.add(loss)
     else:
         check_backward(setup.vae, setup.inference)
@@ -449,10 +452,9 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     return terms
 
 
-def check_finite(step: int, loss: float, norm: float) -> None:
-    """Raise DivergedError, which names the step, if its loss or its gradient norm is not finite."""
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise DivergedError(f"step {step}: loss {loss}, gradient norm {norm}")
+def diverged(step: int, loss: float, norm: float) -> DivergedError:
+    """Return the error that names the step whose loss or gradient norm is not finite."""
+    return DivergedError(f"step {step}: loss {loss}, gradient norm {norm}")
 
 
 def moved(x: NDArray[np.generic], device: torch.device) -> Tensor:
