@@ -19,7 +19,7 @@ from collapsebench.errors import PluginError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.facts import dataset_facts, dataset_names
 from collapsebench.inference.amortized import Amortized
-from collapsebench.metrics import COSTLY, METRICS, collapsebench_components, default_metrics, evaluation
+from collapsebench.metrics import COSTLY, METRICS, collapsebench_components, default_metrics
 from collapsebench.metrics.active_units import CURVE, ActiveUnits
 from collapsebench.metrics.collapse import CURVE as COLLAPSE_CURVE
 from collapsebench.metrics.collapse import Collapse
@@ -397,11 +397,10 @@ def test_all_metrics_share_their_passes():
     assert sum(vae.decoder.calls) == 14 * (NegELBO().samples + SAMPLES + 2)
 
 
-def test_calls_of_the_decoder_are_bounded(monkeypatch):
+def test_calls_of_the_decoder_are_bounded():
     """As many samples as fit, and at least one of a whole batch."""
-    monkeypatch.setattr(evaluation, "ROWS", 5)
     vae = linear_vae(ORTHOGONAL)
-    whole = evaluated(vae, vectors(n=11), batch_size=4)
+    whole = replace(evaluated(vae, vectors(n=11), batch_size=4), rows=5)
     IWNLL(samples=10).evaluate(whole)
     whole.log_likelihood(torch.zeros(2, 3), normal(9, 2, 2))
     assert max(vae.decoder.calls) == 4

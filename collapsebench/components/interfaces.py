@@ -190,6 +190,9 @@ class Decoder(Component):
     """
 
     kind: ClassVar[str] = "decoder"
+    rows: ClassVar[int] = 256
+    """The most rows (samples times examples) in a call by a metric, unless one batch has more. More rows are faster if
+    the module keeps little of each, and slower if their activations leave the caches."""
 
     @abstractmethod
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:

@@ -102,6 +102,7 @@ class Runner:
             budget=spec.protocol.budget,
             seed=spec.seed,
             device=device,
+            rows=architecture.decoder.rows,
             building_flops=building.flops,
             plugin_modules=lambda: self.catalog.modules,
         )
@@ -202,6 +203,7 @@ class Runner:
             noise=run_noise(spec.seed, Purpose.EVALUATION, "test"),
             batch_size=setup.setting.batch_size,
             device=setup.device,
+            rows=setup.rows,
             provenance=Provenance(
                 train=setup.splits.train,
                 seed=derive(spec.seed, Purpose.EVALUATION, "train"),

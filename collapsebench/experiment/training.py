@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from collapsebench.components.interfaces import Decoder
 from collapsebench.errors import DivergedError
 from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.meter import Meter
@@ -69,6 +70,8 @@ class TrainingSetup:
     budget: Budget
     seed: int
     device: torch.device
+    rows: int = Decoder.rows
+    """The most rows in a call of the decoder by a metric."""
     building_flops: int = 0
     """The FLOPs of building the model."""
     plugin_modules: Callable[[], Iterable[ModuleType]] = tuple

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from collapsebench.components.interfaces import Inference
+from collapsebench.components.interfaces import Decoder, Inference
 from collapsebench.errors import PluginError
 from collapsebench.examples import Batch, Split
 from collapsebench.inference.amortized import Amortized
@@ -30,18 +30,6 @@ from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
 from collapsebench.record import Point
 from collapsebench.spec import Unit
-
-ROWS = 256
-"""The most rows (samples times examples) in a call of the decoder, unless one batch has more. It is large enough for
-efficient matrix products, and small enough for the activations of an image decoder."""
-
-
-def rows_of(device: torch.device) -> int:
-    """Return how many rows a call of the decoder has on a device: `ROWS` on the CPU, eight times as many elsewhere.
-
-    By then one layer of PixelCNN takes 0.4 GB for its activations.
-    """
-    return block_of(ROWS, device, times=8)
 
 
 class Provenance(NamedTuple):
@@ -181,6 +169,8 @@ class EvaluatedSplit:
     """The device of the model."""
     provenance: Provenance | None = None
     """The training of the contender. Without it, metrics that need it have no value."""
+    rows: int = Decoder.rows
+    """The most rows in a call of the decoder on a CPU, see `Decoder.rows`."""
     _bounds: dict[int, ImportanceBound] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -264,8 +254,8 @@ class EvaluatedSplit:
         return self._for_all_batches(lambda batch: -self.log_likelihood(batch.x, z[batch.rows][None])[0])
 
     def log_likelihood(self, x: Tensor, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
-        """Give log p(x|z) in nats, without gradients, for at most `rows_of` of the S·B rows at a time."""
-        z, step = z.to(self.device, next(self.vae.parameters()).dtype), max(1, rows_of(self.device) // len(x))
+        """Give log p(x|z) in nats, without gradients, for at most `rows` of the S·B rows at a time."""
+        z, step = z.to(self.device, next(self.vae.parameters()).dtype), max(1, self._block // len(x))
         with torch.no_grad(), evaluation_mode(self.vae):
             blocks = [self.vae.log_likelihood(x, z[start : start + step]) for start in range(0, len(z), step)]
         return torch.cat(blocks).to("cpu").double()
@@ -310,6 +300,11 @@ class EvaluatedSplit:
             return None
         return replace(self, vae=self.provenance.assemble(), inference=Amortized())
 
+    @property
+    def _block(self) -> int:
+        """The most rows in a call of the decoder. On a GPU one layer of PixelCNN takes 0.4 GB for their activations."""
+        return block_of(self.rows, self.device, times=8)
+
     def _on_device(self, batches: Iterable[Batch]) -> Iterator[EvaluatedBatch]:
         for number, batch in enumerate(batches):
             yield EvaluatedBatch(number, torch.tensor(batch.x, device=self.device), torch.tensor(batch.index))
@@ -344,7 +339,7 @@ class EvaluatedSplit:
         The results go into one tensor. Small results between large temporaries would fragment the heap.
         """
         posterior, drawn = self.posterior[batch.rows], range(samples if self.latent_dim else 1)
-        step = max(1, rows_of(self.device) // len(batch.rows))
+        step = max(1, self._block // len(batch.rows))
         log_weights = torch.empty(len(drawn), len(batch.rows), dtype=torch.float64)
         for start in drawn[::step]:
             z = self._draws(batch, drawn[start : start + step])

@@ -35,6 +35,7 @@ class MLPDecoder(Decoder):
     """Independent Bernoulli pixels. Their probabilities are a multilayer perceptron of z."""
 
     name: ClassVar[str] = "mlp"
+    rows: ClassVar[int] = 1024
     hidden: PositiveInt = Field(512, description="units of every hidden layer")
     layers: PositiveInt = Field(2, description="number of hidden layers after the first, linear map of z")
 
@@ -130,6 +131,7 @@ class LinearDecoder(Decoder):
     """x ~ N(Wz + b, variance I). With the prior N(0, I) this is probabilistic PCA, and everything has a closed form."""
 
     name: ClassVar[str] = "linear"
+    rows: ClassVar[int] = 1024
     citation: ClassVar[str] = "Tipping and Bishop, Probabilistic Principal Component Analysis, JRSS B 1999"
     variance: PositiveFloat = Field(1.0, description="the noise variance, or its first value if it is learned")
     learn_variance: bool = Field(default=False, description="whether the noise variance is learned")
