@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import islice
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import wait
 from threading import Thread
 from types import ModuleType
@@ -78,6 +78,9 @@ class Executor(Component):
 
     kind: ClassVar[str] = "executor"
 
+    def warm_up(self) -> None:
+        """Begin what needs no plan, while somebody else makes it."""
+
     @abstractmethod
     def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Compute every spec, and yield its record as soon as the run is over.
@@ -117,6 +120,11 @@ class Processes(Executor):
 
     workers: PositiveInt = Field(2, description="number of processes")
     threads: PositiveInt | None = Field(None, description="threads of torch in each; default: cores / workers")
+
+    def warm_up(self) -> None:
+        """Start the process that workers are forked from: it imports what they need. Raises CollapsebenchError."""
+        with _starting():
+            forkserver.ensure_running()
 
     def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
         """Give each idle worker the next spec, and yield records as the runs end. Raises the error of a worker."""
@@ -312,20 +320,27 @@ def _start_worker(setup: RunSetup, threads: int, observe: Observer) -> _Worker:
     Ctrl-C reaches all processes of a terminal. A worker is started with that signal blocked, and stops when told to.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
-    resource_tracker.ensure_running()  # it would unblock the signal
     ours, its = context.Pipe()
     process = context.Process(target=_serve, args=(its, setup, threads), daemon=True)
+    with _starting():
+        process.start()
+    its.close()  # so that its death is the end of the pipe
+    return _Worker(process, ours, observe, setup)
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Start processes in the block, and say it in one line if the system refuses."""
+    get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+    resource_tracker.ensure_running()  # it would unblock the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with _without_main():
-            process.start()
+            yield
     except (OSError, EOFError) as error:
         raise CollapsebenchError(f"cannot start a worker: {error_line(error)}; give fewer --workers") from error
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    its.close()  # so that its death is the end of the pipe
-    return _Worker(process, ours, observe, setup)
 
 
 @contextmanager

@@ -277,6 +277,8 @@ def run_on_screen(
     `workers` processes run the grid, and each run has so many `threads` of torch; None stands for processors / workers.
     `debug` shows the tracebacks of failed runs. Raises UsageError if so many workers do not fit the devices.
     """
+    executor = executor_for(workers, threads)
+    executor.warm_up()
     setup.check_workers(workers)
     with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
         screen.debug = debug
@@ -286,4 +288,4 @@ def run_on_screen(
         screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
         for line in _outdated(grid):
             screen.say(f"warning: {line}; to run them again: --rerun", warning=True)
-        return run_grid(grid, executor_for(workers, threads), screen.observe)
+        return run_grid(grid, executor, screen.observe)
