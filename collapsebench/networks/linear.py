@@ -71,4 +71,4 @@ class Decoder(Factorized):
         return mean if self.loadings is None else mean + self.loadings(z)
 
     def _log_variance(self, x: Tensor) -> Tensor:
-        return x.new_tensor(self.first_log_variance) if self.log_variance is None else self.log_variance
+        return x.new_full((), self.first_log_variance) if self.log_variance is None else self.log_variance
