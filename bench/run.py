@@ -35,6 +35,8 @@ MUST = {"demo": 6.0, "mnist": 20.0, "yahoo-9k": 14.0}
 """The bounds of everything that is not training, in processor seconds of one thread."""
 MUST_IMPORT = 3.5
 
+CLOCKS = ("processor", "wall")
+
 RUNS = {
     "demo": ("--dataset", "synthetic-text", "--track", "demo"),
     "mnist": ("--dataset", "mnist", "--track", "quick"),
@@ -191,19 +193,27 @@ def above_bounds(name: str, seconds: Seconds) -> bool:
 @click.command(help=__doc__)
 @click.option("--only", "names", multiple=True, type=click.Choice(list(RUNS)), help="These tracks; default: all.")
 @click.option("--repeats", default=3, show_default=True, help="Processes for each number: their median is shown.")
+@click.option("--clock", "clocks", multiple=True, type=click.Choice(CLOCKS), help="This time; default: both.")
 @click.option("--against", metavar="REVISION", help="Measure this commit, too, in turns with the checkout.")
 @click.option("--data-dir", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the data lie.")
 @click.option("--method", default="vae", show_default=True, help="The contender.")
 @click.option("--budget", help="The budget; default: that of the track.")
 @click.option("--history", type=click.Path(dir_okay=False, path_type=Path), help="Add a line of JSON to this file.")
-def main(names: tuple[str, ...], repeats: int, against: str | None, history: Path | None, **given: Any) -> None:
+def main(
+    names: tuple[str, ...],
+    clocks: tuple[str, ...],
+    repeats: int,
+    against: str | None,
+    history: Path | None,
+    **given: Any,
+) -> None:
     """Print a table for each track. The exit code is 1 if one is above its bound."""
     options = {f"--{name.replace('_', '-')}": str(value) for name, value in given.items() if value is not None}
     arguments = tuple(part for option in options.items() for part in option)
     above, rows = [], []
     with ExitStack() as stack:
         checkouts = {"here": ROOT} | ({against: stack.enter_context(checkout_of(against))} if against else {})
-        for name, clock in product(names or RUNS, ("processor", "wall")):
+        for name, clock in product(names or RUNS, clocks or CLOCKS):
             columns = compared(checkouts, (*RUNS[name], *arguments), clock, repeats)
             print_table(f"{name}, {clock} s", columns)
             rows.append({"run": name, **given, "clock": clock, "seconds": columns})
