@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import torch
 from tabulate import tabulate
 
-from bench.machine import Block, Yardstick, describe
+from bench.history import remember
+from bench.machine import Block, Yardstick
 from bench.workloads import Workload, workloads
 from collapsebench.experiment.memory import keep_mapped
-
-HISTORY = Path(__file__).parents[1] / "results" / "bench" / "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def main(names: tuple[str, ...], quick: bool, processor_time: bool, output: Path
     if output:
         output.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     if rows and not (quick or processor_time):
-        remember(rows)
+        remember("history", rows=[asdict(row) for row in rows])
     if refused:
         raise click.exceptions.Exit(1)
 
@@ -97,16 +94,6 @@ def table(rows: list[Row], aims: dict[str, float]) -> str:
         for row in rows
     ]
     return tabulate(cells, headers=("workload", "of peak", "must", "aim", "spread", "ms"), tablefmt="github")
-
-
-def remember(rows: list[Row]) -> None:
-    """Append the rows to the history, with what they depend on."""
-    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False, cwd=HISTORY.parents[1])  # noqa: S603 - fixed
-    entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit.stdout.strip()} | describe()
-    HISTORY.parent.mkdir(parents=True, exist_ok=True)
-    with HISTORY.open("a") as history:
-        history.write(json.dumps(entry | {"rows": [asdict(row) for row in rows]}) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -198,17 +197,19 @@ def above_bounds(name: str, seconds: Seconds) -> bool:
 @click.option("--data-dir", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the data lie.")
 @click.option("--method", default="vae", show_default=True, help="The contender.")
 @click.option("--budget", help="The budget; default: that of the track.")
-@click.option("--history", type=click.Path(dir_okay=False, path_type=Path), help="Add a line of JSON to this file.")
+@click.option("--history", is_flag=True, help="Add a line to results/bench/runs.jsonl.")
 def main(
     names: tuple[str, ...],
     clocks: tuple[str, ...],
     repeats: int,
     against: str | None,
-    history: Path | None,
+    history: bool,
+    data_dir: Path | None,
     **given: Any,
 ) -> None:
     """Print a table for each track. The exit code is 1 if one is above its bound."""
-    options = {f"--{name.replace('_', '-')}": str(value) for name, value in given.items() if value is not None}
+    data = {} if data_dir is None else {"data-dir": data_dir.resolve()}
+    options = {f"--{name}": str(value) for name, value in (given | data).items() if value is not None}
     arguments = tuple(part for option in options.items() for part in option)
     above, rows = [], []
     with ExitStack() as stack:
@@ -219,10 +220,10 @@ def main(
             rows.append({"run": name, **given, "clock": clock, "seconds": columns})
             if clock == "processor" and above_bounds(name, columns["here"]):
                 above.append(name)
-    if history is not None:
-        line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "repeats": repeats, "rows": rows}
-        with history.open("a") as file:
-            file.write(json.dumps(line, default=str) + "\n")
+    if history:
+        from bench.history import remember
+
+        remember("runs", repeats=repeats, rows=rows)
     if above:
         click.echo(f"\nabove the bound: {', '.join(above)}")
     sys.exit(bool(above))
