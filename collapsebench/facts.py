@@ -90,6 +90,10 @@ class DatasetFacts(Frozen):
     """The tracks as they are written. A track is validated after overrides are applied."""
     tracks_of: str = ""
     """Another dataset of the registry whose tracks this one has, too. Its own tracks replace those of the same name."""
+    tracks_of_kind: bool = False
+    """True if it has the tracks that suit every dataset of its kind (`registry/tracks/`), too. Others come first."""
+    labelled: bool | None = None
+    """Whether the files of a dataset that `data add` made hold labels. A class of a plugin says that by itself."""
 
     @property
     def embedded(self) -> bool:
@@ -124,6 +128,13 @@ class DatasetFacts(Frozen):
         return self
 
 
+class SharedTracks(Frozen):
+    """The tracks of every dataset of one kind, as they are written."""
+
+    name: str
+    tracks: dict[str, dict[str, Any]]
+
+
 def registry_folder() -> Path:
     """Return the folder of declared facts: inside the package in a wheel, beside the package in a checkout."""
     package = Path(__file__).parent
@@ -143,13 +154,20 @@ def dataset_facts(source: Path | str) -> DatasetFacts:
     """
     path = source if isinstance(source, Path) else _registered(source)
     facts = read_facts(path, DatasetFacts, "facts")
-    if not facts.tracks_of:
-        return facts
+    shared = tracks_of_kind(facts.card.kind) if facts.tracks_of_kind else {}
     try:
-        shared = dataset_facts(facts.tracks_of).tracks
+        shared |= dataset_facts(facts.tracks_of).tracks if facts.tracks_of else {}
     except UsageError as error:
         raise UsageError(f"facts file '{path}', tracks_of: {error}") from None
     return facts.model_copy(update={"tracks": {**shared, **facts.tracks}})
+
+
+def tracks_of_kind(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the tracks that suit every dataset of a kind, as they are written. Raises UsageError if there are none."""
+    known = sorted(path.stem for path in (registry_folder() / "tracks").glob("*.toml"))
+    if kind not in known:
+        raise UsageError(unknown("kind of dataset with tracks", kind, known))
+    return read_facts(registry_folder() / "tracks" / f"{kind}.toml", SharedTracks, "tracks").tracks
 
 
 def _registered(name: str) -> Path:

@@ -19,7 +19,7 @@ COMMANDS = {
     "plot": ("collapsebench.cli.plot", "Draw figures of the stored runs."),
     "runs": ("collapsebench.cli.runs", "List, show, export, import and delete stored runs."),
     "verify": ("collapsebench.cli.verify", "Check a board of others by its records."),
-    "data": ("collapsebench.cli.data", "List, show, fetch and verify datasets."),
+    "data": ("collapsebench.cli.data", "List, show, add, fetch and verify datasets."),
     "methods": ("collapsebench.cli.methods", "List the methods, or show one with its hyperparameters."),
     "plugins": ("collapsebench.cli.plugins", "Show every component: plugin, version, hooks, file."),
     "selfcheck": ("collapsebench.cli.selfcheck", "Check the metrics against exact values."),

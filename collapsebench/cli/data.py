@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +17,7 @@ names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
 
 @click.group("data")
 def command() -> None:
-    """List, show, fetch and verify datasets."""
+    """List, show, add, fetch and verify datasets."""
 
 
 @command.command("list")
@@ -45,6 +46,35 @@ def show(name: str, plugins: tuple[Path, ...], data_dir: Path | None, *, as_json
 
     card = dataset_card(name, plugins, data_dir)
     click.echo(json.dumps(card.as_json(), indent=2) if as_json else card.as_text())
+
+
+@command.command("add")
+@click.argument("name")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=options.GIVEN)
+@click.option("--text", "kind", flag_value="text", help="The files are texts, one document a line.")
+@click.option("--images", "kind", flag_value="images", help="They are IDX, npy, npz, or a folder of PNG files.")
+@click.option("--split", "shares", default=None, metavar="SHARES", help="Divide one file, as in 0.8,0.1,0.1.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Draws the division.")
+@click.option(
+    "--labels",
+    type=click.Choice(["first-column", "none"]),
+    default=None,
+    help="Where the labels of a text stand: before the first tab of every line, or nowhere.  [default: found out]",
+)
+@click.option("--replace", is_flag=True, help="Replace a dataset of this name that was added before.")
+@options.data_dir
+@options.as_json
+def add(*, name: str, data_dir: Path | None, as_json: bool, **given: Any) -> None:
+    """Add texts or pictures of your own to the data folder, as the dataset NAME.
+
+    Three files are train, valid and test. Two are train and test, and one is all: --split divides them.
+    """
+    from collapsebench.data.adding import Addition
+    from collapsebench.data.cards import dataset_card
+
+    command = Addition.of(name, **given).store(data_dir)
+    card = dataset_card(name, (), data_dir)
+    click.echo(json.dumps(card.as_json(), indent=2) if as_json else f"{card.found_text()}\nnext: {command}")
 
 
 @command.command("fetch")

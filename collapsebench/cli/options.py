@@ -31,6 +31,7 @@ class ExpandedPath(click.Path):
 
 
 PATH = ExpandedPath(path_type=Path)
+GIVEN = ExpandedPath(path_type=Path, exists=True)
 FILE = ExpandedPath(path_type=Path, dir_okay=False)
 
 

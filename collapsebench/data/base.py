@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collapsebench.spec import Setting
 
 
+SPLITS = ("train", "valid", "test")
+"""The names of the splits, in their order."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """A seed of numpy's generators: a whole number from 0 to 2^32 - 1.
 

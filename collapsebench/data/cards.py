@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from collapsebench.data.base import Generated
 from collapsebench.data.files import available, by_hand, find, known_checksum, read
 from collapsebench.data.located import LocatedDataset, find_datasets
+from collapsebench.data.pictures import Images
 from collapsebench.data.texts import Text
 from collapsebench.errors import CollapsebenchError, DataError
 from collapsebench.spec import Choice
@@ -19,11 +20,14 @@ from collapsebench.syntax import print_call
 
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Dataset
+    from collapsebench.data.census import Census
     from collapsebench.estimates import Estimate
     from collapsebench.facts import Checked, DatasetFacts
 
 CleaningOrReason: TypeAlias = "Mapping[str, Mapping[str, int]] | str"
 """What was done to a user's text, by file and rule, or why that is not known."""
+CensusOrReason: TypeAlias = "Census | str"
+"""What a user's own dataset holds, or why that is not known."""
 TruthOrReason: TypeAlias = "Mapping[str, Estimate] | str"
 """The true numbers of a generated dataset by name, in nats per example, or why they are not known."""
 
@@ -74,6 +78,8 @@ class DatasetCard:
     """The truth by dataset with parameters. It is empty for real datasets, whose truth nobody knows."""
     cleaning: CleaningOrReason
     """It is empty for all datasets but the texts of users."""
+    contents: CensusOrReason | None
+    """It is None for all datasets but the texts and images of users."""
 
     @property
     def own_folder(self) -> Path:
@@ -102,12 +108,18 @@ class DatasetCard:
             "data_folder": str(self.own_folder),
             "parameters": self.parameters,
             "cleaning": self.cleaning,
+            "contents": self.contents if isinstance(self.contents, str | None) else self.contents.as_json(),
             "truth": {name: _truth_json(truth) for name, truth in self.truths.items()},
         }
 
     def as_text(self) -> str:
         """Write the card for a reader."""
-        return "\n".join((*self._about(), *self._parts(), *self._files(), *self._cleaning(), *self._tracks()))
+        found = (*self._files(), *self._cleaning(), *self._contents())
+        return "\n".join((*self._about(), *self._parts(), *found, *self._tracks()))
+
+    def found_text(self) -> str:
+        """Write what is in the files: what was cleaned, and what is counted."""
+        return "\n".join((f"{self.facts.name} in {self.own_folder}", *self._cleaning(), *self._contents()))
 
     def _about(self) -> Iterator[str]:
         card = self.facts.card
@@ -143,6 +155,13 @@ class DatasetCard:
             for name, done in self.cleaning.items():
                 yield f"  {name}: {', '.join(f'{rule}: {count:,}' for rule, count in done.items())}"
 
+    def _contents(self) -> Iterator[str]:
+        if isinstance(self.contents, str):
+            yield f"contents: {self.contents}"
+        elif self.contents is not None:
+            yield "contents (at these parameters):"
+            yield from (f"  {line}" for line in self.contents.lines())
+
     def _tracks(self) -> Iterator[str]:
         yield "tracks:"
         for name, track in self.facts.tracks.items():
@@ -154,7 +173,23 @@ class DatasetCard:
 def dataset_card(name: str, plugins: Iterable[Path] = (), data_dir: Path | None = None) -> DatasetCard:
     """Make the card of a dataset, named as `name[key=value]`. See `find_datasets`."""
     (located,) = find_datasets([name], plugins, data_dir)
-    return DatasetCard(located.dataset, located.facts, located.folder, _truths(located), _cleaning(located))
+    found = (_truths(located), _cleaning(located), _contents(located))
+    return DatasetCard(located.dataset, located.facts, located.folder, *found)
+
+
+def _contents(located: LocatedDataset) -> CensusOrReason | None:
+    """What the files that are here hold, once they are a dataset; None for datasets that are no user's own."""
+    from collapsebench.data.census import census
+
+    dataset = located.dataset
+    if not isinstance(dataset, Text | Images):
+        return None
+    if not available(located.facts, located.folder):
+        return "files are missing"
+    try:
+        return census(dataset, located.folder)
+    except DataError as error:
+        return str(error)
 
 
 def _cleaning(located: LocatedDataset) -> CleaningOrReason:

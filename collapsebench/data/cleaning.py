@@ -166,13 +166,16 @@ def _inner(words: list[str]) -> list[str]:
 
 
 def classes(texts: Sequence[CleanText]) -> list[Ints] | None:
-    """Return the labels of several files as the numbers of classes; None if they have none.
+    """Return the labels of several files as the numbers of classes; None if they have none (see `numbered`)."""
+    labels = [text.labels for text in texts if text.labels is not None]
+    return None if len(labels) < len(texts) else numbered(labels)
+
+
+def numbered(labels: Sequence[Sequence[str]]) -> list[Ints]:
+    """Return labels in words as the numbers of classes, (N,) for each sequence of N labels.
 
     The classes are numbered from 0 in the order of the labels: by size if all are whole numbers, else by alphabet.
     """
-    labels = [text.labels for text in texts if text.labels is not None]
-    if len(labels) < len(texts):
-        return None
     known = {label for each in labels for label in each}
     numeric = all(re.fullmatch(r"[+-]?[0-9]{1,18}", label) for label in known)
     ordered = sorted(known, key=lambda label: (int(label) if numeric else 0, label))

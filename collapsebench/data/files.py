@@ -119,8 +119,17 @@ def _missing(facts: DatasetFacts, file: FileFacts, folder: Path) -> str:
 def fetch_command(name: str, folder: Path) -> str:
     """Return the command that fetches a dataset into a data folder."""
     plugin = [] if name in dataset_names() else ["--plugin", "FILE"]
-    place = [] if folder == _default_folder() else ["--data-dir", str(folder)]
-    return f"collapsebench data fetch {shlex.join([name, *plugin, *place])}"
+    return f"collapsebench data fetch {shlex.join([name, *plugin, *_place(folder)])}"
+
+
+def run_command(name: str, folder: Path) -> str:
+    """Return the command that runs the baseline on a dataset of a data folder."""
+    return f"collapsebench run --dataset {shlex.join([name, *_place(folder)])}"
+
+
+def _place(folder: Path) -> list[str]:
+    """Return the option that names a data folder; none for the default."""
+    return [] if folder == _default_folder() else ["--data-dir", str(folder)]
 
 
 def uncompressed(path: Path) -> bytes:

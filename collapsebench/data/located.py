@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from collapsebench.components import discovery
 from collapsebench.components.interfaces import Dataset
 from collapsebench.data.files import data_folder, facts_of
+from collapsebench.data.own import with_own
 from collapsebench.errors import UsageError
 from collapsebench.spec import Choice
 from collapsebench.syntax import parse_composition
@@ -34,10 +35,12 @@ def find_datasets(
 ) -> list[LocatedDataset]:
     """Find datasets by their names, written `name[key=value]`, or all of them if no name is given.
 
-    `plugins` are files of plugins beside the installed ones. `data_dir` is the folder of the original files; None
+    `plugins` are files of plugins beside the installed ones. The datasets that were added to the data folder are there,
+    too. `data_dir` is the folder of the original files; None
     stands for the user's cache folder. Raises UsageError for a name or a parameter that does not exist.
     """
-    components, folder = discovery.load(plugins), data_folder(data_dir)
+    folder = data_folder(data_dir)
+    components = with_own(discovery.load(plugins), folder)
     return [locate(name, components, folder) for name in tuple(names) or components.names("dataset")]
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from collapsebench.components.interfaces import Dataset
-from collapsebench.data.base import FromFiles, Seed
+from collapsebench.data.base import SPLITS, FromFiles, Seed
 
 if TYPE_CHECKING:
+    from collapsebench.data.images import Pictures
     from collapsebench.examples import Splits
 
 
@@ -47,18 +48,29 @@ class Images(FromFiles):
     def originals(self) -> list[str]:
         """See FromFiles."""
         endings = ("npy", "labels.npy") if self.labelled else ("npy",)
-        return [f"{self.stem}.{split}.{ending}" for ending in endings for split in ("train", "valid", "test")]
+        return [f"{self.stem}.{split}.{ending}" for ending in endings for split in SPLITS]
 
     def parse(self, contents: Mapping[str, bytes]) -> Splits:
         """See FromFiles."""
         from collapsebench.data import images
 
-        arrays = [images.read_npy(name, contents[name]) for name in self.originals()]
-        train, valid, test = images.pictures(self.originals()[:3], arrays[:3], arrays[3:] or (None, None, None))
+        train, valid, test = self._pictures(contents)
         if self.binarization == "threshold":
             return images.binary(*map(images.at_one_half, (train, valid, test)))
         binarize = images.static if self.binarization == "static" else images.dynamic
         return binarize(train, valid, test, self.binarization_seed)
+
+    def examples(self, contents: Mapping[str, bytes]) -> dict[str, list[bytes]]:
+        """Return the pixels of every picture, by split, as the files have them. Raises DataError."""
+        pictures = zip(SPLITS, self._pictures(contents), strict=True)
+        return {split: [picture.tobytes() for picture in each.pixels] for split, each in pictures}
+
+    def _pictures(self, contents: Mapping[str, bytes]) -> list[Pictures]:
+        """Return the pictures of `train`, `valid` and `test`. Raises DataError."""
+        from collapsebench.data import images
+
+        arrays = [images.read_npy(name, contents[name]) for name in self.originals()]
+        return images.pictures(self.originals()[:3], arrays[:3], arrays[3:] or (None, None, None))
 
 
 class Mnist(FromFiles):

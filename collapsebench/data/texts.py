@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from collapsebench.data.base import FromFiles, Seed
+from collapsebench.data.base import SPLITS, FromFiles, Seed
 
 if TYPE_CHECKING:
     from collapsebench.data.cleaning import CleanText
     from collapsebench.data.splits import Ints
     from collapsebench.examples import Splits
-
-
-SPLITS = ("train", "valid", "test")
 
 
 class PreparedText(NamedTuple):
@@ -118,6 +115,10 @@ class Text(PublishedText):
         """Return how often each rule has something to do, by the name of the file and the rule. Raises DataError."""
         names, cleaned = self.originals(), self._clean(contents)
         return {name: dict(cleaned[split].done) for name, split in zip(names, SPLITS, strict=False)}
+
+    def examples(self, contents: Mapping[str, bytes]) -> dict[str, list[str]]:
+        """Return every document, by split, once cleaned and before long ones are dropped. Raises DataError."""
+        return {split: cleaned.documents for split, cleaned in self._clean(contents).items()}
 
     def _clean(self, contents: Mapping[str, bytes]) -> dict[str, CleanText]:
         """Return the cleaned documents of `train`, `valid` and `test`, with what was done. Raises DataError."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapsebench.components import discovery
+from collapsebench.data.own import with_own
 from collapsebench.errors import CollapsebenchError, PluginError, UsageError, error_line
 from collapsebench.experiment import planning
 from collapsebench.experiment.checkpoint import Checkpoints
@@ -38,8 +39,8 @@ class Sources:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """Every component."""
-        return discovery.extended(discovery.load(self.plugins), self.components)
+        """Every component, and the datasets that were added to the data folder."""
+        return discovery.extended(with_own(discovery.load(self.plugins), self.data_folder), self.components)
 
     @cached_property
     def splits(self) -> SplitCache:
