@@ -3,11 +3,13 @@
     composition = call {"+" call}
     call        = name ["[" [pair {"," pair}] "]"]
     pair        = key "=" value
+    setting     = key "=" (call | value)
     value       = list | quoted | bare
     list        = "[" [value {"," value}] "]"
 
 A bare value is read as `true`, `false`, `none`, an integer or a number if it is one, and as text otherwise; text
-that would be read as something else is written in double quotes. Printing is canonical: `parse(print(x)) == x`.
+that would be read as something else is written in double quotes. A setting is a call if brackets follow its first
+word. Printing is canonical: `parse(print(x)) == x`.
 """
 
 from __future__ import annotations
@@ -120,6 +122,15 @@ class _Reader:
         self.expect("=")
         return key, self.value()
 
+    def setting(self) -> tuple[str, ParameterValue | Call]:
+        key = self.match(KEY, "a key")
+        self.expect("=")
+        self.peek("")
+        named = WORD.match(self.text, self.at)
+        if named is not None and self.text[named.end() :].lstrip().startswith("["):
+            return key, self.call()
+        return key, self.value()
+
     def call(self) -> Call:
         name = self.match(WORD, "a name")
         pairs = self.several(self.pair, "]") if self.take("[") else []
@@ -150,10 +161,14 @@ def parse_composition(text: str) -> list[Call]:
     return calls
 
 
-def parse_setting(text: str) -> tuple[str, ParameterValue]:
-    """Read `path.to.key=value`. Raises UsageError with the place of the first mistake."""
+def parse_setting(text: str) -> tuple[str, ParameterValue | Call]:
+    """Read `path.to.key=value` or `key=name[key=value]`. Raises UsageError with the place of the first mistake.
+
+    >>> parse_setting("decoder=mlp[layers=2]")
+    ('decoder', Call(name='mlp', params={'layers': 2}))
+    """
     reader = _Reader(text)
-    pair = reader.pair()
+    pair = reader.setting()
     reader.end()
     return pair
 

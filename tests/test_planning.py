@@ -11,7 +11,9 @@ from collapsebench.errors import UsageError
 from collapsebench.examples import TextSpec
 from collapsebench.experiment.planning import Request, asks_for, plan
 from collapsebench.metrics import default_metrics
+from collapsebench.networks.decoders import LSTMDecoder
 from collapsebench.spec import RunSpec
+from collapsebench.syntax import print_value
 
 
 def labels(plan):
@@ -61,6 +63,49 @@ def test_an_override_that_changes_nothing_is_the_same_protocol():
     same = toys.planned(settings=("decoder.hidden=4", "optimizer.learning_rate=0.01")).specs[0].protocol
     assert same.protocol_id == plain.protocol_id
     assert same.track_label == "quick"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("decoder=lstm[embedding=3,hidden=4,dropout=0.2,layers=2]",),
+        ("decoder=lstm[ layers = 2, hidden=4, embedding=3, dropout=.2 ]",),
+        ("decoder.layers=2",),
+        ("decoder=lstm", "decoder.embedding=3", "decoder.hidden=4", "decoder.dropout=0.2", "decoder.layers=2"),
+        ("decoder=lstm[embedding=3,hidden=4,dropout=0.2]", "decoder.layers=2"),
+        ('decoder="lstm[embedding=3,hidden=4,dropout=0.2,layers=2]"',),
+    ],
+)
+def test_a_network_in_one_word_is_the_same_protocol_as_its_parameters_one_by_one(settings):
+    protocol = toys.planned(settings=settings).specs[0].protocol
+    assert protocol.protocol_id == toys.planned(settings=("decoder.layers=2",)).specs[0].protocol.protocol_id
+    again = tuple(f"{key}={print_value(value)}" for key, value in sorted(protocol.overrides.items()))
+    assert toys.planned(settings=again).specs[0].protocol.protocol_id == protocol.protocol_id
+
+
+def test_the_label_says_what_differs_from_the_track():
+    def label(*settings):
+        return toys.planned(settings=settings).specs[0].protocol.track_label
+
+    assert label("decoder=lstm[embedding=3,hidden=4,dropout=0.2,layers=2]") == "quick[decoder.layers=2]"
+    assert label("encoder=lstm[embedding=3,hidden=4]", "optimizer=adam[learning_rate=0.01]") == "quick"
+    assert label("decoder=lstm[layers=2]") == "quick[decoder=lstm,decoder.layers=2]"
+
+
+def test_a_part_that_is_named_has_its_defaults_for_what_is_not_said():
+    setting = toys.planned(settings=("decoder=lstm[layers=2]", "optimizer=sgd[learning_rate=1,decay.factor=0.25]"))
+    setting = setting.specs[0].protocol.setting
+    assert setting.decoder.params["layers"] == 2
+    assert setting.decoder.params["hidden"] == LSTMDecoder().hidden
+    assert (setting.optimizer.name, setting.optimizer.decay.factor) == ("sgd", 0.25)
+
+
+def test_every_component_of_a_setting_can_be_named_with_its_parameters():
+    settings = ("encoder=lstm[hidden=5]", "posterior=gaussian", "initialization=uniform[scale=0.5]")
+    setting = toys.planned(settings=settings).specs[0].protocol.setting
+    assert setting.encoder.params["hidden"] == 5
+    assert setting.initialization.params == {"scale": 0.5}
+    assert setting.posterior.name == "gaussian"
 
 
 def test_several_requests_are_one_plan_seed_by_seed():
@@ -116,6 +161,22 @@ def test_a_stored_spec_is_the_planned_one():
         ({"settings": ("latent_dim.x=0",)}, "setting 'latent_dim' is a value, it has no 'x'"),
         ({"settings": ("latent_dim=3", "latent_dim=4")}, "setting 'latent_dim' is given twice"),
         ({"settings": ("latent_dim",)}, "cannot read 'latent_dim': expected '='"),
+        ({"settings": ("decoder=lstm[layer=2]",)}, "decoder 'lstm': unknown parameter 'layer'. Did you mean 'layers'?"),
+        ({"settings": ("decoder=ltsm[layers=2]",)}, "unknown decoder 'ltsm'. Did you mean 'lstm'?"),
+        ({"settings": ("decoder=lstm[layers=2",)}, "cannot read 'decoder=lstm[layers=2': expected ',', got 'the end'"),
+        ({"settings": ("decoder=lstm[layers=2]x",)}, "expected the end, got 'x'"),
+        ({"settings": ("decoder=lstm[layers=2,layers=3]",)}, "'layers' is given twice"),
+        ({"settings": ("decoder=lstm[name=lstm]",)}, "setting 'decoder' has two names: 'lstm' and 'lstm'"),
+        ({"settings": ("decoder=lstm[layers=2]", "decoder.layers=3")}, "setting 'decoder.layers' is given twice"),
+        ({"settings": ("decoder=lstm[layers=2]", "decoder=lstm")}, "setting 'decoder' is given twice"),
+        (
+            {"settings": ("decoder.layers=3", "decoder=lstm[hidden=4]")},
+            "setting 'decoder.layers' is undone by 'decoder', which comes after it: give 'decoder' first",
+        ),
+        (
+            {"settings": ("latent_dim=lstm[hidden=4]",)},
+            "setting 'latent_dim' is no name with parameters; these are: encoder, decoder, posterior, initialization",
+        ),
         ({"settings": ("data.pages=3",)}, "dataset 'toy': unknown parameter 'pages'"),
         ({"settings": ("decoder.name=gru",)}, "unknown decoder 'gru'"),
         ({"settings": ("evaluation.metrics.auc.x=1",)}, "unknown metric 'auc'"),

@@ -36,6 +36,16 @@ def test_a_setting_reads_back_with_the_same_type(key, value):
     assert type(found) is type(value)
 
 
+@given(keys, calls)
+def test_a_setting_may_be_a_name_with_parameters(key, call):
+    expected = call if call.params else call.name
+    path, found = parse_setting(f"{key} = {print_composition([call])}")
+    assert path == key
+    if call.params:
+        assert found == expected
+        assert isinstance(found, Call)
+
+
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_refused_in_one_line(text):
     try:

@@ -34,7 +34,13 @@ from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
     multiple=True,
     help="Run this seed. May be repeated.",
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a track, as in decoder.layers=3.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a track, as in decoder.layers=3 and decoder=mlp[layers=3,hidden=64]. May be repeated.",
+)
 @click.option("--no-baseline", is_flag=True, help=f"Do not run the baseline '{BASELINE}' beside the contenders.")
 @grid_options
 def command(  # noqa: PLR0913 - one argument for each option

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,11 +14,12 @@ from collapsebench.components.interfaces import Dataset, Decoder, Encoder, Initi
 from collapsebench.errors import UsageError, unknown
 from collapsebench.examples import Splits
 from collapsebench.experiment.counters import check_affordable
+from collapsebench.experiment.overrides import distinct, overridden
 from collapsebench.facts import dataset_facts
 from collapsebench.metrics import default_metrics
 from collapsebench.metrics.metric import Metric
 from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
-from collapsebench.syntax import BASELINE, ParameterValue, parse_setting
+from collapsebench.syntax import BASELINE, ParameterValue
 from collapsebench.validation import describe
 
 
@@ -84,7 +85,7 @@ def _joint_name(names: list[str]) -> str:
 
 def _specs(request: Request, catalog: Catalog, splits: SplitCache) -> Iterator[RunSpec]:
     """Yield the runs of one request, seed by seed."""
-    seeds = _distinct("seed", request.seeds)
+    seeds = distinct("seed", request.seeds)
     contenders = _contenders(request, catalog)
     protocol = _protocol(request, catalog, splits)
     for seed in seeds:
@@ -126,19 +127,12 @@ def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
     return requested.protocol_id == protocol.protocol_id
 
 
-def _distinct(what: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = next((value for value in values if values.count(value) > 1), None)
-    if twice is not None:
-        raise UsageError(f"{what} '{twice}' is given twice")
-    return values
-
-
 def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
     texts = [text for text in request.methods if text.strip() != BASELINE]
     if len(texts) < len(request.methods) or request.baseline:
         texts = [BASELINE, *texts]
     contenders = [catalog.contender(text)[0] for text in texts]
-    _distinct("contender", tuple(contender.label for contender in contenders))
+    distinct("contender", tuple(contender.label for contender in contenders))
     if not contenders:
         raise UsageError("nothing to run: give --method, or leave out --no-baseline")
     return contenders
@@ -151,47 +145,15 @@ def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, Paramet
     tracks = dataset_facts(facts_file or request.dataset).tracks
     if request.track not in tracks:
         raise UsageError(f"dataset '{request.dataset}': {unknown('track', request.track, tracks)}")
-    table = tracks[request.track]
-    overrides = _distinct_keys(parse_setting(text) for text in request.settings)
-    changed = {path: value for path, value in overrides.items() if _lookup(table, path) != value}
-    for path, value in changed.items():
-        table = _with(table, path.split("."), value)
+    table, overrides = overridden(tracks[request.track], request.settings)
     if request.budget is not None:
         table = {**table, "budget": request.budget}
     try:
-        return Track.model_validate(table), changed
+        return Track.model_validate(table), overrides
     except ValidationError as error:
         raise UsageError(
             f"dataset '{request.dataset}', track '{request.track}': {describe(error, Track).replace('setting.', '')}"
         ) from None
-
-
-def _distinct_keys(pairs: Iterable[tuple[str, ParameterValue]]) -> dict[str, ParameterValue]:
-    settings = list(pairs)
-    _distinct("setting", tuple(key for key, _ in settings))
-    return dict(settings)
-
-
-_MISSING = object()
-
-
-def _lookup(table: Mapping[str, Any], path: str) -> object:
-    """Return the value at a dotted path, or `_MISSING`."""
-    found: object = table
-    for key in path.split("."):
-        found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
-    return found
-
-
-def _with(table: Mapping[str, Any], path: list[str], value: ParameterValue) -> dict[str, Any]:
-    """Return a copy of nested tables with one value replaced."""
-    head, *rest = path
-    if not rest:
-        return {**table, head: value}
-    inner = table.get(head, {})
-    if not isinstance(inner, Mapping):
-        raise UsageError(f"setting '{head}' is a value, it has no '{'.'.join(rest)}'")
-    return {**table, head: _with(inner, rest, value)}
 
 
 def _resolved(setting: Setting, default: Iterable[str], catalog: Catalog) -> Setting:
