@@ -68,10 +68,10 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
 
     The arguments mean the same as the options of `collapsebench run`. `seeds` is a number N for seeds 1 to N, or the
     seeds themselves. `settings` overrides the track, as in `{"decoder.layers": 3}` and `{"decoder": "mlp[layers=3]"}`.
-    `components` are further classes from a notebook or a script, such as a metric; the classes of `methods` and
-    `dataset` need not be named. `progress` is True to show the runs, or a function that gets every event; its errors
-    are warnings. `timeout` is a number of seconds, or a text such as `30m`. If a run fails, the others go on: look at
-    `outcome`.
+    `track` may be a file: `mine.toml`. `components` are further classes from a notebook or a script, such as a metric;
+    the classes of `methods` and `dataset` need not be named. `progress` is True to show the runs, or a function that
+    gets every event; its errors are warnings. `timeout` is a number of seconds, or a text such as `30m`. If a run
+    fails, the others go on: look at `outcome`.
 
     Raises UsageError, DataError, PluginError or StoreError before anything runs.
 

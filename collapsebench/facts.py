@@ -188,10 +188,16 @@ def read_facts(
 
     `parse_float` reads the decimals. Raises UsageError in one line for a file that cannot be read or is not valid.
     """
+    table = read_table(path, what, parse_float)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
         return kind.model_validate({"name": name or path.stem, **table})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read the {what} file '{path}': {error}") from None
     except ValidationError as error:
         raise UsageError(f"{what} file '{path}', {describe(error, kind, 'field')}") from None
+
+
+def read_table(path: Path, what: str, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
+    """Return what a TOML file says. Raises UsageError in one line for a file that cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read the {what} file '{path}': {error}") from None

@@ -34,6 +34,10 @@ PROTOCOL_VERSION = "1.1"
 """Results of one Major.Minor are comparable. Raise it when the harness changes the meaning of a number."""
 
 
+FILE_TRACK = "file"
+"""The track of every protocol whose track stands in a file of a user: the content decides, and not the name."""
+
+
 class Frozen(BaseModel):
     """A validated value. It is immutable, and unknown fields are errors."""
 
@@ -273,6 +277,8 @@ class Protocol(Frozen):
     setting: Setting
     budget: Budget
     overrides: dict[str, Any] = Field(default_factory=dict, exclude=True)
+    file_name: str = Field(default="", exclude=True)
+    """The name of a track that stands in a file of a user, without `.toml`; empty for a track of the dataset."""
 
     @field_validator("splits")
     @classmethod
@@ -289,7 +295,12 @@ class Protocol(Frozen):
     @property
     def track_label(self) -> str:
         """The track with the values that were overridden, such as `quick[decoder.layers=3]`."""
-        return print_call(self.track, self.overrides)
+        return print_call(self.file_name or self.track, self.overrides)
+
+    @property
+    def track_source(self) -> str:
+        """The track as `--track` takes it: its name, or the name of its file."""
+        return f"{self.file_name}.toml" if self.file_name else self.track
 
 
 class RunSpec(Frozen):

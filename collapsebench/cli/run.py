@@ -19,7 +19,13 @@ from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
     help="A contender: methods joined by +, parameters in brackets. May be repeated.",
 )
 @click.option("--dataset", "-d", required=True, help="The dataset (see `collapsebench data list`).")
-@click.option("--track", default="quick", show_default=True, help="The dataset's setting.")
+@click.option(
+    "--track",
+    default="quick",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="The dataset's setting, or a file with another one, as in mine.toml.",
+)
 @click.option(
     "--budget",
     default=None,

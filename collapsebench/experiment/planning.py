@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from collapsebench.components.catalog import Catalog
 from collapsebench.components.interfaces import Dataset, Decoder, Encoder, Initialization, Posterior
-from collapsebench.errors import UsageError, unknown
+from collapsebench.errors import UsageError
 from collapsebench.examples import Splits
 from collapsebench.experiment.counters import check_affordable
-from collapsebench.experiment.overrides import distinct, overridden
-from collapsebench.facts import dataset_facts
+from collapsebench.experiment.overrides import distinct
+from collapsebench.experiment.tracks import TrackLabel, chosen_track
 from collapsebench.metrics import default_metrics
 from collapsebench.metrics.metric import Metric
 from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
-from collapsebench.syntax import BASELINE, ParameterValue
+from collapsebench.syntax import BASELINE
 from collapsebench.validation import describe
 
 
@@ -30,6 +30,7 @@ class Request:
     methods: tuple[str, ...]
     dataset: str
     track: str = "quick"
+    """The name of a track of the dataset, or a file with one: `mine.toml`."""
     budget: str | None = None
     seeds: tuple[int, ...] = (1,)
     settings: tuple[str, ...] = ()
@@ -94,7 +95,7 @@ def _specs(request: Request, catalog: Catalog, splits: SplitCache) -> Iterator[R
 
 
 def _protocol(request: Request, catalog: Catalog, splits: SplitCache) -> Protocol:
-    track, overrides = _track(request, catalog)
+    track, label = _chosen(request, catalog)
     dataset = catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1]
     data = splits.of(dataset)
     setting = _resolved(track.setting, default_metrics(data.spec), catalog)
@@ -102,10 +103,9 @@ def _protocol(request: Request, catalog: Catalog, splits: SplitCache) -> Protoco
     return Protocol(
         dataset=dataset,
         splits=data.hashes(),
-        track=request.track,
         setting=setting,
         budget=track.budget,
-        overrides=overrides,
+        **label._asdict(),
     )
 
 
@@ -114,13 +114,13 @@ def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
 
     Runs of an older version of the protocol are still those of the request. Raises UsageError.
     """
-    track, _ = _track(request, catalog)
+    track, label = _chosen(request, catalog)
     metrics = (metric.name for metric in protocol.setting.evaluation.metrics)
     requested = Protocol(
         version=protocol.version,
         dataset=catalog.resolve(Dataset, Choice(name=request.dataset, params=track.data))[1],
         splits=protocol.splits,
-        track=request.track,
+        track=label.track,
         setting=_resolved(track.setting, metrics, catalog),
         budget=track.budget,
     )
@@ -138,18 +138,13 @@ def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
     return contenders
 
 
-def _track(request: Request, catalog: Catalog) -> tuple[Track, dict[str, ParameterValue]]:
-    """Return the track with its overrides applied, and the overrides that change something."""
-    component = catalog.entry("dataset", request.dataset).component
-    facts_file = component.facts if issubclass(component, Dataset) else None
-    tracks = dataset_facts(facts_file or request.dataset).tracks
-    if request.track not in tracks:
-        raise UsageError(f"dataset '{request.dataset}': {unknown('track', request.track, tracks)}")
-    table, overrides = overridden(tracks[request.track], request.settings)
+def _chosen(request: Request, catalog: Catalog) -> tuple[Track, TrackLabel]:
+    """Return the track of a request, with its overrides applied, and what names it in the protocol."""
+    table, label = chosen_track(request.dataset, request.track, request.settings, catalog)
     if request.budget is not None:
         table = {**table, "budget": request.budget}
     try:
-        return Track.model_validate(table), overrides
+        return Track.model_validate(table), label
     except ValidationError as error:
         raise UsageError(
             f"dataset '{request.dataset}', track '{request.track}': {describe(error, Track).replace('setting.', '')}"

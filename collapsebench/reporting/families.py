@@ -106,7 +106,7 @@ def _of_store(store: Store, query: ProtocolQuery, over: str, contenders: Collect
         for place, protocol in family.items()
     }
     first = next(iter(family.values()))
-    title = f"{first.dataset.name} · {first.track} · {first.budget} · over {over}"
+    title = f"{first.dataset.name} · {first.file_name or first.track} · {first.budget} · over {over}"
     return Sweep({place: _rows(board, contenders) for place, board in boards.items()}, title)
 
 

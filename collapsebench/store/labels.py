@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from collapsebench.errors import UsageError
-from collapsebench.spec import Contender, RunSpec
+from collapsebench.spec import FILE_TRACK, Contender, RunSpec
 from collapsebench.syntax import BASELINE, Call, parse_composition
 
 
 def with_labels(spec: RunSpec, contender: str, track: str) -> RunSpec:
     """Add to a spec from JSON the parts that its identity leaves out.
 
-    These are the labels, the parameters that the user passed, and the overrides of the track. The labels are printed
-    in canonical form, so that they hold all of these.
+    These are the labels, the parameters that the user passed, the overrides of the track, and the name of its file. The
+    labels are printed in canonical form, so that they hold all of these.
     """
     methods = spec.contender.methods
     calls = [] if contender == BASELINE else _calls(contender)
     if [call.name for call in calls] == [method.name for method in methods]:
         passed = zip(methods, calls, strict=True)
         methods = tuple(method.model_copy(update={"passed": call.params}) for method, call in passed)
-    overrides = next((call.params for call in _calls(track) if call.name == spec.protocol.track), {})
+    of_file = spec.protocol.track == FILE_TRACK
+    named = next((call for call in _calls(track) if of_file or call.name == spec.protocol.track), Call("", {}))
     return spec.model_copy(
         update={
             "contender": spec.contender.model_copy(update={"methods": methods, "label": contender}),
-            "protocol": spec.protocol.model_copy(update={"overrides": overrides}),
+            "protocol": spec.protocol.model_copy(
+                update={"overrides": named.params, "file_name": named.name if of_file else ""}
+            ),
         }
     )
 

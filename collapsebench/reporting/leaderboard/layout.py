@@ -91,7 +91,8 @@ def title(board: Board) -> str:
     protocol = board.protocol
     versions = sorted({str(environment.get("collapsebench", "?")) for environment, _ in board.environments})
     return (
-        f"{protocol.dataset.name} · {protocol.track_label} · {protocol.budget} · protocol {board.protocol_id} "
+        f"{protocol.dataset.name} · {protocol.track_label}{' (of a file)' if protocol.file_name else ''} · "
+        f"{protocol.budget} · protocol {board.protocol_id} "
         f"(version {protocol.version}) · collapsebench {', '.join(versions)}"
         f"{f' · validation split at {board.at}' if board.at else ''}"
         f"{f' · as {board.dialect.name} scores' if board.dialect else ''}"
@@ -101,7 +102,7 @@ def title(board: Board) -> str:
 def command(board: Board) -> str:
     """Return the command that makes the runs of a board."""
     protocol = board.protocol
-    words = ["collapsebench", "run", "--dataset", protocol.dataset.name, "--track", protocol.track]
+    words = ["collapsebench", "run", "--dataset", protocol.dataset.name, "--track", protocol.track_source]
     words += ["--budget", str(protocol.budget)]
     for key, value in sorted(protocol.overrides.items()):
         words += ["--set", f"{key}={print_value(value)}"]
