@@ -197,6 +197,7 @@ def test_what_is_no_name_is_refused(add, texts, name, tmp_path):
     ("arguments", "expected"),
     [
         (["train.txt", "valid.txt", "test.txt"], "say what the files hold: --text or --images"),
+        (["--text", "--images", "train.txt"], "say what the files hold: --text or --images"),
         (["--text"], "Missing argument"),
         (["--text", "none.txt"], "does not exist"),
         (["--text", "train.txt"], "one file needs --split 0.8,0.1,0.1"),
@@ -268,6 +269,18 @@ def test_pictures_in_every_form_are_the_same_dataset(add, load, tmp_path, labell
         numbers = sorted({*CLASSES["train"], *CLASSES["valid"], *CLASSES["test"]})
         train = found["png"].train
         assert [numbers[label] for label in train.labels] == [of[bytes(pixels)] for pixels in train.pixels]
+
+
+def test_a_folder_of_idx_files_is_read_by_their_names(add, load, tmp_path):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for split, word in (("train", "train"), ("test", "t10k")):
+        (folder / f"{word}-images-idx3-ubyte").write_bytes(idx(PIXELS[split]))
+        (folder / f"{word}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(CLASSES[split])))
+    assert add("mine", "--images", folder, "--split", "0.5,0.5").code == 0
+    splits = load("mine")
+    assert [len(part) for part in (splits.train, splits.valid, splits.test)] == [3, 3, 4]
+    assert splits.test.labels.tolist() == CLASSES["test"].tolist()
 
 
 def test_names_of_other_archives_are_known(add, load, tmp_path):

@@ -51,8 +51,8 @@ def show(name: str, plugins: tuple[Path, ...], data_dir: Path | None, *, as_json
 @command.command("add")
 @click.argument("name")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=options.GIVEN)
-@click.option("--text", "kind", flag_value="text", help="The files are texts, one document a line.")
-@click.option("--images", "kind", flag_value="images", help="They are IDX, npy, npz, or a folder of PNG files.")
+@click.option("--text", is_flag=True, help="The files are texts, one document a line.")
+@click.option("--images", is_flag=True, help="They are IDX, npy or npz files, or a folder of IDX or PNG files.")
 @click.option("--split", "shares", default=None, metavar="SHARES", help="Divide one file, as in 0.8,0.1,0.1.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Draws the division.")
 @click.option(

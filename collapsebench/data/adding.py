@@ -57,19 +57,21 @@ class Addition:
     def of(  # noqa: PLR0913 - the options of `collapsebench data add`
         cls,
         name: str,
-        kind: str | None,
-        files: tuple[Path, ...],
         *,
+        files: tuple[Path, ...],
+        text: bool = False,
+        images: bool = False,
         shares: str | None = None,
         seed: int = 0,
         labels: str | None = None,
         replace: bool = False,
     ) -> Self:
-        """Read the options of `collapsebench data add`. Raises UsageError without a kind."""
-        if kind is None:
+        """Read the options of `collapsebench data add`. Raises UsageError unless one kind is given."""
+        if text == images:
             raise UsageError("say what the files hold: --text or --images")
         division = None if shares is None else Division.parse(shares, seed)
-        return cls(name, Kind(kind), files, division, None if labels is None else Labels(labels), replace)
+        kind = Kind.TEXT if text else Kind.IMAGES
+        return cls(name, kind, files, division, None if labels is None else Labels(labels), replace)
 
     def store(self, data_dir: Path | None = None) -> str:
         """Store the files in the data folder, with a facts file that has their checksums.
@@ -141,7 +143,7 @@ def _card(addition: Addition) -> dict[str, str]:
         "description": f"Added from {names}{divided}.",
         "licence": "not stated",
         "comparability": "With results on the same files.",
-        "source": f"add the same files again: collapsebench data add {addition.name} --{addition.kind.value} FILE …",
+        "source": f"add it again: collapsebench data add {addition.name} --{addition.kind.value} FILE … --replace",
     }
 
 

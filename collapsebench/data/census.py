@@ -76,7 +76,7 @@ def census(dataset: Text | Images, folder: Path) -> Census:
     facts = facts_of(dataset)
     contents = {name: read(facts, name, folder).content for name in dataset.originals()}
     loaded = dataset.load(folder)
-    examples = dataset.examples(contents)
+    examples = dataset.own_examples(contents)
     sets = {split: frozenset(examples[split]) for split in SPLITS}
     counted = {}
     for number, (split, part) in enumerate(zip(SPLITS, (loaded.train, loaded.valid, loaded.test), strict=True)):

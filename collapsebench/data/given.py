@@ -70,7 +70,7 @@ def _seen(lines: Sequence[str]) -> Iterator[str]:
 
 
 def given_images(stem: str, files: Sequence[Path], division: Division | None) -> Given:
-    """Read pictures: IDX or numpy files, an npz archive, or a folder of PNG files.
+    """Read pictures: IDX or numpy files, an npz archive, or a folder of IDX or PNG files.
 
     Raises UsageError, and DataError, which names the file of the user.
     """
@@ -99,9 +99,21 @@ def _parts(files: Sequence[Path]) -> list[Part]:
         whole = files[0]
     if whole is None:
         return _of_arrays(files)
+    found = _idx_files(whole) if whole.is_dir() else []
+    if found and len(files) == 1:
+        return _of_arrays(found)
     if len(files) > 1:
         raise UsageError(f"'{whole}' holds all pictures or none: give it alone")
     return list(_of_folder(whole) if whole.is_dir() else _of_archive(whole))
+
+
+def _idx_files(folder: Path) -> list[Path]:
+    """Return the IDX files of a folder, plain or gzipped, which are called as those of MNIST: pictures, then labels."""
+    words = ("train", "valid", "val", "t10k", "test")
+    names = [
+        f"{word}-{what}-ubyte{end}" for what in ("images-idx3", "labels-idx1") for word in words for end in ("", ".gz")
+    ]
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def _is_archive(path: Path) -> bool:

@@ -32,8 +32,9 @@ def with_own(catalog: Catalog, folder: Path) -> Catalog:
     the name of an added one.
     """
     entries, failed = dict(catalog.entries), list(catalog.failed)
-    package = metadata.distribution(PROJECT)
-    for path in sorted((folder / OWN).glob("*.toml")):
+    paths = sorted((folder / OWN).glob("*.toml"))
+    package = metadata.distribution(PROJECT) if paths else None
+    for path in paths:
         try:
             dataset = own_dataset(path)
         except UsageError as error:

@@ -60,7 +60,7 @@ class Images(FromFiles):
         binarize = images.static if self.binarization == "static" else images.dynamic
         return binarize(train, valid, test, self.binarization_seed)
 
-    def examples(self, contents: Mapping[str, bytes]) -> dict[str, list[bytes]]:
+    def own_examples(self, contents: Mapping[str, bytes]) -> dict[str, list[bytes]]:
         """Return the pixels of every picture, by split, as the files have them. Raises DataError."""
         pictures = zip(SPLITS, self._pictures(contents), strict=True)
         return {split: [picture.tobytes() for picture in each.pixels] for split, each in pictures}

@@ -116,7 +116,7 @@ class Text(PublishedText):
         names, cleaned = self.originals(), self._clean(contents)
         return {name: dict(cleaned[split].done) for name, split in zip(names, SPLITS, strict=False)}
 
-    def examples(self, contents: Mapping[str, bytes]) -> dict[str, list[str]]:
+    def own_examples(self, contents: Mapping[str, bytes]) -> dict[str, list[str]]:
         """Return every document, by split, once cleaned and before long ones are dropped. Raises DataError."""
         return {split: cleaned.documents for split, cleaned in self._clean(contents).items()}
 
