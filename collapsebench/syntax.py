@@ -3,12 +3,13 @@
     composition = call {"+" call}
     call        = name ["[" [pair {"," pair}] "]"]
     pair        = key "=" value
-    setting     = key "=" (call | value)
+    setting     = key "=" (choice | "[" [choice {"," choice}] "]")
+    choice      = call | value
     value       = list | quoted | bare
     list        = "[" [value {"," value}] "]"
 
 A bare value is read as `true`, `false`, `none`, an integer or a number if it is one, and as text otherwise; text
-that would be read as something else is written in double quotes. A setting is a call if brackets follow its first
+that would be read as something else is written in double quotes. A choice is a call if brackets follow its first
 word. Printing is canonical: `parse(print(x)) == x`.
 """
 
@@ -28,6 +29,9 @@ ParameterValue: TypeAlias = "bool | int | float | str | list[ParameterValue] | N
 >>> layers: ParameterValue = [64, 64]
 """
 T = TypeVar("T")
+
+SettingValue: TypeAlias = "ParameterValue | Call | list[ParameterValue | Call]"
+"""The value of a setting: that of a parameter, a name with its parameters, or a list of these."""
 
 LARGEST_SEED = 2**63 - 1
 """Databases hold no larger integer."""
@@ -122,14 +126,16 @@ class _Reader:
         self.expect("=")
         return key, self.value()
 
-    def setting(self) -> tuple[str, ParameterValue | Call]:
+    def setting(self) -> tuple[str, SettingValue]:
         key = self.match(KEY, "a key")
         self.expect("=")
+        return key, self.several(self.choice, "]") if self.take("[") else self.choice()
+
+    def choice(self) -> ParameterValue | Call:
         self.peek("")
         named = WORD.match(self.text, self.at)
-        if named is not None and self.text[named.end() :].lstrip().startswith("["):
-            return key, self.call()
-        return key, self.value()
+        is_call = named is not None and self.text[named.end() :].lstrip().startswith("[")
+        return self.call() if is_call else self.value()
 
     def call(self) -> Call:
         name = self.match(WORD, "a name")
@@ -161,8 +167,10 @@ def parse_composition(text: str) -> list[Call]:
     return calls
 
 
-def parse_setting(text: str) -> tuple[str, ParameterValue | Call]:
-    """Read `path.to.key=value` or `key=name[key=value]`. Raises UsageError with the place of the first mistake.
+def parse_setting(text: str) -> tuple[str, SettingValue]:
+    """Read `path.to.key=value`, `key=name[key=value]` or `key=[name[key=value],name]`.
+
+    Raises UsageError with the place of the first mistake.
 
     >>> parse_setting("decoder=mlp[layers=2]")
     ('decoder', Call(name='mlp', params={'layers': 2}))

@@ -100,6 +100,16 @@ def test_a_part_that_is_named_has_its_defaults_for_what_is_not_said():
     assert (setting.optimizer.name, setting.optimizer.decay.factor) == ("sgd", 0.25)
 
 
+def test_metrics_can_be_listed_with_their_parameters():
+    listed = toys.planned(settings=("evaluation.metrics=[kl, iw-nll[samples=7]]",)).specs[0].protocol
+    metrics = listed.setting.evaluation.metrics
+    assert [(metric.name, metric.params.get("samples")) for metric in metrics] == [("kl", None), ("iw-nll", 7)]
+    assert listed.overrides == {"evaluation.metrics": ["kl", "iw-nll"], "evaluation.metrics.iw-nll.samples": 7}
+    one_by_one = tuple(f"{key}={print_value(value)}" for key, value in listed.overrides.items())
+    again = toys.planned(settings=one_by_one).specs[0].protocol
+    assert (again.protocol_id, again.track_label) == (listed.protocol_id, listed.track_label)
+
+
 def test_every_component_of_a_setting_can_be_named_with_its_parameters():
     settings = ("encoder=lstm[hidden=5]", "posterior=gaussian", "initialization=uniform[scale=0.5]")
     setting = toys.planned(settings=settings).specs[0].protocol.setting
@@ -177,6 +187,11 @@ def test_a_stored_spec_is_the_planned_one():
             {"settings": ("latent_dim=lstm[hidden=4]",)},
             "setting 'latent_dim' is no name with parameters; these are: encoder, decoder, posterior, initialization",
         ),
+        ({"settings": ("evaluation.metrics=[kl[x=1]]",)}, "metric 'kl': unknown parameter 'x'"),
+        ({"settings": ("evaluation.metrics=[kl,kl[x=1]]",)}, "metric 'kl' is given twice"),
+        ({"settings": ("evaluation.metrics=[kl[x=1]",)}, "expected ',', got 'the end'"),
+        ({"settings": ("evaluation.metrics=[kl[x=1],[2]]",)}, "setting 'metrics' is a value, it has no 'kl.x'"),
+        ({"settings": ("decoder=[lstm[layers=2]]",)}, "setting 'decoder' is no list of names with parameters"),
         ({"settings": ("data.pages=3",)}, "dataset 'toy': unknown parameter 'pages'"),
         ({"settings": ("decoder.name=gru",)}, "unknown decoder 'gru'"),
         ({"settings": ("evaluation.metrics.auc.x=1",)}, "unknown metric 'auc'"),

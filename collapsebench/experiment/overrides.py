@@ -21,27 +21,46 @@ NAMED = tuple(
 """The parts of a setting that are chosen by name and have parameters: `decoder=mlp[layers=2]`."""
 
 
+METRICS = "evaluation.metrics"
+"""The setting that is a list of such names: `evaluation.metrics=[kl,iw-nll[samples=20]]`."""
+
+
 class _Override(NamedTuple):
-    """One text of `--set`: a value, or the name of a part with its parameters."""
+    """One text of `--set`: a value, the name of a part with its parameters, or the names of metrics with theirs."""
 
     path: str
     value: ParameterValue
     params: Mapping[str, ParameterValue] | None = None
-    """The parameters of a part that is chosen by name; None for a value."""
+    """The parameters of what is chosen by name, by dotted path; None for a value."""
 
     @classmethod
     def read(cls, text: str) -> _Override:
         path, value = parse_setting(text)
         if path in NAMED and isinstance(value, str):
-            call, *others = parse_composition(value) if "[" in value else [Call(value, {})]
-            value = value if others else call
-        if not isinstance(value, Call):
+            calls = parse_composition(value) if "[" in value else [Call(value, {})]
+            value = calls[0] if len(calls) == 1 else value
+        if isinstance(value, Call):
+            return cls._part(path, value)
+        if not isinstance(value, list):
             return cls(path, value)
+        names = [each.name if isinstance(each, Call) else each for each in value]
+        calls = [each for each in value if isinstance(each, Call)]
+        return cls._metrics(path, names, calls) if calls else cls(path, names)
+
+    @classmethod
+    def _part(cls, path: str, call: Call) -> _Override:
         if path not in NAMED:
             raise UsageError(f"setting '{path}' is no name with parameters; these are: {', '.join(NAMED)}")
-        if "name" in value.params:
-            raise UsageError(f"setting '{path}' has two names: '{value.name}' and '{value.params['name']}'")
-        return cls(path, value.name, value.params)
+        if "name" in call.params:
+            raise UsageError(f"setting '{path}' has two names: '{call.name}' and '{call.params['name']}'")
+        return cls(path, call.name, call.params)
+
+    @classmethod
+    def _metrics(cls, path: str, names: list[ParameterValue], calls: Iterable[Call]) -> _Override:
+        if path != METRICS:
+            raise UsageError(f"setting '{path}' is no list of names with parameters; {METRICS} is one")
+        distinct("metric", tuple(names))
+        return cls(path, names, {f"{call.name}.{key}": value for call in calls for key, value in call.params.items()})
 
     @property
     def values(self) -> dict[str, ParameterValue]:
@@ -91,7 +110,9 @@ def _keeps(old: Mapping[str, Any], name: ParameterValue, params: Mapping[str, Pa
 
 
 def _as_table(part: object) -> object:
-    """Return a part that is written as its name alone as a table."""
+    """Return a part that is written as its name alone as a table, and so names of metrics."""
+    if isinstance(part, list) and all(isinstance(name, str) for name in part):
+        return {name: {} for name in part}
     return {"name": part} if isinstance(part, str) else part
 
 
@@ -112,7 +133,7 @@ def _with(table: Mapping[str, Any], path: list[str], value: object) -> dict[str,
     if not rest:
         return {**table, head: value}
     inner = table.get(head, {})
-    inner = _as_table(inner) if head in NAMED else inner
+    inner = _as_table(inner) if head in {*NAMED, METRICS.rpartition(".")[2]} else inner
     if not isinstance(inner, Mapping):
         raise UsageError(f"setting '{head}' is a value, it has no '{'.'.join(rest)}'")
     return {**table, head: _with(inner, rest, value)}
