@@ -295,12 +295,12 @@ def test_names_of_other_archives_are_known(add, load, tmp_path):
     (tmp_path / "whole.npz").write_bytes(npz(images=PIXELS["train"] / 255))
     answer = add("whole", "--images", "whole.npz", "--split", "0.4,0.3,0.3")
     assert answer.code == 0
-    assert "train: 2 pictures" in answer.out
+    assert "train: 2 pictures of 4x5" in answer.out
 
 
 def test_pictures_that_stand_in_two_splits_are_counted(add, tmp_path):
     (tmp_path / "all.npz").write_bytes(npz(train=PIXELS["train"], valid=PIXELS["train"][:2], test=PIXELS["test"]))
-    assert "valid: 2 pictures, 2 in train, too" in add("mine", "--images", "all.npz").out
+    assert "valid: 2 pictures of 4x5, 2 in train, too" in add("mine", "--images", "all.npz").out
 
 
 @pytest.mark.parametrize(

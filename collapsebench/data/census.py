@@ -15,7 +15,7 @@ from collapsebench.data.pictures import Images
 from collapsebench.data.splits import TextSplit
 from collapsebench.data.text import MARKERS, UNKNOWN
 from collapsebench.data.texts import Text
-from collapsebench.examples import Split, TextSpec
+from collapsebench.examples import ImageSpec, Split, TextSpec
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Census:
     splits: Mapping[str, SplitCensus]
     vocabulary: int | None
     """The words that are known, without the four markers; None for images."""
+    size: str | None
+    """The height and breadth of pictures, as `28x28`; None for text."""
     classes: int | None
     """The number of classes in training; None without labels."""
 
@@ -63,7 +65,7 @@ class Census:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines for a reader."""
-        noun = "pictures" if self.vocabulary is None else "documents"
+        noun = "documents" if self.size is None else f"pictures of {self.size}"
         for name, split in self.splits.items():
             yield f"{name}: {split.as_text(noun)}"
         if self.vocabulary is not None:
@@ -85,7 +87,8 @@ def census(dataset: Text | Images, folder: Path) -> Census:
         counted[split] = SplitCensus(len(part), len(examples[split]) - len(part), *_words(part), repeated)
     labels = loaded.train.labels
     known = loaded.spec.vocabulary - len(MARKERS) if isinstance(loaded.spec, TextSpec) else None
-    return Census(counted, known, None if labels is None else len(np.unique(labels)))
+    size = "{1}x{2}".format(*loaded.spec.shape) if isinstance(loaded.spec, ImageSpec) else None
+    return Census(counted, known, size, None if labels is None else len(np.unique(labels)))
 
 
 def _words(split: Split) -> tuple[int | None, int | None]:
