@@ -1,7 +1,7 @@
 """`python -m bench.run`: where the time of a whole `collapsebench run` goes, from the command to the stored numbers.
 
 Each number is of a process of its own, which trains one contender. Its time is split by what it does: start and
-imports, training steps, scheduled evaluations, each metric of the test split, and the rest (data, guards, store,
+imports, training steps, scheduled evaluations, guards, each metric of the test split, and the rest (data, guards, store,
 output).
 
 Processor seconds are those of one thread. Wall seconds are those at the default number of threads.
@@ -29,7 +29,7 @@ import click
 
 ROOT = Path(__file__).parents[1]
 IMPORTS, TRAINING, VALIDATION = "start and imports", "training", "scheduled evaluation"
-REST, END = "rest", "end of the process"
+GUARDS, REST, END = "guards", "rest", "end of the process"
 MUST = {"demo": 6.0, "mnist": 20.0, "yahoo-9k": 14.0}
 """The bounds of everything that is not training, in processor seconds of one thread."""
 MUST_IMPORT = 3.5
@@ -105,8 +105,15 @@ def run_here(arguments: list[str], clock: str, began: float) -> Seconds:
     watch = Stopwatch(time.process_time if clock == "processor" else lambda: time.time() - began)
     watch.watch_imports()
     from collapsebench import cli
-    from collapsebench.experiment import runner, training
+    from collapsebench.experiment import guarding, runner, training
+    from collapsebench.guards import traces
 
+    for owner, function in (
+        *((guarding, name) for name in ("check_before_training", "findings_after_training", "check_after_testing")),
+        (traces, "fingerprint"),
+        (traces, "Belongings"),
+    ):
+        watch.watch(owner, function, lambda *_, **__: GUARDS)
     watch.watch(training, "_evaluate", lambda *_: VALIDATION)
     watch.watch(training, "step", lambda *_: TRAINING)
     watch.watch(runner, "metric_values", lambda metric, *_: metric.name)
