@@ -1,7 +1,7 @@
 """`python -m bench.run`: where the time of a whole `collapsebench run` goes, from the command to the stored numbers.
 
 Each number is of a process of its own, which trains one contender. Its time is split by what it does: start and
-imports, training steps, scheduled evaluations, guards, each metric of the test split, and the rest (data, guards, store,
+imports, training steps, scheduled evaluations, guards, each metric of the test split, and the rest (data, store,
 output).
 
 Processor seconds are those of one thread. Wall seconds are those at the default number of threads.
