@@ -27,7 +27,7 @@ from collapsebench.model.kernels.recurrent import unfused_rnns
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
 from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
-from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.encoders import GRUEncoder, LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
 from collapsebench.spec import Budget
@@ -77,10 +77,15 @@ def linear(rows, inputs, outputs, reads="hidden"):
     return Product(2 * rows * inputs * outputs, reads)
 
 
-def lstm(inputs, hidden, steps, *, first_state=False):
-    """Both products of an LSTM layer; only a first state that depends on something has a gradient."""
+def recurrent(gates, inputs, hidden, steps, *, first_state=False):
+    """Both products of a recurrent layer; only a first state that depends on something has a gradient."""
     share = 1.0 if first_state else (steps - 1) / steps
-    return [linear(B * steps, inputs, 4 * hidden), Product(2 * B * steps * hidden * 4 * hidden, recurrent=share)]
+    by_state = Product(2 * B * steps * hidden * gates * hidden, recurrent=share)
+    return [linear(B * steps, inputs, gates * hidden), by_state]
+
+
+def lstm(inputs, hidden, steps, *, first_state=False):
+    return recurrent(4, inputs, hidden, steps, first_state=first_state)
 
 
 def conv(inputs, outputs, kernel, area, reads="hidden"):
@@ -128,6 +133,7 @@ ENCODERS = {
     "mlp": (MLPEncoder(hidden=H), IMAGE, [linear(B, SIDE**2, H, "data"), linear(B, H, H)], H),
     "resnet": (ResNetEncoder(channels=(M, F)), IMAGE, resnet_encoder(), F * (SIDE // 4) ** 2),
     "lstm": (LSTMEncoder(embedding=E, hidden=H), TEXT, lstm(E, H, T + 1), H),
+    "gru": (GRUEncoder(embedding=E, hidden=H), TEXT, recurrent(3, E, H, T + 1), H),
     "linear": (LinearEncoder(), VECTOR, [], P),
 }
 """By name: the encoder, what it reads, its products, the number of its features."""

@@ -20,7 +20,7 @@ from collapsebench.experiment.assembly import Architecture, assemble, initialize
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.networks import collapsebench_components
 from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
-from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.encoders import GRUEncoder, LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
 from collapsebench.networks.fitting import NETWORKS_FOR
 from collapsebench.networks.initializations import HeLinear, LibraryDefault, Uniform
 from collapsebench.networks.posteriors import GaussianPosterior
@@ -34,6 +34,7 @@ EXAMPLES = {
 }
 ENCODERS = [
     (LSTMEncoder(embedding=3, hidden=4), TEXT),
+    (GRUEncoder(embedding=3, hidden=4), TEXT),
     (MLPEncoder(hidden=6, layers=2), IMAGE),
     (MLPEncoder(hidden=6, layers=1), VECTOR),
     (ResNetEncoder(channels=[2, 3]), IMAGE),

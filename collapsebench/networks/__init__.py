@@ -9,7 +9,7 @@ from __future__ import annotations
 from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Component
 from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
-from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.encoders import GRUEncoder, LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
 from collapsebench.networks.initializations import HeLinear, LibraryDefault, Uniform
 from collapsebench.networks.posteriors import GaussianPosterior
 
@@ -21,6 +21,7 @@ def collapsebench_components() -> list[type[Component]]:
         MLPEncoder,
         ResNetEncoder,
         LSTMEncoder,
+        GRUEncoder,
         LinearEncoder,
         GaussianPosterior,
         MLPDecoder,

@@ -73,6 +73,24 @@ class LSTMEncoder(Encoder):
         return lstm.Encoder(require_spec(self, data, TextSpec).vocabulary, self.embedding, self.hidden)
 
 
+class GRUEncoder(Encoder):
+    """The last hidden state of a GRU that reads the whole document, BOS and EOS included."""
+
+    name: ClassVar[str] = "gru"
+    citation: ClassVar[str] = (
+        "Cho et al., Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation, "
+        "EMNLP 2014"
+    )
+    embedding: PositiveInt = Field(512, description="size of the word embeddings")
+    hidden: PositiveInt = Field(1024, description="units of the GRU")
+
+    def build(self, data: DataSpec) -> nn.Module:
+        """Build the module from text to (B, hidden). Raises UsageError for other data."""
+        from collapsebench.networks import gru
+
+        return gru.Encoder(require_spec(self, data, TextSpec).vocabulary, self.embedding, self.hidden)
+
+
 class LinearEncoder(Encoder):
     """The example itself. So the mean of the posterior is linear in it, as in probabilistic PCA."""
 

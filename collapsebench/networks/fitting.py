@@ -16,7 +16,7 @@ Spec = TypeVar("Spec", TextSpec, ImageSpec, VectorSpec)
 
 
 NETWORKS_FOR: dict[type[DataSpec], dict[str, str]] = {
-    TextSpec: {"encoder": "lstm", "decoder": "lstm"},
+    TextSpec: {"encoder": "lstm, gru", "decoder": "lstm"},
     ImageSpec: {"encoder": "mlp, resnet", "decoder": "mlp, pixelcnn"},
     VectorSpec: {"encoder": "linear, mlp", "decoder": "linear"},
 }
