@@ -9,9 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Site, SiteKind
-from collapsebench.model.factors import Factorized
-from collapsebench.model.kernels.likelihoods import categorical
-from collapsebench.model.kernels.vocabulary import fused_log_likelihood
+from collapsebench.networks.language import LanguageModel, drop
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ class Encoder(nn.Module):
         return last
 
 
-class Decoder(Factorized):
+class Decoder(LanguageModel):
     r"""\(p(x|z) = \prod_t \mathrm{softmax}(V g_L(h_t, z) + v)_{x_t}\), with h from LSTM layers over \([e(x_{<t}), z]\).
 
     The top layer starts from a map of z, the others from zero. There is a site \(g_l\) after every layer: between two
@@ -68,32 +66,6 @@ class Decoder(Factorized):
             width = site.width
         self.first = nn.Linear(latent_dim, hidden, bias=self.start == "hidden") if latent_dim else None
         self.output = nn.Linear(width, vocabulary, bias=output_bias)
-        self.likelihood = fused_log_likelihood
-
-    def forward(
-        self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
-    ) -> Float[Tensor, "S B"]:
-        """Give log p(x|z) in nats of all tokens after BOS, which is given. Dropout masks are drawn from `dropout`."""
-        return self.likelihood(self.hidden(x[:, :-1], z, dropout), self.output, x[:, 1:])
-
-    def predictions(self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P V"]:
-        """Give the unnormalised log-probabilities of each token after BOS."""
-        return self.logits(x[:, :-1], z)
-
-    def score(self, predictions: Float[Tensor, "S B P V"], x: Int[Tensor, "B T"]) -> Float[Tensor, "S B"]:
-        """Give log p(x|z) in nats."""
-        return categorical(predictions, x[:, 1:])
-
-    def symbols(self, x: Int[Tensor, "B T"]) -> Int[Tensor, "B P"]:
-        """Give the tokens after BOS."""
-        return x[:, 1:]
-
-    def logits(
-        self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
-    ) -> Float[Tensor, "S B T V"]:
-        """Give the unnormalised log-probabilities of the token that follows each of `tokens`."""
-        logits: Tensor = self.output(self.hidden(tokens, z, dropout))
-        return logits
 
     def hidden(
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
@@ -118,7 +90,4 @@ class Decoder(Factorized):
         return (mapped, torch.zeros_like(mapped)) if self.start == "hidden" else (mapped.tanh(), mapped)
 
     def _drop(self, h: Float[Tensor, "*S B T W"], dropout: Noise | None, label: str) -> Float[Tensor, "*S B T W"]:
-        if dropout is None or self.dropout == 0:
-            return h
-        keep = dropout.child(label).uniform(tuple(h.shape[-3:]), h) >= self.dropout
-        return h * keep / (1 - self.dropout)
+        return drop(h, self.dropout, dropout, label)
