@@ -15,7 +15,8 @@ class Skip(Method):
 
     The connection g is that of the paper for each kind of decoder. After a recurrent layer it concatenates z to every
     output. Before a convolution it concatenates a linear map of z as one more feature map. In a perceptron it is
-    \(\sigma(W_l h_{l-1} + U_l z)\).
+    \(\sigma(W_l h_{l-1} + U_l z)\). The paper has no Transformer: there g concatenates z to what a layer gives to the
+    next one or to the vocabulary, and leaves embeddings and memory as they are.
     """
 
     name: ClassVar[str] = "skip"
@@ -24,8 +25,8 @@ class Skip(Method):
     )
 
     @hookimpl
-    def connect_latent(self, site: Site) -> nn.Module:
-        """Give every site a connection of its own."""
+    def connect_latent(self, site: Site) -> nn.Module | None:
+        """Give every site a connection of its own, but for embeddings and memory."""
         from collapsebench.networks.connections import AddLinear, Concatenate, ConcatenateMap
 
         match site.kind:
@@ -35,6 +36,8 @@ class Skip(Method):
                 return ConcatenateMap(site.width, site.latent_dim, site.area)
             case SiteKind.VECTOR:
                 return AddLinear(site.width, site.latent_dim)
+            case SiteKind.MEMORY | SiteKind.EMBEDDING:
+                return None
 
 
 @hookimpl

@@ -26,8 +26,15 @@ from collapsebench.inference.amortized import Amortized
 from collapsebench.model.kernels.recurrent import unfused_rnns
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
-from collapsebench.networks.encoders import GRUEncoder, LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.encoders import (
+    GRUEncoder,
+    LinearEncoder,
+    LSTMEncoder,
+    MLPEncoder,
+    ResNetEncoder,
+    TransformerEncoder,
+)
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
 from collapsebench.spec import Budget
@@ -52,6 +59,12 @@ class Product(NamedTuple):
     """The share of its time steps whose gradient goes on to the step before."""
 
 
+class Attention(NamedTuple):
+    """The two products QK' and PV of fused attention, each of so many FLOPs."""
+
+    flops: int
+
+
 class Costs(NamedTuple):
     """Of one network: forward; gradients by what it reads, without and with those of z, and by weights; twice."""
 
@@ -66,11 +79,21 @@ def costs(products) -> Costs:
     """Each product is computed once forward, once for the gradient of a, and once for the gradient of W.
 
     A gradient by a alone is a product of its own, which the second derivatives take once by each of its two factors.
+    Fused attention computes QK' once more, and the gradients by P, Q, K and V, whichever is asked for. Where it is
+    differentiated twice nothing is fused: both products have two gradients, and each gradient has two.
     """
+    attended = sum(p.flops for p in products if isinstance(p, Attention))
+    products = [p for p in products if isinstance(p, Product)]
     forward = sum(p.flops for p in products)
     by_hidden = sum(p.flops * p.recurrent for p in products if p.reads == "hidden")
     by_input = sum(p.flops * p.recurrent for p in products if p.reads != "data")
-    return Costs(forward, by_hidden, by_input, forward, 3 * by_input + forward)
+    return Costs(
+        forward + 2 * attended,
+        by_hidden + 5 * attended,
+        by_input + 5 * attended,
+        forward,
+        3 * by_input + forward + 12 * attended,
+    )
 
 
 def linear(rows, inputs, outputs, reads="hidden"):
@@ -106,6 +129,18 @@ def lstm_decoder(d, *, skip, layers):
     return [*below, *first, *lstm(inputs, H, T, first_state=bool(d)), linear(B * T, H + d * skip, V)]
 
 
+def transformer_layer(inputs, steps, memory=0):
+    maps = [linear(B * steps, inputs, 3 * H), linear(B * steps, H, H)]
+    between = [linear(B * steps, H, F), linear(B * steps, F, H)]
+    return [*maps, Attention(2 * B * steps * (steps + memory) * H), *between]
+
+
+def transformer_decoder(d, *, skip):
+    of_z = [linear(B, d, H, "z")] * 3 if d else []  # the embedding, and the memory of two layers
+    layers = [*transformer_layer(H, T, bool(d)), *transformer_layer(H + d * skip, T, bool(d))]
+    return [*of_z, *layers, linear(B * T, H + d * skip, V)]
+
+
 def pixelcnn_decoder(d, *, skip):
     area, kernel = SIDE**2, 3
     a_map = linear(B, d, area, "z")
@@ -134,6 +169,12 @@ ENCODERS = {
     "resnet": (ResNetEncoder(channels=(M, F)), IMAGE, resnet_encoder(), F * (SIDE // 4) ** 2),
     "lstm": (LSTMEncoder(embedding=E, hidden=H), TEXT, lstm(E, H, T + 1), H),
     "gru": (GRUEncoder(embedding=E, hidden=H), TEXT, recurrent(3, E, H, T + 1), H),
+    "transformer": (
+        TransformerEncoder(width=H, heads=2, feed_forward=F, positions=T + 1),
+        TEXT,
+        2 * transformer_layer(H, T + 1),
+        H,
+    ),
     "linear": (LinearEncoder(), VECTOR, [], P),
 }
 """By name: the encoder, what it reads, its products, the number of its features."""
@@ -151,6 +192,11 @@ TEXT_DECODERS = {
 DECODERS = {
     "mlp": (MLPDecoder(hidden=H), "mlp", mlp_decoder),
     "pixelcnn": (PixelCNNDecoder(layers=2, maps=M), "resnet", pixelcnn_decoder),
+    "transformer": (
+        TransformerDecoder(width=H, heads=2, feed_forward=F, positions=T),
+        "transformer",
+        transformer_decoder,
+    ),
     "linear": (LinearDecoder(), "linear", lambda d, *, skip: [linear(B, d, P, "z")] if d else []),
 } | {
     name: (decoder, "lstm", lambda d, *, skip, layers=layers: lstm_decoder(d, skip=skip, layers=layers))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from collapsebench.components.hookspecs import hookimpl
-from collapsebench.components.interfaces import Method
+from collapsebench.components.interfaces import Method, SiteKind
 from collapsebench.errors import PluginError
 from collapsebench.guards.causality import check_causality
 from collapsebench.model.seeding import SeededNoise
@@ -176,6 +176,14 @@ def test_a_sequence_that_looks_ahead_is_refused(connection):
         check_causality(model("lstm", connection).float(), tiny.examples("lstm"), NOISE)
 
 
+@pytest.mark.parametrize("connection", [Ahead, FarAhead, Attention, Padded])
+@pytest.mark.parametrize("kind", [SiteKind.EMBEDDING, SiteKind.SEQUENCE])
+def test_a_transformer_that_looks_ahead_at_any_of_its_sites_is_refused(connection, kind):
+    vae = model("transformer", lambda site: connection(site) if site.kind is kind else None)
+    with pytest.raises(PluginError, match="the decoder looks ahead"):
+        check_causality(vae.float(), tiny.examples("transformer"), NOISE)
+
+
 @pytest.mark.parametrize("connection", [Unmasked, NextRow])
 def test_a_feature_map_that_looks_ahead_is_refused(connection):
     with pytest.raises(PluginError, match="the decoder looks ahead"):
@@ -193,7 +201,8 @@ def test_the_shipped_decoders_pass(family, methods):
     vae = tiny.vae(family, methods).float()
     before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
     vae.train()
-    check_causality(vae, tiny.examples(family).to(torch.int64 if family == "lstm" else torch.float32), NOISE)
+    x = tiny.examples(family)
+    check_causality(vae, x.float() if x.is_floating_point() else x, NOISE)
     assert all(torch.equal(tensor, before[name]) for name, tensor in vae.state_dict().items())
     assert all(module.training for module in vae.modules())
     assert (vae.passes.encoder, vae.passes.decoder) == (0, 0)

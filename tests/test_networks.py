@@ -19,8 +19,15 @@ from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble, initialize
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.networks import collapsebench_components
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
-from collapsebench.networks.encoders import GRUEncoder, LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.encoders import (
+    GRUEncoder,
+    LinearEncoder,
+    LSTMEncoder,
+    MLPEncoder,
+    ResNetEncoder,
+    TransformerEncoder,
+)
 from collapsebench.networks.fitting import NETWORKS_FOR
 from collapsebench.networks.initializations import HeLinear, LibraryDefault, Uniform
 from collapsebench.networks.posteriors import GaussianPosterior
@@ -35,6 +42,7 @@ EXAMPLES = {
 ENCODERS = [
     (LSTMEncoder(embedding=3, hidden=4), TEXT),
     (GRUEncoder(embedding=3, hidden=4), TEXT),
+    (TransformerEncoder(width=4, heads=2, feed_forward=5, positions=4), TEXT),
     (MLPEncoder(hidden=6, layers=2), IMAGE),
     (MLPEncoder(hidden=6, layers=1), VECTOR),
     (ResNetEncoder(channels=[2, 3]), IMAGE),
@@ -42,6 +50,7 @@ ENCODERS = [
 ]
 DECODERS = [
     (LSTMDecoder(embedding=3, hidden=4, layers=2), TEXT),
+    (TransformerDecoder(width=4, heads=2, feed_forward=5, positions=3), TEXT),
     (MLPDecoder(hidden=6), IMAGE),
     (PixelCNNDecoder(maps=2, layers=2), IMAGE),
     (LinearDecoder(learn_variance=True), VECTOR),

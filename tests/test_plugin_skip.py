@@ -9,7 +9,7 @@ from collapsebench.components.composition import compose
 from collapsebench.components.interfaces import Site, SiteKind
 from collapsebench.examples import ImageSpec, TextSpec
 from collapsebench.experiment.assembly import Architecture, assemble
-from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder, PixelCNNDecoder
+from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
 from collapsebench.networks.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder
 from collapsebench.networks.initializations import HeLinear
 from collapsebench.networks.posteriors import GaussianPosterior
@@ -20,6 +20,11 @@ D = 3
 MODELS = {
     "lstm": (LSTMEncoder(embedding=3, hidden=4), LSTMDecoder(embedding=3, hidden=4), TEXT),
     "lstm-3": (LSTMEncoder(embedding=3, hidden=4), LSTMDecoder(embedding=3, hidden=4, layers=3), TEXT),
+    "transformer": (
+        LSTMEncoder(embedding=3, hidden=4),
+        TransformerDecoder(width=4, heads=2, feed_forward=5, positions=5, layers=3),
+        TEXT,
+    ),
     "pixelcnn": (ResNetEncoder(channels=[2]), PixelCNNDecoder(maps=2, layers=3), IMAGE),
     "mlp": (MLPEncoder(hidden=4), MLPDecoder(hidden=4, layers=2), IMAGE),
 }
@@ -27,6 +32,7 @@ GATES, K = 4, 3
 ADDED = {
     "lstm": D * 6,
     "lstm-3": D * 6 + 2 * (GATES * 4 * D),
+    "transformer": D * 6 + 2 * (3 * 4 * D),
     # A map of z for each of 3 sites; one more input map for the kernels of 2 layers and for the output.
     "pixelcnn": 3 * (D + 1) * 20 + 2 * (2 * 2 * (2 * K) + 2 * 2 * 2 + 2) + 1,
     "mlp": 2 * (D + 1) * 4,

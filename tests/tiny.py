@@ -14,8 +14,8 @@ from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.distributions import StandardNormal
 from collapsebench.model.vae import VAE, Networks
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
-from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder, TransformerEncoder
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
 
@@ -26,6 +26,11 @@ def unconnected(site: Site) -> None:
 
 FAMILIES: dict[str, tuple[Encoder, Decoder, DataSpec]] = {
     "lstm": (LSTMEncoder(embedding=3, hidden=4), LSTMDecoder(embedding=3, hidden=4, dropout=0.3), TextSpec(7)),
+    "transformer": (
+        TransformerEncoder(width=4, heads=2, feed_forward=5, positions=5),
+        TransformerDecoder(width=4, heads=2, feed_forward=5, positions=5, dropout=0.3),
+        TextSpec(7),
+    ),
     "mlp": (MLPEncoder(hidden=5), MLPDecoder(hidden=5), ImageSpec((1, 3, 3))),
     "pixelcnn": (ResNetEncoder(channels=(2,)), PixelCNNDecoder(layers=2, maps=2), ImageSpec((1, 4, 4))),
     "linear": (LinearEncoder(), LinearDecoder(), VectorSpec(4)),

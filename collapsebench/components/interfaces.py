@@ -77,15 +77,27 @@ class SiteKind(StrEnum):
 
     >>> from collapsebench import SiteKind
     >>> [kind.value for kind in SiteKind]
-    ['vector', 'sequence', 'feature map']
+    ['vector', 'sequence', 'feature map', 'memory', 'embedding']
     """
 
     VECTOR = "vector"
     """(N, width): pre-activations of a hidden layer. A connection keeps the width."""
     SEQUENCE = "sequence"
-    """(N, T, width): outputs of a recurrent layer."""
+    """(N, T, width): outputs of a layer of a recurrent network or a Transformer."""
     FEATURE_MAP = "feature map"
     """(N, width, height, breadth): the input of a convolution."""
+    MEMORY = "memory"
+    """(N, M, width): M vectors that a layer of a Transformer attends to before all words. M may be 0.
+
+    A connection keeps the width. It may give another number of vectors.
+    """
+    EMBEDDING = "embedding"
+    """(N, T, width): the sums of word and position embeddings. A connection keeps the width."""
+
+    @property
+    def keeps_width(self) -> bool:
+        """Whether a connection must keep the width."""
+        return self in {SiteKind.VECTOR, SiteKind.MEMORY, SiteKind.EMBEDDING}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import nn
 
 from collapsebench.components.composition import prior_of
 from collapsebench.components.hookspecs import Progress
-from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site, SiteKind
+from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site
 from collapsebench.errors import PluginError, place_of
 from collapsebench.examples import DataSpec
 from collapsebench.experiment.arithmetic import DETERMINISTIC, algorithms, changed, filling
@@ -113,10 +113,11 @@ def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
     if module is None:
         return None
     width = module.width if isinstance(module, nn.Module) else None
-    if not isinstance(width, int) or (site.kind is SiteKind.VECTOR and width != site.width):
+    if not isinstance(width, int) or (site.kind.keeps_width and width != site.width):
+        wanted = "an integer `width`" + f" of {site.width}" * site.kind.keeps_width
         raise PluginError(
-            f"connect_latent must return a module with an integer `width` ({site.width} at a vector site) or None at "
-            f"{site.kind} site {site.index}, got {module!r}"
+            f"connect_latent must return a module with {wanted}, or None, at {site.kind} site {site.index}, "
+            f"got {module!r}"
         )
     return module
 

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Component
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder
-from collapsebench.networks.encoders import GRUEncoder, LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder
+from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.encoders import (
+    GRUEncoder,
+    LinearEncoder,
+    LSTMEncoder,
+    MLPEncoder,
+    ResNetEncoder,
+    TransformerEncoder,
+)
 from collapsebench.networks.initializations import HeLinear, LibraryDefault, Uniform
 from collapsebench.networks.posteriors import GaussianPosterior
 
@@ -22,10 +29,12 @@ def collapsebench_components() -> list[type[Component]]:
         ResNetEncoder,
         LSTMEncoder,
         GRUEncoder,
+        TransformerEncoder,
         LinearEncoder,
         GaussianPosterior,
         MLPDecoder,
         LSTMDecoder,
+        TransformerDecoder,
         PixelCNNDecoder,
         LinearDecoder,
         LibraryDefault,

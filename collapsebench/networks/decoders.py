@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, Posi
 
 from collapsebench.components.interfaces import Decoder
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.networks.fitting import require_spec
+from collapsebench.networks.fitting import require_spec, require_whole_heads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,6 +86,64 @@ class LSTMDecoder(Decoder):
             dropout=self.dropout,
             start=self.start,
             output_bias=self.output_bias,
+        )
+
+
+class Entry(StrEnum):
+    """The ways in which z enters a Transformer: as a vector of memory in every layer, in every embedding, or both."""
+
+    MEMORY = "memory"
+    EMBEDDING = "embedding"
+    BOTH = "both"
+
+
+class TransformerDecoder(Decoder):
+    """A causal pre-norm Transformer language model whose layers attend to z, or whose embeddings contain it."""
+
+    name: ClassVar[str] = "transformer"
+    citation: ClassVar[str] = (
+        "Li et al., Optimus: Organizing Sentences via Pre-trained Modeling of a Latent Space, EMNLP 2020, section 3.1"
+    )
+    width: PositiveInt = Field(256, description="width of embeddings and layers, a multiple of the number of heads")
+    layers: PositiveInt = Field(2, description="number of layers")
+    heads: PositiveInt = Field(4, description="number of heads of every layer")
+    feed_forward: PositiveInt = Field(1024, description="hidden units between two layers of attention")
+    positions: PositiveInt = Field(512, description="number of learned positions: no document may be longer")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout rate on embeddings and on what every layer gives to the next, never on z"
+    )
+    entry: Entry = Field(
+        Entry.BOTH,
+        description="where z enters: memory (W_l z is one more key and value of every layer), embedding (Wz is added "
+        "to every embedding), or both",
+    )
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> TransformerDecoder:
+        require_whole_heads(self.width, self.heads)
+        return self
+
+    def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
+        """Build the decoder of text.
+
+        There is an embedding site before the first layer. Each layer has a memory site, and a sequence site after it,
+        the last one before the vocabulary. Raises UsageError for other data. The module raises it for documents with
+        more tokens than positions.
+        """
+        from collapsebench.networks import transformer
+
+        return transformer.Decoder(
+            require_spec(self, data, TextSpec).vocabulary,
+            latent_dim,
+            connect,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            feed_forward=self.feed_forward,
+            positions=self.positions,
+            dropout=self.dropout,
+            memory=self.entry is not Entry.EMBEDDING,
+            embedding=self.entry is not Entry.MEMORY,
         )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from collapsebench.components.interfaces import Encoder
 from collapsebench.errors import UsageError
 from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
-from collapsebench.networks.fitting import require_spec
+from collapsebench.networks.fitting import require_spec, require_whole_heads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,6 +89,42 @@ class GRUEncoder(Encoder):
         from collapsebench.networks import gru
 
         return gru.Encoder(require_spec(self, data, TextSpec).vocabulary, self.embedding, self.hidden)
+
+
+class TransformerEncoder(Encoder):
+    """The output at BOS of a pre-norm Transformer that reads the whole document, BOS and EOS included."""
+
+    name: ClassVar[str] = "transformer"
+    citation: ClassVar[str] = (
+        "Vaswani et al., Attention Is All You Need, NeurIPS 2017; the layout of the norms is that of Xiong et al., On "
+        "Layer Normalization in the Transformer Architecture, ICML 2020"
+    )
+    width: PositiveInt = Field(256, description="width of embeddings and layers, a multiple of the number of heads")
+    layers: PositiveInt = Field(2, description="number of layers")
+    heads: PositiveInt = Field(4, description="number of heads of every layer")
+    feed_forward: PositiveInt = Field(1024, description="hidden units between two layers of attention")
+    positions: PositiveInt = Field(512, description="number of learned positions: no document may be longer")
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> TransformerEncoder:
+        require_whole_heads(self.width, self.heads)
+        return self
+
+    def build(self, data: DataSpec) -> nn.Module:
+        """Build the module from text to (B, width). Raises UsageError for other data.
+
+        The module raises UsageError for documents with more tokens than positions.
+        """
+        from collapsebench.networks import transformer
+
+        return transformer.Encoder(
+            require_spec(self, data, TextSpec).vocabulary,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            feed_forward=self.feed_forward,
+            positions=self.positions,
+        )
 
 
 class LinearEncoder(Encoder):

@@ -1,4 +1,4 @@
-"""The check that a network fits the data."""
+"""The checks that a network fits the data, and that its parts fit together."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ Spec = TypeVar("Spec", TextSpec, ImageSpec, VectorSpec)
 
 
 NETWORKS_FOR: dict[type[DataSpec], dict[str, str]] = {
-    TextSpec: {"encoder": "lstm, gru", "decoder": "lstm"},
+    TextSpec: {"encoder": "lstm, gru, transformer", "decoder": "lstm, transformer"},
     ImageSpec: {"encoder": "mlp, resnet", "decoder": "mlp, pixelcnn"},
     VectorSpec: {"encoder": "linear, mlp", "decoder": "linear"},
 }
 """The built-in networks for each kind of data. The error message names them."""
+
+
+def require_whole_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless every head of attention has the same number of units."""
+    if width % heads:
+        raise ValueError(f"a width of {width} is no multiple of {heads} heads")
 
 
 def require_spec(component: Encoder | Decoder, data: DataSpec, kind: type[Spec]) -> Spec:

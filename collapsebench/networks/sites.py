@@ -35,6 +35,8 @@ class LatentSite(nn.Module):
         connected: Tensor = self.connection(h, z)
         expected = list(h.shape)
         expected[1 if self.site.kind is SiteKind.FEATURE_MAP else -1] = self.width
+        if self.site.kind is SiteKind.MEMORY:
+            expected[1:2] = connected.shape[1:2]
         if list(connected.shape) != expected:
             raise PluginError(
                 f"the module of connect_latent at {self.site.kind} site {self.site.index} must return a tensor of "

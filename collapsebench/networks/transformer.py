@@ -1,0 +1,206 @@
+r"""The Transformer encoder, and the causal decoder that reads z as memory, as a part of its embeddings, or as both.
+
+Symbols: N rows (examples, or samples of examples), T positions, M memory vectors, W width, V width at a site.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from collapsebench.components.interfaces import Site, SiteKind
+from collapsebench.errors import UsageError
+from collapsebench.networks.language import LanguageModel, drop
+from collapsebench.networks.sites import LatentSite
+
+if TYPE_CHECKING:
+    from collapsebench.components.interfaces import Connect
+    from collapsebench.model.seeding import Noise
+
+
+class Words(nn.Module):
+    r"""\(e(x_t) + p_t\): the sum of a word's embedding and that of its position. Both are learned."""
+
+    def __init__(self, vocabulary: int, width: int, positions: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(positions, width)
+
+    def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T W"]:
+        """Map tokens (B, T) to (B, T, width). Raises UsageError for documents with more tokens than positions."""
+        length, positions = tokens.shape[1], self.positions.num_embeddings
+        if length > positions:
+            raise UsageError(f"a transformer of {positions} positions cannot read {length} tokens; set `positions`")
+        embedded: Tensor = self.embedding(tokens) + self.positions.weight[:length]
+        return embedded
+
+
+class Attention(nn.Module):
+    r"""\(O\,\mathrm{softmax}(QK^\top/\sqrt d)\,V\) for each head (Vaswani et al. 2017, equation 1).
+
+    Q, K and V are affine in the input. Memory vectors stand before the keys, and the same ones before the values.
+    """
+
+    def __init__(self, inputs: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.inputs = nn.Linear(inputs, 3 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(
+        self, u: Float[Tensor, "N T V"], memory: Float[Tensor, "N M W"] | None, mask: Bool[Tensor, "T K"] | None
+    ) -> Float[Tensor, "N T W"]:
+        """Map (N, T, inputs) to (N, T, width). `mask` says which of the K = M + T keys a position sees; None: all."""
+        query, key, value = self.inputs(u).chunk(3, -1)
+        if memory is not None:
+            key, value = torch.cat([memory, key], 1), torch.cat([memory, value], 1)
+        query, key, value = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value))
+        read = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        written: Tensor = self.output(read.transpose(1, 2).flatten(2))
+        return written
+
+
+class Layer(nn.Module):
+    r"""\(a = h + \mathrm{Attention}(u)\), \(h' = a + B\,\mathrm{gelu}(A\,\mathrm{LN}(a))\): a pre-norm layer.
+
+    u is the normalized h, or what a latent site makes of it (Xiong et al. 2020, On Layer Normalization in the
+    Transformer Architecture).
+    """
+
+    def __init__(self, inputs: int, width: int, heads: int, feed_forward: int) -> None:
+        super().__init__()
+        self.attention = Attention(inputs, width, heads)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, feed_forward), nn.GELU(), nn.Linear(feed_forward, width)
+        )
+
+    def forward(
+        self,
+        h: Float[Tensor, "N T W"],
+        u: Float[Tensor, "N T V"],
+        memory: Float[Tensor, "N M W"] | None = None,
+        mask: Bool[Tensor, "T K"] | None = None,
+    ) -> Float[Tensor, "N T W"]:
+        """Map h and the input u of its attention to h'."""
+        h = h + self.attention(u, memory, mask)
+        forwarded: Tensor = h + self.feed_forward(h)
+        return forwarded
+
+
+class Encoder(nn.Module):
+    """The normalized output at the first token, BOS, of layers in which all tokens see each other."""
+
+    def __init__(
+        self, vocabulary: int, *, width: int, layers: int, heads: int, feed_forward: int, positions: int
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.words = Words(vocabulary, width, positions)
+        self.layers = nn.ModuleList(Layer(width, width, heads, feed_forward) for _ in range(layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Int[Tensor, "B T"]) -> Float[Tensor, "B F"]:
+        """Map tokens (B, T) to (B, width). Raises UsageError for documents with more tokens than positions."""
+        h = self.words(x)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            h = layer(h, norm(h))
+        features: Tensor = self.norm(h[:, 0])
+        return features
+
+
+class Memory(nn.Module):
+    r"""The vectors that a layer attends to before all words: \(W_l z\), if z enters here, and what a method adds.
+
+    One vector is both key and value (Li et al. 2020, Optimus, section 3.1).
+    """
+
+    def __init__(self, site: Site, connect: Connect, *, linear: bool) -> None:
+        super().__init__()
+        self.width = site.width
+        self.linear = nn.Linear(site.latent_dim, site.width, bias=False) if linear else None
+        self.site = LatentSite(site, connect)
+
+    def forward(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "N M W"]:
+        """Map z (N, D) to M vectors."""
+        vectors = rows.new_zeros(len(rows), 0, self.width) if self.linear is None else self.linear(rows)[:, None]
+        memory: Tensor = self.site(vectors, rows)
+        return memory
+
+
+class Decoder(LanguageModel):
+    r"""\(p(x|z) = \prod_t \mathrm{softmax}(V u_{L,t} + v)_{x_t}\), with layers over the words before t, and over z.
+
+    \(h_0 = g(e(x_{<t}) + p + Wz, z)\), \(u_0 = \mathrm{LN}(h_0)\), \(h_l = f_l(h_{l-1}, u_{l-1}, M_l)\) and
+    \(u_l = g_l(\mathrm{LN}(h_l), z)\). Each layer attends to its own memory \(M_l\), too (Li et al. 2020, Optimus).
+    There are sites for the sum of embeddings, for the memory of every layer, and for the sequence \(u_l\) after it:
+    between two layers, or before the vocabulary. Without latent units this is the Transformer language model. All
+    samples of z of one example share its dropout masks.
+    """
+
+    def __init__(  # noqa: PLR0913 - the sizes of the data and the decoder's hyperparameters, by name
+        self,
+        vocabulary: int,
+        latent_dim: int,
+        connect: Connect,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        feed_forward: int,
+        positions: int,
+        dropout: float,
+        memory: bool,
+        embedding: bool,
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.words = Words(vocabulary, width, positions)
+        self.first = nn.Linear(latent_dim, width, bias=False) if embedding and latent_dim else None
+        self.entrance = LatentSite(Site(SiteKind.EMBEDDING, 0, width, latent_dim), connect)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers + 1))
+        self.memories, self.layers, self.sites = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        inputs = width
+        for index in range(layers):
+            remembered = Site(SiteKind.MEMORY, 2 * index + 1, width, latent_dim)
+            read = Site(SiteKind.SEQUENCE, 2 * index + 2, width, latent_dim)
+            self.memories.append(Memory(remembered, connect, linear=memory and latent_dim > 0))
+            self.layers.append(Layer(inputs, width, heads, feed_forward))
+            self.sites.append(LatentSite(read, connect))
+            inputs = self.sites[-1].width
+        self.output = nn.Linear(inputs, vocabulary)
+
+    def hidden(
+        self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+    ) -> Float[Tensor, "S B T W"]:
+        """Give the input of the map to the vocabulary after each of `tokens`.
+
+        Raises UsageError for documents with more tokens than positions.
+        """
+        samples, examples, _ = z.shape
+        rows = z.flatten(0, 1)  # (N, D), N = S B
+        words = drop(self.words(tokens), self.dropout, dropout, "embedding")
+        h = self._enter(words.expand(samples, -1, -1, -1).flatten(0, 1), rows)
+        u = self.norms[0](h)
+        for index, (layer, memory) in enumerate(zip(self.layers, self.memories, strict=True)):
+            remembered = memory(rows)
+            h = layer(h, u, remembered, causal(tokens.shape[1], remembered))
+            read = self.norms[index + 1](h).unflatten(0, (samples, examples))
+            u = self.sites[index](drop(read, self.dropout, dropout, f"layer {index}").flatten(0, 1), rows)
+        return u.unflatten(0, (samples, examples))
+
+    def _enter(self, words: Float[Tensor, "N T W"], rows: Float[Tensor, "N D"]) -> Float[Tensor, "N T W"]:
+        if self.first is not None:
+            words = words + self.first(rows)[:, None]
+        entered: Tensor = self.entrance(words, rows)
+        return entered
+
+
+def causal(length: int, memory: Float[Tensor, "N M W"]) -> Bool[Tensor, "T K"]:
+    """Give the mask by which a position sees the whole memory, itself and the positions before it."""
+    before = memory.shape[1]
+    return torch.ones(length, before + length, dtype=torch.bool, device=memory.device).tril(before)
