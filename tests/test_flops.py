@@ -26,7 +26,14 @@ from collapsebench.inference.amortized import Amortized
 from collapsebench.model.kernels.recurrent import unfused_rnns
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.decoders import (
+    ConvDecoder,
+    LinearDecoder,
+    LSTMDecoder,
+    MLPDecoder,
+    PixelCNNDecoder,
+    TransformerDecoder,
+)
 from collapsebench.networks.encoders import (
     GRUEncoder,
     LinearEncoder,
@@ -164,6 +171,15 @@ def resnet_encoder():
     return [*blocks, *smaller]
 
 
+def conv_decoder(d, *, skip):
+    """Each pixel of the smaller area goes to 4 x 4 of the larger one."""
+    quarter, area = SIDE**2 // 4, SIDE**2
+    first = [linear(B, d, M * quarter, "z")] if d else []
+    maps = [linear(B, d, quarter, "z"), linear(B, d, area, "z")] * skip
+    enlarging = conv(M + skip, F, 16, quarter, "hidden" if d else "data")
+    return [*first, *maps, enlarging, conv(F + skip, 1, 9, area)]
+
+
 ENCODERS = {
     "mlp": (MLPEncoder(hidden=H), IMAGE, [linear(B, SIDE**2, H, "data"), linear(B, H, H)], H),
     "resnet": (ResNetEncoder(channels=(M, F)), IMAGE, resnet_encoder(), F * (SIDE // 4) ** 2),
@@ -191,6 +207,7 @@ TEXT_DECODERS = {
 }
 DECODERS = {
     "mlp": (MLPDecoder(hidden=H), "mlp", mlp_decoder),
+    "conv": (ConvDecoder(channels=(M, F)), "resnet", conv_decoder),
     "pixelcnn": (PixelCNNDecoder(layers=2, maps=M), "resnet", pixelcnn_decoder),
     "transformer": (
         TransformerDecoder(width=H, heads=2, feed_forward=F, positions=T),

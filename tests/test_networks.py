@@ -19,7 +19,14 @@ from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble, initialize
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.networks import collapsebench_components
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.decoders import (
+    ConvDecoder,
+    LinearDecoder,
+    LSTMDecoder,
+    MLPDecoder,
+    PixelCNNDecoder,
+    TransformerDecoder,
+)
 from collapsebench.networks.encoders import (
     GRUEncoder,
     LinearEncoder,
@@ -52,6 +59,7 @@ DECODERS = [
     (LSTMDecoder(embedding=3, hidden=4, layers=2), TEXT),
     (TransformerDecoder(width=4, heads=2, feed_forward=5, positions=3), TEXT),
     (MLPDecoder(hidden=6), IMAGE),
+    (ConvDecoder(channels=(3, 2)), IMAGE),
     (PixelCNNDecoder(maps=2, layers=2), IMAGE),
     (LinearDecoder(learn_variance=True), VECTOR),
 ]

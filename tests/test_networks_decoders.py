@@ -19,7 +19,14 @@ from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
 from collapsebench.model.kernels.likelihoods import CLAMP, bernoulli
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.networks.connections import Concatenate
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.decoders import (
+    ConvDecoder,
+    LinearDecoder,
+    LSTMDecoder,
+    MLPDecoder,
+    PixelCNNDecoder,
+    TransformerDecoder,
+)
 from collapsebench_skip import Skip
 
 TEXT, IMAGE, VECTOR = TextSpec(5), ImageSpec((1, 3, 4)), VectorSpec(4)
@@ -32,6 +39,7 @@ DECODERS = {
     "transformer-memory": (TransformerDecoder(**SMALL, layers=1, entry="memory"), TEXT),
     "transformer-embedding": (TransformerDecoder(**SMALL, layers=1, entry="embedding"), TEXT),
     "mlp": (MLPDecoder(hidden=4), IMAGE),
+    "conv": (ConvDecoder(channels=(3, 2)), IMAGE),
     "pixelcnn": (PixelCNNDecoder(maps=2, layers=2), IMAGE),
     "linear": (LinearDecoder(variance=0.5, learn_variance=True), VECTOR),
 }
@@ -99,8 +107,8 @@ def test_without_latent_units_there_is_no_z_anywhere(name, connect):
     assert torch.equal(log_p[0], log_p[1])
     assert not any(p.numel() == 0 or name.startswith(("first", "sites")) for name, p in decoder.named_parameters())
     log_p.sum().backward()
-    # The first hidden layer of the perceptron stands on a constant zero: only its bias matters.
-    without_input = {"layers.0.weight"} if name == "mlp" else set()
+    # The first layer behind z stands on a constant zero: only its bias matters.
+    without_input = {"layers.0.weight"} if name in {"mlp", "conv"} else set()
     assert {n for n, p in decoder.named_parameters() if p.grad is None or not p.grad.any()} == without_input
 
 
@@ -147,7 +155,7 @@ def test_second_derivatives_in_float32(connect):
 
 
 @every_wiring
-@pytest.mark.parametrize("name", ["mlp", "pixelcnn"])
+@pytest.mark.parametrize("name", ["mlp", "conv", "pixelcnn"])
 def test_image_likelihoods_sum_to_one_over_all_images(name, connect):
     images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)), dtype=torch.float64).view(-1, 1, 2, 2)
     decoder = DECODERS[name][0].build(ImageSpec((1, 2, 2)), 2, connect).double()
@@ -300,6 +308,7 @@ SITES = {
         (SiteKind.SEQUENCE, 4, 4),
     ],
     "mlp": [(SiteKind.VECTOR, 0, 4), (SiteKind.VECTOR, 1, 4)],
+    "conv": [(SiteKind.FEATURE_MAP, 0, 3), (SiteKind.FEATURE_MAP, 1, 2)],
     "pixelcnn": [(SiteKind.FEATURE_MAP, 1, 2), (SiteKind.FEATURE_MAP, 2, 2)],
     "linear": [],
 }
@@ -311,7 +320,8 @@ def test_each_site_is_asked_once(name):
     build(name, asked.append, latent_dim=3)
     assert [(site.kind, site.index, site.width) for site in asked] == SITES[name]
     assert all(site.latent_dim == 3 for site in asked)
-    assert all(site.area == ((3, 4) if site.kind is SiteKind.FEATURE_MAP else (1, 1)) for site in asked)
+    areas = {"conv": [(2, 2), (3, 4)], "pixelcnn": [(3, 4)] * 2}.get(name, [(1, 1)] * len(asked))
+    assert [site.area for site in asked] == areas
     build(name, asked.append, latent_dim=0)
     assert len(asked) == len(SITES[name])
 
@@ -322,7 +332,7 @@ def test_the_next_layer_is_as_wide_as_the_connection_says():
     assert only_first.output.in_features == 4
 
 
-@pytest.mark.parametrize("name", ["lstm-2", "transformer", "mlp", "pixelcnn"])
+@pytest.mark.parametrize("name", ["lstm-2", "transformer", "mlp", "conv", "pixelcnn"])
 def test_a_connection_of_a_wrong_shape_is_named(name):
     class Wrong(nn.Module):
         def __init__(self, site):

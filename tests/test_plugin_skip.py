@@ -9,7 +9,7 @@ from collapsebench.components.composition import compose
 from collapsebench.components.interfaces import Site, SiteKind
 from collapsebench.examples import ImageSpec, TextSpec
 from collapsebench.experiment.assembly import Architecture, assemble
-from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.decoders import ConvDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
 from collapsebench.networks.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder
 from collapsebench.networks.initializations import HeLinear
 from collapsebench.networks.posteriors import GaussianPosterior
@@ -26,6 +26,7 @@ MODELS = {
         TEXT,
     ),
     "pixelcnn": (ResNetEncoder(channels=[2]), PixelCNNDecoder(maps=2, layers=3), IMAGE),
+    "conv": (MLPEncoder(hidden=4), ConvDecoder(channels=(3, 2)), IMAGE),
     "mlp": (MLPEncoder(hidden=4), MLPDecoder(hidden=4, layers=2), IMAGE),
 }
 GATES, K = 4, 3
@@ -35,6 +36,8 @@ ADDED = {
     "transformer": D * 6 + 2 * (3 * 4 * D),
     # A map of z for each of 3 sites; one more input map for the kernels of 2 layers and for the output.
     "pixelcnn": 3 * (D + 1) * 20 + 2 * (2 * 2 * (2 * K) + 2 * 2 * 2 + 2) + 1,
+    # A map of z for each of two areas; one more input map for the kernels of 4 x 4 and 3 x 3.
+    "conv": (D + 1) * (6 + 20) + 16 * 2 + 9,
     "mlp": 2 * (D + 1) * 4,
 }
 

@@ -14,7 +14,14 @@ from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.distributions import StandardNormal
 from collapsebench.model.vae import VAE, Networks
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.decoders import (
+    ConvDecoder,
+    LinearDecoder,
+    LSTMDecoder,
+    MLPDecoder,
+    PixelCNNDecoder,
+    TransformerDecoder,
+)
 from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder, TransformerEncoder
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
@@ -32,6 +39,7 @@ FAMILIES: dict[str, tuple[Encoder, Decoder, DataSpec]] = {
         TextSpec(7),
     ),
     "mlp": (MLPEncoder(hidden=5), MLPDecoder(hidden=5), ImageSpec((1, 3, 3))),
+    "conv": (MLPEncoder(hidden=5), ConvDecoder(channels=(3, 2)), ImageSpec((1, 3, 4))),
     "pixelcnn": (ResNetEncoder(channels=(2,)), PixelCNNDecoder(layers=2, maps=2), ImageSpec((1, 4, 4))),
     "linear": (LinearEncoder(), LinearDecoder(), VectorSpec(4)),
 }

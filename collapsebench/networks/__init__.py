@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Component
-from collapsebench.networks.decoders import LinearDecoder, LSTMDecoder, MLPDecoder, PixelCNNDecoder, TransformerDecoder
+from collapsebench.networks.decoders import (
+    ConvDecoder,
+    LinearDecoder,
+    LSTMDecoder,
+    MLPDecoder,
+    PixelCNNDecoder,
+    TransformerDecoder,
+)
 from collapsebench.networks.encoders import (
     GRUEncoder,
     LinearEncoder,
@@ -35,6 +42,7 @@ def collapsebench_components() -> list[type[Component]]:
         MLPDecoder,
         LSTMDecoder,
         TransformerDecoder,
+        ConvDecoder,
         PixelCNNDecoder,
         LinearDecoder,
         LibraryDefault,

@@ -186,6 +186,30 @@ class PixelCNNDecoder(Decoder):
         return pixelcnn.Decoder(require_spec(self, data, ImageSpec).shape, latent_dim, connect, kernels=self.kernels)
 
 
+class ConvDecoder(Decoder):
+    """Independent Bernoulli pixels. Their probabilities are transposed convolutions of z: nothing is autoregressive."""
+
+    name: ClassVar[str] = "conv"
+    citation: ClassVar[str] = (
+        "Radford, Metz and Chintala, Unsupervised Representation Learning with Deep Convolutional Generative "
+        "Adversarial Networks, ICLR 2016, without its batch normalization"
+    )
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = Field(
+        (64, 64, 32),
+        description="feature maps from the smallest area to that of the image, which is twice as large each",
+    )
+
+    def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
+        """Build the decoder of images. A feature-map site is before every convolution, the last one included.
+
+        Raises UsageError for other data.
+        """
+        from collapsebench.networks import transposed
+
+        shape = require_spec(self, data, ImageSpec).shape
+        return transposed.Decoder(shape, latent_dim, connect, channels=self.channels)
+
+
 class LinearDecoder(Decoder):
     """x ~ N(Wz + b, variance I). With the prior N(0, I) this is probabilistic PCA, and everything has a closed form."""
 

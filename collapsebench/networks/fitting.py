@@ -17,7 +17,7 @@ Spec = TypeVar("Spec", TextSpec, ImageSpec, VectorSpec)
 
 NETWORKS_FOR: dict[type[DataSpec], dict[str, str]] = {
     TextSpec: {"encoder": "lstm, gru, transformer", "decoder": "lstm, transformer"},
-    ImageSpec: {"encoder": "mlp, resnet", "decoder": "mlp, pixelcnn"},
+    ImageSpec: {"encoder": "mlp, resnet", "decoder": "mlp, conv, pixelcnn"},
     VectorSpec: {"encoder": "linear, mlp", "decoder": "linear"},
 }
 """The built-in networks for each kind of data. The error message names them."""

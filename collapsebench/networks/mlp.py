@@ -8,13 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Site, SiteKind
-from collapsebench.model.factors import Factorized
-from collapsebench.model.kernels.likelihoods import bernoulli
+from collapsebench.networks.pixels import IndependentPixels
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Connect
-    from collapsebench.model.seeding import Noise
 
 
 class Encoder(nn.Module):
@@ -34,7 +32,7 @@ class Encoder(nn.Module):
         return features
 
 
-class Decoder(Factorized):
+class Decoder(IndependentPixels):
     r"""\(h_0 = Az + a,\; h_l = \mathrm{relu}(g_l(W_l h_{l-1} + b_l, z)),\; \pi = \mathrm{sigmoid}(V h_L + v)\).
 
     A site \(g_l\) leaves the pre-activations as they are, or adds a map of z (Skip-VAE). Without latent units
@@ -50,26 +48,6 @@ class Decoder(Factorized):
             LatentSite(Site(SiteKind.VECTOR, index, hidden, latent_dim), connect) for index in range(layers)
         )
         self.output = nn.Linear(hidden, size)
-
-    def forward(
-        self, x: Float[Tensor, "B ..."], z: Float[Tensor, "S B D"], dropout: Noise | None = None
-    ) -> Float[Tensor, "S B"]:
-        """Give log p(x|z) in nats. This decoder has no dropout."""
-        del dropout
-        return bernoulli(self.probability(z), x.flatten(1))
-
-    def predictions(self, x: Float[Tensor, "B ..."], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P 1"]:
-        """Give the probability of a one at each pixel."""
-        del x
-        return self.probability(z)[..., None]
-
-    def score(self, predictions: Float[Tensor, "S B P 1"], x: Float[Tensor, "B ..."]) -> Float[Tensor, "S B"]:
-        """Give log p(x|z) in nats."""
-        return bernoulli(predictions[..., 0], x.flatten(1))
-
-    def symbols(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P"]:
-        """Give the pixels."""
-        return x.flatten(1)
 
     def probability(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P"]:
         """Give the probability of a one at each pixel. It is not clamped yet."""
