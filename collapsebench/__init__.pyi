@@ -34,8 +34,10 @@ from .estimates import Column as Column
 from .estimates import Direction as Direction
 from .estimates import Estimate as Estimate
 from .examples import Batch as Batch
+from .examples import CountSpec as CountSpec
 from .examples import DataSpec as DataSpec
 from .examples import ImageSpec as ImageSpec
+from .examples import LevelImageSpec as LevelImageSpec
 from .examples import Split as Split
 from .examples import Splits as Splits
 from .examples import TextSpec as TextSpec

@@ -49,7 +49,32 @@ class VectorSpec:
     dimension: int
 
 
-DataSpec: TypeAlias = TextSpec | ImageSpec | VectorSpec
+@dataclass(frozen=True)
+class LevelImageSpec:
+    """Grey or colour images of several levels: x is float32 (B, C, H, W) of k / (levels - 1), k = 0 … levels - 1.
+
+    >>> from collapsebench import LevelImageSpec
+    >>> LevelImageSpec(shape=(3, 32, 32)).levels
+    256
+    """
+
+    shape: tuple[int, int, int]
+    levels: int = 256
+
+
+@dataclass(frozen=True)
+class CountSpec:
+    """Vectors of counts: x is float32 (B, P) of whole numbers from zero on.
+
+    >>> from collapsebench import CountSpec
+    >>> CountSpec(dimension=2000).dimension
+    2000
+    """
+
+    dimension: int
+
+
+DataSpec: TypeAlias = TextSpec | ImageSpec | LevelImageSpec | VectorSpec | CountSpec
 """The kind and the size of a dataset's examples, from which networks are built.
 
 >>> from collapsebench import DataSpec, TextSpec

@@ -23,7 +23,7 @@ from collapsebench.experiment.flops import CostTable, FlopCounter, StepCost, Tra
 from collapsebench.experiment.formulas import cudnn_rnn, cudnn_rnn_backward, treatment
 from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
-from collapsebench.model.kernels.recurrent import unfused_rnns
+from collapsebench.model.kernels.recurrent import twice_differentiable, unfused_rnns
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
 from collapsebench.networks.decoders import (
@@ -287,7 +287,7 @@ def test_decoders(name, skip):
     assert gradient(z) == pytest.approx(expected.by_input, rel=0.01)
     assert gradient(weights, z.detach()) == pytest.approx(expected.by_hidden + expected.by_weights, rel=0.01)
     assert gradient((z, *weights)) == pytest.approx(expected.by_input + expected.by_weights, rel=0.01)
-    with unfused_rnns(vae):
+    with twice_differentiable(vae):
         (first,) = grad(loss(z), z, create_graph=True)
     second = counted(lambda: grad(first.square().sum(), (z, *weights), allow_unused=True))
     assert second == pytest.approx(expected.second, rel=0.01)

@@ -15,7 +15,7 @@ from collapsebench.components.composition import compose
 from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Encoder, Method
 from collapsebench.errors import PluginError, UsageError
-from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.examples import CountSpec, ImageSpec, LevelImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble, initialize
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.networks import collapsebench_components
@@ -24,6 +24,7 @@ from collapsebench.networks.decoders import (
     LinearDecoder,
     LSTMDecoder,
     MLPDecoder,
+    NegativeBinomialDecoder,
     PixelCNNDecoder,
     TransformerDecoder,
 )
@@ -40,11 +41,14 @@ from collapsebench.networks.initializations import HeLinear, LibraryDefault, Uni
 from collapsebench.networks.posteriors import GaussianPosterior
 
 TEXT, IMAGE, VECTOR = TextSpec(7), ImageSpec((1, 8, 8)), VectorSpec(5)
+COLOURS, COUNTS = LevelImageSpec((3, 8, 8), levels=5), CountSpec(5)
 COMPONENTS = collapsebench_components()
 EXAMPLES = {
     TEXT: torch.tensor([[2, 4, 5, 3], [2, 6, 1, 3]]),
     IMAGE: torch.eye(8).expand(2, 1, 8, 8),
     VECTOR: torch.eye(2, 5),
+    COLOURS: torch.arange(2 * 3 * 64).remainder(5).view(2, 3, 8, 8) / 4,
+    COUNTS: torch.arange(10.0).view(2, 5),
 }
 ENCODERS = [
     (LSTMEncoder(embedding=3, hidden=4), TEXT),
@@ -52,7 +56,10 @@ ENCODERS = [
     (TransformerEncoder(width=4, heads=2, feed_forward=5, positions=4), TEXT),
     (MLPEncoder(hidden=6, layers=2), IMAGE),
     (MLPEncoder(hidden=6, layers=1), VECTOR),
+    (MLPEncoder(hidden=6), COLOURS),
+    (MLPEncoder(hidden=6), COUNTS),
     (ResNetEncoder(channels=[2, 3]), IMAGE),
+    (ResNetEncoder(channels=[2]), COLOURS),
     (LinearEncoder(), VECTOR),
 ]
 DECODERS = [
@@ -60,6 +67,9 @@ DECODERS = [
     (TransformerDecoder(width=4, heads=2, feed_forward=5, positions=3), TEXT),
     (MLPDecoder(hidden=6), IMAGE),
     (ConvDecoder(channels=(3, 2)), IMAGE),
+    (ConvDecoder(channels=(3, 2)), COLOURS),
+    (ConvDecoder(channels=(3, 2), likelihood="gaussian"), COLOURS),
+    (NegativeBinomialDecoder(hidden=4), COUNTS),
     (PixelCNNDecoder(maps=2, layers=2), IMAGE),
     (LinearDecoder(learn_variance=True), VECTOR),
 ]
@@ -115,7 +125,7 @@ def test_constant_variance_is_the_same_for_all_x():
 
 
 @pytest.mark.parametrize("component", [c for c in COMPONENTS if c.kind in {"encoder", "decoder"}], ids=label)
-@pytest.mark.parametrize("data", [TEXT, IMAGE, VECTOR], ids=label)
+@pytest.mark.parametrize("data", [TEXT, IMAGE, VECTOR, COLOURS, COUNTS], ids=label)
 def test_a_network_fits_its_data_or_says_which_do(component, data):
     network = component()
     build = (

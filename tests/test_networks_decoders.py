@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from collapsebench.components.interfaces import SiteKind
 from collapsebench.errors import PluginError
-from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.examples import CountSpec, ImageSpec, LevelImageSpec, TextSpec, VectorSpec
 from collapsebench.model.kernels.likelihoods import CLAMP, bernoulli
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.networks.connections import Concatenate
@@ -24,12 +24,14 @@ from collapsebench.networks.decoders import (
     LinearDecoder,
     LSTMDecoder,
     MLPDecoder,
+    NegativeBinomialDecoder,
     PixelCNNDecoder,
     TransformerDecoder,
 )
 from collapsebench_skip import Skip
 
 TEXT, IMAGE, VECTOR = TextSpec(5), ImageSpec((1, 3, 4)), VectorSpec(4)
+COLOURS, COUNTS = LevelImageSpec((3, 3, 4), levels=5), CountSpec(4)
 SMALL = {"width": 4, "heads": 2, "feed_forward": 5, "positions": 4}
 DECODERS = {
     "lstm": (LSTMDecoder(embedding=3, hidden=4), TEXT),
@@ -40,6 +42,9 @@ DECODERS = {
     "transformer-embedding": (TransformerDecoder(**SMALL, layers=1, entry="embedding"), TEXT),
     "mlp": (MLPDecoder(hidden=4), IMAGE),
     "conv": (ConvDecoder(channels=(3, 2)), IMAGE),
+    "conv-logistic": (ConvDecoder(channels=(3, 2)), COLOURS),
+    "conv-gaussian": (ConvDecoder(channels=(3, 2), likelihood="gaussian"), COLOURS),
+    "negative-binomial": (NegativeBinomialDecoder(hidden=4), COUNTS),
     "pixelcnn": (PixelCNNDecoder(maps=2, layers=2), IMAGE),
     "linear": (LinearDecoder(variance=0.5, learn_variance=True), VECTOR),
 }
@@ -69,6 +74,10 @@ def draw(name, samples, latent_dim=2, examples=3, seed=0):
             return torch.randint(vocabulary, (examples, 4), generator=generator), z
         case ImageSpec(shape):
             return torch.randint(2, (examples, *shape), generator=generator).double(), z
+        case LevelImageSpec(shape, levels):
+            return torch.randint(levels, (examples, *shape), generator=generator).double() / (levels - 1), z
+        case CountSpec(dimension):
+            return torch.randint(9, (examples, dimension), generator=generator).double(), z
         case VectorSpec(dimension):
             return torch.randn(examples, dimension, generator=generator, dtype=torch.float64), z
 
@@ -108,7 +117,7 @@ def test_without_latent_units_there_is_no_z_anywhere(name, connect):
     assert not any(p.numel() == 0 or name.startswith(("first", "sites")) for name, p in decoder.named_parameters())
     log_p.sum().backward()
     # The first layer behind z stands on a constant zero: only its bias matters.
-    without_input = {"layers.0.weight"} if name in {"mlp", "conv"} else set()
+    without_input = {"layers.0.weight"} if name.startswith(("mlp", "conv", "negative")) else set()
     assert {n for n, p in decoder.named_parameters() if p.grad is None or not p.grad.any()} == without_input
 
 

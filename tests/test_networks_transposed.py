@@ -38,14 +38,14 @@ def test_the_decoder_is_what_its_equations_say(shape):
     decoder = ConvDecoder(channels=(3, 2, 4)).build(ImageSpec(shape), 2, tiny.unconnected).double()
     values = {name: value.detach().numpy() for name, value in decoder.named_parameters()}
     z = torch.randn(1, 1, 2, dtype=torch.float64)
-    areas = halved(shape[1:], 2)
+    x, areas = torch.zeros(1, *shape, dtype=torch.float64), halved(shape[1:], 2)
     h = np.maximum(values["first.weight"] @ z[0, 0].numpy() + values["first.bias"], 0).reshape(3, *areas[0])
     for index, (height, breadth) in enumerate(areas[1:]):
         grown = transposed(h, values[f"layers.{index}.weight"], values[f"layers.{index}.bias"])
         h = np.maximum(grown[:, :height, :breadth], 0)
     logits = convolved(h, values["output.weight"], values["output.bias"])
     expected = 1 / (1 + np.exp(-logits.ravel()))
-    torch.testing.assert_close(decoder.probability(z)[0, 0], torch.from_numpy(expected), rtol=1e-12, atol=0)
+    torch.testing.assert_close(decoder.predictions(x, z)[0, 0, :, 0], torch.from_numpy(expected), rtol=1e-12, atol=0)
 
 
 def test_areas_are_halved_upwards():

@@ -8,7 +8,7 @@ import torch
 
 from collapsebench.components import composition
 from collapsebench.components.interfaces import Decoder, Encoder, Method, Site
-from collapsebench.examples import DataSpec, ImageSpec, TextSpec, VectorSpec
+from collapsebench.examples import CountSpec, DataSpec, ImageSpec, LevelImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.experiment.meter import Meter
 from collapsebench.inference.amortized import Amortized
@@ -19,6 +19,7 @@ from collapsebench.networks.decoders import (
     LinearDecoder,
     LSTMDecoder,
     MLPDecoder,
+    NegativeBinomialDecoder,
     PixelCNNDecoder,
     TransformerDecoder,
 )
@@ -41,6 +42,8 @@ FAMILIES: dict[str, tuple[Encoder, Decoder, DataSpec]] = {
     "mlp": (MLPEncoder(hidden=5), MLPDecoder(hidden=5), ImageSpec((1, 3, 3))),
     "conv": (MLPEncoder(hidden=5), ConvDecoder(channels=(3, 2)), ImageSpec((1, 3, 4))),
     "pixelcnn": (ResNetEncoder(channels=(2,)), PixelCNNDecoder(layers=2, maps=2), ImageSpec((1, 4, 4))),
+    "levels": (MLPEncoder(hidden=5), ConvDecoder(channels=(3, 2)), LevelImageSpec((3, 3, 4), levels=5)),
+    "counts": (MLPEncoder(hidden=5), NegativeBinomialDecoder(hidden=5), CountSpec(4)),
     "linear": (LinearEncoder(), LinearDecoder(), VectorSpec(4)),
 }
 """An encoder, a decoder and data for every decoder family."""
@@ -63,6 +66,10 @@ def examples(family: str, number: int = 3, seed: int = 0) -> torch.Tensor:
     data = FAMILIES[family][2]
     if isinstance(data, TextSpec):
         return torch.randint(data.vocabulary, (number, 5), generator=generator)
+    if isinstance(data, CountSpec):
+        return torch.randint(9, (number, data.dimension), generator=generator).double()
+    if isinstance(data, LevelImageSpec):
+        return torch.randint(data.levels, (number, *data.shape), generator=generator).double() / (data.levels - 1)
     if isinstance(data, ImageSpec):
         return torch.randint(2, (number, *data.shape), generator=generator).double()
     return torch.randn(number, data.dimension, generator=generator, dtype=torch.float64)

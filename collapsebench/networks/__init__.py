@@ -13,6 +13,7 @@ from collapsebench.networks.decoders import (
     LinearDecoder,
     LSTMDecoder,
     MLPDecoder,
+    NegativeBinomialDecoder,
     PixelCNNDecoder,
     TransformerDecoder,
 )
@@ -45,6 +46,7 @@ def collapsebench_components() -> list[type[Component]]:
         ConvDecoder,
         PixelCNNDecoder,
         LinearDecoder,
+        NegativeBinomialDecoder,
         LibraryDefault,
         Uniform,
         HeLinear,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from collapsebench.components.interfaces import Decoder
-from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.examples import CountSpec, ImageSpec, LevelImageSpec, TextSpec, VectorSpec
 from collapsebench.networks.fitting import require_spec, require_whole_heads
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from collapsebench.components.interfaces import Connect
     from collapsebench.examples import DataSpec
+    from collapsebench.networks.independent import Likelihood
 
 
 def _odd(value: int) -> int:
@@ -45,10 +46,10 @@ class MLPDecoder(Decoder):
 
         Raises UsageError for other data.
         """
-        from collapsebench.networks import mlp
+        from collapsebench.networks import independent, mlp
 
-        size = prod(require_spec(self, data, ImageSpec).shape)
-        return mlp.Decoder(size, latent_dim, connect, hidden=self.hidden, layers=self.layers)
+        size, likelihood = prod(require_spec(self, data, ImageSpec).shape), independent.Bernoulli()
+        return mlp.Decoder(size, latent_dim, connect, hidden=self.hidden, layers=self.layers, likelihood=likelihood)
 
 
 class LSTMDecoder(Decoder):
@@ -186,8 +187,19 @@ class PixelCNNDecoder(Decoder):
         return pixelcnn.Decoder(require_spec(self, data, ImageSpec).shape, latent_dim, connect, kernels=self.kernels)
 
 
+class LevelLikelihood(StrEnum):
+    """The distributions of pixels of several levels."""
+
+    GAUSSIAN = "gaussian"
+    DISCRETIZED_LOGISTIC = "discretized-logistic"
+
+
 class ConvDecoder(Decoder):
-    """Independent Bernoulli pixels. Their probabilities are transposed convolutions of z: nothing is autoregressive."""
+    """Independent pixels. Their distributions are transposed convolutions of z: nothing is autoregressive.
+
+    Binary pixels are Bernoulli. Those of several levels have the likelihood that is asked for. A discretized logistic
+    is a probability of the level. A Gaussian is a density of the number: boards of the two cannot be compared.
+    """
 
     name: ClassVar[str] = "conv"
     citation: ClassVar[str] = (
@@ -198,6 +210,11 @@ class ConvDecoder(Decoder):
         (64, 64, 32),
         description="feature maps from the smallest area to that of the image, which is twice as large each",
     )
+    likelihood: LevelLikelihood = Field(
+        LevelLikelihood.DISCRETIZED_LOGISTIC, description="of pixels of several levels; binary ones are Bernoulli"
+    )
+    variance: PositiveFloat = Field(0.01, description="the variance of a Gaussian, or its first value if it is learned")
+    learn_variance: bool = Field(default=True, description="whether the variance of a Gaussian is learned")
 
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
         """Build the decoder of images. A feature-map site is before every convolution, the last one included.
@@ -206,8 +223,41 @@ class ConvDecoder(Decoder):
         """
         from collapsebench.networks import transposed
 
-        shape = require_spec(self, data, ImageSpec).shape
-        return transposed.Decoder(shape, latent_dim, connect, channels=self.channels)
+        likelihood = self._likelihood(data)
+        shape = data.shape if isinstance(data, LevelImageSpec) else require_spec(self, data, ImageSpec).shape
+        return transposed.Decoder(shape, latent_dim, connect, channels=self.channels, likelihood=likelihood)
+
+    def _likelihood(self, data: DataSpec) -> Likelihood:
+        from collapsebench.networks import independent
+
+        if not isinstance(data, LevelImageSpec):
+            return independent.Bernoulli()
+        if self.likelihood is LevelLikelihood.GAUSSIAN:
+            return independent.Gaussian(variance=self.variance, learn_variance=self.learn_variance)
+        return independent.DiscretizedLogistic(data.levels)
+
+
+class NegativeBinomialDecoder(Decoder):
+    """Independent counts, whose mean is the exponential of a multilayer perceptron of z."""
+
+    name: ClassVar[str] = "negative-binomial"
+    citation: ClassVar[str] = (
+        "Lopez et al., Deep Generative Modeling for Single-cell Transcriptomics, Nature Methods 2018, without its "
+        "library size and zero inflation"
+    )
+    hidden: PositiveInt = Field(128, description="units of every hidden layer")
+    layers: PositiveInt = Field(1, description="number of hidden layers after the first, linear map of z")
+
+    def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
+        """Build the decoder of counts. There is a vector site before the nonlinearity of every hidden layer.
+
+        Raises UsageError for other data.
+        """
+        from collapsebench.networks import independent, mlp
+
+        size = require_spec(self, data, CountSpec).dimension
+        likelihood = independent.NegativeBinomial(size)
+        return mlp.Decoder(size, latent_dim, connect, hidden=self.hidden, layers=self.layers, likelihood=likelihood)
 
 
 class LinearDecoder(Decoder):

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from collapsebench.components.interfaces import Encoder
 from collapsebench.errors import UsageError
-from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.examples import CountSpec, ImageSpec, LevelImageSpec, TextSpec, VectorSpec
 from collapsebench.networks.fitting import require_spec, require_whole_heads
 
 if TYPE_CHECKING:
@@ -26,11 +26,17 @@ class MLPEncoder(Encoder):
     layers: PositiveInt = Field(2, description="number of hidden layers")
 
     def build(self, data: DataSpec) -> nn.Module:
-        """Build the module from images or vectors to (B, hidden). Raises UsageError for other data."""
+        """Build the module from images, vectors or counts to (B, hidden). It reads log(1 + x) of counts.
+
+        Raises UsageError for other data.
+        """
         from collapsebench.networks import mlp
 
-        size = prod(data.shape) if isinstance(data, ImageSpec) else require_spec(self, data, VectorSpec).dimension
-        return mlp.Encoder(size, self.hidden, self.layers)
+        if isinstance(data, CountSpec):
+            return mlp.CountEncoder(data.dimension, self.hidden, self.layers)
+        if isinstance(data, ImageSpec | LevelImageSpec):
+            return mlp.Encoder(prod(data.shape), self.hidden, self.layers)
+        return mlp.Encoder(require_spec(self, data, VectorSpec).dimension, self.hidden, self.layers)
 
 
 class ResNetEncoder(Encoder):
@@ -49,7 +55,7 @@ class ResNetEncoder(Encoder):
         """
         from collapsebench.networks import resnet
 
-        shape = require_spec(self, data, ImageSpec).shape
+        shape = data.shape if isinstance(data, LevelImageSpec) else require_spec(self, data, ImageSpec).shape
         if min(shape[1:]) >> len(self.channels) == 0:
             raise UsageError(
                 f"encoder 'resnet' cannot halve an image of {shape[1]}x{shape[2]} pixels {len(self.channels)} times; "

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 from collapsebench.components.interfaces import Decoder, Encoder
 from collapsebench.errors import UsageError
-from collapsebench.examples import ImageSpec, TextSpec, VectorSpec
+from collapsebench.examples import CountSpec, ImageSpec, LevelImageSpec, TextSpec, VectorSpec
 
 if TYPE_CHECKING:
     from collapsebench.examples import DataSpec
 
 
-Spec = TypeVar("Spec", TextSpec, ImageSpec, VectorSpec)
+Spec = TypeVar("Spec", TextSpec, ImageSpec, LevelImageSpec, VectorSpec, CountSpec)
 
 
 NETWORKS_FOR: dict[type[DataSpec], dict[str, str]] = {
     TextSpec: {"encoder": "lstm, gru, transformer", "decoder": "lstm, transformer"},
     ImageSpec: {"encoder": "mlp, resnet", "decoder": "mlp, conv, pixelcnn"},
+    LevelImageSpec: {"encoder": "mlp, resnet", "decoder": "conv"},
     VectorSpec: {"encoder": "linear, mlp", "decoder": "linear"},
+    CountSpec: {"encoder": "mlp", "decoder": "negative-binomial"},
 }
 """The built-in networks for each kind of data. The error message names them."""
 

@@ -167,11 +167,11 @@ class Decoder(LanguageModel):
         inputs = width
         for index in range(layers):
             remembered = Site(SiteKind.MEMORY, 2 * index + 1, width, latent_dim)
-            read = Site(SiteKind.SEQUENCE, 2 * index + 2, width, latent_dim)
             self.memories.append(Memory(remembered, connect, linear=memory and latent_dim > 0))
+            site = LatentSite(Site(SiteKind.SEQUENCE, 2 * index + 2, width, latent_dim), connect)
             self.layers.append(Layer(inputs, width, heads, feed_forward))
-            self.sites.append(LatentSite(read, connect))
-            inputs = self.sites[-1].width
+            self.sites.append(site)
+            inputs = site.width
         self.output = nn.Linear(inputs, vocabulary)
 
     def hidden(
@@ -185,13 +185,13 @@ class Decoder(LanguageModel):
         rows = z.flatten(0, 1)  # (N, D), N = S B
         words = drop(self.words(tokens), self.dropout, dropout, "embedding")
         h = self._enter(words.expand(samples, -1, -1, -1).flatten(0, 1), rows)
-        u = self.norms[0](h)
+        u: Tensor = self.norms[0](h)
         for index, (layer, memory) in enumerate(zip(self.layers, self.memories, strict=True)):
             remembered = memory(rows)
             h = layer(h, u, remembered, causal(tokens.shape[1], remembered))
             read = self.norms[index + 1](h).unflatten(0, (samples, examples))
             u = self.sites[index](drop(read, self.dropout, dropout, f"layer {index}").flatten(0, 1), rows)
-        return u.unflatten(0, (samples, examples))
+        return u.reshape(samples, examples, *u.shape[1:])
 
     def _enter(self, words: Float[Tensor, "N T W"], rows: Float[Tensor, "N D"]) -> Float[Tensor, "N T W"]:
         if self.first is not None:

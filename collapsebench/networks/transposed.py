@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Site, SiteKind
-from collapsebench.networks.pixels import IndependentPixels
+from collapsebench.networks.independent import Independent, Likelihood
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
@@ -18,42 +18,49 @@ if TYPE_CHECKING:
     from collapsebench.components.interfaces import Connect
 
 
-class Decoder(IndependentPixels):
+class Decoder(Independent):
     r"""\(h_0 = \mathrm{relu}(Az + a),\; h_l = \mathrm{relu}(W_l *^\top g_{l-1}(h_{l-1}, z) + b_l)\).
 
-    \(\pi = \mathrm{sigmoid}(V * g_L(h_L, z) + v)\). Each h is a number of feature maps. A transposed convolution
+    The outputs are \(V * g_L(h_L, z) + v\). Each h is a number of feature maps. A transposed convolution
     (Dumoulin and Visin 2016, chapter 4) of kernel 4 and stride 2 doubles their height and breadth. Where a side of the
     image is odd, its last row or column is left out. The last convolution has kernel 3 and stride 1. Before each of
-    them is a feature-map site g. Without latent units \(h_0 = 0\), so that all images have the same probabilities.
+    them is a feature-map site g. Without latent units \(h_0 = 0\), so that all images have the same distribution.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], latent_dim: int, connect: Connect, *, channels: Sequence[int]
+        self,
+        shape: tuple[int, int, int],
+        latent_dim: int,
+        connect: Connect,
+        *,
+        channels: Sequence[int],
+        likelihood: Likelihood,
     ) -> None:
         """`channels` are the feature maps of every h, from the smallest area to that of the image."""
-        super().__init__()
+        super().__init__(likelihood)
         areas = halved(shape[1:], len(channels) - 1)
         self.start, self.areas = (channels[0], *areas[0]), areas
         self.first = nn.Linear(latent_dim, prod(self.start)) if latent_dim else None
-        self.sites = nn.ModuleList(
+        sites = [
             LatentSite(Site(SiteKind.FEATURE_MAP, index, maps, latent_dim, area), connect)
             for index, (maps, area) in enumerate(zip(channels, areas, strict=True))
-        )
+        ]
+        self.sites = nn.ModuleList(sites)
         self.layers = nn.ModuleList(
             nn.ConvTranspose2d(site.width, maps, 4, stride=2, padding=1)
-            for site, maps in zip(self.sites[:-1], channels[1:], strict=True)
+            for site, maps in zip(sites[:-1], channels[1:], strict=True)
         )
-        self.output = nn.Conv2d(self.sites[-1].width, shape[0], 3, padding=1)
+        self.output = nn.Conv2d(sites[-1].width, shape[0] * likelihood.outputs, 3, padding=1)
 
-    def probability(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P"]:
-        """Give the probability of a one at each pixel. It is not clamped yet."""
+    def outputs(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P O"]:
+        """Give the numbers from which the distribution of each pixel is made, in the order of `symbols`."""
         rows = z.flatten(0, 1)
         h = rows.new_zeros(len(rows), prod(self.start)) if self.first is None else self.first(rows).relu()
         h = h.unflatten(1, self.start)
         for layer, site, (height, breadth) in zip(self.layers, self.sites[:-1], self.areas[1:], strict=True):
             h = layer(site(h, rows))[:, :, :height, :breadth].relu()
-        probability: Tensor = self.output(self.sites[-1](h, rows)).sigmoid()
-        return probability.view(*z.shape[:2], -1)
+        outputs: Tensor = self.output(self.sites[-1](h, rows))
+        return outputs.view(*z.shape[:2], self.likelihood.outputs, -1).movedim(2, -1)
 
 
 def halved(area: tuple[int, int], times: int) -> list[tuple[int, int]]:

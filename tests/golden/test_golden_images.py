@@ -20,7 +20,7 @@ def forward(model, case):
     posterior = vae.encode(x)
     z = posterior.sample(case["in/eps"][None])
     decoder = vae.decoder
-    prob = decoder.probability(x, z) if isinstance(decoder, pixelcnn.Decoder) else decoder.probability(z)
+    prob = decoder.probability(x, z) if isinstance(decoder, pixelcnn.Decoder) else decoder.predictions(x, z)[..., 0]
     nll = -vae.log_likelihood(x, z)[0]
     kl_dim = vae.prior.kl(posterior)
     kl = kl_dim.sum(-1)
