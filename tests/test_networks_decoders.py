@@ -295,6 +295,21 @@ def test_dropout_acts_on_embeddings_and_the_top_output_never_on_z(connect):
     torch.testing.assert_close(kept, decoder.logits(x, z))
 
 
+@every_wiring
+def test_dropout_of_a_transformer_acts_on_embeddings_and_layers_never_on_z(connect):
+    decoder = build("transformer", connect)
+    x, z = draw("transformer", samples=1)
+    no_words = Switch(frozenset({"embedding"}))
+    assert torch.equal(decoder.logits(x, z, no_words), decoder.logits(x.flip(0), z, no_words))
+    assert not torch.allclose(decoder.logits(x, z, no_words), decoder.logits(x, z.flip(1), no_words))
+    skipped = decoder.output.weight[:, SMALL["width"] :]
+    through_skip = z @ skipped.T if skipped.numel() else torch.zeros(1, 3, TEXT.vocabulary, dtype=torch.float64)
+    neither = decoder.logits(x, z, Switch(frozenset({"layer 1"})))
+    torch.testing.assert_close(neither, (decoder.output.bias + through_skip)[:, :, None].expand_as(neither))
+    only_below = decoder.logits(x, z, Switch(frozenset({"layer 0"})))
+    assert not torch.allclose(only_below, decoder.logits(x.flip(0), z, Switch(frozenset({"layer 0"}))))
+
+
 def test_dropout_keeps_the_mean_and_draws_from_its_noise():
     decoder = build("lstm-2")
     h = torch.ones(1, 50, 40, 30)
