@@ -139,10 +139,12 @@ def lstm_decoder(d, *, skip, layers):
     return [*below, *first, *lstm(inputs, H, T, first_state=bool(d)), linear(B * T, H + d * skip, V)]
 
 
-def transformer_layer(inputs, steps, memory=0):
-    maps = [linear(B * steps, inputs, 3 * H), linear(B * steps, H, H)]
-    between = [linear(B * steps, H, F), linear(B * steps, F, H)]
-    return [*maps, Attention(2 * B * steps * (steps + memory) * H), *between]
+def transformer_layer(inputs, steps, memory=0, reading=None):
+    """All positions are keys and values. The first ones read, or all."""
+    rows = B * (reading or steps)
+    maps = [linear(B * steps, inputs, 3 * H), linear(rows, H, H)]
+    between = [linear(rows, H, F), linear(rows, F, H)]
+    return [*maps, Attention(2 * rows * (steps + memory) * H), *between]
 
 
 def transformer_decoder(d, *, skip):
@@ -191,7 +193,7 @@ ENCODERS = {
     "transformer": (
         TransformerEncoder(width=H, heads=2, feed_forward=F, positions=T + 1),
         TEXT,
-        2 * transformer_layer(H, T + 1),
+        [*transformer_layer(H, T + 1), *transformer_layer(H, T + 1, reading=1)],
         H,
     ),
     "linear": (LinearEncoder(), VECTOR, [], P),

@@ -52,10 +52,18 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(
-        self, u: Float[Tensor, "N T V"], memory: Float[Tensor, "N M W"] | None, mask: Bool[Tensor, "T K"] | None
-    ) -> Float[Tensor, "N T W"]:
-        """Map (N, T, inputs) to (N, T, width). `mask` says which of the K = M + T keys a position sees; None: all."""
+        self,
+        u: Float[Tensor, "N T V"],
+        reading: int,
+        memory: Float[Tensor, "N M W"] | None,
+        mask: Bool[Tensor, "R K"] | None,
+    ) -> Float[Tensor, "N R W"]:
+        """Map (N, T, inputs) to (N, R, width), for the first R = `reading` positions alone.
+
+        `mask` says which of the K = M + T keys a position sees. None: all.
+        """
         query, key, value = self.inputs(u).chunk(3, -1)
+        query = query[:, :reading]
         if memory is not None:
             key, value = torch.cat([memory, key], 1), torch.cat([memory, value], 1)
         query, key, value = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value))
@@ -80,19 +88,22 @@ class Layer(nn.Module):
 
     def forward(
         self,
-        h: Float[Tensor, "N T W"],
+        h: Float[Tensor, "N R W"],
         u: Float[Tensor, "N T V"],
         memory: Float[Tensor, "N M W"] | None = None,
-        mask: Bool[Tensor, "T K"] | None = None,
-    ) -> Float[Tensor, "N T W"]:
-        """Map h and the input u of its attention to h'."""
-        h = h + self.attention(u, memory, mask)
+        mask: Bool[Tensor, "R K"] | None = None,
+    ) -> Float[Tensor, "N R W"]:
+        """Map h and the input u of its attention to h'. h may be that of the first R positions alone."""
+        h = h + self.attention(u, h.shape[1], memory, mask)
         forwarded: Tensor = h + self.feed_forward(h)
         return forwarded
 
 
 class Encoder(nn.Module):
-    """The normalized output at the first token, BOS, of layers in which all tokens see each other."""
+    """The normalized output at the first token, BOS, of layers in which all tokens see each other.
+
+    The last layer computes this token alone.
+    """
 
     def __init__(
         self, vocabulary: int, *, width: int, layers: int, heads: int, feed_forward: int, positions: int
@@ -107,9 +118,9 @@ class Encoder(nn.Module):
     def forward(self, x: Int[Tensor, "B T"]) -> Float[Tensor, "B F"]:
         """Map tokens (B, T) to (B, width). Raises UsageError for documents with more tokens than positions."""
         h = self.words(x)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
+        for layer, norm in zip(self.layers[:-1], self.norms[:-1], strict=True):
             h = layer(h, norm(h))
-        features: Tensor = self.norm(h[:, 0])
+        features: Tensor = self.norm(self.layers[-1](h[:, :1], self.norms[-1](h)))[:, 0]
         return features
 
 
