@@ -29,7 +29,6 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from collapsebench.components import discovery
-from collapsebench.components.hookspecs import Progress
 from collapsebench.data.files import data_folder
 from collapsebench.examples import Batch
 from collapsebench.experiment import training
@@ -43,6 +42,7 @@ from collapsebench.experiment.meter import Meter
 from collapsebench.experiment.planning import Request, SplitCache, plan
 from collapsebench.experiment.progress import Screen
 from collapsebench.experiment.runner import Runner, RunWatcher
+from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Purpose, derive, run_noise
 from collapsebench.model.vae import Terms
 from collapsebench.record import Point, RunRecord

@@ -3,7 +3,6 @@ from .api import board as board
 from .api import load_run as load_run
 from .api import run as run
 from .api import runs as runs
-from .components.hookspecs import Progress as Progress
 from .components.hookspecs import hookimpl as hookimpl
 from .components.interfaces import Component as Component
 from .components.interfaces import Connect as Connect
@@ -63,10 +62,12 @@ from .model.distributions import DiagonalGaussian as DiagonalGaussian
 from .model.distributions import PriorDistribution as PriorDistribution
 from .model.distributions import StandardNormal as StandardNormal
 from .model.factors import Factorized as Factorized
+from .model.progress import Progress as Progress
 from .model.seeding import Noise as Noise
 from .model.seeding import SeededNoise as SeededNoise
 from .model.vae import VAE as VAE
 from .model.vae import Gradient as Gradient
+from .model.vae import LatentSample as LatentSample
 from .model.vae import Networks as Networks
 from .model.vae import Objective as Objective
 from .model.vae import Terms as Terms

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from collapsebench.components import catalog, composition, discovery
-from collapsebench.components.hookspecs import Progress, hookimpl
+from collapsebench.components.hookspecs import hookimpl
 from collapsebench.components.interfaces import Method
 from collapsebench.errors import PluginError, UsageError
 from collapsebench.experiment.assembly import kl_weight_at
+from collapsebench.model.progress import Progress
 
 GOOD = """
 from typing import ClassVar

@@ -78,7 +78,8 @@ def class_hash(component: type) -> str:
 def harness_hash() -> str:
     """Return the hash of the source of the harness itself: of all modules of the package and of the shipped methods."""
     package = Path(__file__).parents[1]
-    files = [*package.rglob("*.py"), *package.parent.glob("collapsebench_*.py"), *package.parent.glob("plugins/*.py")]
+    shipped = "collapsebench_*.py", "collapsebench_plugins/*.py", "plugins/**/*.py"
+    files = [*package.rglob("*.py"), *(file for pattern in shipped for file in package.parent.glob(pattern))]
     return _digest(part for file in sorted(files) for part in (file.name.encode(), file.read_bytes()))
 
 

@@ -7,15 +7,16 @@ means that at most one method of a contender may give it: two are a conflict, wh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from collapsebench.components.interfaces import Component, Inference, Prior, Site
+    from collapsebench.model.progress import Progress
+    from collapsebench.model.vae import VAE, LatentSample, Terms
 
 PROJECT = "collapsebench"
 """The entry point group of plugins, and the mark of their hooks."""
@@ -31,19 +32,6 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 >>> collapsebench_components()
 []
 """
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The state of training: the fraction of the budget that is spent, 0…1, and the number of steps that are done.
-
-    >>> from collapsebench import Progress
-    >>> Progress(fraction=0.25, step=100).fraction
-    0.25
-    """
-
-    fraction: float
-    step: int
 
 
 class DiscoveryHooks:
@@ -70,6 +58,28 @@ class MethodHooks:
     def kl_weight(self, progress: Progress) -> float:
         """Give the weight of the KL term in the training objective. The weights of all methods are multiplied."""
         raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def kl_penalty(self, sample: LatentSample) -> Tensor | None:
+        """Give what stands in the training objective for the KL of each example: (B,), or a scalar for the whole batch.
+
+        It is in nats per example, and the KL weights multiply it. None means the KL. The metrics never see it.
+        """
+
+    @hookspec
+    def extra_loss(self, sample: LatentSample) -> Tensor | None:
+        """Give a scalar in nats per example, which is added to the training objective. No KL weight multiplies it.
+
+        Those of all methods are summed, in the order in which the methods are written. None adds nothing.
+        """
+
+    @hookspec
+    def after_step(self, vae: VAE, x: Tensor, terms: Terms, progress: Progress) -> None:
+        """Look at a step that is done, and change what the method keeps: a multiplier, a running mean.
+
+        The parameters are already updated; `terms` and `progress` are those that the step began with. What is done here
+        is a part of the step: it costs time and FLOPs.
+        """
 
     @hookspec(firstresult=True)
     def prior(self, latent_dim: int) -> Prior | None:

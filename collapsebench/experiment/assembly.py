@@ -10,23 +10,55 @@ from math import prod
 
 import pluggy
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from collapsebench.components.composition import prior_of
-from collapsebench.components.hookspecs import Progress
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site
 from collapsebench.errors import PluginError, place_of
 from collapsebench.examples import DataSpec
 from collapsebench.experiment.arithmetic import DETERMINISTIC, algorithms, changed, filling
 from collapsebench.model.distributions import StandardNormal
+from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Noise, derive
-from collapsebench.model.vae import VAE, Networks, Objective
+from collapsebench.model.vae import VAE, LatentSample, Networks, Objective
 from collapsebench.printable import printable
 
 
 def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
     """Return the contender's objective at one step: the KL weights of all its methods are multiplied."""
-    return Objective(noise, kl_weight_at(hooks, progress))
+    return Objective(
+        noise,
+        kl_weight_at(hooks, progress),
+        progress=progress,
+        kl_penalty=partial(_kl_penalty, hooks) if hooks.kl_penalty.get_hookimpls() else None,
+        extra_loss=partial(_extra_loss, hooks) if hooks.extra_loss.get_hookimpls() else None,
+    )
+
+
+def _kl_penalty(hooks: pluggy.HookRelay, sample: LatentSample) -> Tensor | None:
+    """Return what a method puts in place of the KL, None for the KL. Raises PluginError if it has another shape."""
+    found: object = hooks.kl_penalty(sample=sample)
+    if found is None or (isinstance(found, Tensor) and found.shape in {(), sample.reconstruction.shape}):
+        return found
+    raise _no_term("kl_penalty", f"a tensor of shape (B,) = ({len(sample.x)},), a scalar tensor or None", found, hooks)
+
+
+def _extra_loss(hooks: pluggy.HookRelay, sample: LatentSample) -> Tensor | None:
+    """Return the sum of what methods add, None if they add nothing. Raises PluginError if one is no scalar tensor."""
+    found: list[object] = hooks.extra_loss(sample=sample)[::-1]  # pluggy calls the last method first
+    total: Tensor | None = None
+    for each in found:
+        if not isinstance(each, Tensor) or each.shape:
+            raise _no_term("extra_loss", "a scalar tensor or None", each, hooks)
+        total = each if total is None else total + each
+    return total
+
+
+def _no_term(hook: str, wanted: str, got: object, hooks: pluggy.HookRelay) -> PluginError:
+    givers = getattr(hooks, hook).get_hookimpls()
+    places = " or ".join(place_of(each.function) for each in reversed(givers))
+    shown = f"a tensor {tuple(got.shape)}" if isinstance(got, Tensor) else printable(repr(got))[:60]
+    return PluginError(f"{hook} must return {wanted}, got {shown} ({places})")
 
 
 def kl_weight_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
@@ -43,7 +75,7 @@ def kl_weight_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
 
 
 def _weight(value: object, giver: pluggy.HookImpl) -> float:
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, Tensor):
         value = value.detach()
     if isinstance(value, str):
         raise _no_weight(value, giver)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from collapsebench.components.hookspecs import Progress
 from collapsebench.experiment.assembly import kl_weight_at
 from collapsebench.experiment.training import TrainingSetup, TrainingState, load_private, private_state
 from collapsebench.guards.agreement import check_agreement
@@ -64,6 +64,6 @@ def check_model(setup: TrainingSetup, catalog: Catalog) -> None:
 def _final_weight(setup: TrainingSetup, state: TrainingState) -> float:
     """Return the KL weight at the end of the budget. What methods keep is left as it was."""
     kept = private_state(setup.keepers)
-    weight = kl_weight_at(setup.hooks, Progress(1.0, state.meter.steps))
+    weight = kl_weight_at(setup.hooks, replace(state.progress(), fraction=1.0))
     load_private(setup.keepers, kept)
     return weight

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 
-from collapsebench.components.hookspecs import Progress
 from collapsebench.experiment.arrears import Arrears
 from collapsebench.experiment.counters import PASSES, ROUNDING, amount
 from collapsebench.experiment.flops import (
@@ -25,6 +24,7 @@ from collapsebench.experiment.flops import (
 )
 from collapsebench.experiment.processor import ProcessorTime
 from collapsebench.guards import audits, operations, overshoot
+from collapsebench.model.progress import Progress
 from collapsebench.spec import Unit
 
 if TYPE_CHECKING:

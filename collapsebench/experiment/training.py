@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collapsebench.components.interfaces import Component, Inference, Method
     from collapsebench.examples import Batch, Splits
     from collapsebench.model.kernels.optimizers import FirstOrder
+    from collapsebench.model.progress import Progress
     from collapsebench.spec import Budget, Decay, Optimizer, Setting
 
 
@@ -368,6 +369,12 @@ class TrainingState:
         self.epoch, self.batch, self.trained = state["position"]
         self.idle = set(state["idle"])
 
+    def progress(self) -> Progress:
+        """Return what a method may know: how much of the budget is spent, and the newest scheduled evaluation."""
+        points = self.trajectory.points
+        newest = {name: float(number) for name, number in points[-1].values.items()} if points else {}
+        return replace(self.meter.progress(), validation=newest, evaluations=len(points))
+
     def settle(self) -> None:
         """Wait for the device, stop the clock, and look at the numbers of the steps since the last time.
 
@@ -429,7 +436,7 @@ def step(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
 def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     if not setup.vae.training:  # going through all modules takes as long as a small product
         setup.vae.train()
-    progress = state.meter.progress()
+    progress = state.progress()
     seed_torch(setup.seed, Purpose.TRAINING, progress.step)
     objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, progress.step))
     state.optimizer.zero_grad()
@@ -452,6 +459,7 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
         state.unread.add(terms.loss, norm)
     state.optimizer.step()
     state.kl_weight = float(terms.kl_weight)
+    setup.hooks.after_step(vae=setup.vae, x=x, terms=terms, progress=progress)
     return terms
 
 

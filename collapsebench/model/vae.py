@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from collapsebench.errors import PluginError
 from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
 from collapsebench.model.kernels.recurrent import twice_differentiable
+from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Noise
 
 
@@ -150,7 +153,9 @@ class Terms(NamedTuple):
     kl_weight: float
     """The weight of the KL term."""
     loss: Tensor
-    """The mean over the batch of reconstruction + kl_weight * sum_j kl, a scalar, in nats per example."""
+    """The mean over the batch of reconstruction + kl_weight * sum_j kl, a scalar, in nats per example.
+
+    A contender may put a penalty in place of the KL, and add a loss of its own (see `Objective`)."""
 
     def backward(self) -> Terms:
         """Leave the gradients of the loss in the parameters, and give the same terms without their autograd graph."""
@@ -162,11 +167,51 @@ class Terms(NamedTuple):
         return Terms(self.reconstruction.detach(), self.kl.detach(), self.kl_weight, self.loss.detach())
 
 
+class LatentSample(NamedTuple):
+    """One sample of z for each example of a batch, and what the objective knows of it.
+
+    A method that changes the objective computes its term of this. Here it is a penalty on the code itself:
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, LatentSample, Networks, Objective, SeededNoise, StandardNormal, VAE
+    >>> def penalty(sample: LatentSample):
+    ...     return sample.z.square().sum(1)
+    >>> class Decoder(torch.nn.Module):
+    ...     def forward(self, x, z, dropout):
+    ...         return torch.zeros(z.shape[:2])
+    >>> vae = VAE(Networks(None, None, Decoder()), StandardNormal(1))
+    >>> q = DiagonalGaussian(mean=torch.tensor([[3.0]]), logvar=torch.tensor([[-100.0]]))
+    >>> float(Objective(SeededNoise(0), kl_penalty=penalty)(vae, torch.zeros(1, 1), q).loss)
+    9.0
+    """
+
+    vae: VAE
+    x: Tensor
+    """The examples, (B, …)."""
+    posterior: DiagonalGaussian
+    z: Tensor
+    """The sample, (B, D)."""
+    reconstruction: Tensor
+    """-log p(x|z), (B,), in nats."""
+    kl: Tensor
+    """KL(q || p) per unit, (B, D), in nats."""
+    kl_weight: float
+    """The product of the KL weights of all methods at this step."""
+    noise: Noise
+    """The noise of this sample. A method draws from a child with its own name."""
+    progress: Progress
+
+
+Change = Callable[[LatentSample], Tensor | None]
+"""A change of the objective: a term for one sample, or None for no change."""
+
+
 @dataclass(frozen=True)
 class Objective:
     r"""The training objective \(L = \frac1B \sum_i [-\log p(x_i|z_i) + \beta\, KL(q_i \| p)]\), \(z_i \sim q_i\).
 
-    The expectation over z is estimated by one sample. The unit is nats per example.
+    The expectation over z is estimated by one sample. The unit is nats per example. A contender may change it to
+    \(\frac1B \sum_i [-\log p(x_i|z_i) + \beta\, R_i] + E\), with a penalty R in place of the KL and an extra loss E.
 
     The posterior is N(1, 1) with the KL 0.5, and the weight is 0.1. So the loss is the reconstruction plus 0.05:
 
@@ -190,6 +235,12 @@ class Objective:
     r"""The weight \(\beta\) of the KL term."""
     training: bool = True
     """True draws dropout masks."""
+    progress: Progress = field(default_factory=partial(Progress, 0.0, 0))
+    """How far training is, for the two functions below."""
+    kl_penalty: Change | None = None
+    """Gives the penalty R, (B,) or a scalar, in nats per example. None, or a function that gives None, is the KL."""
+    extra_loss: Change | None = None
+    """Gives the extra loss E, a scalar in nats per example. None, or a function that gives None, is no such loss."""
 
     def __call__(self, vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise | None = None) -> Terms:
         """Give the terms at one posterior. The same noise gives the same sample of z and the same dropout masks.
@@ -200,10 +251,24 @@ class Objective:
         noise = self.noise if noise is None else noise
         epsilon = noise.child("z").normal((1, *posterior.mean.shape), posterior.mean)
         dropout = noise.child("dropout") if self.training else None
-        reconstruction = -vae.log_likelihood(x, posterior.sample(epsilon), dropout)[0]
+        z = posterior.sample(epsilon)
+        reconstruction = -vae.log_likelihood(x, z, dropout)[0]
         kl = vae.prior.kl(posterior)
-        loss = (reconstruction + self.kl_weight * kl.sum(-1)).mean()
+        if self.kl_penalty is None and self.extra_loss is None:
+            loss = (reconstruction + self.kl_weight * kl.sum(-1)).mean()
+        else:
+            loss = self._changed(
+                LatentSample(vae, x, posterior, z[0], reconstruction, kl, self.kl_weight, noise, self.progress)
+            )
         return Terms(reconstruction, kl, self.kl_weight, loss)
+
+    def _changed(self, sample: LatentSample) -> Tensor:
+        """Give the loss with the penalty and the extra loss. Without both it is the plain one to the bit."""
+        penalty = None if self.kl_penalty is None else self.kl_penalty(sample)
+        penalty = sample.kl.sum(-1) if penalty is None else penalty
+        loss = (sample.reconstruction + self.kl_weight * penalty).mean()
+        extra = None if self.extra_loss is None else self.extra_loss(sample)
+        return loss if extra is None else loss + extra
 
     def gradient(
         self,
