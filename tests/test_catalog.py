@@ -20,9 +20,9 @@ from typing import ClassVar
 from pydantic import Field, PositiveFloat
 from collapsebench import Method, hookimpl
 
-class BetaVAE(Method):
+class Fixed(Method):
     "Constant KL weight (Higgins et al., 2017)."
-    name: ClassVar[str] = "beta-vae"
+    name: ClassVar[str] = "fixed-weight"
     beta: PositiveFloat = Field(4.0, description="weight of the KL term")
 
     @hookimpl
@@ -31,7 +31,7 @@ class BetaVAE(Method):
 
 @hookimpl
 def collapsebench_components():
-    return [BetaVAE]
+    return [Fixed]
 """
 
 
@@ -80,7 +80,7 @@ def test_a_plugin_imports_what_lies_beside_it(plugin, monkeypatch):
         "from pydantic", "from beside_mine import share\nfrom pydantic", 1
     )
     path = plugin(source)
-    assert discovery.load([path]).make("method", "beta-vae", {}).beta == 0.25
+    assert discovery.load([path]).make("method", "fixed-weight", {}).beta == 0.25
     assert sys.path[-1] == str(path.parent)
 
 
@@ -90,7 +90,7 @@ def test_files_beside_plugins_are_not_mixed_up(tmp_path, monkeypatch):
     for folder, weight in (("a", 0.25), ("b", 0.5)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "beside_both.py").write_text(f"WEIGHT = {weight}")
-        source = GOOD.replace("Field(4.0", "Field(WEIGHT").replace("beta-vae", f"method-{folder}")
+        source = GOOD.replace("Field(4.0", "Field(WEIGHT").replace("fixed-weight", f"method-{folder}")
         paths.append(tmp_path / folder / f"mine_{folder}.py")
         paths[-1].write_text(source.replace("from pydantic", "from beside_both import WEIGHT\nfrom pydantic", 1))
     made = [discovery.load([path]).make("method", f"method-{path.parent.name}", {}).beta for path in paths]
@@ -112,7 +112,7 @@ def test_modules_of_a_folder_that_python_searches_anyway_stay_what_they_are(plug
 @pytest.mark.parametrize("kinds", [None, {"method"}])
 def test_a_field_that_cannot_be_validated_is_the_plugins_failure(plugin, kinds):
     """In every catalogue, and not at its first use, where it would look like a bug of ours."""
-    source = GOOD.replace("class BetaVAE", "class Thing: ...\n\nclass BetaVAE").replace("PositiveFloat =", "Thing =")
+    source = GOOD.replace("class Fixed", "class Thing: ...\n\nclass Fixed").replace("PositiveFloat =", "Thing =")
     with pytest.raises(PluginError, match=r"plugin file '.*mine\.py' failed: PydanticSchemaGenerationError"):
         discovery.load([plugin(source)], kinds=kinds)
 
@@ -125,9 +125,9 @@ def test_a_catalogue_of_methods_leaves_the_networks_out(installed):
 
 def test_a_file_is_a_plugin(plugin):
     found = discovery.load([plugin()])
-    assert found.entry("method", "beta-vae").origin.endswith("mine.py")
-    contender, (method,) = found.contender("beta-vae[beta=2]")
-    assert contender.label == "beta-vae[beta=2.0]"
+    assert found.entry("method", "fixed-weight").origin.endswith("mine.py")
+    contender, (method,) = found.contender("fixed-weight[beta=2]")
+    assert contender.label == "fixed-weight[beta=2.0]"
     assert composition.compose([method]).kl_weight(progress=None) == [2.0]
 
 
@@ -138,15 +138,18 @@ def test_a_file_is_a_plugin(plugin):
         (("kl_weight(self)", "kl_weight(self, epoch)"), "asks for epoch, but the hook gives progress"),
         (("def collapsebench_components", "def collapsebench_component"), "unknown hook 'collapsebench_component'"),
         (("@hookimpl\ndef coll", "def coll"), "has no hook collapsebench_components"),
-        (("return [BetaVAE]", "return [BetaVAE, int]"), "int must be a complete subclass of a kind of component"),
-        (("return [BetaVAE]", "return [BetaVAE()]"), "must be a complete subclass of a kind"),
-        (('"beta-vae"', '"Beta VAE"'), "needs a class variable `name` of small letters"),
-        (('"beta-vae"', '"vae"'), "needs a class variable `name`"),
+        (
+            ("return [Fixed]", "return [Fixed, int]"),
+            "int must be a complete subclass of a kind of component",
+        ),
+        (("return [Fixed]", "return [Fixed()]"), "must be a complete subclass of a kind"),
+        (('"fixed-weight"', '"Beta VAE"'), "needs a class variable `name` of small letters"),
+        (('"fixed-weight"', '"vae"'), "needs a class variable `name`"),
         ((', description="weight of the KL term"', ""), "must describe its field 'beta'"),
-        (('"beta-vae"', '"skip"'), "method 'skip' is registered twice: by plugin 'skip'"),
+        (('"fixed-weight"', '"skip"'), "method 'skip' is registered twice: by plugin 'skip'"),
         (("from typing", "import nothing_of_this_name\nfrom typing"), "No module named 'nothing_of_this_name'"),
         (("from typing", "1 / 0\nfrom typing"), "ZeroDivisionError: division by zero"),
-        (("class BetaVAE(Method)", "class BetaVAE(Method"), "SyntaxError"),
+        (("class Fixed(Method)", "class Fixed(Method"), "SyntaxError"),
     ],
 )
 def test_a_broken_file_is_one_line_that_names_the_mistake(plugin, change, expected):
@@ -236,13 +239,13 @@ def test_defaults_are_filled_into_the_identity(installed):
 
 def test_a_catalogue_is_a_value(plugin):
     path = plugin()
-    assert "beta-vae" in discovery.load([path]).names("method")
-    assert "beta-vae" not in discovery.load().names("method")
+    assert "fixed-weight" in discovery.load([path]).names("method")
+    assert "fixed-weight" not in discovery.load().names("method")
 
 
 def test_hooks_must_return_their_kind(plugin):
     source = GOOD.replace("def kl_weight(self):\n        return self.beta", "def inference(self):\n        return 3")
-    _, methods = discovery.load([plugin(source)]).contender("beta-vae")
+    _, methods = discovery.load([plugin(source)]).contender("fixed-weight")
     with pytest.raises(PluginError, match="hook inference must return an instance of Inference, got int"):
         composition.inference_of(composition.compose(methods), None)
 

@@ -272,7 +272,18 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("vae", ()), ("skip", DECAY), ("sa-vae[steps=2]", ()), ("kl-annealing", ("batch_size=7",)), ("remember", ())],
+    [
+        ("vae", ()),
+        ("skip", DECAY),
+        ("sa-vae[steps=2]", ()),
+        ("kl-annealing", ("batch_size=7",)),
+        ("remember", ()),
+        ("free-bits+control-vae[nats=1]+mae", ()),
+        ("mdr[nats=1]+geco[goal=5]", DECAY),
+        ("capacity[nats=1]+beta-vae", ()),
+        ("info-vae", ()),
+        ("dg-vae", ()),
+    ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):
     whole = bench.run(method, store="whole", settings=settings)

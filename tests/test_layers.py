@@ -57,7 +57,7 @@ def test_public_names_come_from_the_modules_that_define_them():
 
 
 def test_the_command_line_alone_knows_click():
-    files = [*FILES.values(), *(ROOT / "plugins").glob("*.py")]
+    files = [*FILES.values(), *(ROOT / "plugins").rglob("*.py")]
     knowing = {path for path in files if any(name.split(".")[0] == "click" for name in named(path))}
     assert {path.parent for path in knowing} == {ROOT / PACKAGE / "cli"}
 

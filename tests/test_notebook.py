@@ -30,7 +30,7 @@ def shown(notebook, mime):
 
 def test_runs_and_boards_are_shown_as_tables(executed):
     tables = shown(executed, "text/html")
-    assert any("skip+beta-vae[beta=0.5]" in table and "finished" in table for table in tables)
+    assert any("skip+fixed-weight[beta=0.5]" in table and "finished" in table for table in tables)
     assert any("linear-gaussian" in table and "±" in table for table in tables)
 
 

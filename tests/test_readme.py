@@ -21,14 +21,21 @@ SHOWN = re.findall(r"^(?:    |\$ )(collapsebench .*)$", PAGES, re.MULTILINE)
 @pytest.mark.torch
 def test_the_plugin_of_the_readme_runs_alone_and_composed(command, tmp_path):
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "beta_vae.py").write_text(source)
+    (tmp_path / "fixed_weight.py").write_text(source)
     toy = ("--plugin", toys.PLUGIN, "--dataset", "toy")
     answer = command(
-        "run", "--plugin", "beta_vae.py", *toy, "--method", "beta-vae[beta=0.5]", "--method", "skip+beta-vae"
+        "run",
+        "--plugin",
+        "fixed_weight.py",
+        *toy,
+        "--method",
+        "fixed-weight[beta=0.5]",
+        "--method",
+        "skip+fixed-weight",
     )
     assert answer.code == 0
-    assert "beta-vae[beta=0.5] seed 1" in answer.out
-    assert "skip+beta-vae seed 1" in answer.out
+    assert "fixed-weight[beta=0.5] seed 1" in answer.out
+    assert "skip+fixed-weight seed 1" in answer.out
 
 
 @pytest.mark.parametrize("line", SHOWN)

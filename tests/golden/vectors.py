@@ -78,9 +78,9 @@ class Case:
         return {key.removeprefix(prefix): self[key] for key in self.arrays if key.startswith(prefix)}
 
 
-def load(name: str) -> Case:
-    """Read one case of the folder; fails if there is none."""
-    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
+def load(name: str, folder: Path = FOLDER) -> Case:
+    """Read one case of a folder; fails if there is none."""
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     meta = arrays.pop("meta", None)
     return Case(name, arrays, {} if meta is None else json.loads(str(meta)))
