@@ -283,6 +283,7 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("capacity[nats=1]+beta-vae", ()),
         ("info-vae", ()),
         ("dg-vae", ()),
+        ("bow+word-dropout", ()),
     ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):

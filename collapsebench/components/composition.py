@@ -57,6 +57,11 @@ def compose(methods: Iterable[Method]) -> pluggy.HookRelay:
     return manager.hook
 
 
+def call(implementation: pluggy.HookImpl, **given: object) -> Any:
+    """Call the implementation of one method alone, with the arguments that it names."""
+    return implementation.function(**{name: given[name] for name in implementation.argnames})
+
+
 def inference_of(hooks: pluggy.HookRelay, default: Inference) -> Inference:
     """The contender's inference strategy. Raises PluginError if a method returns something else."""
     found = hooks.inference()

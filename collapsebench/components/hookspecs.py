@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from collapsebench.components.interfaces import Component, Inference, Prior, Site
+    from collapsebench.examples import DataSpec
     from collapsebench.model.progress import Progress
+    from collapsebench.model.seeding import Noise
     from collapsebench.model.vae import VAE, LatentSample, Terms
 
 PROJECT = "collapsebench"
@@ -72,6 +74,24 @@ class MethodHooks:
 
         Those of all methods are summed, in the order in which the methods are written. None adds nothing.
         """
+
+    @hookspec
+    def auxiliary_module(self, latent_dim: int, data: DataSpec) -> nn.Module:
+        """Give a module of the method's own, such as a classifier of codes. Each method may give one.
+
+        It is found as `vae.auxiliary[NAME]`, under the name of the method. It is trained, counted and kept in
+        checkpoints like the networks. Its constructor draws its first values: the track's rule is not applied. Raises
+        UsageError for data that it does not fit.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def corrupt_decoder_input(self, x: Tensor, noise: Noise) -> Tensor:
+        """Give what the decoder reads in place of the examples x, in training. It still scores x.
+
+        Several methods are applied in the order in which they are written. A decoder that reads nothing is an error.
+        """
+        raise NotImplementedError
 
     @hookspec
     def after_step(self, vae: VAE, x: Tensor, terms: Terms, progress: Progress) -> None:

@@ -205,6 +205,8 @@ class Decoder(Component):
     rows: ClassVar[int] = 256
     """The most rows (samples times examples) in a call by a metric, unless one batch has more. More rows are faster if
     the module keeps little of each, and slower if their activations leave the caches."""
+    reads: ClassVar[bool] = False
+    """True: the module takes a fourth argument, what it reads in place of x while it scores x; None means x."""
 
     @abstractmethod
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:

@@ -12,9 +12,9 @@ import pluggy
 import torch
 from torch import Tensor, nn
 
-from collapsebench.components.composition import prior_of
+from collapsebench.components.composition import call, prior_of
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site
-from collapsebench.errors import PluginError, place_of
+from collapsebench.errors import PluginError, UsageError, place_of
 from collapsebench.examples import DataSpec
 from collapsebench.experiment.arithmetic import DETERMINISTIC, algorithms, changed, filling
 from collapsebench.model.distributions import StandardNormal
@@ -32,6 +32,7 @@ def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> O
         progress=progress,
         kl_penalty=partial(_kl_penalty, hooks) if hooks.kl_penalty.get_hookimpls() else None,
         extra_loss=partial(_extra_loss, hooks) if hooks.extra_loss.get_hookimpls() else None,
+        corrupt_decoder_input=partial(_corrupted, hooks) if hooks.corrupt_decoder_input.get_hookimpls() else None,
     )
 
 
@@ -54,11 +55,28 @@ def _extra_loss(hooks: pluggy.HookRelay, sample: LatentSample) -> Tensor | None:
     return total
 
 
+def _corrupted(hooks: pluggy.HookRelay, x: Tensor, noise: Noise) -> Tensor:
+    """Return what the decoder reads: x, as all methods have changed it. Raises PluginError if one changes its form."""
+    read = x
+    for giver in hooks.corrupt_decoder_input.get_hookimpls():
+        found = call(giver, x=read, noise=noise.child(giver.plugin_name))
+        if not isinstance(found, Tensor) or (found.shape, found.dtype) != (x.shape, x.dtype):
+            raise PluginError(
+                f"corrupt_decoder_input must return a tensor {tuple(x.shape)} of {x.dtype}, got {_shown(found)} "
+                f"({place_of(giver.function)})"
+            )
+        read = found
+    return read
+
+
 def _no_term(hook: str, wanted: str, got: object, hooks: pluggy.HookRelay) -> PluginError:
     givers = getattr(hooks, hook).get_hookimpls()
     places = " or ".join(place_of(each.function) for each in reversed(givers))
-    shown = f"a tensor {tuple(got.shape)}" if isinstance(got, Tensor) else printable(repr(got))[:60]
-    return PluginError(f"{hook} must return {wanted}, got {shown} ({places})")
+    return PluginError(f"{hook} must return {wanted}, got {_shown(got)} ({places})")
+
+
+def _shown(got: object) -> str:
+    return f"a tensor {tuple(got.shape)} of {got.dtype}" if isinstance(got, Tensor) else printable(repr(got))[:60]
 
 
 def kl_weight_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
@@ -114,6 +132,7 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
         prior = StandardNormal(architecture.latent_dim) if component is None else component.build()
         vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), prior)
         initialize(vae, architecture.initialization, seed)
+        vae.auxiliary.update(_auxiliary(hooks, data, prior.latent_dim, seed))
     return vae
 
 
@@ -124,7 +143,30 @@ def _empty_is_nan() -> Iterator[None]:
         yield
 
 
+def _auxiliary(hooks: pluggy.HookRelay, data: DataSpec, latent_dim: int, seed: int) -> dict[str, nn.Module]:
+    """Build the modules of methods. Each is drawn by its constructor, with a seed made of `seed` and its method's name.
+
+    Raises PluginError if a method gives no module.
+    """
+    found = {}
+    for giver in hooks.auxiliary_module.get_hookimpls():
+        torch.manual_seed(derive(seed, "auxiliary", giver.plugin_name))
+        module = call(giver, latent_dim=latent_dim, data=data)
+        if not isinstance(module, nn.Module):
+            raise PluginError(
+                f"auxiliary_module must return a module, got {_shown(module)} ({place_of(giver.function)})"
+            )
+        found[giver.plugin_name] = module
+    return found
+
+
 def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int) -> Networks:
+    corrupting = [each.plugin_name for each in hooks.corrupt_decoder_input.get_hookimpls()]
+    if corrupting and not architecture.decoder.reads:
+        raise UsageError(
+            f"method '{corrupting[0]}' changes what the decoder reads, but decoder '{architecture.decoder.name}' reads "
+            "no symbols"
+        )
     decoder = architecture.decoder.build(data, latent_dim, partial(connection, hooks))
     if architecture.encoder is None:
         return Networks(None, None, decoder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,12 +70,16 @@ class VAE(nn.Module):
     Passes(encoder=2, decoder=10)
     """
 
-    def __init__(self, networks: Networks, prior: PriorDistribution) -> None:
+    def __init__(
+        self, networks: Networks, prior: PriorDistribution, auxiliary: Mapping[str, nn.Module] | None = None
+    ) -> None:
+        """`auxiliary` are the modules of methods, by the names of these."""
         super().__init__()
         self.encoder = networks.encoder
         self.posterior = networks.posterior
         self.decoder = networks.decoder
         self.prior = prior
+        self.auxiliary = nn.ModuleDict(auxiliary)
         self.passes = Passes()
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
@@ -92,14 +96,14 @@ class VAE(nn.Module):
         return posterior
 
     def log_likelihood(
-        self, x: Tensor, z: Float[Tensor, "S B D"], dropout: Noise | None = None
+        self, x: Tensor, z: Float[Tensor, "S B D"], dropout: Noise | None = None, read: Tensor | None = None
     ) -> Float[Tensor, "S B"]:
         """Give log p(x|z) in nats for S samples of z per example.
 
-        Dropout masks are drawn from `dropout`. None means no dropout, as in evaluation. Raises PluginError if the
-        decoder returns another shape than (S, B).
+        Dropout masks are drawn from `dropout`. None means no dropout, as in evaluation. The decoder reads `read` in
+        place of x if that is given. Raises PluginError if the decoder returns another shape than (S, B).
         """
-        log_p: Tensor = self.decoder(x, z, dropout)
+        log_p: Tensor = self.decoder(x, z, dropout) if read is None else self.decoder(x, z, dropout, read)
         self.passes.decoder += log_p.numel()
         if log_p.shape != z.shape[:2]:
             raise PluginError(f"the decoder must return (S, B) = {tuple(z.shape[:2])}, got {tuple(log_p.shape)}")
@@ -242,6 +246,9 @@ class Objective:
     extra_loss: Change | None = None
     """Gives the extra loss E, a scalar in nats per example. None, or a function that gives None, is no such loss."""
 
+    corrupt_decoder_input: Callable[[Tensor, Noise], Tensor] | None = None
+    """Gives what the decoder reads in place of x in training. It still scores x."""
+
     def __call__(self, vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise | None = None) -> Terms:
         """Give the terms at one posterior. The same noise gives the same sample of z and the same dropout masks.
 
@@ -252,7 +259,7 @@ class Objective:
         epsilon = noise.child("z").normal((1, *posterior.mean.shape), posterior.mean)
         dropout = noise.child("dropout") if self.training else None
         z = posterior.sample(epsilon)
-        reconstruction = -vae.log_likelihood(x, z, dropout)[0]
+        reconstruction = -vae.log_likelihood(x, z, dropout, self._read(x, noise))[0]
         kl = vae.prior.kl(posterior)
         if self.kl_penalty is None and self.extra_loss is None:
             loss = (reconstruction + self.kl_weight * kl.sum(-1)).mean()
@@ -261,6 +268,12 @@ class Objective:
                 LatentSample(vae, x, posterior, z[0], reconstruction, kl, self.kl_weight, noise, self.progress)
             )
         return Terms(reconstruction, kl, self.kl_weight, loss)
+
+    def _read(self, x: Tensor, noise: Noise) -> Tensor | None:
+        """Give what the decoder reads; None means x."""
+        if self.corrupt_decoder_input is None or not self.training:
+            return None
+        return self.corrupt_decoder_input(x, noise.child("corruption"))
 
     def _changed(self, sample: LatentSample) -> Tensor:
         """Give the loss with the penalty and the extra loss. Without both it is the plain one to the bit."""

@@ -56,6 +56,7 @@ class LSTMDecoder(Decoder):
     """An LSTM language model that reads z beside every word."""
 
     name: ClassVar[str] = "lstm"
+    reads: ClassVar[bool] = True
     citation: ClassVar[str] = "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016"
     embedding: PositiveInt = Field(512, description="size of the word embeddings")
     hidden: PositiveInt = Field(1024, description="units of every LSTM layer")
@@ -102,6 +103,7 @@ class TransformerDecoder(Decoder):
     """A causal pre-norm Transformer language model whose layers attend to z, or whose embeddings contain it."""
 
     name: ClassVar[str] = "transformer"
+    reads: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "Li et al., Optimus: Organizing Sentences via Pre-trained Modeling of a Latent Space, EMNLP 2020, section 3.1"
     )
@@ -152,6 +154,7 @@ class PixelCNNDecoder(Decoder):
     """The gated PixelCNN. It predicts each pixel from the pixels above it and to its left, and from z."""
 
     name: ClassVar[str] = "pixelcnn"
+    reads: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "van den Oord et al., Conditional Image Generation with PixelCNN Decoders, NeurIPS 2016; as in the released "
         "code of Dieng et al. 2019"

@@ -29,10 +29,18 @@ class LanguageModel(Factorized):
         self.likelihood = fused_log_likelihood
 
     def forward(
-        self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+        self,
+        x: Int[Tensor, "B T"],
+        z: Float[Tensor, "S B D"],
+        dropout: Noise | None = None,
+        read: Int[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, "S B"]:
-        """Give log p(x|z) in nats of all tokens after BOS, which is given. Dropout masks are drawn from `dropout`."""
-        return self.likelihood(self.hidden(x[:, :-1], z, dropout), self.output, x[:, 1:])
+        """Give log p(x|z) in nats of all tokens after BOS, which is given. Dropout masks are drawn from `dropout`.
+
+        Each token is predicted from those before it in `read`, which are those in x by default.
+        """
+        words = x if read is None else read
+        return self.likelihood(self.hidden(words[:, :-1], z, dropout), self.output, x[:, 1:])
 
     def predictions(self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P V"]:
         """Give the unnormalised log-probabilities of each token after BOS."""

@@ -100,11 +100,15 @@ class Decoder(Factorized):
         self.output = nn.Conv2d(width, channels, 1)
 
     def forward(
-        self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
+        self,
+        x: Float[Tensor, "B C H W"],
+        z: Float[Tensor, "S B D"],
+        dropout: Noise | None = None,
+        read: Float[Tensor, "B C H W"] | None = None,
     ) -> Float[Tensor, "S B"]:
-        """Give log p(x|z) in nats. This decoder has no dropout."""
+        """Give log p(x|z) in nats. This decoder has no dropout. It reads the pixels of `read`, by default x."""
         del dropout
-        return bernoulli(self.probability(x, z).flatten(2), x.flatten(1))
+        return bernoulli(self.probability(x if read is None else read, z).flatten(2), x.flatten(1))
 
     def predictions(self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P C"]:
         """Give the probability of a one at each pixel, in reading order."""
