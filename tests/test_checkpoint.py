@@ -284,6 +284,8 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("info-vae", ()),
         ("dg-vae", ()),
         ("bow+word-dropout", ()),
+        ("bn-vae+delta-vae", ()),
+        ("du-vae+kl-annealing", ()),
     ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):

@@ -54,7 +54,19 @@ def compose(methods: Iterable[Method]) -> pluggy.HookRelay:
         givers = [implementation.plugin_name for implementation in caller.get_hookimpls()]
         if caller.spec.opts["firstresult"] and len(givers) > 1:
             raise UsageError(f"methods {' and '.join(map(repr, givers))} both give {name}: they cannot be combined")
+    _check_encoder(manager.hook)
     return manager.hook
+
+
+def _check_encoder(hooks: pluggy.HookRelay) -> None:
+    """Raise UsageError if a method changes the posterior of an encoder that the inference of another leaves out."""
+    heads, inferences = hooks.posterior_head.get_hookimpls(), hooks.inference.get_hookimpls()
+    found = hooks.inference() if heads and inferences else None
+    if isinstance(found, Inference) and not found.uses_encoder:
+        raise UsageError(
+            f"method '{heads[0].plugin_name}' changes the encoder's posterior, but '{inferences[0].plugin_name}' has "
+            "no encoder: they cannot be combined"
+        )
 
 
 def call(implementation: pluggy.HookImpl, **given: object) -> Any:

@@ -76,6 +76,16 @@ class MethodHooks:
         """
 
     @hookspec
+    def posterior_head(self, latent_dim: int, width: int) -> nn.Module:
+        """Give a module (q, features) -> q' that changes the posterior of the encoder, in training and in evaluation.
+
+        q and q' are DiagonalGaussian (B, D), `features` are (B, width). Several are applied in the order in which the
+        methods are written. The module is found as `vae.heads[NAME]`, and starts as its constructor draws it. A
+        contender whose inference has no encoder cannot have one.
+        """
+        raise NotImplementedError
+
+    @hookspec
     def auxiliary_module(self, latent_dim: int, data: DataSpec) -> nn.Module:
         """Give a module of the method's own, such as a classifier of codes. Each method may give one.
 

@@ -132,7 +132,8 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
         prior = StandardNormal(architecture.latent_dim) if component is None else component.build()
         vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), prior)
         initialize(vae, architecture.initialization, seed)
-        vae.auxiliary.update(_auxiliary(hooks, data, prior.latent_dim, seed))
+        vae.auxiliary.update(_modules(hooks.auxiliary_module, seed, latent_dim=prior.latent_dim, data=data))
+        vae.heads.update(_heads(hooks, vae, seed))
     return vae
 
 
@@ -143,19 +144,29 @@ def _empty_is_nan() -> Iterator[None]:
         yield
 
 
-def _auxiliary(hooks: pluggy.HookRelay, data: DataSpec, latent_dim: int, seed: int) -> dict[str, nn.Module]:
-    """Build the modules of methods. Each is drawn by its constructor, with a seed made of `seed` and its method's name.
+def _heads(hooks: pluggy.HookRelay, vae: VAE, seed: int) -> dict[str, nn.Module]:
+    """Build what changes the posterior. Raises UsageError if the contender has no encoder."""
+    givers = hooks.posterior_head.get_hookimpls()
+    if givers and vae.encoder is None:
+        raise UsageError(f"method '{givers[0].plugin_name}' changes the encoder's posterior, but there is no encoder")
+    width = None if vae.encoder is None else vae.encoder.width
+    return _modules(hooks.posterior_head, seed, latent_dim=vae.prior.latent_dim, width=width)
 
-    Raises PluginError if a method gives no module.
+
+def _modules(caller: pluggy.HookCaller, seed: int, **given: object) -> dict[str, nn.Module]:
+    """Build the modules of methods, by their names. Each is drawn by its constructor, with a seed of its own.
+
+    Raises PluginError if a method gives no module, or has a name that torch's containers of modules use themselves.
     """
     found = {}
-    for giver in hooks.auxiliary_module.get_hookimpls():
-        torch.manual_seed(derive(seed, "auxiliary", giver.plugin_name))
-        module = call(giver, latent_dim=latent_dim, data=data)
+    for giver in caller.get_hookimpls():
+        if giver.plugin_name in dir(nn.ModuleDict):
+            raise PluginError(f"method '{giver.plugin_name}' has a module, for which torch needs another name of it")
+        torch.manual_seed(derive(seed, caller.name, giver.plugin_name))
+        module = call(giver, **given)
         if not isinstance(module, nn.Module):
-            raise PluginError(
-                f"auxiliary_module must return a module, got {_shown(module)} ({place_of(giver.function)})"
-            )
+            place = place_of(giver.function)
+            raise PluginError(f"{caller.name} must return a module, got {_shown(module)} ({place})")
         found[giver.plugin_name] = module
     return found
 

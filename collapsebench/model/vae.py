@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,16 +70,14 @@ class VAE(nn.Module):
     Passes(encoder=2, decoder=10)
     """
 
-    def __init__(
-        self, networks: Networks, prior: PriorDistribution, auxiliary: Mapping[str, nn.Module] | None = None
-    ) -> None:
-        """`auxiliary` are the modules of methods, by the names of these."""
+    def __init__(self, networks: Networks, prior: PriorDistribution) -> None:
         super().__init__()
         self.encoder = networks.encoder
         self.posterior = networks.posterior
         self.decoder = networks.decoder
+        self.heads = nn.ModuleDict()
         self.prior = prior
-        self.auxiliary = nn.ModuleDict(auxiliary)
+        self.auxiliary = nn.ModuleDict()
         self.passes = Passes()
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
@@ -91,8 +89,12 @@ class VAE(nn.Module):
             zeros = next(self.decoder.parameters()).new_zeros(len(x), self.prior.latent_dim)
             return DiagonalGaussian(zeros, zeros)
         self.passes.encoder += x.shape[0]
-        posterior: DiagonalGaussian = self.posterior(self.encoder(x))
+        features = self.encoder(x)
+        posterior: DiagonalGaussian = self.posterior(features)
         _check_posterior(posterior, len(x), self)
+        for head in self.heads.values():
+            posterior = head(posterior, features)
+            _check_posterior(posterior, len(x), self)
         return posterior
 
     def log_likelihood(
