@@ -103,6 +103,13 @@ class MethodHooks:
         """
         raise NotImplementedError
 
+    @hookspec(firstresult=True)
+    def modules_to_update(self, vae: VAE, progress: Progress) -> Iterable[nn.Module] | None:
+        """Give the modules that this step updates, or None for all. The others keep their parameters and moments.
+
+        All gradients are computed and clipped together before. What a method keeps changes in `after_step` alone.
+        """
+
     @hookspec
     def after_step(self, vae: VAE, x: Tensor, terms: Terms, progress: Progress) -> None:
         """Look at a step that is done, and change what the method keeps: a multiplier, a running mean.

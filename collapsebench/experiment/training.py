@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Decoder
-from collapsebench.errors import DivergedError
+from collapsebench.errors import DivergedError, PluginError
 from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.meter import Meter
 from collapsebench.guards.gradients import check_backward, check_gradients, check_terms
@@ -457,10 +457,30 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     else:
         check_backward(setup.vae, setup.inference)
         state.unread.add(terms.loss, norm)
+    _leave_alone(setup, progress)
     state.optimizer.step()
     state.kl_weight = float(terms.kl_weight)
     setup.hooks.after_step(vae=setup.vae, x=x, terms=terms, progress=progress)
     return terms
+
+
+def _leave_alone(setup: TrainingSetup, progress: Progress) -> None:
+    """Take the gradients away from the parameters that a method does not update in this step.
+
+    Raises PluginError if it names something else than modules of the model.
+    """
+    if not setup.hooks.modules_to_update.get_hookimpls():
+        return
+    chosen = setup.hooks.modules_to_update(vae=setup.vae, progress=progress)
+    if chosen is None:
+        return
+    chosen, known = list(chosen), set(setup.vae.modules())
+    foreign = [each for each in chosen if each not in known]
+    if foreign:
+        raise PluginError(f"modules_to_update must return modules of the model, got {type(foreign[0]).__name__}")
+    updated = {parameter for module in chosen for parameter in module.parameters()}
+    for parameter in set(setup.vae.parameters()) - updated:
+        parameter.grad = None
 
 
 def diverged(step: int, loss: float, norm: float) -> DivergedError:
