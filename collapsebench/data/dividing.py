@@ -72,7 +72,7 @@ def into_splits(parts: Sequence[R], division: Division | None) -> list[R]:
         return list(parts)
     if division is None or len(division.shares) != 4 - len(parts):
         needs = {1: f"one file needs --split {EXAMPLE} (train, valid, test)"}
-        needs[2] = "two files are train and test, and need --split 0.9,0.1 (train, valid)"
+        needs[2] = "train and test alone need --split 0.9,0.1, which divides train into train and valid"
         raise UsageError(needs[len(parts)])
     first, *others = parts
     return [*(first[rows] for rows in division.rows(len(first))), *others]
