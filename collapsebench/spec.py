@@ -210,6 +210,8 @@ class Evaluation(Frozen):
         """The metrics are a table in TOML: `iw-nll = {samples = 100}`."""
         if isinstance(value, dict):
             return [{"name": name, "params": params} for name, params in value.items()]
+        if isinstance(value, str):
+            raise ValueError(f"write a list, as in [{value}]")  # noqa: TRY004 - pydantic tells ValueErrors
         return value or ()
 
 

@@ -123,6 +123,12 @@ def test_a_flat_track_is_a_setting_with_a_budget():
     assert [metric.name for metric in track.setting.evaluation.metrics] == ["iw-nll", "kl"]
 
 
+def test_one_metric_that_stands_for_all_is_told_to_be_a_list():
+    evaluation = {"every": "10steps", "metrics": "kl"}
+    with pytest.raises(ValidationError, match=r"write a list, as in \[kl\]"):
+        Track.model_validate(SETTING | {"description": "d", "budget": "2epochs", "evaluation": evaluation})
+
+
 @pytest.mark.parametrize("extra", [{"methods": ["skip"]}, {"optimiser": {}}])
 def test_tracks_refuse_unknown_fields_such_as_methods(extra):
     with pytest.raises(ValidationError, match="Extra inputs"):
