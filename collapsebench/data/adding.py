@@ -68,7 +68,7 @@ class Addition:
     ) -> Self:
         """Read the options of `collapsebench data add`. Raises UsageError unless one kind is given."""
         if text == images:
-            raise UsageError("say what the files hold: --text or --images")
+            raise UsageError("say what the files hold: --text or --images, one of the two")
         division = None if shares is None else Division.parse(shares, seed)
         kind = Kind.TEXT if text else Kind.IMAGES
         return cls(name, kind, files, division, None if labels is None else Labels(labels), replace)
