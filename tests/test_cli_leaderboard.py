@@ -107,6 +107,8 @@ def test_no_runs(cli, tmp_path):
         "error: no runs of dataset 'mnist' in the store (it has: digits quick, digits quick[decoder.layers=3], "
         "ptb quick); make some: collapsebench run --method skip --dataset mnist\n"
     )
+    assert cli("--dataset", "mnist", "--track", "mine.toml")[2].endswith("--dataset mnist --track mine.toml\n")
+    assert cli("--dataset", "mnist", "--track", "quick[a=1]")[2].endswith("--dataset mnist\n")
     code, _, err = cli(store=tmp_path / "none.sqlite")
     assert code == 1
     assert "there is no store" in err

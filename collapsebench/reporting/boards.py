@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -138,7 +139,8 @@ def _no_runs(store: Store, query: ProtocolQuery) -> StoreError:
         return StoreError(unreadable_line(store.unreadable))
     stored = sorted({f"{protocol.dataset} {protocol.track}" for protocol in store.protocols()})
     wanted = " ".join(f"{name} '{value}'" for name, value in query._asdict().items() if value is not None)
+    track = f" --track {shlex.quote(query.track)}" if query.track and "[" not in query.track else ""
     return StoreError(
         f"no runs of {wanted or 'anything'} in the store (it has: {', '.join(stored) or 'none'}); "
-        f"make some: collapsebench run --method skip --dataset {query.dataset or 'synthetic-text'}"
+        f"make some: collapsebench run --method skip --dataset {query.dataset or 'synthetic-text'}{track}"
     )
