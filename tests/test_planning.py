@@ -189,6 +189,7 @@ def test_a_stored_spec_is_the_planned_one():
         ),
         ({"settings": ("evaluation.metrics=[kl[x=1]]",)}, "metric 'kl': unknown parameter 'x'"),
         ({"settings": ("evaluation.metrics=[kl,kl[x=1]]",)}, "metric 'kl' is given twice"),
+        ({"settings": ("evaluation.metrics=[kl,kl]",)}, "metric 'kl' is given twice"),
         ({"settings": ("evaluation.metrics=[kl[x=1]",)}, "expected ',', got 'the end'"),
         ({"settings": ("evaluation.metrics=[kl[x=1],[2]]",)}, "setting 'metrics' is a value, it has no 'kl.x'"),
         ({"settings": ("decoder=[lstm[layers=2]]",)}, "setting 'decoder' is no list of names with parameters"),

@@ -154,6 +154,7 @@ def _chosen(request: Request, catalog: Catalog) -> tuple[Track, TrackLabel]:
 def _resolved(setting: Setting, default: Iterable[str], catalog: Catalog) -> Setting:
     """Return the setting with the versions and defaults of all components. Without metrics, it gets the default."""
     chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in default)
+    distinct("metric", tuple(metric.name for metric in chosen))
     metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in chosen)
     return setting.model_copy(
         update={
