@@ -93,13 +93,15 @@ class Budget(Frozen):
             amount = float(found[1])
         except ValueError:
             raise UsageError(f"cannot read budget '{text}': '{found[1]}' is not a number") from None
-        if not 0 < amount < math.inf:
+        if math.isinf(amount):
+            raise UsageError(f"budget '{text}' must be finite")
+        if amount <= 0:
             raise UsageError(f"budget '{text}' must be greater than zero")
         return {"amount": amount, "unit": found[2]}
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `350steps`. Raises UsageError if it does not parse or is not greater than zero."""
+        """Read `350steps`. Raises UsageError if it does not parse, is not finite or not greater than zero."""
         return cls.model_validate(cls._fields(text))
 
     def __str__(self) -> str:

@@ -105,7 +105,8 @@ def test_budgets_are_written_as_people_write_them(text):
         ("0steps", "must be greater than zero"),
         ("-3epochs", "must be greater than zero"),
         ("1.2.3steps", "is not a number"),
-        ("1e400steps", "must be greater than zero"),
+        ("1e400steps", "must be finite"),
+        ("1e-400steps", "must be greater than zero"),
     ],
 )
 def test_bad_budgets_are_one_clear_line(text, expected):
