@@ -199,5 +199,7 @@ def read_table(path: Path, what: str, parse_float: Callable[[str], Any] = float)
     """Return what a TOML file says. Raises UsageError in one line for a file that cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise UsageError(f"cannot read the {what} file '{path}': its lists or tables are nested too deeply") from None
+    except (OSError, ValueError) as error:  # a ValueError: no UTF-8, no TOML, or an integer of too many digits
         raise UsageError(f"cannot read the {what} file '{path}': {error}") from None

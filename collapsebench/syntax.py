@@ -37,6 +37,8 @@ LARGEST_SEED = 2**63 - 1
 """Databases hold no larger integer."""
 MOST_SEEDS = 10_000
 """The largest number of seeds of one grid, whose plan is held in memory."""
+DEEPEST = 20
+"""The most lists within each other."""
 LONGEST_TIME = 1e8
 """Three years: what is longer is no time limit."""
 
@@ -66,7 +68,7 @@ class _Reader:
     """A position in a text. Every method consumes what it names, or says what it expected."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.at = text.strip(), 0
+        self.text, self.at, self.depth = text.strip(), 0, 0
 
     def fail(self, expected: str) -> UsageError:
         rest = self.text[self.at :] or "the end"
@@ -108,11 +110,20 @@ class _Reader:
         return items
 
     def value(self) -> ParameterValue:
-        if self.take("["):
-            return self.several(self.value, "]")
+        if self.peek("["):
+            return self.nested()
         if self.peek('"'):
             return self.quoted()
         return _scalar(self.match(BARE, "a value"))
+
+    def nested(self) -> list[ParameterValue]:
+        if self.depth == DEEPEST:
+            raise UsageError(f"cannot read '{self.text:.40}…': more than {DEEPEST} lists within each other")
+        self.expect("[")
+        self.depth += 1
+        items = self.several(self.value, "]")
+        self.depth -= 1
+        return items
 
     def quoted(self) -> str:
         written = self.match(QUOTED, "a closing quote")
@@ -151,7 +162,10 @@ def _scalar(word: str) -> ParameterValue:
     if word in WORDS:
         return WORDS[word]
     if INTEGER.fullmatch(word):
-        return int(word)
+        try:
+            return int(word)
+        except ValueError:  # Python reads no integer of thousands of digits
+            raise UsageError(f"cannot read '{word:.40}…': an integer of {len(word)} digits") from None
     if NUMBER.fullmatch(word):
         return float(word)
     return word

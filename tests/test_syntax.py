@@ -78,6 +78,8 @@ def test_parameters_are_printed_sorted():
         ("skip[a=1,a=2]", "'a' is given twice"),
         ("_skip", "expected a name, got '_skip'"),
         ('skip[a="x]', "expected a closing quote"),
+        (f"skip[a={'9' * 5000}]", "an integer of 5000 digits"),
+        (f"skip[a={'[' * 3000}]", "more than 20 lists within each other"),
     ],
 )
 def test_mistakes_are_named_with_their_place(text, expected):

@@ -90,6 +90,8 @@ def test_every_shipped_table_is_such_a_file(tmp_path):
     ("text", "name", "expected"),
     [
         ("latent_dim = ", "mine.toml", "cannot read the track file"),
+        (f"latent_dim = {'9' * 5000}", "mine.toml", "cannot read the track file"),
+        (f"latent_dim = {'[' * 3000}", "mine.toml", "its lists or tables are nested too deeply"),
         ("latent_dim = 3", "mine.toml", "mine.toml': description: Field required"),
         (f"[tracks.mine]{TRACK}", "mine.toml", "write the entries of [tracks.NAME] alone, without this head"),
         (TRACK + "method = 'skip'", "mine.toml", "unknown parameter 'method'"),
