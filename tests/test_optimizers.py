@@ -68,3 +68,51 @@ def test_a_state_that_was_loaded_is_a_copy():
     gradients(model, 5)
     later.step()
     assert str(kept) == str(before)
+
+
+LAYOUTS = {
+    "transposed": lambda values: values.t().contiguous().t(),
+    "with gaps": lambda values: torch.stack([values, values], dim=-1)[..., 0],
+    "expanded": lambda values: values[0, 0].expand(values.shape),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_may_lie_in_memory_as_they_like(layout, name):
+    """Torch's fused kernels would take the wrong numbers, and those beyond the end of the memory."""
+    compare(name, lambda values: values, LAYOUTS[layout])
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("layout", ["transposed", "with gaps"])
+def test_parameters_may_lie_in_memory_as_they_like(layout, name):
+    compare(name, LAYOUTS[layout], lambda values: values)
+
+
+def compare(name, lay_parameter, lay_gradient):
+    """Compare with the same numbers, laid row by row."""
+    torch.manual_seed(3)
+    values, steps = torch.randn(4, 3), [lay_gradient(torch.randn(4, 3)) for _ in range(3)]
+    results = []
+    for parameter, gradients in (
+        (lay_parameter(values).detach().requires_grad_(), steps),
+        (values.clone().requires_grad_(), [each.clone(memory_format=torch.contiguous_format) for each in steps]),
+    ):
+        optimizer = PAIRS[name][0]([parameter], 0.1)
+        for parameter.grad in gradients:
+            optimizer.step()
+        results.append(parameter.detach())
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("changed", [torch.zeros(70_000), torch.zeros(4, dtype=torch.float64)])
+def test_a_parameter_that_is_another_than_its_moments_is_an_error(changed):
+    parameter = torch.randn(4).requires_grad_()
+    optimizer = Adam([parameter], 0.1)
+    parameter.grad = torch.ones(4)
+    optimizer.step()
+    parameter.data = changed
+    parameter.grad = torch.ones_like(parameter)
+    with pytest.raises(ValueError, match="another shape or type than at its first update"):
+        optimizer.step()

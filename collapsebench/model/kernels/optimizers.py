@@ -2,6 +2,9 @@
 
 The classes of `torch.optim` give the same bits. But the first of their objects imports torch's compiler, which nothing
 here uses: more than a second of every process.
+
+The kernels on a CPU take memory as it comes, whatever the strides and the sizes say. So tensors that do not lie row by
+row are copied for them, and a parameter that is no longer of the shape and the type of its moments is an error.
 """
 
 from __future__ import annotations
@@ -30,7 +33,16 @@ class FirstOrder(ABC):
     @torch.no_grad()
     def step(self) -> None:
         """Change all parameters that have a gradient."""
-        self._update([number for number, parameter in enumerate(self.parameters) if parameter.grad is not None])
+        moved, laid, gradients = [], [], []
+        for number, parameter in enumerate(self.parameters):
+            if parameter.grad is not None:
+                moved.append(number)
+                laid.append(parameter.contiguous())
+                gradients.append(parameter.grad.contiguous())
+        self._update(moved, laid, gradients)
+        for number, updated in zip(moved, laid, strict=True):
+            if updated is not self.parameters[number]:
+                self.parameters[number].copy_(updated)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: plain values and tensors. The tensors are those of the optimizer itself."""
@@ -41,20 +53,17 @@ class FirstOrder(ABC):
         self.learning_rate = state["learning_rate"]
 
     @abstractmethod
-    def _update(self, moved: list[int]) -> None:
-        """Change the parameters of these numbers."""
-
-    def _gradients(self, moved: list[int]) -> list[Tensor]:
-        return [gradient for number in moved if (gradient := self.parameters[number].grad) is not None]
+    def _update(self, moved: list[int], parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        """Change the parameters of these numbers, which lie row by row in memory, as their gradients do."""
 
 
 class SGD(FirstOrder):
     r"""Stochastic gradient descent without momentum: \(\theta \leftarrow \theta - \eta\,g\)."""
 
-    def _update(self, moved: list[int]) -> None:
+    def _update(self, moved: list[int], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         sgd(
-            [self.parameters[number] for number in moved],
-            self._gradients(moved),
+            parameters,
+            gradients,
             [None] * len(moved),
             fused=True,
             weight_decay=0,
@@ -91,17 +100,23 @@ class Adam(FirstOrder):
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned, as `FirstOrder.load`."""
         super().load(state)
-        moments = {number: Moments(*(each.clone() for each in kept)) for number, kept in state["moments"].items()}
+        moments = {
+            number: Moments(*(each.clone(memory_format=torch.contiguous_format) for each in kept))
+            for number, kept in state["moments"].items()
+        }
         for number, kept in moments.items():
             if number >= len(self.parameters) or kept.first.shape != self.parameters[number].shape:
                 raise ValueError("the moments of Adam are those of other parameters")
         self._moments = moments
 
-    def _update(self, moved: list[int]) -> None:
+    def _update(self, moved: list[int], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         moments = [self._moments.get(number) or self._begin(number) for number in moved]
+        for parameter, kept in zip(parameters, moments, strict=True):
+            if (kept.first.shape, kept.first.dtype) != (parameter.shape, parameter.dtype):
+                raise ValueError("a parameter has another shape or type than at its first update")
         adam(
-            [self.parameters[number] for number in moved],
-            self._gradients(moved),
+            parameters,
+            gradients,
             [each.first for each in moments],
             [each.second for each in moments],
             [],
@@ -119,5 +134,6 @@ class Adam(FirstOrder):
     def _begin(self, number: int) -> Moments:
         parameter = self.parameters[number]
         steps = torch.zeros((), dtype=torch.float32, device=parameter.device)
-        self._moments[number] = Moments(torch.zeros_like(parameter), torch.zeros_like(parameter), steps)
+        first, second = (torch.zeros_like(parameter, memory_format=torch.contiguous_format) for _ in range(2))
+        self._moments[number] = Moments(first, second, steps)
         return self._moments[number]
