@@ -145,6 +145,7 @@ def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | C
         run_on_screen(setup, workers, threads, quiet=not progress)
     else:
         setup.check_workers(workers)
+        setup.check_devices()
         run_grid(prepare(setup), executor_for(workers, threads), progress)
     with Store.reading(setup.store) as store:
         return Runs([store.get(spec.run_id) for spec in setup.plan.specs])

@@ -10,7 +10,7 @@ import toys
 
 from collapsebench.errors import UsageError
 from collapsebench.experiment.executors import _Crew
-from collapsebench.experiment.placement import VISIBLE, alone_with, devices_of
+from collapsebench.experiment.placement import VISIBLE, alone_with, check_there, devices_of
 from collapsebench.experiment.work import RunSetup
 
 
@@ -28,6 +28,9 @@ def test_names_of_devices(text, devices):
         ("gpu", "unknown device 'gpu'"),
         ("cuda:0,gpu", "unknown device 'gpu'"),
         ("cuda:-1", "unknown device 'cuda:-1'"),
+        ("cuda:", "unknown device 'cuda:'"),
+        ("cuda:\N{SUPERSCRIPT TWO}", "unknown device 'cuda:"),
+        ("cuda:0,cuda:00", "unknown device 'cuda:00'"),
         ("", "unknown device ''"),
         ("cpu,cuda:0", "several devices must be GPUs with numbers"),
         ("cuda,cuda:1", "several devices must be GPUs with numbers"),
@@ -114,3 +117,18 @@ def test_the_options_reach_the_workers(command, tmp_path):
     setup = grid(tmp_path, "cuda:0,cuda:1")
     assert isinstance(setup.runs, RunSetup)
     assert setup.runs.devices == ("cuda:0", "cuda:1")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_device_that_is_not_there_is_told_before_anything_runs(command, tmp_path, workers):
+    """No run fails for it, and none is stored."""
+    arguments = ("--device", "cuda:99", "--workers", workers, "--per-device", workers, "--budget", "2steps")
+    answer = command("run", "--dataset", "linear-gaussian", *arguments)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "torch finds no device 'cuda:99' on this machine. Known: cpu" in answer.err
+    assert not list(tmp_path.rglob("*.sqlite"))
+
+
+def test_the_cpu_is_always_there():
+    check_there(("cpu",))

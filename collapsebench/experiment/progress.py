@@ -275,11 +275,13 @@ def run_on_screen(
     """Run what is missing of a grid and store it, and show the runs. See `run_grid`.
 
     `workers` processes run the grid, and each run has so many `threads` of torch; None stands for processors / workers.
-    `debug` shows the tracebacks of failed runs. Raises UsageError if so many workers do not fit the devices.
+    `debug` shows the tracebacks of failed runs. Raises UsageError if so many workers do not fit the devices,
+    or one of these is not there.
     """
     executor = executor_for(workers, threads)
     executor.warm_up()
     setup.check_workers(workers)
+    setup.check_devices()
     with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
         screen.debug = debug
         grid = prepare(setup)

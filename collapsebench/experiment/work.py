@@ -14,7 +14,7 @@ from collapsebench.experiment import planning
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.events import PULSE
 from collapsebench.experiment.failures import place_in_plugin
-from collapsebench.experiment.placement import check_workers, devices_of
+from collapsebench.experiment.placement import check_there, check_workers, devices_of
 from collapsebench.files import expanded
 from collapsebench.spec import Unit
 
@@ -128,6 +128,10 @@ class GridSetup:
         check_workers(devices, workers, self.per_device)
         if devices[0].startswith("cuda") and workers > len(devices) and self._timed:
             raise UsageError("a budget in seconds is for a GPU that no other run shares: give fewer --workers")
+
+    def check_devices(self) -> None:
+        """Raise UsageError for a device that is not there. This imports torch for others than the CPU."""
+        check_there(devices_of(self.device))
 
     @property
     def _timed(self) -> bool:
