@@ -214,7 +214,9 @@ def timed(command: list[str]) -> tuple[float, float]:
 @click.command(help=__doc__)
 @click.option("--data-dir", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", "names", multiple=True, type=click.Choice(list(WORK)), help="This work; default: all.")
-@click.option("--repeats", default=3, show_default=True, help="Turns, of which the medians are shown.")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Turns, of which the medians are shown."
+)
 def main(data_dir: Path, names: tuple[str, ...], repeats: int) -> None:
     """Print the processor seconds of both, and their ratio. The exit code is 1 if it is below the aim."""
     below = False

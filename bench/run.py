@@ -198,7 +198,13 @@ def above_bounds(name: str, seconds: Seconds) -> bool:
 
 @click.command(help=__doc__)
 @click.option("--only", "names", multiple=True, type=click.Choice(list(RUNS)), help="These tracks; default: all.")
-@click.option("--repeats", default=3, show_default=True, help="Processes for each number: their median is shown.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Processes for each number: their median is shown.",
+)
 @click.option("--clock", "clocks", multiple=True, type=click.Choice(CLOCKS), help="This time; default: both.")
 @click.option("--against", metavar="REVISION", help="Measure this commit, too, in turns with the checkout.")
 @click.option("--data-dir", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the data lie.")

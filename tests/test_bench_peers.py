@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,3 +70,11 @@ def test_our_command_says_the_same_work(tmp_path):
     command = WORK["text"].ours(tmp_path, tmp_path / "s.sqlite")
     assert f"{STEPS}steps" in command
     assert "evaluation.metrics.iw-nll.samples=100" in command
+
+
+@pytest.mark.parametrize("name", ["run", "peers"])
+def test_no_turn_at_all_is_no_measurement(name, tmp_path):
+    main = import_module(f"bench.{name}").main
+    answer = CliRunner().invoke(main, ["--repeats", "0", "--data-dir", str(tmp_path)])
+    assert answer.exit_code == 2
+    assert "0 is not in the range x>=1" in answer.output
