@@ -12,7 +12,7 @@ schedules = st.sampled_from(list(Schedule))
 
 
 def weight(share, **settings):
-    return KLAnnealing(**settings).kl_weight(Progress(share, step=0))
+    return KLAnnealing(**settings).kl_weight(Progress(float(share), step=0))
 
 
 @given(shares, schedules, shares, st.floats(0.01, 1))
