@@ -110,6 +110,7 @@ def harness_steps(family: str, methods: tuple) -> tuple[TrainingState, list[Term
         budget=Budget.parse(f"{STEPS}steps"),
         seed=SEED,
         device=torch.device("cpu"),
+        rebuild=lambda: tiny.vae(family, methods),
     )
     state = TrainingState.start(setup)
     return state, [step(setup, state, Batch(x.numpy(), np.arange(4))) for x in batches(family)]

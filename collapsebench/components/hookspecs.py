@@ -103,6 +103,14 @@ class MethodHooks:
         """
         raise NotImplementedError
 
+    @hookspec
+    def modules_to_reset(self, vae: VAE, progress: Progress) -> Iterable[nn.Module]:
+        """Give the modules that are drawn again before this step, as they were before the first. Their moments go.
+
+        Those of all methods are reset. What a method keeps changes in `after_step` alone.
+        """
+        raise NotImplementedError
+
     @hookspec(firstresult=True)
     def modules_to_update(self, vae: VAE, progress: Progress) -> Iterable[nn.Module] | None:
         """Give the modules that this step updates, or None for all. The others keep their parameters and moments.

@@ -105,6 +105,7 @@ class Runner:
             rows=architecture.decoder.rows,
             building_flops=building.flops,
             plugin_modules=lambda: self.catalog.modules,
+            rebuild=lambda: self.training_setup(spec).vae,
         )
 
     def _attempt(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:

@@ -58,6 +58,10 @@ class Watcher(Protocol):
         """Keep a `TrainingState.state`: it comes where `stepped` asked for it, after evaluations, and at the end."""
 
 
+def _cannot_rebuild() -> VAE:
+    raise NotImplementedError("this setup does not say how its model is built")
+
+
 @dataclass(frozen=True)
 class TrainingSetup:
     """Everything that a run trains with, none of which changes but the parameters of the model."""
@@ -73,6 +77,8 @@ class TrainingSetup:
     device: torch.device
     rows: int = Decoder.rows
     """The most rows in a call of the decoder by a metric."""
+    rebuild: Callable[[], VAE] = _cannot_rebuild
+    """Returns the model anew, as it was before the first step, for methods that reset a part of it."""
     building_flops: int = 0
     """The FLOPs of building the model."""
     plugin_modules: Callable[[], Iterable[ModuleType]] = tuple
@@ -438,6 +444,7 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
         setup.vae.train()
     progress = state.progress()
     seed_torch(setup.seed, Purpose.TRAINING, progress.step)
+    _reset(setup, state, progress)
     objective = objective_at(setup.hooks, progress, run_noise(setup.seed, Purpose.TRAINING, progress.step))
     state.optimizer.zero_grad()
     x = torch.from_numpy(batch.x) if state.unread is None else moved(batch.x, setup.device)
@@ -464,6 +471,31 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
     return terms
 
 
+def _reset(setup: TrainingSetup, state: TrainingState, progress: Progress) -> None:
+    """Draw the modules again that methods reset in this step, and forget their moments.
+
+    Raises PluginError if a method names something else than modules of the model.
+    """
+    chosen = [module for found in setup.hooks.modules_to_reset(vae=setup.vae, progress=progress) for module in found]
+    if not chosen:
+        return
+    first = setup.rebuild()
+    for name in _names_of(chosen, setup.vae, "modules_to_reset"):
+        module = setup.vae.get_submodule(name)
+        load_model(module, model_state(first.get_submodule(name)))
+        state.optimizer.forget(module.parameters())
+
+
+def _names_of(modules: Iterable[nn.Module], vae: VAE, hook: str) -> list[str]:
+    """Return the names of modules of the model. Raises PluginError if one is of another model."""
+    known = {module: name for name, module in vae.named_modules()}
+    found = list(modules)
+    foreign = [each for each in found if each not in known]
+    if foreign:
+        raise PluginError(f"{hook} must return modules of the model, got {type(foreign[0]).__name__}")
+    return [known[each] for each in found]
+
+
 def _leave_alone(setup: TrainingSetup, progress: Progress) -> None:
     """Take the gradients away from the parameters that a method does not update in this step.
 
@@ -474,11 +506,8 @@ def _leave_alone(setup: TrainingSetup, progress: Progress) -> None:
     chosen = setup.hooks.modules_to_update(vae=setup.vae, progress=progress)
     if chosen is None:
         return
-    chosen, known = list(chosen), set(setup.vae.modules())
-    foreign = [each for each in chosen if each not in known]
-    if foreign:
-        raise PluginError(f"modules_to_update must return modules of the model, got {type(foreign[0]).__name__}")
-    updated = {parameter for module in chosen for parameter in module.parameters()}
+    found = _names_of(chosen, setup.vae, "modules_to_update")
+    updated = {parameter for name in found for parameter in setup.vae.get_submodule(name).parameters()}
     for parameter in set(setup.vae.parameters()) - updated:
         parameter.grad = None
 

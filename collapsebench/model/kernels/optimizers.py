@@ -53,12 +53,19 @@ class FirstOrder(ABC):
         self.learning_rate = state["learning_rate"]
 
     @abstractmethod
+    def forget(self, parameters: Iterable[Tensor]) -> None:
+        """Forget what earlier steps left for these parameters."""
+
+    @abstractmethod
     def _update(self, moved: list[int], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         """Change the parameters of these numbers, which lie row by row in memory, as their gradients do."""
 
 
 class SGD(FirstOrder):
     r"""Stochastic gradient descent without momentum: \(\theta \leftarrow \theta - \eta\,g\)."""
+
+    def forget(self, parameters: Iterable[Tensor]) -> None:
+        """Forget nothing, as nothing is kept."""
 
     def _update(self, moved: list[int], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         sgd(
@@ -108,6 +115,13 @@ class Adam(FirstOrder):
             if number >= len(self.parameters) or kept.first.shape != self.parameters[number].shape:
                 raise ValueError("the moments of Adam are those of other parameters")
         self._moments = moments
+
+    def forget(self, parameters: Iterable[Tensor]) -> None:
+        """Forget the moments of these parameters."""
+        forgotten = {id(parameter) for parameter in parameters}
+        for number, parameter in enumerate(self.parameters):
+            if id(parameter) in forgotten:
+                self._moments.pop(number, None)
 
     def _update(self, moved: list[int], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         moments = [self._moments.get(number) or self._begin(number) for number in moved]
