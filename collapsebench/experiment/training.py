@@ -6,8 +6,9 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ from collapsebench.guards.traces import without_trace
 from collapsebench.metrics import TRACKED
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.model.kernels.optimizers import SGD, Adam
+from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Purpose, derive, own_generators, run_noise, seed_torch
 from collapsebench.model.vae import VAE, Terms
 from collapsebench.record import Number, Point
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from collapsebench.components.interfaces import Component, Inference, Method
     from collapsebench.examples import Batch, Splits
     from collapsebench.model.kernels.optimizers import FirstOrder
-    from collapsebench.model.progress import Progress
     from collapsebench.spec import Budget, Decay, Optimizer, Setting
 
 
@@ -177,10 +178,12 @@ class Trajectory:
     parameters: dict[str, Tensor] = field(default_factory=dict)
     private: list[dict[str, Any]] = field(default_factory=list)
     """What the methods kept in private attributes at the best point."""
+    newest: Mapping[str, float] = field(default_factory=dict)
+    """The values of the last point, which methods may read in every step."""
 
     def add(self, point: Point, vae: VAE, keepers: Sequence[Component] = ()) -> bool:
         """Keep a point. If it is the best so far, keep the parameters and the state of methods, and return True."""
-        self.points.append(point)
+        self._append(point)
         bound = float(point.values["neg_elbo"])
         improved = bound < self.best
         if improved:
@@ -206,9 +209,15 @@ class Trajectory:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self.points = [Point.model_validate_json(point) for point in state["points"]]
+        self.points = []
+        for point in state["points"]:
+            self._append(Point.model_validate_json(point))
         self.best, self.chosen = state["best"], state["chosen"]
         self.parameters, self.private = state["parameters"], state["private"]
+
+    def _append(self, point: Point) -> None:
+        self.points.append(point)
+        self.newest = MappingProxyType({name: float(number) for name, number in point.values.items()})
 
 
 def model_state(vae: nn.Module) -> dict[str, Tensor]:
@@ -377,9 +386,8 @@ class TrainingState:
 
     def progress(self) -> Progress:
         """Return what a method may know: how much of the budget is spent, and the newest scheduled evaluation."""
-        points = self.trajectory.points
-        newest = {name: float(number) for name, number in points[-1].values.items()} if points else {}
-        return replace(self.meter.progress(), validation=newest, evaluations=len(points))
+        spent = self.meter.progress()
+        return Progress(spent.fraction, spent.step, self.trajectory.newest, len(self.trajectory.points))
 
     def settle(self) -> None:
         """Wait for the device, stop the clock, and look at the numbers of the steps since the last time.
