@@ -116,3 +116,15 @@ def test_a_grid_that_is_started_by_who_follows_another_computes_no_run_twice(tmp
     outer = run_grid(prepare(setup), InProcess(), observe)
     assert [record.outcome for record in (*inner, *outer)] == [Outcome.STARTED, Outcome.FINISHED]
     assert Finished(outer[0]).run_id == inner[0].run_id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["methods"], ["methods", "skip"], ["suite", "list"], ["--help"]])
+def test_a_reader_that_has_gone_is_no_error(words):
+    """As of `| head`, once it has what it wants."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", PROGRAM, *words]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -27,8 +29,30 @@ COMMANDS = {
 """Each module has a click command of the command's name, called `command`."""
 
 
+class ReaderGoneError(Exception):
+    """Nobody reads the output any more, as after `| head`. Click would make an exit code 1 of it."""
+
+
+@contextmanager
+def _reader_may_go() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
+
+    @_reader_may_go()
+    def make_context(self, *given: Any, **named: Any) -> click.Context:
+        """Read the arguments, and print the help that they ask for. Raises ReaderGoneError."""
+        return super().make_context(*given, **named)
+
+    @_reader_may_go()
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Raises ReaderGoneError."""
+        return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order of a user's work."""
@@ -70,9 +94,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("interrupted", err=True)
         sys.exit(_exit_code(stop))
-    except BrokenPipeError:
-        # The reader (`head`, say) has gone; nothing is left to tell it.
-        sys.stderr.close()
+    except ReaderGoneError:  # what is left of the output goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:  # noqa: BLE001 - a bug of ours is one line, too
         _report(_reason(error), debug="--debug" in arguments)
