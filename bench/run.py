@@ -108,12 +108,12 @@ def run_here(arguments: list[str], clock: str, began: float) -> Seconds:
     from collapsebench.experiment import guarding, runner, training
     from collapsebench.guards import traces
 
-    for owner, function in (
-        *((guarding, name) for name in ("check_before_training", "findings_after_training", "check_after_testing")),
-        (traces, "fingerprint"),
-        (traces, "Belongings"),
+    for owner, functions in (
+        (guarding, ("check_before_training", "findings_after_training", "check_after_testing")),
+        (traces, ("fingerprint", "Belongings")),
     ):
-        watch.watch(owner, function, lambda *_, **__: GUARDS)
+        for function in vars(owner).keys() & set(functions):  # an earlier commit may have fewer
+            watch.watch(owner, function, lambda *_, **__: GUARDS)
     watch.watch(training, "_evaluate", lambda *_: VALIDATION)
     watch.watch(training, "step", lambda *_: TRAINING)
     watch.watch(runner, "metric_values", lambda metric, *_: metric.name)
@@ -128,7 +128,7 @@ def run_here(arguments: list[str], clock: str, began: float) -> Seconds:
 def measured(checkout: Path, arguments: tuple[str, ...], clock: str) -> Seconds:
     """Run the command of a checkout in a process of its own.
 
-    Raises CalledProcessError if it fails, with what it said.
+    Raises ClickException if it fails.
     """
     threads = {"OMP_NUM_THREADS": "1"} if clock == "processor" else {}
     paths = os.pathsep.join(map(str, (checkout, checkout / "plugins")))
@@ -138,7 +138,9 @@ def measured(checkout: Path, arguments: tuple[str, ...], clock: str) -> Seconds:
         command = [sys.executable, __file__, "--in", str(output), clock, repr(time.time()), *given]
         environment = os.environ | threads | {"PYTHONPATH": paths}
         before = _used(clock)
-        subprocess.run(command, check=True, cwd=checkout, env=environment, stdout=sys.stderr)  # noqa: S603
+        done = subprocess.run(command, check=False, cwd=checkout, env=environment, stdout=sys.stderr)  # noqa: S603
+        if done.returncode:
+            raise click.ClickException(f"the run ended with exit code {done.returncode}: {' '.join(given)}")
         used = _used(clock) - before
         seconds: Seconds = json.loads(output.read_text())
     return seconds | {END: used - sum(seconds.values())}
