@@ -9,6 +9,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from collapsebench.components import discovery
+
 
 @pytest.fixture(autouse=True)
 def _checkout(monkeypatch):
@@ -98,6 +100,11 @@ def test_everything_is_tried_on_a_gpu(gpu):
     """Every shipped method, and the settings that only a GPU has."""
     sizes = gpu.full()
     assert {"skip", "kl-annealing", "sa-vae", "svi", "vae-svi", "no-latent", "skip+sa-vae"} <= set(sizes.contenders)
+    installed = discovery.load().names("method")
+    assert {name.partition("[")[0] for name in sizes.contenders} == {*installed, "skip+sa-vae"}
+    assert "capacity[nats=1]" in sizes.contenders, "what has no default is given"
+    assert set(sizes.contenders) - set(gpu.fitting(sizes.contenders, "digits")) == gpu.TEXT_ALONE
+    assert gpu.fitting(sizes.contenders, "synthetic-text") == sizes.contenders
     assert tuple(gpu.rated(gpu.Place(torch.device("cpu"), sizes))) == sizes.rated
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
