@@ -15,7 +15,8 @@ from collapsebench import Method, hookimpl
 from collapsebench.components.composition import compose
 from collapsebench.errors import PluginError, UsageError
 from collapsebench.experiment.assembly import objective_at
-from collapsebench.experiment.training import make_optimizer, model_state
+from collapsebench.experiment.keeping import model_state
+from collapsebench.experiment.training import make_optimizer
 from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.spec import Optimizer

@@ -15,15 +15,14 @@ from pydantic import PrivateAttr
 from torch import nn
 
 from collapsebench.components.interfaces import Method
+from collapsebench.experiment.keeping import load_model, model_state
 from collapsebench.experiment.meter import Meter
 from collapsebench.experiment.training import (
     Plateau,
     RunningMean,
     Schedule,
     Trajectory,
-    load_model,
     make_optimizer,
-    model_state,
 )
 from collapsebench.model.kernels.optimizers import SGD, Adam
 from collapsebench.record import Number, Point

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from collapsebench.experiment.assembly import kl_weight_at
-from collapsebench.experiment.training import TrainingSetup, TrainingState, load_private, private_state
+from collapsebench.experiment.keeping import load_private, private_state
+from collapsebench.experiment.training import TrainingSetup, TrainingState
 from collapsebench.guards.agreement import check_agreement
 from collapsebench.guards.audits import work_while_building
 from collapsebench.guards.causality import check_causality
