@@ -22,7 +22,9 @@ from typing import NamedTuple
 
 import click
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 ROOT = Path(__file__).parents[1]
 AIM = 2.0
@@ -47,45 +49,44 @@ class Work(NamedTuple):
         return [sys.executable, "-c", "from collapsebench.cli import main; main()", *given]
 
 
+class TextVAE(nn.Module):
+    """An LSTM encoder and an LSTM decoder of the sizes of yahoo-9k's quick track, in plain modules."""
+
+    def __init__(self, vocabulary: int, embedding: int = 64, hidden: int = 64, units: int = 32) -> None:
+        super().__init__()
+        self.read, self.encoder = nn.Embedding(vocabulary, embedding), nn.LSTM(embedding, hidden, batch_first=True)
+        self.moments = nn.Linear(hidden, 2 * units, bias=False)
+        self.words, self.first = nn.Embedding(vocabulary, embedding), nn.Linear(units, hidden, bias=False)
+        self.decoder = nn.LSTM(embedding + units, hidden, batch_first=True)
+        self.predict, self.dropout = nn.Linear(hidden, vocabulary, bias=False), nn.Dropout(0.5)
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log-variance of q(z|x), (B, D)."""
+        _, (last, _) = self.encoder(self.read(x))
+        mean, logvar = self.moments(last[0]).chunk(2, -1)
+        return mean, logvar
+
+    def reconstruct(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """-log p(x|z) for x (B, T) and z (B, S, D), as (B, S)."""
+        (batch, samples, _), length = z.shape, x.shape[1] - 1
+        words = self.dropout(self.words(x[:, :-1])).repeat_interleave(samples, 0)
+        codes = z.reshape(batch * samples, 1, -1)
+        state = self.first(codes.transpose(0, 1))
+        out, _ = self.decoder(torch.cat((words, codes.expand(-1, length, -1)), -1), (state.tanh(), state))
+        logits = self.predict(self.dropout(out)).flatten(0, 1)
+        targets = x[:, 1:].repeat_interleave(samples, 0).reshape(-1)
+        losses = nn.functional.cross_entropy(logits, targets, reduction="none")
+        return losses.view(batch, samples, length).sum(-1)
+
+
 def text_program(arrays: Path) -> None:
     """Train an LSTM VAE for `STEPS` steps on documents of one length each, and score every test document by itself."""
-    import torch
-    from torch import nn
-
     with np.load(arrays) as file:
         train, train_lengths, test, test_lengths = (
             file[name] for name in ("train", "train_lengths", "test", "test_lengths")
         )
-    vocabulary, embedding, hidden, units = int(max(train.max(), test.max())) + 1, 64, 64, 32
-
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.read, self.encoder = nn.Embedding(vocabulary, embedding), nn.LSTM(embedding, hidden, batch_first=True)
-            self.moments = nn.Linear(hidden, 2 * units, bias=False)
-            self.words, self.first = nn.Embedding(vocabulary, embedding), nn.Linear(units, hidden, bias=False)
-            self.decoder = nn.LSTM(embedding + units, hidden, batch_first=True)
-            self.predict, self.dropout = nn.Linear(hidden, vocabulary, bias=False), nn.Dropout(0.5)
-
-        def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            _, (last, _) = self.encoder(self.read(x))
-            mean, logvar = self.moments(last[0]).chunk(2, -1)
-            return mean, logvar
-
-        def reconstruct(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-            """-log p(x|z) for x (B, T) and z (B, S, D), as (B, S)."""
-            (batch, samples, _), length = z.shape, x.shape[1] - 1
-            words = self.dropout(self.words(x[:, :-1])).repeat_interleave(samples, 0)
-            codes = z.reshape(batch * samples, 1, -1)
-            state = self.first(codes.transpose(0, 1))
-            out, _ = self.decoder(torch.cat((words, codes.expand(-1, length, -1)), -1), (state.tanh(), state))
-            logits = self.predict(self.dropout(out)).reshape(-1, vocabulary)
-            targets = x[:, 1:].repeat_interleave(samples, 0).reshape(-1)
-            losses = nn.functional.cross_entropy(logits, targets, reduction="none")
-            return losses.view(batch, samples, length).sum(-1)
-
     torch.manual_seed(1)
-    model = Model()
+    model = TextVAE(vocabulary=int(max(train.max(), test.max())) + 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     done = 0
     for length in np.random.default_rng(1).permutation(np.unique(train_lengths)):
@@ -106,7 +107,7 @@ def text_program(arrays: Path) -> None:
         for document, length in zip(test, test_lengths, strict=True):
             x = torch.from_numpy(document[None, :length].astype(np.int64))
             mean, logvar = model.encode(x)
-            noise = torch.randn(1, TEXT_SAMPLES, units)
+            noise = torch.randn(1, TEXT_SAMPLES, mean.shape[1])
             z = mean[:, None] + (0.5 * logvar).exp()[:, None] * noise
             log_q = -0.5 * (noise.square() + logvar[:, None] + math.log(2 * math.pi)).sum(-1)
             log_p = -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
@@ -115,9 +116,6 @@ def text_program(arrays: Path) -> None:
 
 def image_program(arrays: Path) -> None:
     """Train an MLP VAE for one epoch with Adam, and score every test image by itself."""
-    import torch
-    from torch import nn
-
     with np.load(arrays) as file:
         train, test = (torch.from_numpy(file[name].astype(np.float32)) for name in ("train", "test"))
     size, hidden, units = train.shape[1], 512, 50
