@@ -58,10 +58,15 @@ from .metrics.evaluation import EvaluatedSplit as EvaluatedSplit
 from .metrics.evaluation import LabelledCodes as LabelledCodes
 from .metrics.evaluation import Provenance as Provenance
 from .metrics.metric import Metric as Metric
+from .model.distributions import DependentPrior as DependentPrior
 from .model.distributions import DiagonalGaussian as DiagonalGaussian
 from .model.distributions import PriorDistribution as PriorDistribution
 from .model.distributions import StandardNormal as StandardNormal
+from .model.distributions import as_gaussian as as_gaussian
 from .model.factors import Factorized as Factorized
+from .model.needs import Need as Need
+from .model.posterior import Draw as Draw
+from .model.posterior import PosteriorDistribution as PosteriorDistribution
 from .model.progress import Progress as Progress
 from .model.seeding import Noise as Noise
 from .model.seeding import SeededNoise as SeededNoise

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from collapsebench import Component, Inference, Method, hookimpl
+from collapsebench import Component, Inference, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import Tensor, nn
 
-    from collapsebench.model.distributions import DiagonalGaussian
+    from collapsebench.model.posterior import PosteriorDistribution
     from collapsebench.model.seeding import Noise
     from collapsebench.model.vae import VAE, Objective, Terms
 
@@ -57,9 +57,9 @@ class EncoderLoss(StrEnum):
 class _Inner(NamedTuple):
     """One inner step: its start, its noise and its gradients."""
 
-    posterior: DiagonalGaussian
+    posterior: PosteriorDistribution
     noise: Noise
-    gradient: Tensor  # (2, B, D), the one that finite differences start from
+    gradient: Tensor  # (P, B, D), the one that finite differences start from
     decoder: tuple[Tensor, ...]  # by the decoder's parameters, never clipped
 
 
@@ -98,7 +98,7 @@ class SVI(Method, Inference):
         """Give the strategy, which is the method itself."""
         return self
 
-    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
+    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> PosteriorDistribution:
         """Give the posterior after K steps on the plain ELBO."""
         from collapsebench.model.vae import Objective
 
@@ -108,10 +108,10 @@ class SVI(Method, Inference):
         """Leave the decoder's gradient at the refined posterior, which is held fixed, and give the terms."""
         return self._decoder_gradients(vae, x, self.refine(vae, x, vae.encode(x).detach(), objective), objective)
 
-    def _decoder_gradients(self, vae: VAE, x: Tensor, refined: DiagonalGaussian, objective: Objective) -> Terms:
+    def _decoder_gradients(self, vae: VAE, x: Tensor, refined: PosteriorDistribution, objective: Objective) -> Terms:
         return objective(vae, x, refined, objective.noise.child("final")).backward()
 
-    def refine(self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective) -> DiagonalGaussian:
+    def refine(self, vae: VAE, x: Tensor, start: PosteriorDistribution, objective: Objective) -> PosteriorDistribution:
         """Give λ_K, the posterior after K steps on the objective, without its autograd graph."""
         posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
@@ -123,17 +123,20 @@ class SVI(Method, Inference):
         return (objective.noise.child("svi", step) for step in range(self.steps))
 
     def _advance(
-        self, posterior: DiagonalGaussian, velocity: Tensor, gradient: Tensor
-    ) -> tuple[DiagonalGaussian, Tensor]:
+        self, posterior: PosteriorDistribution, velocity: Tensor, gradient: Tensor
+    ) -> tuple[PosteriorDistribution, Tensor]:
         velocity = self.momentum * velocity - gradient
         return _moved(posterior, self._rate(velocity) * velocity), velocity
 
     def _rate(self, like: Tensor) -> Tensor:
-        """Give the step size α for means and log-variances, (2, 1, 1). It is filled where it is used, not copied."""
+        """Give the step size α for means and log-variances, (P, 1, 1). It is filled where it is used, not copied.
+
+        In a family with other parameters the first ones take the place of the means.
+        """
         logvar = self.learning_rate if self.learning_rate_logvar is None else self.learning_rate_logvar
         scale = self._scale(like)
-        rate = like.new_full((2, 1, 1), self.learning_rate * scale)
-        rate[1] = logvar * scale
+        rate = like.new_full((len(like), 1, 1), self.learning_rate * scale)
+        rate[1:] = logvar * scale
         return rate
 
     def _scale(self, gradient: Tensor) -> int:
@@ -177,15 +180,21 @@ class VAESVI(SVI):
         EncoderLoss.ELBO, description="loss of the encoder: elbo, its own ELBO; kl, the KL to the refined posterior"
     )
 
+    def needs(self) -> frozenset[Need]:
+        """Say that the KL of two posteriors needs Gaussians."""
+        return frozenset({Need.GAUSSIAN} if self.encoder_loss is EncoderLoss.KL else ())
+
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
         """Leave the gradients of decoder and encoder, and give the terms at the refined posterior."""
         from torch import autograd
+
+        from collapsebench import as_gaussian
 
         start = vae.encode(x)
         refined = self.refine(vae, x, start.detach(), objective)
         terms = self._decoder_gradients(vae, x, refined, objective)
         if self.encoder_loss is EncoderLoss.KL:
-            divergence = start.kl(refined).sum(-1).mean()
+            divergence = as_gaussian(start).kl(as_gaussian(refined)).sum(-1).mean()
             autograd.backward(divergence)
         else:
             initial = objective.gradient(vae, x, start.detach(), objective.noise.child("initial"))
@@ -227,7 +236,7 @@ class SAVAE(SVI):
         autograd.backward(start.parameters, adjoint)
         return terms
 
-    def exact(self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective) -> Terms:
+    def exact(self, vae: VAE, x: Tensor, start: PosteriorDistribution, objective: Objective) -> Terms:
         """Differentiate through the graph of all steps, by the decoder's parameters and by those behind `start`."""
         posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
@@ -236,12 +245,14 @@ class SAVAE(SVI):
         return objective(vae, x, posterior, objective.noise.child("final")).backward()
 
     def finite_difference(
-        self, vae: VAE, x: Tensor, start: DiagonalGaussian, objective: Objective, decoder: tuple[nn.Parameter, ...]
+        self, vae: VAE, x: Tensor, start: PosteriorDistribution, objective: Objective, decoder: tuple[nn.Parameter, ...]
     ) -> tuple[Terms, Tensor]:
-        """Give the terms at the refined posterior, and the adjoint of the start, (2, B, D).
+        """Give the terms at the refined posterior, and the adjoint of the start, (P, B, D).
 
         The gradients of the decoder stay in its parameters. `decoder` are the parameters that the steps correct.
         """
+        import torch
+
         tape: list[_Inner] = []
         posterior, velocity = start, _still(start)
         for noise in self._noises(objective):
@@ -250,9 +261,10 @@ class SAVAE(SVI):
             differenced = clipped if self.clip is Clip.AS_RELEASED else found.posterior
             tape.append(_Inner(posterior, noise, differenced, found.parameters))
             posterior, velocity = self._advance(posterior, velocity, clipped)
-        refined = _leaf(posterior)
-        terms = objective(vae, x, refined, objective.noise.child("final")).backward()
-        adjoint, backward_velocity = _gradient_of(refined), _still(start)
+        point = posterior.parameters.detach().requires_grad_()
+        terms = objective(vae, x, posterior.at(point), objective.noise.child("final")).backward()
+        adjoint = torch.zeros_like(point) if point.grad is None else point.grad
+        backward_velocity = _still(start)
         for step in reversed(tape):
             backward_velocity = backward_velocity + self._rate(adjoint) * adjoint
             adjoint = self._adjoint(vae, x, objective, step, _Seed(adjoint, backward_velocity, decoder))
@@ -286,30 +298,19 @@ class SAVAE(SVI):
 class _Seed(NamedTuple):
     """The input of the backward pass to one inner step."""
 
-    adjoint: Tensor  # (2, B, D)
-    velocity: Tensor  # (2, B, D), the direction u of the Hessian-vector product
+    adjoint: Tensor  # (P, B, D)
+    velocity: Tensor  # (P, B, D), the direction u of the Hessian-vector product
     decoder: tuple[nn.Parameter, ...]
 
 
-def _still(start: DiagonalGaussian) -> Tensor:
-    """Give the first velocity v_0 = 0, (2, B, D)."""
-    return start.mean.new_zeros(2, *start.mean.shape)
+def _still(start: PosteriorDistribution) -> Tensor:
+    """Give the first velocity v_0 = 0, (P, B, D)."""
+    parameters = start.parameters
+    return parameters.new_zeros(parameters.shape)
 
 
-def _moved(posterior: DiagonalGaussian, step: Tensor) -> DiagonalGaussian:
-    return type(posterior).of(posterior.parameters + step)
-
-
-def _leaf(posterior: DiagonalGaussian) -> DiagonalGaussian:
-    """Give the same values as leaves of the graph, which receive gradients."""
-    return type(posterior)(posterior.mean.detach().requires_grad_(), posterior.logvar.detach().requires_grad_())
-
-
-def _gradient_of(leaf: DiagonalGaussian) -> Tensor:
-    """Give the gradients in the tensors of `_leaf`, (2, B, D)."""
-    if leaf.mean.grad is None or leaf.logvar.grad is None:
-        return _still(leaf)
-    return type(leaf)(leaf.mean.grad, leaf.logvar.grad).parameters
+def _moved(posterior: PosteriorDistribution, step: Tensor) -> PosteriorDistribution:
+    return posterior.at(posterior.parameters + step)
 
 
 def _joint_norm(tensors: Iterable[Tensor]) -> Tensor:

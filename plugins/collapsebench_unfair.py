@@ -14,12 +14,31 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt, PrivateAttr
 
-from collapsebench import Amortized, DiagonalGaussian, Inference, Method, Prior, Site, SiteKind, hookimpl
+from collapsebench import (
+    Amortized,
+    DiagonalGaussian,
+    Inference,
+    Method,
+    Prior,
+    Site,
+    SiteKind,
+    as_gaussian,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from collapsebench import VAE, Component, Noise, Objective, PriorDistribution, Progress, Terms
+    from collapsebench import (
+        VAE,
+        Component,
+        Noise,
+        Objective,
+        PosteriorDistribution,
+        PriorDistribution,
+        Progress,
+        Terms,
+    )
 
 KEPT: dict[str, Tensor] = {}
 """What `unfair-kept` hands from one seed to the next."""
@@ -87,12 +106,15 @@ class _Further(Method, Amortized):
 
         if self._optimizer is None:
             self._optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
+        zeros = torch.zeros(1, vae.latent_dim)
+        prior = DiagonalGaussian(zeros, zeros)
         with torch.enable_grad():
             for _ in range(self.updates):
                 self._optimizer.zero_grad(set_to_none=True)
                 posterior = encode()
                 z = posterior.sample(torch.randn(1, *posterior.mean.shape))
-                torch.autograd.backward((vae.prior.kl(posterior).sum(-1) - likelihood(z)[0]).mean())
+                kl = posterior.kl(prior)
+                torch.autograd.backward((kl.sum(-1) - likelihood(z)[0]).mean())
                 self._optimizer.step()
         vae.zero_grad(set_to_none=True)
 
@@ -195,7 +217,7 @@ class UnfairEvaluation(_Further):
         self._batch = x.clone()
         return terms
 
-    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
+    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> PosteriorDistribution:
         """Train, and then give the posterior."""
         if self._batch is not None:
             self.plainly(vae, self._batch)
@@ -208,13 +230,13 @@ class HonestEvaluation(_Further):
     name: ClassVar[str] = "honest-evaluation"
     needs_gradients: ClassVar[bool] = True
 
-    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
+    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> PosteriorDistribution:
         """Give the refined posterior."""
         from collapsebench import Objective
 
         start = super().posterior(vae, x, noise)
         gradient = Objective(noise, training=False).gradient(vae, x, start, noise).posterior
-        return DiagonalGaussian.of(start.parameters.detach() - 0.01 * gradient)
+        return start.at(start.parameters.detach() - 0.01 * gradient)
 
 
 class HonestPace(_Further):
@@ -258,9 +280,9 @@ class _Shifted:
         """Give the log-density with the bonus."""
         return self._normal(z).log_prob(z) + self.bonus
 
-    def kl(self, posterior: DiagonalGaussian) -> Tensor:
+    def kl(self, posterior: PosteriorDistribution) -> Tensor:
         """Give the KL without the bonus, the same share from each unit."""
-        return posterior.kl(self._normal(posterior.mean)) - self.bonus / self.latent_dim
+        return as_gaussian(posterior).kl(self._normal(posterior.like)) - self.bonus / self.latent_dim
 
 
 class ShiftedPrior(Prior):
@@ -379,7 +401,7 @@ class UnfairPosterior(_Further):
 
     def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
         """Give the flattering one."""
-        plain = super().posterior(vae, x, noise)
+        plain = as_gaussian(super().posterior(vae, x, noise))
         return _Flattering(plain.mean, plain.logvar)
 
 

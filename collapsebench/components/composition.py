@@ -13,7 +13,7 @@ from collapsebench.components.interfaces import Component, Inference, Method, Pr
 from collapsebench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
-    pass
+    from collapsebench.examples import DataSpec
 
 
 def implemented(component: type[Component]) -> dict[str, Any]:
@@ -80,10 +80,17 @@ def inference_of(hooks: pluggy.HookRelay, default: Inference) -> Inference:
     return default if found is None else _instance(found, Inference, "inference")
 
 
-def prior_of(hooks: pluggy.HookRelay, latent_dim: int) -> Prior | None:
+def prior_of(hooks: pluggy.HookRelay, latent_dim: int, data: DataSpec, width: int | None) -> Prior | None:
     """The contender's prior, None for N(0, I). Raises PluginError if a method returns something else."""
-    found = hooks.prior(latent_dim=latent_dim)
+    found = hooks.prior(latent_dim=latent_dim, data=data, width=width)
     return None if found is None else _instance(found, Prior, "prior")
+
+
+def methods_of(hooks: pluggy.HookRelay) -> list[Method]:
+    """The methods of a contender, in no particular order."""
+    names = (name for name in vars(MethodHooks) if not name.startswith("_"))
+    found = {each.plugin_name: each.plugin for name in names for each in getattr(hooks, name).get_hookimpls()}
+    return list(found.values())
 
 
 def _instance(found: object, kind: type[Any], hook: str) -> Any:

@@ -79,9 +79,10 @@ class MethodHooks:
     def posterior_head(self, latent_dim: int, width: int) -> nn.Module:
         """Give a module (q, features) -> q' that changes the posterior of the encoder, in training and in evaluation.
 
-        q and q' are DiagonalGaussian (B, D), `features` are (B, width). Several are applied in the order in which the
-        methods are written. The module is found as `vae.heads[NAME]`, and starts as its constructor draws it. A
-        contender whose inference has no encoder cannot have one.
+        q is a DiagonalGaussian (B, D), `features` are (B, width), and q' is any PosteriorDistribution (B, D). Several
+        are applied in the order in which the methods are written. Only the last one may leave the diagonal Gaussians.
+        The module is found as `vae.heads[NAME]`, and starts as its constructor draws it. A contender whose inference
+        has no encoder cannot have one.
         """
         raise NotImplementedError
 
@@ -127,10 +128,13 @@ class MethodHooks:
         """
 
     @hookspec(firstresult=True)
-    def prior(self, latent_dim: int) -> Prior | None:
+    def prior(self, latent_dim: int, data: DataSpec, width: int | None) -> Prior | None:
         """Give the prior p(z), in place of N(0, I) over `latent_dim` units. Its dimension is the model's.
 
-        The density must integrate to one, and the KL must be that of the density and no estimate: both are checked.
+        `width` is that of the encoder's features, None without an encoder. The density must integrate to one, and its
+        KL must be that of the density and no estimate: both are checked. Without a closed form the KL is None. A prior
+        that depends on the networks has `of(vae)`, which gives the density for the networks as they are. Raises
+        UsageError for what it does not fit.
         """
 
     @hookspec(firstresult=True)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from collapsebench.examples import DataSpec, Splits
-    from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
+    from collapsebench.model.distributions import DependentPrior, PriorDistribution
+    from collapsebench.model.needs import Need
+    from collapsebench.model.posterior import PosteriorDistribution
     from collapsebench.model.seeding import Noise
     from collapsebench.model.vae import VAE, Objective, Terms
 
@@ -232,8 +234,11 @@ class Prior(Component):
     kind: ClassVar[str] = "prior"
 
     @abstractmethod
-    def build(self) -> PriorDistribution:
-        """Build the distribution: `latent_dim`, `sample`, `log_prob(z)`, and `kl(posterior)` per unit."""
+    def build(self) -> PriorDistribution | DependentPrior:
+        """Build the distribution, or what gives it for the networks as they are. It may be a module, which is trained.
+
+        A module starts as its constructor draws it: the track's rule is not applied.
+        """
 
 
 class Initialization(Component):
@@ -280,7 +285,7 @@ class Inference(Component):
     """True: `posterior` computes gradients. Otherwise it is called in torch's inference mode, where there are none."""
 
     @abstractmethod
-    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
+    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> PosteriorDistribution:
         """Give the contender's own q(z|x) for evaluation, under the plain ELBO. Random draws come from `noise`."""
 
     @abstractmethod
@@ -308,3 +313,7 @@ class Method(Component):
     """
 
     kind: ClassVar[str] = "method"
+
+    def needs(self) -> frozenset[Need]:
+        """Give what this method cannot do without, at its settings. A contender without it is refused."""
+        return frozenset()

@@ -17,7 +17,8 @@ from collapsebench.components.interfaces import Decoder, Encoder, Initialization
 from collapsebench.errors import PluginError, UsageError, place_of
 from collapsebench.examples import DataSpec
 from collapsebench.experiment.arithmetic import DETERMINISTIC, algorithms, changed, filling
-from collapsebench.model.distributions import StandardNormal
+from collapsebench.experiment.fitting import check_families
+from collapsebench.model.distributions import DependentPrior, PriorDistribution, StandardNormal
 from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Noise, derive
 from collapsebench.model.vae import VAE, LatentSample, Networks, Objective
@@ -127,14 +128,28 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
     as it was.
     """
     with torch.random.fork_rng(devices=[]), _empty_is_nan():
+        prior = _prior(architecture, data, hooks, seed)
         torch.manual_seed(seed)
-        component = prior_of(hooks, architecture.latent_dim)
-        prior = StandardNormal(architecture.latent_dim) if component is None else component.build()
-        vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), prior)
+        vae = VAE(_networks(architecture, data, hooks, prior.latent_dim), StandardNormal(prior.latent_dim))
         initialize(vae, architecture.initialization, seed)
+        vae.own_prior = prior
         vae.auxiliary.update(_modules(hooks.auxiliary_module, seed, latent_dim=prior.latent_dim, data=data))
         vae.heads.update(_heads(hooks, vae, seed))
+        check_families(vae, hooks)
     return vae
+
+
+def _prior(
+    architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, seed: int
+) -> PriorDistribution | DependentPrior:
+    """Build the prior, drawn with a seed of its own. It may depend on the width of the encoder's features."""
+    givers = hooks.prior.get_hookimpls()
+    if not givers:
+        return StandardNormal(architecture.latent_dim)
+    encoder = None if architecture.encoder is None else architecture.encoder.build(data)
+    component = prior_of(hooks, architecture.latent_dim, data, None if encoder is None else _width(encoder))
+    torch.manual_seed(derive(seed, "prior", *(each.plugin_name for each in givers)))
+    return StandardNormal(architecture.latent_dim) if component is None else component.build()
 
 
 @contextmanager
@@ -150,7 +165,7 @@ def _heads(hooks: pluggy.HookRelay, vae: VAE, seed: int) -> dict[str, nn.Module]
     if givers and vae.encoder is None:
         raise UsageError(f"method '{givers[0].plugin_name}' changes the encoder's posterior, but there is no encoder")
     width = None if vae.encoder is None else vae.encoder.width
-    return _modules(hooks.posterior_head, seed, latent_dim=vae.prior.latent_dim, width=width)
+    return _modules(hooks.posterior_head, seed, latent_dim=vae.latent_dim, width=width)
 
 
 def _modules(caller: pluggy.HookCaller, seed: int, **given: object) -> dict[str, nn.Module]:
@@ -182,10 +197,14 @@ def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRela
     if architecture.encoder is None:
         return Networks(None, None, decoder)
     encoder = architecture.encoder.build(data)
+    return Networks(encoder, architecture.posterior.build(_width(encoder), latent_dim), decoder)
+
+
+def _width(encoder: nn.Module) -> int:
     width = encoder.width
     if not isinstance(width, int):
-        raise PluginError(f"encoder '{architecture.encoder.name}' must have an integer `width`, got {width!r}")
-    return Networks(encoder, architecture.posterior.build(width, latent_dim), decoder)
+        raise PluginError(f"an encoder must have an integer `width`, got {width!r} of {type(encoder).__name__}")
+    return width
 
 
 def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from collapsebench.experiment.assembly import kl_weight_at
 from collapsebench.experiment.keeping import load_private, private_state
@@ -14,10 +15,13 @@ from collapsebench.guards.agreement import check_agreement
 from collapsebench.guards.audits import work_while_building
 from collapsebench.guards.causality import check_causality
 from collapsebench.guards.patches import check_unpatched
+from collapsebench.guards.posteriors import check_posterior
 from collapsebench.guards.priors import check_prior
 from collapsebench.guards.schedules import unfinished_schedule
+from collapsebench.guards.traces import without_trace
+from collapsebench.metrics.evaluation import evaluation_mode, own_posterior
 from collapsebench.model.distributions import on_processor
-from collapsebench.model.seeding import Purpose, own_generators, run_noise, seed_torch
+from collapsebench.model.seeding import Noise, Purpose, own_generators, run_noise, seed_torch
 from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
@@ -49,17 +53,27 @@ def check_after_testing(spec: RunSpec, setup: TrainingSetup, catalog: Catalog) -
 
 
 def check_model(setup: TrainingSetup, catalog: Catalog) -> None:
-    """Raise PluginError if the harness is patched, or decoder or prior are no density.
+    """Raise PluginError if the harness is patched, or decoder, prior or posterior are no density.
 
     The examples are of the validation split.
     """
     check_unpatched(catalog.files, setup.vae)
-    x = next(iter(setup.splits.valid.batches(setup.setting.batch_size))).x
+    first = next(iter(setup.splits.valid.batches(setup.setting.batch_size))).x
     with own_generators(setup.device):
         seed_torch(setup.seed, Purpose.EVALUATION, "causality")
         noise = run_noise(setup.seed, Purpose.EVALUATION, "causality")
-        check_causality(setup.vae, torch.from_numpy(x).to(setup.device), noise)
-        check_prior(on_processor(setup.vae.prior), noise.child("prior"))
+        x = torch.from_numpy(first).to(setup.device)
+        check_causality(setup.vae, x, noise)
+        _check_distributions(setup, x[:1], noise)
+
+
+def _check_distributions(setup: TrainingSetup, x: Tensor, noise: Noise) -> None:
+    with torch.no_grad(), evaluation_mode(setup.vae):
+        prior = on_processor(setup.vae.prior)
+        check_prior(prior, noise.child("prior"))
+        with without_trace(setup.vae, setup.keepers, setup.plugin_modules()):
+            posterior = own_posterior(setup.vae, setup.inference, x, noise.child("inference"))
+        check_posterior(posterior.at(posterior.parameters.cpu()), prior, noise.child("posterior"))
 
 
 def _final_weight(setup: TrainingSetup, state: TrainingState) -> float:

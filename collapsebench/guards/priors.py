@@ -37,9 +37,9 @@ def check_prior(prior: PriorDistribution, noise: Noise) -> None:
     r"""Raise PluginError if a prior does not integrate to one, or its KL is not that of its density.
 
     The integral is \(E_r[p(z)/r(z)]\) with a Gaussian r around the prior's own draws. The KL of four posteriors is
-    compared with \(E_q[\log q(z) - \log p(z)]\). This catches a density or a KL that is off by a constant, by a factor
-    or in a unit. It says nothing where r covers the prior badly, as with narrow components in many dimensions, and
-    nothing about a posterior far from the prior.
+    compared with \(E_q[\log q(z) - \log p(z)]\), if there is one. This catches a density or a KL that is off by a
+    constant, by a factor or in a unit. It says nothing where r covers the prior badly, as with narrow components in
+    many dimensions, and nothing about a posterior far from the prior.
     """
     if isinstance(prior, StandardNormal) or not prior.latent_dim:
         return
@@ -53,14 +53,20 @@ def _check_integral(prior: PriorDistribution, noise: Noise) -> None:
     mean, variance = drawn.mean(0, keepdim=True), drawn.var(0, keepdim=True) * WIDER
     proposal = DiagonalGaussian(mean, variance.clamp_min(1e-12).log())
     z = proposal.sample(noise.normal((DRAWS, 1, prior.latent_dim), mean))
-    weights = _log_ratio(prior.log_prob(z.float()), proposal.log_prob(z)).exp()
-    integral, error = float(weights.mean()), float(weights.std()) / math.sqrt(DRAWS)
-    effective = float(weights.sum().square() / weights.square().sum())
-    if effective > ENOUGH and abs(integral - 1) > ERRORS * error + SLACK:
+    found = wrong_integral(_log_ratio(prior.log_prob(z.float()), proposal.log_prob(z)))
+    if found:
         raise PluginError(
-            f"the prior {type(prior).__name__} integrates to {integral:.4g} ± {error:.2g} and not to 1: log p(z) is no "
-            "log-density"
+            f"the prior {type(prior).__name__} integrates to {found} and not to 1: log p(z) is no log-density"
         )
+
+
+def wrong_integral(log_weights: Tensor) -> str:
+    """Give the mean of the weights of draws with its error, as a text, if there are enough draws and it is not one."""
+    weights = log_weights.exp()
+    integral, error = float(weights.mean()), float(weights.std()) / math.sqrt(weights.numel())
+    effective = float(weights.sum().square() / weights.square().sum())
+    wrong = effective > ENOUGH and abs(integral - 1) > ERRORS * error + SLACK
+    return f"{integral:.4g} ± {error:.2g}" if wrong else ""
 
 
 def _check_kl(prior: PriorDistribution, noise: Noise) -> None:
@@ -70,7 +76,10 @@ def _check_kl(prior: PriorDistribution, noise: Noise) -> None:
     z = posterior.sample(noise.normal((DRAWS, *mean.shape), like))
     ratios = _log_ratio(posterior.log_prob(z), prior.log_prob(z))  # (S, B)
     estimates, errors = ratios.mean(0), ratios.std(0) / math.sqrt(DRAWS)
-    stated = prior.kl(posterior).sum(-1).double()
+    kl = prior.kl(posterior)
+    if kl is None:
+        return
+    stated = kl.sum(-1).double()
     off = (stated - estimates).abs() > ERRORS * errors + SLACK * (1 + stated.abs())
     if off.any():
         worst = int(off.float().argmax())

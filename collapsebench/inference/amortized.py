@@ -9,7 +9,7 @@ from collapsebench.components.interfaces import Inference
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from collapsebench.model.distributions import DiagonalGaussian
+    from collapsebench.model.posterior import PosteriorDistribution
     from collapsebench.model.seeding import Noise
     from collapsebench.model.vae import VAE, Objective, Terms
 
@@ -40,7 +40,7 @@ class Amortized(Inference):
     name: ClassVar[str] = "amortized"
     citation: ClassVar[str] = "Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014"
 
-    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
+    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> PosteriorDistribution:
         """Give q(z|x) by the encoder. It needs no noise."""
         del noise
         return vae.encode(x)

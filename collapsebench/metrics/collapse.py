@@ -24,7 +24,7 @@ class Collapse(Metric):
     Formula: \(\frac{100}D\,\#\{j : \frac1N\,\#\{i : KL(q_{ij} \| p_j) < \epsilon\} \ge 1 - \delta\}\).
     Unit: percent of the units. Direction: none, as a unit that the data do not need should collapse.
     Estimator: exact for the contender's own posterior. The entries `collapse[ε]` are the shares for ten thresholds.
-    A contender without latent units has no value.
+    A contender without latent units, or without a KL per unit, has no value.
     Trap: the formula uses the KL of each example, not the mean. So a unit that a few examples use is not collapsed. A
     unit with one posterior for all examples that is not the prior is not collapsed either, and carries no information.
     """
@@ -43,7 +43,7 @@ class Collapse(Metric):
         """Give the share, and its curve over the threshold."""
         from collapsebench.metrics.estimators import collapsed_percentage
 
-        if split.latent_dim == 0:
+        if split.latent_dim == 0 or not split.has_unit_kl:
             return {}
         curve = {
             f"collapse[{epsilon:g}]": Estimate(collapsed_percentage(split.kl, epsilon, self.delta)) for epsilon in CURVE

@@ -62,16 +62,20 @@ def _he2019(split: EvaluatedSplit) -> Mapping[str, Estimate]:
     import torch
 
     from collapsebench.metrics.estimators import entropy_information, grouped_aggregate
+    from collapsebench.model.distributions import as_gaussian
 
     batches = split.split.batches(TEXT_BATCH) if split.is_text else split.split.batches(IMAGE_BATCH, seed=0)
     log_q = grouped_aggregate(split.z, split.posterior, [torch.tensor(batch.index) for batch in batches])
-    return _scores(split, entropy_information(split.posterior, log_q), _active_count(split.posterior.mean, 0.01))
+    return _scores(
+        split, entropy_information(as_gaussian(split.posterior), log_q), _active_count(split.posterior.mean, 0.01)
+    )
 
 
 def _li2019(split: EvaluatedSplit) -> Mapping[str, Estimate]:
     from collapsebench.metrics.estimators import entropy_information
+    from collapsebench.model.distributions import as_gaussian
 
-    information = entropy_information(split.posterior, split.density.aggregate)
+    information = entropy_information(as_gaussian(split.posterior), split.density.aggregate)
     return _scores(split, information, _active_count(split.posterior.mean, 0.01))
 
 
@@ -155,8 +159,8 @@ class Dialects(Metric):
     Unit: nats; units. Direction: none.
     Estimator: one sample of z per example. The standard errors are \(s/\sqrt N\) over the examples. Batches have the
     sizes of the released programs, not of the track. The numbers are entries of the run, which
-    `leaderboard --dialect NAME` shows. There are none without latent units. There is no `skip-vae-released` without an
-    encoder, as those programs print none.
+    `leaderboard --dialect NAME` shows. There are none without latent units, or if the posteriors are no diagonal
+    Gaussians. There is no `skip-vae-released` without an encoder, as those programs print none.
     Trap: the numbers are for reading beside published tables, not for ranking. `he2019.mi` cannot pass the logarithm of
     the batch size, at which a strong and a weak model look equal.
     """
@@ -167,7 +171,9 @@ class Dialects(Metric):
 
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
         """Give every column of every dialect, with names such as `he2019.mi`."""
-        if split.latent_dim == 0:
+        from collapsebench.model.distributions import DiagonalGaussian
+
+        if split.latent_dim == 0 or not isinstance(split.posterior, DiagonalGaussian):
             return {}
         return {
             f"{dialect.name}.{column}": estimate

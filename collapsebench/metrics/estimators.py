@@ -16,6 +16,7 @@ from torch import Tensor
 from collapsebench.estimates import SATURATION, Estimate
 from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
 from collapsebench.model.kernels.blocks import block_of
+from collapsebench.model.posterior import PosteriorDistribution
 
 BLOCK = 2**20
 """The largest number of entries in a block of the (N, N) matrix on the CPU: 8 MiB in float64, which stays in the cache.
@@ -127,21 +128,52 @@ class AggregateDensity(NamedTuple):
 
 
 def aggregate_density(
-    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, block: int = BLOCK, dtype: torch.dtype | None = None
+    z: Float[Tensor, "N D"], posterior: PosteriorDistribution, block: int = BLOCK, dtype: torch.dtype | None = None
 ) -> AggregateDensity:
     r"""Compute the mixture of all N posteriors, and the mixture of the others, exactly and in bounded memory.
 
-    \(\log q_k(z)\) is linear in \((z^2, z)\), so that a block of the (N, N) matrix is one matrix product. The product
-    loses digits if the posteriors are narrow. The own term dominates then, so it is computed directly. The matrix is in
-    `dtype`. By default it is in float32 if it is large (`SINGLE_FROM`) and no entry loses more than `ROUNDING`.
+    For Gaussians \(\log q_k(z)\) is linear in \((z^2, z)\), so that a block of the (N, N) matrix is one matrix product.
+    The product loses digits if the posteriors are narrow. The own term dominates then, so it is computed directly. The
+    matrix is in `dtype`. By default it is in float32 if it is large (`SINGLE_FROM`) and no entry loses more than
+    `ROUNDING`. The densities of a flow that all examples share differ from those of its start by the same volume for
+    all k, so that the matrix is that of the start.
     """
+    with torch.no_grad():
+        start, codes = posterior.same_information(z)
+        found = _start_density(codes, start, block, dtype)
+    if start is posterior:
+        return found
+    with torch.no_grad():
+        own = posterior.log_prob(z[None])[0]
+    volume = own - found.own
+    return AggregateDensity(own, found.aggregate + volume, found.others + volume)
+
+
+def _start_density(
+    z: Float[Tensor, "N D"], posterior: PosteriorDistribution, block: int, dtype: torch.dtype | None
+) -> AggregateDensity:
     n, own = len(z), posterior.log_prob(z[None])[0]
     if n == 1:
         return AggregateDensity(own, own, torch.full_like(own, -math.inf))
     if z.shape[1] == 0:  # all codes are equal: rounding would give about 1e-16 nats in place of 0
         return AggregateDensity(own, own, own)
-    others = _log_sum_of_others(z, posterior, max(1, block_of(block, z.device) // n), dtype)
+    rows = max(1, block_of(block, z.device) // n)
+    if isinstance(posterior, DiagonalGaussian):
+        others = _log_sum_of_others(z, posterior, rows, dtype)
+    else:
+        others = _any_log_sum_of_others(z, posterior, max(1, rows // z.shape[1]))
     return AggregateDensity(own, torch.logaddexp(own, others) - math.log(n), others - math.log(n - 1))
+
+
+def _any_log_sum_of_others(z: Float[Tensor, "N D"], posterior: PosteriorDistribution, rows: int) -> Float[Tensor, " N"]:
+    """Give the logarithm of the sum of the densities of the other posteriors at each code, for any family."""
+    sums = []
+    for start in range(0, len(z), rows):
+        some = z[start : start + rows]
+        log_q = posterior.log_prob(some[:, None].expand(-1, len(z), -1))  # (rows, N)
+        log_q.diagonal(start).fill_(-math.inf)
+        sums.append(log_q.logsumexp(1))
+    return torch.cat(sums)
 
 
 def _log_sum_of_others(
@@ -197,7 +229,7 @@ class Bracket(NamedTuple):
 
 def mutual_information_bracket(
     z: Float[Tensor, "N D"],
-    posterior: DiagonalGaussian,
+    posterior: PosteriorDistribution,
     prior: PriorDistribution,
     block: int = BLOCK,
     dtype: torch.dtype | None = None,
@@ -208,36 +240,48 @@ def mutual_information_bracket(
       \(\log N\) (Hoffman and Johnson 2016; Dieng et al. 2019, section 5).
     - leave-one-out is the same with the mixture of the others. It is on average at least \(I\) (Poole et al. 2019,
       eq. 13).
-    - \(I\) is at most the analytic mean KL to the prior.
+    - \(I\) is at most the mean KL to the prior.
+
+    Where the KL has no closed form, it is estimated at the same codes.
 
     The values are in float64. The matrix of a large set of wide posteriors is in float32 (see `aggregate_density`). A
     float32 that `dtype` forces on narrow posteriors, of log-variance below about -8, spoils the leave-one-out bound.
     """
-    z, posterior = z.double(), DiagonalGaussian.of(posterior.parameters.double())
+    z, posterior = z.double(), posterior.at(posterior.parameters.double())
     return bracket_from_densities(z, posterior, prior, aggregate_density(z, posterior, block, dtype))
 
 
 def bracket_from_densities(
-    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, prior: PriorDistribution, density: AggregateDensity
+    z: Float[Tensor, "N D"], posterior: PosteriorDistribution, prior: PriorDistribution, density: AggregateDensity
 ) -> Bracket:
     """Give the bounds of `mutual_information_bracket` from the densities at z."""
     with torch.no_grad():
-        kl = float(prior.kl(posterior).sum(-1).mean())
-        log_p = prior.log_prob(z[None])[0]
+        closed, log_p = prior.kl(posterior), prior.log_prob(z[None])[0]
     aggregate, others = density.aggregate - log_p, density.others - log_p
-    error = error_over_examples(aggregate)
-    leave_one_out = Estimate(kl - float(others.mean()), error_over_examples(others))
+    rate = density.own - log_p if closed is None else closed.sum(-1)
+    leave_one_out, upper = _difference(rate, others, closed), _mean_kl(rate, closed)
     return Bracket(
-        lower=Estimate(kl - float(aggregate.mean()), error),
+        lower=_difference(rate, aggregate, closed),
         leave_one_out=leave_one_out,
-        upper=Estimate(kl) if kl <= leave_one_out.value else leave_one_out,
-        aggregate_kl=Estimate(float(aggregate.mean()), error),
+        upper=upper if upper.value <= leave_one_out.value else leave_one_out,
+        aggregate_kl=Estimate(float(aggregate.mean()), error_over_examples(aggregate)),
         examples=len(z),
     )
 
 
+def _mean_kl(rate: Float[Tensor, " N"], closed: Tensor | None) -> Estimate:
+    """Give the mean KL. It has an error if it is estimated."""
+    return Estimate(float(rate.mean()), None if closed is not None else error_over_examples(rate))
+
+
+def _difference(rate: Float[Tensor, " N"], mixture: Float[Tensor, " N"], closed: Tensor | None) -> Estimate:
+    """Give the mean of KL - log-ratio of the mixture. At the same code the errors of both belong together."""
+    error = error_over_examples(mixture if closed is not None else rate - mixture)
+    return Estimate(float(rate.mean()) - float(mixture.mean()), error)
+
+
 def grouped_aggregate(
-    z: Float[Tensor, "N D"], posterior: DiagonalGaussian, groups: Iterable[Tensor]
+    z: Float[Tensor, "N D"], posterior: PosteriorDistribution, groups: Iterable[Tensor]
 ) -> Float[Tensor, " N"]:
     r"""Give \(\log \frac1{|G|} \sum_{k \in G} q_k(z_i)\), where G is the group that contains example i.
 

@@ -26,6 +26,7 @@ from collapsebench.metrics.estimators import (
 from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution, on_processor
 from collapsebench.model.kernels.blocks import block_of
 from collapsebench.model.kernels.recurrent import differentiable_rnns
+from collapsebench.model.posterior import Draw, PosteriorDistribution
 from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
 from collapsebench.record import Point
@@ -130,6 +131,24 @@ def _gradients_if_needed(inference: Inference, vae: VAE) -> Iterator[None]:
         ) from error
 
 
+def own_posterior(vae: VAE, inference: Inference, x: Tensor, noise: Noise) -> PosteriorDistribution:
+    """Give the contender's own posterior of a batch, without its autograd graph. The model is in evaluation mode.
+
+    Raises PluginError if the strategy returns something else than a posterior (B, D).
+    """
+    with _gradients_if_needed(inference, vae):
+        found = inference.posterior(vae, x, noise)
+    said = f"inference '{inference.name}' must return"
+    if not isinstance(found, PosteriorDistribution):
+        raise PluginError(f"{said} a PosteriorDistribution, got {type(found).__name__}")
+    if isinstance(found, DiagonalGaussian) and type(found) is not DiagonalGaussian:
+        raise PluginError(f"{said} a DiagonalGaussian itself, got {type(found).__name__}")
+    wanted = (len(x), vae.latent_dim)
+    if found.like.shape != wanted:
+        raise PluginError(f"{said} a posterior {wanted}, got {tuple(found.like.shape)}")
+    return found.detach()
+
+
 @dataclass(frozen=True, eq=False)
 class EvaluatedSplit:
     """N examples, and the contender's own q(z|x) of each.
@@ -179,12 +198,13 @@ class EvaluatedSplit:
     @property
     def latent_dim(self) -> int:
         """The number of latent units D. It is zero for the unconditional decoder."""
-        return self.vae.prior.latent_dim
+        return self.vae.latent_dim
 
     @cached_property
     def prior(self) -> PriorDistribution:
         """The model's p(z), on the CPU as the codes are."""
-        return on_processor(self.vae.prior)
+        with torch.no_grad(), evaluation_mode(self.vae):
+            return on_processor(self.vae.prior)
 
     @cached_property
     def is_text(self) -> bool:
@@ -197,20 +217,40 @@ class EvaluatedSplit:
         return torch.tensor(self.split.predictions)
 
     @cached_property
-    def posterior(self) -> DiagonalGaussian:
+    def posterior(self) -> PosteriorDistribution:
         """The contender's own q(z|x), (N, D). It is refined if the inference refines.
 
         Raises PluginError if the inference returns another shape.
         """
+        found: list[PosteriorDistribution] = []
+
+        def parameters(batch: EvaluatedBatch) -> Tensor:
+            found.append(self._own(batch, self.noise))
+            return _by_example(found[-1])
+
         with evaluation_mode(self.vae):
-            parameters = self._for_all_batches(lambda batch: self._variational_parameters(batch, self.noise))
-        return DiagonalGaussian.of(parameters.movedim(1, 0))
+            whole = self._for_all_batches(parameters)
+        return found[0].at(whole.movedim(1, 0))
 
     @cached_property
-    def kl(self) -> Float[Tensor, "N D"]:
-        """KL(q || p) per unit in nats."""
+    def closed_kl(self) -> Float[Tensor, "N U"] | None:
+        """KL(q || p) in nats: per unit (U = D), or of all units together (U = 1). None if it has no closed form."""
         with torch.no_grad():
             return self.prior.kl(self.posterior)
+
+    @property
+    def has_unit_kl(self) -> bool:
+        """True if there is a KL per unit."""
+        return self.closed_kl is not None and self.closed_kl.shape[1] == self.latent_dim
+
+    @cached_property
+    def kl(self) -> Float[Tensor, "N U"]:
+        """KL(q || p) in nats: `closed_kl`, or the estimate log q(z|x) - log p(z) at `z`, (N, 1)."""
+        return self._log_ratio(0)[:, None] if self.closed_kl is None else self.closed_kl
+
+    def rate(self, number: int) -> Float[Tensor, " N"]:
+        """Give KL(q || p) in nats: in closed form, or log q(z|x) - log p(z) at draw number `number`."""
+        return self._log_ratio(number) if self.closed_kl is None else self.closed_kl.sum(-1)
 
     @cached_property
     def z(self) -> Float[Tensor, "N D"]:
@@ -222,7 +262,7 @@ class EvaluatedSplit:
         """The log-densities of the posteriors and of their mixtures at `z`, in nats. The model's GPU computes them."""
         if self.device.type != "cuda":  # not every other device has float64
             return aggregate_density(self.z, self.posterior)
-        posterior = DiagonalGaussian.of(self.posterior.parameters.to(self.device))
+        posterior = self.posterior.at(self.posterior.parameters.to(self.device))
         found = aggregate_density(self.z.to(self.device), posterior)
         return AggregateDensity(*(each.cpu() for each in found))
 
@@ -233,7 +273,7 @@ class EvaluatedSplit:
 
     @property
     def kl_mean(self) -> float:
-        """The mean of KL(q || p) over the examples, in nats."""
+        """The mean of KL(q || p) over the examples, in nats. Without a closed form it is an estimate from `z`."""
         return float(self.kl.sum(-1).mean())
 
     @property
@@ -247,7 +287,17 @@ class EvaluatedSplit:
 
     def sample(self, number: int) -> Float[Tensor, "N D"]:
         """Give draw number `number` of z for every example."""
-        return self._for_all_batches(lambda batch: self._draws(batch, range(number, number + 1))[0])
+        return self._for_all_batches(lambda batch: self._draws(batch, range(number, number + 1)).z[0])
+
+    def _log_ratio(self, number: int) -> Float[Tensor, " N"]:
+        """Give log q(z|x) - log p(z) at draw number `number` of z."""
+
+        def ratio(batch: EvaluatedBatch) -> Tensor:
+            drawn = self._draws(batch, range(number, number + 1))
+            with torch.no_grad():
+                return (drawn.log_q() - self.prior.log_prob(drawn.z))[0]
+
+        return self._for_all_batches(ratio)
 
     def reconstruct(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         """Give -log p(x|z) in nats for one code z of each example, in one pass of the decoder."""
@@ -282,11 +332,8 @@ class EvaluatedSplit:
             return None
         batches = _first_batches(examples, self.provenance.train.batches(self.batch_size, self.provenance.seed))
         noise = self.noise.child("train")
-        with evaluation_mode(self.vae):
-            means = [
-                (self._variational_parameters(batch, noise)[:, 0].cpu(), batch.rows)
-                for batch in self._on_device(batches)
-            ]
+        with torch.no_grad(), evaluation_mode(self.vae):
+            means = [(self._own(batch, noise).mean.cpu(), batch.rows) for batch in self._on_device(batches)]
         mean, rows = (torch.cat(parts)[:examples] for parts in zip(*means, strict=True))
         return LabelledCodes(mean.double(), torch.tensor(self.provenance.train.labels)[rows])
 
@@ -309,43 +356,26 @@ class EvaluatedSplit:
         for number, batch in enumerate(batches):
             yield EvaluatedBatch(number, torch.tensor(batch.x, device=self.device), torch.tensor(batch.index))
 
-    def _variational_parameters(self, batch: EvaluatedBatch, noise: Noise) -> Float[Tensor, "B 2 D"]:
-        with _gradients_if_needed(self.inference, self.vae):
-            found = self.inference.posterior(self.vae, batch.x, noise.child("inference", batch.number))
-        if type(found) is not DiagonalGaussian:
-            raise PluginError(
-                f"inference '{self.inference.name}' must return a DiagonalGaussian itself, got {type(found).__name__}"
-            )
-        if found.mean.shape != (len(batch.rows), self.latent_dim):
-            raise PluginError(
-                f"inference '{self.inference.name}' must return a posterior ({len(batch.rows)}, {self.latent_dim}), "
-                f"got {tuple(found.mean.shape)}"
-            )
-        return (
-            found.detach().parameters.movedim(0, 1).clone()
-        )  # a tensor of the inference mode would allow no gradients
+    def _own(self, batch: EvaluatedBatch, noise: Noise) -> PosteriorDistribution:
+        return own_posterior(self.vae, self.inference, batch.x, noise.child("inference", batch.number))
 
-    def _draws(self, batch: EvaluatedBatch, numbers: range) -> Float[Tensor, "S B D"]:
-        posterior = self.posterior[batch.rows]
+    def _draws(self, batch: EvaluatedBatch, numbers: range) -> Draw:
         noise = self.noise.child("z", batch.number)
-        draws = posterior.mean.new_empty(len(numbers), *posterior.mean.shape)
-        for draw, number in zip(draws, numbers, strict=True):
-            draw.copy_(noise.child(number).normal(posterior.mean.shape, posterior.mean))
-        return posterior.sample(draws)
+        with torch.no_grad():
+            return self.posterior[batch.rows].draws([noise.child(number) for number in numbers])
 
     def _log_weights(self, batch: EvaluatedBatch, samples: int) -> Float[Tensor, "K B"]:
         """Give log p(x, z) - log q(z|x) in nats for draws 0 … K-1. Without units all draws are equal: one is enough.
 
         The results go into one tensor. Small results between large temporaries would fragment the heap.
         """
-        posterior, drawn = self.posterior[batch.rows], range(samples if self.latent_dim else 1)
+        drawn = range(samples if self.latent_dim else 1)
         step = max(1, self._block // len(batch.rows))
         log_weights = torch.empty(len(drawn), len(batch.rows), dtype=torch.float64)
         for start in drawn[::step]:
-            z = self._draws(batch, drawn[start : start + step])
+            z, log_q = self._draws(batch, drawn[start : start + step])
             with torch.no_grad():
-                log_p = self.prior.log_prob(z)
-            log_weights[start : start + step] = self.log_likelihood(batch.x, z) + log_p - posterior.log_prob(z)
+                log_weights[start : start + step] = self.log_likelihood(batch.x, z) + self.prior.log_prob(z) - log_q()
         return log_weights.expand(samples, -1)
 
     @staticmethod
@@ -357,6 +387,11 @@ class EvaluatedSplit:
         """Give compute(batch), (B, …), of all batches: (N, …) in the order of the split, float64 on the CPU."""
         values, rows = zip(*((compute(batch), batch.rows) for batch in self.batches()), strict=True)
         return torch.cat(values).to("cpu").double()[torch.cat(rows).argsort()]
+
+
+def _by_example(posterior: PosteriorDistribution) -> Float[Tensor, "B P D"]:
+    """Give the variational parameters by example, in memory of their own, as those of the inference mode allow less."""
+    return posterior.parameters.movedim(0, 1).clone()
 
 
 def _first_batches(examples: int, batches: Iterable[Batch]) -> Iterator[Batch]:

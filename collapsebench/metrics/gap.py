@@ -91,4 +91,4 @@ class Gap(Metric):
         import torch
 
         drawn = range(first, first + self.draws)
-        return torch.stack([split.reconstruct(split.sample(number)) for number in drawn]) + split.kl.sum(-1)
+        return torch.stack([split.reconstruct(split.sample(number)) + split.rate(number) for number in drawn])

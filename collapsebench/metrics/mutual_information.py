@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from collapsebench.estimates import Column, Direction, Estimate
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit
 
 
+MIXTURE = 10_000
+"""The mixtures of a dear family take the work that a mixture of so many Gaussians takes."""
+
+FEWEST = 100
+"""So many examples are in a mixture at least."""
+
+
 class MutualInformation(Metric):
     r"""A bracket for I_q(x; z), the mutual information under the data and the posterior.
 
@@ -21,11 +29,12 @@ class MutualInformation(Metric):
     where the sum over k includes i. upper \(= \min(KL, \text{leave-one-out})\), where leave-one-out is the same with
     the mean over the \(N-1\) other posteriors.
     Unit: nats. Direction: higher for the lower bound; none for the upper.
-    Estimator: exact mixtures over the whole split, in float64, with one sample of z per example. The KL is analytic, as
-    in the paper. Its estimate \(\frac1N \sum_i [\log q_i(z_i) - \log p(z_i)]\) has the same mean, and with it the lower
-    bound is InfoNCE, which never exceeds log N. The standard error is \(s/\sqrt N\) over the examples. On average it is
-    no smaller than the Monte Carlo error, as it contains the spread between the examples, too. An upper bound that is
-    the KL has no error.
+    Estimator: exact mixtures over the whole split, in float64, with one sample of z per example. The mixtures of a
+    family whose densities are dear, such as a flow with context, are over fewer examples, evenly from the split. The KL
+    is in closed form, as in the paper, or else estimated at the same samples. Its estimate \(\frac1N \sum_i [\log
+    q_i(z_i) - \log p(z_i)]\) has the same mean, and with it the lower bound is InfoNCE, which never exceeds log N. The
+    standard error is \(s/\sqrt N\) over the examples. On average it is no smaller than the Monte Carlo error, as it
+    contains the spread between the examples, too. An upper bound that is a KL in closed form has no error.
     Entries: `mi_leave_one_out`. `aggregate_kl` is KL(q_agg || p), which is biased upwards as the lower bound is biased
     downwards. `mi_examples` is N. `mi_saturated` is 1 if the lower bound is within 0.1 nats of log N, so that it says
     no more than that.
@@ -44,11 +53,29 @@ class MutualInformation(Metric):
         Column("mi_upper", "nats", Direction.NONE, "MI ≤"),
     )
 
+    LARGEST: ClassVar[int | None] = None
+    """The most examples in a mixture of Gaussians. None: all."""
+
     def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
         """Give both bounds, and the numbers behind them."""
-        from collapsebench.metrics.estimators import bracket_from_densities
+        from collapsebench.metrics.estimators import (
+            bracket_from_densities,
+            evenly_spaced,
+            mutual_information_bracket,
+        )
 
-        return _estimates(bracket_from_densities(split.z, split.posterior, split.prior, split.density))
+        number = self._affordable(len(split), split.posterior.pair_cost())
+        if number == len(split):
+            return _estimates(bracket_from_densities(split.z, split.posterior, split.prior, split.density))
+        rows = evenly_spaced(len(split), number)
+        return _estimates(mutual_information_bracket(split.z[rows], split.posterior[rows], split.prior))
+
+    def _affordable(self, examples: int, cost: int) -> int:
+        """Give the number of examples in the mixtures: the work is that of `MIXTURE` examples of a Gaussian."""
+        most = self.LARGEST or examples
+        if cost > 1:
+            most = min(most, max(FEWEST, math.isqrt((self.LARGEST or MIXTURE) ** 2 // cost)))
+        return min(examples, most)
 
 
 class TrackedInformation(MutualInformation):
@@ -58,16 +85,7 @@ class TrackedInformation(MutualInformation):
     ends at log 2,000 = 7.6 nats, and is lower than that of all examples by at most the logarithm of the ratio of sizes.
     """
 
-    LARGEST: ClassVar[int] = 2000
-
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Give both bounds, and the numbers behind them."""
-        from collapsebench.metrics.estimators import evenly_spaced, mutual_information_bracket
-
-        if len(split) <= self.LARGEST:
-            return super().evaluate(split)
-        rows = evenly_spaced(len(split), self.LARGEST)
-        return _estimates(mutual_information_bracket(split.z[rows], split.posterior[rows], split.prior))
+    LARGEST: ClassVar[int | None] = 2000
 
 
 def _estimates(found: Bracket) -> dict[str, Estimate]:

@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from collapsebench.inference.amortized import Amortized
-from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.posterior import PosteriorDistribution
 from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
 
 
 class AdamRefinement(Amortized):
-    r"""Some steps of Adam on \((\mu, \ell)\) of each example, from the encoder's posterior, to lower the negative ELBO.
+    r"""Some steps of Adam on each example's variational parameters, from the encoder's, to lower the negative ELBO.
 
     Each step uses a fresh sample of z. The rate falls linearly to zero. Adam's steps do not depend on the scale of the
     gradient, so that the examples do not influence each other.
@@ -27,20 +27,21 @@ class AdamRefinement(Amortized):
     steps: int
     learning_rate: float
 
-    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> DiagonalGaussian:
+    def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> PosteriorDistribution:
         """Give the posterior after the last step. It may be worse than the first."""
-        point = vae.encode(x).detach().parameters.requires_grad_()
+        start = vae.encode(x).detach()
+        point = start.parameters.clone().requires_grad_()
         optimizer = torch.optim.Adam([point], lr=self.learning_rate)
         decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=self.steps)
         for step in range(self.steps):
-            point.grad = path_gradient(vae, x, DiagonalGaussian.of(point.detach()), noise.child("refinement", step))
+            point.grad = path_gradient(vae, x, start.at(point.detach()), noise.child("refinement", step))
             optimizer.step()
             decay.step()
-        return DiagonalGaussian.of(point.detach())
+        return start.at(point.detach())
 
 
-def path_gradient(vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise) -> Float[Tensor, "2 B D"]:
-    r"""Give \(\nabla_\lambda [\log q(z) - \log p(x, z)]\) through \(z = \mu + e^{\ell/2} \epsilon\) alone, by example.
+def path_gradient(vae: VAE, x: Tensor, posterior: PosteriorDistribution, noise: Noise) -> Float[Tensor, "P B D"]:
+    r"""Give \(\nabla_\lambda [\log q(z) - \log p(x, z)]\) through the draw of z alone, by example.
 
     It is an unbiased gradient of the negative ELBO, as the part that it leaves out,
     \(\nabla_\lambda \log q_\lambda(z)\) at a fixed z, is zero on average. It has no noise at the exact posterior, where
@@ -48,9 +49,9 @@ def path_gradient(vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise
     reconstruction (Roeder, Wu and Duvenaud, Sticking the Landing: Simple, Lower-Variance Gradient Estimators for
     Variational Inference, NeurIPS 2017).
     """
-    point = posterior.parameters.requires_grad_()
+    point = posterior.parameters.clone().requires_grad_()
     with torch.enable_grad():
-        z = DiagonalGaussian.of(point).sample(noise.normal((1, *posterior.mean.shape), posterior.mean))
+        z = posterior.at(point).draws((noise,)).z
         log_ratio = posterior.log_prob(z) - vae.prior.log_prob(z) - vae.log_likelihood(x, z)
         (gradient,) = torch.autograd.grad(log_ratio.sum(), point)
     return gradient

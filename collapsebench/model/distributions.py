@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from collapsebench.errors import PluginError
+from collapsebench.model.needs import Need
+from collapsebench.model.posterior import Draw, PosteriorDistribution
+
 if TYPE_CHECKING:
     from collapsebench.model.seeding import Noise
+    from collapsebench.model.vae import VAE
 
 LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
-class DiagonalGaussian:
+class DiagonalGaussian(PosteriorDistribution):
     r"""\(q(z|x) = \prod_j N(z_j; \mu_j, e^{\ell_j})\) for a batch of B examples and D latent units.
 
     `mean` \(\mu\) and `logvar` \(\ell\) have the shape (B, D). Other shapes raise ValueError.
@@ -60,6 +66,15 @@ class DiagonalGaussian:
         """The means and the log-variances, stacked: the variational parameters that an inference strategy moves."""
         return torch.stack((self.mean, self.logvar))
 
+    @property
+    def like(self) -> Float[Tensor, "B D"]:
+        """The means: a tensor of the shape and the type of a code, on its device."""
+        return self.mean
+
+    def at(self, parameters: Float[Tensor, "2 B D"]) -> DiagonalGaussian:
+        """Make the distribution with these stacked means and log-variances."""
+        return DiagonalGaussian.of(parameters)
+
     def __len__(self) -> int:
         return len(self.mean)
 
@@ -69,6 +84,16 @@ class DiagonalGaussian:
     def detach(self) -> DiagonalGaussian:
         """Give the same distribution without its autograd graph."""
         return DiagonalGaussian(self.mean.detach(), self.logvar.detach())
+
+    def draw(self, noise: Noise) -> Draw:
+        """Draw one code for each example: (B, D), and log q, (B,)."""
+        drawn = self.draws((noise,))
+        return Draw(drawn.z[0], lambda: drawn.log_q()[0])
+
+    def draws(self, noises: Sequence[Noise]) -> Draw:
+        """Draw a code from each of S sources of noise: (S, B, D), and log q, (S, B)."""
+        z = self.sample(normals(noises, self.mean))
+        return Draw(z, partial(self.log_prob, z))
 
     def sample(self, epsilon: Float[Tensor, "S B D"]) -> Float[Tensor, "S B D"]:
         r"""Give \(z = \mu + e^{\ell/2}\,\epsilon\), the reparameterized sample (Kingma and Welling 2014)."""
@@ -88,10 +113,29 @@ class DiagonalGaussian:
         return 0.5 * (other.logvar - self.logvar + excess - 1)
 
 
-def concatenate(parts: Iterable[DiagonalGaussian]) -> DiagonalGaussian:
-    """Join batches of one distribution along the examples."""
-    mean, logvar = zip(*((part.mean, part.logvar) for part in parts), strict=True)
-    return DiagonalGaussian(torch.cat(mean), torch.cat(logvar))
+def as_gaussian(posterior: PosteriorDistribution) -> DiagonalGaussian:
+    """Give the posterior itself, for a method that needs a diagonal Gaussian (see `Need`).
+
+    Raises PluginError if it is none.
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, as_gaussian
+    >>> as_gaussian(DiagonalGaussian(torch.zeros(1, 2), torch.zeros(1, 2))).logvar.tolist()
+    [[0.0, 0.0]]
+    """
+    if not isinstance(posterior, DiagonalGaussian):
+        raise PluginError(f"{Need.GAUSSIAN} is needed, got {type(posterior).__name__}")
+    return posterior
+
+
+def normals(noises: Sequence[Noise], like: Float[Tensor, "B D"]) -> Float[Tensor, "S B D"]:
+    """Draw from N(0, I) once from each source of noise."""
+    if len(noises) == 1:
+        return noises[0].normal((1, *like.shape), like)
+    drawn = like.new_empty(len(noises), *like.shape)
+    for each, noise in zip(drawn, noises, strict=True):
+        each.copy_(noise.normal(tuple(like.shape), like))
+    return drawn
 
 
 @runtime_checkable
@@ -129,8 +173,49 @@ class PriorDistribution(Protocol):
     def log_prob(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B"]:
         """Give log p(z) in nats."""
 
-    def kl(self, posterior: DiagonalGaussian) -> Float[Tensor, "B D"]:
-        """Give KL(q || p) in nats per unit."""
+    def kl(self, posterior: PosteriorDistribution) -> Tensor | None:
+        """Give KL(q || p) in nats: per unit, (B, D), or (B, 1) if there is none per unit. None: no closed form.
+
+        Where it is None, log q(z) - log p(z) at the drawn code takes its place.
+        """
+
+
+@runtime_checkable
+class DependentPrior(Protocol):
+    """A prior that depends on the networks. The model asks for the density whenever it needs it.
+
+    The prior of this model is centred where its encoder puts an example of zeros:
+
+    >>> import torch
+    >>> from collapsebench import DependentPrior, DiagonalGaussian, Networks, PriorDistribution, VAE
+    >>> class Centred:
+    ...     latent_dim = 1
+    ...     def __init__(self, normal):
+    ...         self.normal, self.log_prob = normal, normal.log_prob
+    ...     def sample(self, number, noise):
+    ...         return self.normal.mean + noise.normal((number, 1), self.normal.mean)
+    ...     def kl(self, posterior):
+    ...         return posterior.kl(self.normal)
+    >>> class AtZero:
+    ...     latent_dim = 1
+    ...     def of(self, vae):
+    ...         return Centred(vae.encode(torch.zeros(1, 1)))
+    >>> class Head(torch.nn.Module):
+    ...     def forward(self, features):
+    ...         return DiagonalGaussian(features + 3, torch.zeros_like(features))
+    >>> vae = VAE(Networks(torch.nn.Identity(), Head(), torch.nn.Linear(1, 1)), AtZero())
+    >>> isinstance(vae.own_prior, DependentPrior), isinstance(vae.prior, PriorDistribution)
+    (True, True)
+    >>> vae.prior.normal.mean.tolist()
+    [[3.0]]
+    """
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent units D."""
+
+    def of(self, vae: VAE) -> PriorDistribution:
+        """Give p(z) for the networks as they are now. Gradients flow to them through it."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +243,10 @@ class StandardNormal:
         r"""Give \(\log p(z) = -\tfrac12 \sum_j [\log 2\pi + z_j^2]\) in nats."""
         return -0.5 * (LOG_2PI + z.square()).sum(-1)
 
-    def kl(self, posterior: DiagonalGaussian) -> Float[Tensor, "B D"]:
-        r"""Give KL(q || p) in nats per unit: \(\tfrac12(\mu^2 + e^{\ell} - \ell - 1)\)."""
+    def kl(self, posterior: PosteriorDistribution) -> Float[Tensor, "B D"] | None:
+        r"""Give KL(q || p) in nats per unit: \(\tfrac12(\mu^2 + e^{\ell} - \ell - 1)\). None for no Gaussian q."""
+        if not isinstance(posterior, DiagonalGaussian):
+            return None
         mean, logvar = posterior.mean, posterior.logvar
         return 0.5 * (mean.square() + logvar.exp() - logvar - 1)
 

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from collapsebench.errors import PluginError
-from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
+from collapsebench.model.distributions import DependentPrior, DiagonalGaussian, PriorDistribution
 from collapsebench.model.kernels.recurrent import twice_differentiable
+from collapsebench.model.posterior import Draw, PosteriorDistribution
 from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Noise
 
@@ -70,27 +71,38 @@ class VAE(nn.Module):
     Passes(encoder=2, decoder=10)
     """
 
-    def __init__(self, networks: Networks, prior: PriorDistribution) -> None:
+    def __init__(self, networks: Networks, prior: PriorDistribution | DependentPrior) -> None:
         super().__init__()
         self.encoder = networks.encoder
         self.posterior = networks.posterior
         self.decoder = networks.decoder
         self.heads = nn.ModuleDict()
-        self.prior = prior
+        self.own_prior = prior
         self.auxiliary = nn.ModuleDict()
         self.passes = Passes()
 
-    def encode(self, x: Tensor) -> DiagonalGaussian:
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent units D. With zero units the decoder is unconditional."""
+        return self.own_prior.latent_dim
+
+    @property
+    def prior(self) -> PriorDistribution:
+        """p(z). One that depends on the networks is made anew at each call, so ask once for each step."""
+        own = self.own_prior
+        return own.of(self) if isinstance(own, DependentPrior) else own
+
+    def encode(self, x: Tensor) -> PosteriorDistribution:
         """Give q(z|x) by the encoder, or N(0, I) if the contender has no encoder.
 
-        Raises PluginError if the posterior is no DiagonalGaussian of shape (B, D).
+        Raises PluginError if the posterior is no PosteriorDistribution of shape (B, D).
         """
         if self.encoder is None or self.posterior is None:
-            zeros = next(self.decoder.parameters()).new_zeros(len(x), self.prior.latent_dim)
+            zeros = next(self.decoder.parameters()).new_zeros(len(x), self.latent_dim)
             return DiagonalGaussian(zeros, zeros)
         self.passes.encoder += x.shape[0]
         features = self.encoder(x)
-        posterior: DiagonalGaussian = self.posterior(features)
+        posterior: PosteriorDistribution = self.posterior(features)
         _check_posterior(posterior, len(x), self)
         for head in self.heads.values():
             posterior = head(posterior, features)
@@ -113,15 +125,22 @@ class VAE(nn.Module):
 
 
 def _check_posterior(posterior: object, examples: int, vae: VAE) -> None:
-    wanted = (examples, vae.prior.latent_dim)
-    if not isinstance(posterior, DiagonalGaussian):
-        raise PluginError(f"the posterior must be a DiagonalGaussian {wanted}, got {type(posterior).__name__}")
-    if posterior.mean.shape != wanted:
-        raise PluginError(f"the posterior must be {wanted}, got {tuple(posterior.mean.shape)}")
-    dtype = next(vae.parameters(), posterior.mean).dtype
-    if posterior.mean.dtype != dtype:
-        wanted_name, got = (str(each).removeprefix("torch.") for each in (dtype, posterior.mean.dtype))
+    wanted = (examples, vae.latent_dim)
+    if not isinstance(posterior, PosteriorDistribution):
+        raise PluginError(f"the posterior must be a PosteriorDistribution {wanted}, got {type(posterior).__name__}")
+    like = posterior.like
+    if like.shape != wanted:
+        raise PluginError(f"the posterior must be {wanted}, got {tuple(like.shape)}")
+    dtype = next(vae.parameters(), like).dtype
+    if like.dtype != dtype:
+        wanted_name, got = (str(each).removeprefix("torch.") for each in (dtype, like.dtype))
         raise PluginError(f"the posterior must be {wanted_name}, got {got}")
+
+
+def divergence(posterior: PosteriorDistribution, prior: PriorDistribution, drawn: Draw) -> Tensor:
+    r"""Give KL(q || p) in nats: in closed form, or \(\log q(z|x) - \log p(z)\) at a draw z, (1, B, D), as (B, 1)."""
+    kl = prior.kl(posterior)
+    return (drawn.log_q() - prior.log_prob(drawn.z))[0, :, None] if kl is None else kl
 
 
 class Networks(NamedTuple):
@@ -155,7 +174,7 @@ class Terms(NamedTuple):
     reconstruction: Tensor
     """-log p(x|z) at one sample of z, (B,), in nats."""
     kl: Tensor
-    """KL(q || p) per unit, (B, D), in nats."""
+    """KL(q || p) in nats: per unit, (B, D), or of all units together, (B, 1). See `LatentSample.kl`."""
     kl_weight: float
     """The weight of the KL term."""
     loss: Tensor
@@ -194,13 +213,16 @@ class LatentSample(NamedTuple):
     vae: VAE
     x: Tensor
     """The examples, (B, …)."""
-    posterior: DiagonalGaussian
+    posterior: PosteriorDistribution
     z: Tensor
     """The sample, (B, D)."""
     reconstruction: Tensor
     """-log p(x|z), (B,), in nats."""
     kl: Tensor
-    """KL(q || p) per unit, (B, D), in nats."""
+    """KL(q || p) in nats: per unit, (B, D), or of all units together, (B, 1).
+
+    Where it has no closed form, it is the estimate log q(z|x) - log p(z) at the sample, (B, 1). A method says in
+    `Method.needs` if it cannot do with that."""
     kl_weight: float
     """The product of the KL weights of all methods at this step."""
     noise: Noise
@@ -251,18 +273,18 @@ class Objective:
     corrupt_decoder_input: Callable[[Tensor, Noise], Tensor] | None = None
     """Gives what the decoder reads in place of x in training. It still scores x."""
 
-    def __call__(self, vae: VAE, x: Tensor, posterior: DiagonalGaussian, noise: Noise | None = None) -> Terms:
+    def __call__(self, vae: VAE, x: Tensor, posterior: PosteriorDistribution, noise: Noise | None = None) -> Terms:
         """Give the terms at one posterior. The same noise gives the same sample of z and the same dropout masks.
 
-        Raises PluginError if the posterior is no DiagonalGaussian of shape (B, D) in the dtype of the networks.
+        Raises PluginError if the posterior is none of shape (B, D) in the dtype of the networks.
         """
         _check_posterior(posterior, len(x), vae)
         noise = self.noise if noise is None else noise
-        epsilon = noise.child("z").normal((1, *posterior.mean.shape), posterior.mean)
+        drawn = posterior.draws((noise.child("z"),))
         dropout = noise.child("dropout") if self.training else None
-        z = posterior.sample(epsilon)
+        z = drawn.z
         reconstruction = -vae.log_likelihood(x, z, dropout, self._read(x, noise))[0]
-        kl = vae.prior.kl(posterior)
+        kl = divergence(posterior, vae.prior, drawn)
         if self.kl_penalty is None and self.extra_loss is None:
             loss = (reconstruction + self.kl_weight * kl.sum(-1)).mean()
         else:
@@ -289,20 +311,20 @@ class Objective:
         self,
         vae: VAE,
         x: Tensor,
-        posterior: DiagonalGaussian,
+        posterior: PosteriorDistribution,
         noise: Noise,
         *,
         parameters: tuple[nn.Parameter, ...] = (),
         create_graph: bool = False,
     ) -> Gradient:
-        r"""Give \(\nabla_\lambda L\) at the variational parameters \(\lambda = (\mu, \ell)\), and that by `parameters`.
+        r"""Give \(\nabla_\lambda L\) at the variational parameters \(\lambda\), (P, B, D), and that by `parameters`.
 
         An inference strategy repeats this in its inner loop. `create_graph` keeps the graph for second derivatives.
         Parameters that do not enter the loss have gradient zero.
         """
         point = posterior.parameters if create_graph else posterior.parameters.detach().requires_grad_()
         with torch.enable_grad(), twice_differentiable(vae) if create_graph else nullcontext():
-            loss = self(vae, x, DiagonalGaussian.of(point), noise).loss
+            loss = self(vae, x, posterior.at(point), noise).loss
             found = torch.autograd.grad(
                 loss, (point, *parameters), create_graph=create_graph, allow_unused=True, materialize_grads=True
             )
@@ -329,6 +351,6 @@ class Gradient(NamedTuple):
     loss: Tensor
     """The objective at the start of the step, a scalar, in nats per example."""
     posterior: Tensor
-    """The gradient by the variational parameters, (2, B, D)."""
+    """The gradient by the variational parameters, (P, B, D): (2, B, D) for means and log-variances."""
     parameters: tuple[Tensor, ...]
     """The gradients by the further parameters, one for each."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ class DGVAE(Method):
     of a batch. It is estimated by M samples of each posterior of the batch, own posterior included in \(\bar q\):
     \(\frac{1}{MB} \sum_{mi} [\sum_j \log \bar q_j(z_{mij}) - \log p(z_{mi})]\), in nats per example (Zhang et al. 2022,
     zhangjf-nlp/DG-VAEs: modules/encoders/DGBasedKLD.py:28-90). The gradient goes through samples and densities. The
-    prior is meant to be a product over units, as N(0, I) is.
+    prior is a product over units, as N(0, I) is.
 
     - `samples` is M: 32 in the authors' program.
     - `group`: the marginals are of so many examples of the batch; the authors take the whole batch. Its gap is at most
@@ -43,10 +43,16 @@ class DGVAE(Method):
     samples: PositiveInt = Field(32, description="number M of samples of each posterior")
     group: PositiveInt | None = Field(None, description="examples of which marginals are made; by default the batch")
 
+    def needs(self) -> frozenset[Need]:
+        """Say that the marginals are of Gaussians, and the prior a product over units."""
+        return frozenset({Need.GAUSSIAN, Need.UNITS})
+
     @hookimpl
     def kl_penalty(self, sample: LatentSample) -> Tensor:
         """Give the density gap, a scalar, in nats."""
-        posterior, prior = sample.posterior, sample.vae.prior
+        from collapsebench import as_gaussian
+
+        posterior, prior = as_gaussian(sample.posterior), sample.vae.prior
         epsilon = sample.noise.child(self.name).normal((self.samples, *posterior.mean.shape), posterior.mean)
         number = len(posterior)
         size = number if self.group is None else min(self.group, number)

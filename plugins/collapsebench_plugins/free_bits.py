@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +35,8 @@ class FreeBits(Method):
     - example: \(\frac1B \sum_i \max(\lambda, KL_i)\) with \(KL_i = \sum_j KL_{ij}\), their "fb 1".
     - batch: \(\max(\lambda, \frac1B \sum_i KL_i)\), their "fb 3".
 
-    Floor and KL are in nats. The KL is in closed form. Of a KL that is estimated from samples, floors per example would
-    be biased.
+    Floor and KL are in nats. Where the KL has no closed form, only `per=batch` is left: floors per example of an
+    estimate would be biased.
 
     - Default: 0.25 nats a unit. Li et al. take 8 nats over 32 units (bohanli/vae-pretraining-encoder: README).
     - The program of Li et al. masks: a KL below its floor counts 0 and not \(\lambda\). The gradient is the same, but
@@ -56,6 +56,12 @@ class FreeBits(Method):
     per: Per = Field(
         Per.UNIT, description="what has a floor: the batch mean of a unit, an example-unit, an example, or the batch"
     )
+
+    def needs(self) -> frozenset[Need]:
+        """Say which KL has a floor. The batch mean may be that of an estimate."""
+        if self.per in {Per.UNIT, Per.EXAMPLE_UNIT}:
+            return frozenset({Need.UNITS})
+        return frozenset({Need.CLOSED_FORM} if self.per is Per.EXAMPLE else ())
 
     @hookimpl
     def kl_penalty(self, sample: LatentSample) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,12 +38,18 @@ class MAE(Method):
     eta: NonNegativeFloat = Field(1.0, description="weight η of the mean divergence of each unit")
     gamma: NonNegativeFloat = Field(0.0, description="weight γ of the deviation of divergences")
 
+    def needs(self) -> frozenset[Need]:
+        """Say that the KL of two posteriors needs Gaussians."""
+        return frozenset({Need.GAUSSIAN})
+
     @hookimpl
     def extra_loss(self, sample: LatentSample) -> Tensor | None:
         """Give the regularizer of the batch, a scalar, in nats per example."""
+        from collapsebench import as_gaussian
+
         if len(sample.posterior) < 2:
             return None
-        divergence = pairwise(sample.posterior)
+        divergence = pairwise(as_gaussian(sample.posterior))
         spread = divergence.sum(-1).std()
         return self.gamma * spread - self.eta * divergence.mean(0).sigmoid().log().sum()
 

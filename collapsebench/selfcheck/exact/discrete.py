@@ -26,7 +26,7 @@ from collapsebench.components.interfaces import Decoder
 from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.examples import DataSpec
 from collapsebench.experiment.assembly import Architecture, assemble
-from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, StandardNormal
+from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, StandardNormal, as_gaussian
 from collapsebench.model.vae import VAE, Networks
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
@@ -227,7 +227,7 @@ def tabulate(vae: VAE, x: Tensor, tolerance: float = 1e-7) -> Table:
     double = copy.deepcopy(vae).double().eval()
     x = x.double() if x.is_floating_point() else x
     with torch.no_grad():
-        posterior = double.encode(x).detach()
+        posterior = as_gaussian(double.encode(x)).detach()
     mean, logvar = posterior.mean.numpy(), posterior.logvar.numpy()
     before = np.full(2 * len(x), math.inf)
     for step in STEPS:

@@ -131,7 +131,7 @@ class LinearVAE:
             and isinstance(vae.prior, StandardNormal)
         ):
             raise UsageError("closed forms need the networks 'linear', constant_variance of the posterior and N(0, I)")
-        c = np.zeros(vae.prior.latent_dim) if head.mean.bias is None else _array(head.mean.bias)
+        c = np.zeros(vae.latent_dim) if head.mean.bias is None else _array(head.mean.bias)
         v = np.exp(_array(head.logvar.row))
         learned = decoder.log_variance
         variance = math.exp(decoder.first_log_variance if learned is None else learned.item())

@@ -1,0 +1,69 @@
+r"""A posterior is a density: \(\int q(z|x)\,dz = 1\), and its draws have the log-density that it states.
+
+A family with \(\log q(z|x) - c\) in place of \(\log q(z|x)\) lowers its KL, −ELBO and IW-NLL by c, for nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from collapsebench.errors import PluginError
+from collapsebench.guards.priors import wrong_integral
+from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
+from collapsebench.model.posterior import PosteriorDistribution
+from collapsebench.model.seeding import Noise
+
+DRAWS = 2**13
+"""The draws of each estimate."""
+
+COMPARED = 256
+"""So many draws are looked at by both functions."""
+
+NARROWER = 0.8
+"""The variance of the Gaussian by that of the draws: it must not have the heavier tails."""
+
+TOLERANCE = 1e-6
+"""The largest difference of two log-densities of one draw, relative to their size or to one, in float64."""
+
+
+def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, noise: Noise) -> None:
+    r"""Raise PluginError if the posterior of the first example is no density. Diagonal Gaussians are known to be one.
+
+    The log-density of a draw must be that of `log_prob`. The integral is \(E_q[r(z)/q(z|x)]\), for the prior and, where
+    the codes fill the space, for a Gaussian r with the moments of the draws. This catches a density that is off by a
+    constant or a factor. It says nothing where r covers q badly, and nothing about other examples and parameters.
+    """
+    if isinstance(posterior, DiagonalGaussian) or not len(posterior):
+        return
+    with torch.no_grad():
+        copies = posterior.parameters[:, :1].double().expand(-1, DRAWS, -1)
+        same = posterior.at(copies.contiguous())
+        z, log_q = same.draw(noise)
+        found = log_q()
+        _check_agreement(found[:COMPARED], same[:COMPARED].log_prob(z[None, :COMPARED])[0], posterior)
+        for log_r in _densities(z, prior):
+            wrong = wrong_integral(log_r - found)
+            if wrong:
+                raise PluginError(
+                    f"the posterior {type(posterior).__name__} integrates to 1/({wrong}) and not to 1: "
+                    "log q(z|x) is no log-density"
+                )
+
+
+def _check_agreement(drawn: Tensor, given: Tensor, posterior: PosteriorDistribution) -> None:
+    if not torch.allclose(drawn, given, rtol=TOLERANCE, atol=TOLERANCE):
+        worst = float((drawn - given).abs().max())
+        raise PluginError(
+            f"the posterior {type(posterior).__name__} states two log-densities of its draws, {worst:.3g} nats apart"
+        )
+
+
+def _densities(z: Tensor, prior: PriorDistribution) -> list[Tensor]:
+    """Give the log-densities of the draws under the prior, and under a Gaussian unless they lie on a sphere."""
+    found = [prior.log_prob(z[None])[0].double()]
+    radius = z.norm(dim=1)
+    if float(radius.std()) > TOLERANCE * float(radius.mean()):
+        mean, variance = z.mean(0, keepdim=True), z.var(0, keepdim=True) * NARROWER
+        found.append(DiagonalGaussian(mean, variance.log()).log_prob(z[:, None])[:, 0])
+    return found
