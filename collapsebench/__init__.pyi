@@ -58,7 +58,6 @@ from .metrics.evaluation import EvaluatedSplit as EvaluatedSplit
 from .metrics.evaluation import LabelledCodes as LabelledCodes
 from .metrics.evaluation import Provenance as Provenance
 from .metrics.metric import Metric as Metric
-from .model.distributions import DependentPrior as DependentPrior
 from .model.distributions import DiagonalGaussian as DiagonalGaussian
 from .model.distributions import PriorDistribution as PriorDistribution
 from .model.distributions import StandardNormal as StandardNormal
@@ -71,6 +70,7 @@ from .model.progress import Progress as Progress
 from .model.seeding import Noise as Noise
 from .model.seeding import SeededNoise as SeededNoise
 from .model.vae import VAE as VAE
+from .model.vae import DependentPrior as DependentPrior
 from .model.vae import Gradient as Gradient
 from .model.vae import LatentSample as LatentSample
 from .model.vae import Networks as Networks

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from collapsebench.examples import DataSpec, Splits
-    from collapsebench.model.distributions import DependentPrior, PriorDistribution
+    from collapsebench.model.distributions import PriorDistribution
     from collapsebench.model.needs import Need
     from collapsebench.model.posterior import PosteriorDistribution
     from collapsebench.model.seeding import Noise
-    from collapsebench.model.vae import VAE, Objective, Terms
+    from collapsebench.model.vae import VAE, DependentPrior, Objective, Terms
 
 
 class Component(BaseModel):

@@ -18,10 +18,10 @@ from collapsebench.errors import PluginError, UsageError, place_of
 from collapsebench.examples import DataSpec
 from collapsebench.experiment.arithmetic import DETERMINISTIC, algorithms, changed, filling
 from collapsebench.experiment.fitting import check_families
-from collapsebench.model.distributions import DependentPrior, PriorDistribution, StandardNormal
+from collapsebench.model.distributions import PriorDistribution, StandardNormal
 from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Noise, derive
-from collapsebench.model.vae import VAE, LatentSample, Networks, Objective
+from collapsebench.model.vae import VAE, DependentPrior, LatentSample, Networks, Objective
 from collapsebench.printable import printable
 
 

@@ -22,7 +22,6 @@ from collapsebench.model.posterior import Draw, PosteriorDistribution
 
 if TYPE_CHECKING:
     from collapsebench.model.seeding import Noise
-    from collapsebench.model.vae import VAE
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -178,44 +177,6 @@ class PriorDistribution(Protocol):
 
         Where it is None, log q(z) - log p(z) at the drawn code takes its place.
         """
-
-
-@runtime_checkable
-class DependentPrior(Protocol):
-    """A prior that depends on the networks. The model asks for the density whenever it needs it.
-
-    The prior of this model is centred where its encoder puts an example of zeros:
-
-    >>> import torch
-    >>> from collapsebench import DependentPrior, DiagonalGaussian, Networks, PriorDistribution, VAE
-    >>> class Centred:
-    ...     latent_dim = 1
-    ...     def __init__(self, normal):
-    ...         self.normal, self.log_prob = normal, normal.log_prob
-    ...     def sample(self, number, noise):
-    ...         return self.normal.mean + noise.normal((number, 1), self.normal.mean)
-    ...     def kl(self, posterior):
-    ...         return posterior.kl(self.normal)
-    >>> class AtZero:
-    ...     latent_dim = 1
-    ...     def of(self, vae):
-    ...         return Centred(vae.encode(torch.zeros(1, 1)))
-    >>> class Head(torch.nn.Module):
-    ...     def forward(self, features):
-    ...         return DiagonalGaussian(features + 3, torch.zeros_like(features))
-    >>> vae = VAE(Networks(torch.nn.Identity(), Head(), torch.nn.Linear(1, 1)), AtZero())
-    >>> isinstance(vae.own_prior, DependentPrior), isinstance(vae.prior, PriorDistribution)
-    (True, True)
-    >>> vae.prior.normal.mean.tolist()
-    [[3.0]]
-    """
-
-    @property
-    def latent_dim(self) -> int:
-        """The number of latent units D."""
-
-    def of(self, vae: VAE) -> PriorDistribution:
-        """Give p(z) for the networks as they are now. Gradients flow to them through it."""
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from collapsebench.errors import PluginError
-from collapsebench.model.distributions import DependentPrior, DiagonalGaussian, PriorDistribution
+from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
 from collapsebench.model.kernels.recurrent import twice_differentiable
 from collapsebench.model.posterior import Draw, PosteriorDistribution
 from collapsebench.model.progress import Progress
@@ -122,6 +122,44 @@ class VAE(nn.Module):
         if log_p.shape != z.shape[:2]:
             raise PluginError(f"the decoder must return (S, B) = {tuple(z.shape[:2])}, got {tuple(log_p.shape)}")
         return log_p
+
+
+@runtime_checkable
+class DependentPrior(Protocol):
+    """A prior that depends on the networks. The model asks for the density whenever it needs it.
+
+    The prior of this model is centred where its encoder puts an example of zeros:
+
+    >>> import torch
+    >>> from collapsebench import DependentPrior, DiagonalGaussian, Networks, PriorDistribution, VAE
+    >>> class Centred:
+    ...     latent_dim = 1
+    ...     def __init__(self, normal):
+    ...         self.normal, self.log_prob = normal, normal.log_prob
+    ...     def sample(self, number, noise):
+    ...         return self.normal.mean + noise.normal((number, 1), self.normal.mean)
+    ...     def kl(self, posterior):
+    ...         return posterior.kl(self.normal)
+    >>> class AtZero:
+    ...     latent_dim = 1
+    ...     def of(self, vae):
+    ...         return Centred(vae.encode(torch.zeros(1, 1)))
+    >>> class Head(torch.nn.Module):
+    ...     def forward(self, features):
+    ...         return DiagonalGaussian(features + 3, torch.zeros_like(features))
+    >>> vae = VAE(Networks(torch.nn.Identity(), Head(), torch.nn.Linear(1, 1)), AtZero())
+    >>> isinstance(vae.own_prior, DependentPrior), isinstance(vae.prior, PriorDistribution)
+    (True, True)
+    >>> vae.prior.normal.mean.tolist()
+    [[3.0]]
+    """
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent units D."""
+
+    def of(self, vae: VAE) -> PriorDistribution:
+        """Give p(z) for the networks as they are now. Gradients flow to them through it."""
 
 
 def _check_posterior(posterior: object, examples: int, vae: VAE) -> None:
