@@ -62,10 +62,12 @@ from .model.distributions import DiagonalGaussian as DiagonalGaussian
 from .model.distributions import PriorDistribution as PriorDistribution
 from .model.distributions import StandardNormal as StandardNormal
 from .model.distributions import as_gaussian as as_gaussian
+from .model.distributions import normals as normals
 from .model.factors import Factorized as Factorized
 from .model.needs import Need as Need
 from .model.posterior import Draw as Draw
 from .model.posterior import PosteriorDistribution as PosteriorDistribution
+from .model.posterior import in_type_of as in_type_of
 from .model.progress import Progress as Progress
 from .model.seeding import Noise as Noise
 from .model.seeding import SeededNoise as SeededNoise

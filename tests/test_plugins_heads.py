@@ -140,7 +140,7 @@ def test_heads_are_applied_in_the_order_written_and_see_the_features():
     plain, model, x = tiny.vae("mlp"), tiny.vae("mlp", [Shift(), Double()]), tiny.examples("mlp")
     found = model.encode(x)
     assert torch.allclose(found.mean, 2 * (plain.encode(x).mean + 1))
-    assert torch.equal(model.heads["shift"].seen[0], model.encoder(x))
+    assert torch.equal(model.heads["shift"].seen[-1], model.encoder(x))
     assert not torch.allclose(found.mean, tiny.vae("mlp", [Double(), Shift()]).encode(x).mean)
 
 

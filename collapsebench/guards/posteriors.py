@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from collapsebench.errors import PluginError
 from collapsebench.guards.priors import wrong_integral
@@ -21,7 +22,7 @@ COMPARED = 256
 """So many draws are looked at by both functions."""
 
 NARROWER = 0.8
-"""The variance of the Gaussian by that of the draws: it must not have the heavier tails."""
+"""The covariance of the Gaussian by that of the draws: it must not have the heavier tails."""
 
 TOLERANCE = 1e-6
 """The largest difference of two log-densities of one draw, relative to their size or to one, in float64."""
@@ -31,7 +32,7 @@ def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, 
     r"""Raise PluginError if the posterior of the first example is no density. Diagonal Gaussians are known to be one.
 
     The log-density of a draw must be that of `log_prob`. The integral is \(E_q[r(z)/q(z|x)]\), for the prior and, where
-    the codes fill the space, for a Gaussian r with the moments of the draws. This catches a density that is off by a
+    the codes fill the space, for a Gaussian r with the covariance of the draws. This catches a density that is off by a
     constant or a factor. It says nothing where r covers q badly, and nothing about other examples and parameters.
     """
     if isinstance(posterior, DiagonalGaussian) or not len(posterior):
@@ -64,6 +65,5 @@ def _densities(z: Tensor, prior: PriorDistribution) -> list[Tensor]:
     found = [prior.log_prob(z[None])[0].double()]
     radius = z.norm(dim=1)
     if float(radius.std()) > TOLERANCE * float(radius.mean()):
-        mean, variance = z.mean(0, keepdim=True), z.var(0, keepdim=True) * NARROWER
-        found.append(DiagonalGaussian(mean, variance.log()).log_prob(z[:, None])[:, 0])
+        found.append(MultivariateNormal(z.mean(0), NARROWER * z.T.cov()).log_prob(z))
     return found

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MIXTURE = 10_000
 """The mixtures of a dear family take the work that a mixture of so many Gaussians takes."""
 
-FEWEST = 100
+FEWEST = 200
 """So many examples are in a mixture at least."""
 
 

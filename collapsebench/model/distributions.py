@@ -128,7 +128,13 @@ def as_gaussian(posterior: PosteriorDistribution) -> DiagonalGaussian:
 
 
 def normals(noises: Sequence[Noise], like: Float[Tensor, "B D"]) -> Float[Tensor, "S B D"]:
-    """Draw from N(0, I) once from each source of noise."""
+    """Draw from N(0, I) once from each of S sources of noise, for codes like these.
+
+    >>> import torch
+    >>> from collapsebench import SeededNoise, normals
+    >>> normals([SeededNoise(0), SeededNoise(1)], torch.zeros(3, 2)).shape
+    torch.Size([2, 3, 2])
+    """
     if len(noises) == 1:
         return noises[0].normal((1, *like.shape), like)
     drawn = like.new_empty(len(noises), *like.shape)

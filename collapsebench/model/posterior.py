@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collapsebench.model.seeding import Noise
@@ -31,6 +32,26 @@ class Draw(NamedTuple):
     """The codes, (B, D), or (S, B, D) for S draws."""
     log_q: Callable[[], Tensor]
     """Gives log q(z|x) of them in nats, (B,) or (S, B)."""
+
+
+Shared = TypeVar("Shared", bound=nn.Module)
+
+
+def in_type_of(module: Shared, like: Tensor) -> Shared:
+    """Give what the examples share in the type and on the device of a tensor: itself, or a copy that is not trained.
+
+    The metrics look at posteriors in float64 on the CPU.
+
+    >>> import torch
+    >>> from collapsebench import in_type_of
+    >>> flow = torch.nn.Linear(1, 1)
+    >>> in_type_of(flow, torch.zeros(1)) is flow, in_type_of(flow, torch.zeros(1).double()).weight.dtype
+    (True, torch.float64)
+    """
+    own = next(module.parameters(), like)
+    if (own.dtype, own.device) == (like.dtype, like.device):
+        return module
+    return copy.deepcopy(module).to(like).requires_grad_(False)
 
 
 class PosteriorDistribution(ABC):

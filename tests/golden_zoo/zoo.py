@@ -7,7 +7,7 @@ names, other sizes. So sizes and hyperparameters come from a file's `meta` and s
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,17 +121,27 @@ OURS = {"encoder.l1": "encoder.l1", "encoder.mu": "posterior.mu", "encoder.lv": 
 class Pythae:
     """The tiny VAE of the files `pythae_*`, with binary cross-entropy, and the objective of a contender on it."""
 
-    def __init__(self, case: Case) -> None:
-        self.case, meta = case, case.meta
+    def __init__(
+        self,
+        case: Case,
+        heads: Mapping[str, nn.Module] | None = None,
+        further: Callable[[str], str | None] = lambda theirs: None,
+    ) -> None:
+        """Take the parameters of a file. `further` gives our name of one that is not of the tiny VAE."""
+        self.case, self.further, meta = case, further, case.meta
         networks = Networks(
             _Encoder(meta["P"], meta["H"]), _Head(meta["H"], meta["D"]), _Decoder(meta["D"], meta["H"], meta["P"])
         )
-        self.vae = VAE(networks, StandardNormal(meta["D"])).double()
+        self.vae = VAE(networks, StandardNormal(meta["D"]))
+        self.vae.heads.update(heads or {})
+        self.vae.double()
         self.names = {theirs: self._ours(theirs) for theirs in case.group("param/")}
         self.vae.load_state_dict({ours: case[f"param/{theirs}"] for theirs, ours in self.names.items()})
 
-    @staticmethod
-    def _ours(theirs: str) -> str:
+    def _ours(self, theirs: str) -> str:
+        found = self.further(theirs)
+        if found is not None:
+            return found
         module, _, kind = theirs.rpartition(".")
         return f"{OURS.get(module, module)}.{kind}"
 
@@ -140,8 +150,12 @@ class Pythae:
         self.vae.zero_grad()
         objective: Objective = objective_at(compose(methods), progress, GivenNoise({"z": self.case["in/eps"]}))
         terms = objective(self.vae, self.case["in/x"], self.vae.encode(self.case["in/x"])).backward()
-        found = {f"grad/{theirs}": gradient(self.vae.get_parameter(ours)) for theirs, ours in self.names.items()}
+        found = {f"grad/{theirs}": gradient(ours) for theirs, ours in self._parameters()}
         return found | {"loss": terms.loss, "recon_loss": terms.reconstruction.mean()}
+
+    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        known = dict(self.vae.named_parameters())
+        return ((theirs, known[ours]) for theirs, ours in self.names.items() if ours in known)
 
     def expected(self, name: str) -> dict[str, Tensor]:
         """The same of one case of the file."""
