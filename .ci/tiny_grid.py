@@ -8,8 +8,10 @@ Every command runs in an empty folder, so that nothing of the checkout is found 
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,14 +22,16 @@ def main() -> None:
     (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
     registry = checkout / "registry" / "suites"
     suites = {file.relative_to(registry).with_suffix("").as_posix() for file in registry.rglob("*.toml")}
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    plugins = set(project["entry-points"]["collapsebench"])
     installs: list[list[str | Path]] = [[wheel], [sdist], ["--editable", checkout]]
     for what in installs:
         with TemporaryDirectory() as folder:
-            assert_a_grid_runs(Path(folder), what, suites)
+            assert_a_grid_runs(Path(folder), what, suites, plugins)
         print("A tiny grid ran from", *what, flush=True)
 
 
-def assert_a_grid_runs(folder: Path, what: list[str | Path], suites: set[str]) -> None:
+def assert_a_grid_runs(folder: Path, what: list[str | Path], suites: set[str], plugins: set[str]) -> None:
     """Install `what` below `folder`; the commands then know the datasets, the methods and the suites."""
     venv.create(folder / "environment", with_pip=True)
     (empty := folder / "empty").mkdir()
@@ -40,6 +44,9 @@ def assert_a_grid_runs(folder: Path, what: list[str | Path], suites: set[str]) -
     output_of("collapsebench", "run", "--method", "skip", "--dataset", "linear-gaussian", "--budget", "2steps")
     board = output_of("collapsebench", "leaderboard", "--dataset", "linear-gaussian", "--format", "csv")
     assert {"vae", "skip"} <= {row["contender"] for row in csv.DictReader(board.splitlines())}
+    found = json.loads(output_of("collapsebench", "plugins", "--json"))
+    assert not found["failed"], found["failed"]
+    assert plugins <= {component["plugin"] for component in found["components"] if component["kind"] == "method"}
     listed = output_of("collapsebench", "suite", "list")
     assert suites == {line.split()[0] for line in listed.splitlines()[1:]}
 

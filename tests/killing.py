@@ -61,8 +61,8 @@ _CONTEXT.set_forkserver_preload(
         "collapsebench.networks.mlp",
         "collapsebench.store",
         "collapsebench.experiment.training",
-        "collapsebench_sa_vae",
-        "collapsebench_skip",
+        "collapsebench_plugins.sa_vae",
+        "collapsebench_plugins.skip",
         "toys",
     ]
 )

@@ -55,7 +55,7 @@ def test_shipped_methods_come_through_entry_points(installed):
     entry = installed.entry("method", "skip")
     assert entry.plugin == "skip"
     assert entry.version == metadata.version("collapsebench")
-    assert entry.origin.endswith("collapsebench_skip.py")
+    assert entry.origin.endswith("collapsebench_plugins/skip.py")
     assert entry.hooks == ["connect_latent"]
     assert installed.failed == ()
 

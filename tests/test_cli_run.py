@@ -221,7 +221,7 @@ def test_plugins_shows_where_everything_comes_from(command):
     assert skip["hooks"] == ["connect_latent"]
     toy = next(row for row in rows if row["name"] == "toy")
     assert toy["file"].endswith("toy_plugin.py")
-    assert "collapsebench_skip.py" in command("plugins").out
+    assert "collapsebench_plugins/skip.py" in command("plugins").out
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

@@ -46,9 +46,9 @@ from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
 from collapsebench.spec import Budget
 from collapsebench.store import Store
-from collapsebench_no_latent import NoLatent
-from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, EncoderLoss
-from collapsebench_skip import Skip
+from collapsebench_plugins.no_latent import NoLatent
+from collapsebench_plugins.sa_vae import HVP, SAVAE, SVI, VAESVI, EncoderLoss
+from collapsebench_plugins.skip import Skip
 
 B, D, K = 3, 4, 3
 T, V, E, H = 6, 40, 8, 16

@@ -10,7 +10,7 @@ from collapsebench.components.interfaces import Method, SiteKind
 from collapsebench.errors import PluginError
 from collapsebench.guards.causality import check_causality
 from collapsebench.model.seeding import SeededNoise
-from collapsebench_skip import Skip
+from collapsebench_plugins.skip import Skip
 
 NOISE = SeededNoise(3)
 

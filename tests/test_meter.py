@@ -24,7 +24,7 @@ from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
 from collapsebench.record import Guard
 from collapsebench.spec import Budget, Unit
-from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI
+from collapsebench_plugins.sa_vae import HVP, SAVAE, SVI, VAESVI
 
 B, K = 3, 4
 

@@ -89,7 +89,7 @@ def label(value):
 
 
 def test_components_need_no_torch():
-    code = "import sys, collapsebench.networks, collapsebench_skip; sys.exit('torch' in sys.modules)"
+    code = "import sys, collapsebench.networks, collapsebench_plugins.skip; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -28,7 +28,7 @@ from collapsebench.networks.decoders import (
     PixelCNNDecoder,
     TransformerDecoder,
 )
-from collapsebench_skip import Skip
+from collapsebench_plugins.skip import Skip
 
 TEXT, IMAGE, VECTOR = TextSpec(5), ImageSpec((1, 3, 4)), VectorSpec(4)
 COLOURS, COUNTS = LevelImageSpec((3, 3, 4), levels=5), CountSpec(4)

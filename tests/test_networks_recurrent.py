@@ -15,7 +15,7 @@ from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
 from collapsebench.model.kernels.recurrent import differentiable_rnns, twice_differentiable, unfused_rnns
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import VAE, Networks, Objective
-from collapsebench_sa_vae import SVI
+from collapsebench_plugins.sa_vae import SVI
 
 KINDS = [nn.LSTM, nn.GRU, nn.RNN]
 D = 4

@@ -26,7 +26,7 @@ from collapsebench.networks.decoders import TransformerDecoder
 from collapsebench.networks.encoders import TransformerEncoder
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
-from collapsebench_sa_vae import SAVAE
+from collapsebench_plugins.sa_vae import SAVAE
 
 TEXT = TextSpec(7)
 SIZES = {"width": 6, "heads": 3, "feed_forward": 5, "positions": 9, "layers": 2}

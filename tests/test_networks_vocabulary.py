@@ -16,7 +16,7 @@ from collapsebench.model.kernels import vocabulary
 from collapsebench.model.kernels.vocabulary import fused_log_likelihood, plain_log_likelihood
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.networks.decoders import LSTMDecoder
-from collapsebench_skip import Skip
+from collapsebench_plugins.skip import Skip
 
 S, B, T, W, V = 2, 3, 4, 5, 11
 PRODUCT = 2 * S * B * T * W * V

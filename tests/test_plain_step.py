@@ -26,10 +26,10 @@ from collapsebench.model.kernels.recurrent import twice_differentiable
 from collapsebench.model.seeding import Noise, Purpose, run_noise, seed_torch
 from collapsebench.model.vae import Gradient, Terms
 from collapsebench.spec import Budget, Decay, Optimizer
-from collapsebench_kl_annealing import KLAnnealing
-from collapsebench_no_latent import NoLatent
-from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI
-from collapsebench_skip import Skip
+from collapsebench_plugins.kl_annealing import KLAnnealing
+from collapsebench_plugins.no_latent import NoLatent
+from collapsebench_plugins.sa_vae import HVP, SAVAE, SVI, VAESVI
+from collapsebench_plugins.skip import Skip
 
 SEED, STEPS, CLIP, RATE = 3, 3, 0.5, 0.01
 

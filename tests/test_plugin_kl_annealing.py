@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapsebench import Progress
-from collapsebench_kl_annealing import KLAnnealing, Schedule
+from collapsebench_plugins.kl_annealing import KLAnnealing, Schedule
 
 shares = st.floats(0, 1)
 schedules = st.sampled_from(list(Schedule))

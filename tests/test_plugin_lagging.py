@@ -15,11 +15,11 @@ from collapsebench.components.composition import compose
 from collapsebench.errors import PluginError, UsageError
 from collapsebench.model.progress import Progress
 from collapsebench.model.vae import Terms
-from collapsebench_no_latent import NoLatent
 from collapsebench_plugins.bn_vae import BNVAE
 from collapsebench_plugins.lagging import Lagging, Stop
-from collapsebench_sa_vae import SAVAE, SVI
-from collapsebench_skip import Skip
+from collapsebench_plugins.no_latent import NoLatent
+from collapsebench_plugins.sa_vae import SAVAE, SVI
+from collapsebench_plugins.skip import Skip
 
 
 class Only(Method):

@@ -19,7 +19,7 @@ from collapsebench.model.kernels.optimizers import SGD, Adam
 from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Purpose, run_noise, seed_torch
 from collapsebench_plugins.pretraining import Pretraining
-from collapsebench_sa_vae import SAVAE
+from collapsebench_plugins.sa_vae import SAVAE
 
 
 class Reset(Method):

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.model.vae import Objective
-from collapsebench_no_latent import NoLatent
-from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, Clip, EncoderLoss, StepSize
+from collapsebench_plugins.no_latent import NoLatent
+from collapsebench_plugins.sa_vae import HVP, SAVAE, SVI, VAESVI, Clip, EncoderLoss, StepSize
 
 families = pytest.mark.parametrize("family", list(tiny.FAMILIES))
 

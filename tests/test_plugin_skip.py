@@ -13,7 +13,7 @@ from collapsebench.networks.decoders import ConvDecoder, LSTMDecoder, MLPDecoder
 from collapsebench.networks.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder
 from collapsebench.networks.initializations import HeLinear
 from collapsebench.networks.posteriors import GaussianPosterior
-from collapsebench_skip import Skip
+from collapsebench_plugins.skip import Skip
 
 TEXT, IMAGE = TextSpec(6), ImageSpec((1, 4, 5))
 D = 3

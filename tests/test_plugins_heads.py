@@ -19,13 +19,13 @@ from collapsebench.components.composition import compose
 from collapsebench.errors import PluginError, UsageError
 from collapsebench.guards.traces import without_trace
 from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
-from collapsebench_kl_annealing import KLAnnealing
-from collapsebench_no_latent import NoLatent
 from collapsebench_plugins.bn_vae import BNVAE
 from collapsebench_plugins.delta_vae import DeltaVAE
 from collapsebench_plugins.du_vae import DUVAE
-from collapsebench_sa_vae import SAVAE, SVI
-from collapsebench_skip import Skip
+from collapsebench_plugins.kl_annealing import KLAnnealing
+from collapsebench_plugins.no_latent import NoLatent
+from collapsebench_plugins.sa_vae import SAVAE, SVI
+from collapsebench_plugins.skip import Skip
 
 HEADS = [BNVAE(), DUVAE(), DeltaVAE()]
 

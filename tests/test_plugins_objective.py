@@ -21,7 +21,6 @@ from collapsebench.model.kernels.optimizers import Adam
 from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.selfcheck.exact.linear import LinearVAE, representative
-from collapsebench_kl_annealing import KLAnnealing
 from collapsebench_plugins import capacity
 from collapsebench_plugins.beta_vae import BetaVAE
 from collapsebench_plugins.capacity import Capacity
@@ -30,9 +29,10 @@ from collapsebench_plugins.dg_vae import DGVAE
 from collapsebench_plugins.free_bits import FreeBits, Per
 from collapsebench_plugins.geco import GECO
 from collapsebench_plugins.info_vae import InfoVAE, Kernel
+from collapsebench_plugins.kl_annealing import KLAnnealing
 from collapsebench_plugins.mae import MAE, pairwise
 from collapsebench_plugins.mdr import MDR
-from collapsebench_sa_vae import SAVAE
+from collapsebench_plugins.sa_vae import SAVAE
 
 NEUTRAL = {
     "beta-vae": BetaVAE(beta=1),

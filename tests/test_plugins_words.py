@@ -21,9 +21,9 @@ from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.spec import Optimizer
 from collapsebench_plugins.bow import BagOfWords, bag_loss
+from collapsebench_plugins.sa_vae import SAVAE
+from collapsebench_plugins.skip import Skip
 from collapsebench_plugins.word_dropout import UNKNOWN, WordDropout
-from collapsebench_sa_vae import SAVAE
-from collapsebench_skip import Skip
 
 
 def terms(family, *methods, seed=0):

@@ -289,7 +289,7 @@ def test_importing_a_record_runs_no_code(tmp_path):
     script = (
         "import sys\nfrom pathlib import Path\nfrom collapsebench.store.interchange import import_runs\n"
         "import_runs(sys.argv[1], {'a': Path(sys.argv[2])})\n"
-        "sys.exit(any(name.partition('.')[0] in {'torch', 'pluggy', 'collapsebench_skip'} for name in sys.modules))"
+        "sys.exit(any(name.partition('.')[0] in {'torch', 'pluggy', 'collapsebench_plugins'} for name in sys.modules))"
     )
     words = [sys.executable, "-c", script, tmp_path / "runs.sqlite", tmp_path / "a"]
     assert subprocess.run(words, check=False).returncode == 0

@@ -14,7 +14,7 @@ from collapsebench.facts import dataset_facts
 from collapsebench.networks.decoders import MLPDecoder
 from collapsebench.published import publication
 from collapsebench.syntax import parse_setting
-from collapsebench_skip import Skip
+from collapsebench_plugins.skip import Skip
 
 ALL = [(name, scale) for name in suites.suite_names() for scale in suites.suite(name).scales]
 TABLES = [f"dieng-2019/{name}" for name in ("table-1", "table-2", "table-3", "table-4", "probe")]

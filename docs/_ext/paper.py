@@ -16,7 +16,7 @@ from collapsebench.experiment import suites
 from collapsebench.networks.decoders import MLPDecoder
 from collapsebench.published import PublishedRow, publication
 from collapsebench.syntax import parse_composition, parse_setting, print_value
-from collapsebench_skip import Skip
+from collapsebench_plugins.skip import Skip
 
 PAPER = "dieng-2019"
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.model.vae import Objective
-from collapsebench_sa_vae import HVP, SAVAE, SVI, VAESVI, Clip, EncoderLoss
+from collapsebench_plugins.sa_vae import HVP, SAVAE, SVI, VAESVI, Clip, EncoderLoss
 from golden.vectors import CASES, assert_equal, build, load, prefixed
 
 DIFFERENCES = 1e-6

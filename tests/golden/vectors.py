@@ -26,7 +26,7 @@ from collapsebench.model.vae import VAE, Networks
 from collapsebench.networks.decoders import LSTMDecoder, MLPDecoder, PixelCNNDecoder
 from collapsebench.networks.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder
 from collapsebench.networks.posteriors import GaussianPosterior
-from collapsebench_skip import Skip
+from collapsebench_plugins.skip import Skip
 
 FOLDER = Path(os.environ.get("COLLAPSEBENCH_GOLDEN") or Path(__file__).with_suffix(""))
 
