@@ -9,6 +9,7 @@ from .components.interfaces import Connect as Connect
 from .components.interfaces import Dataset as Dataset
 from .components.interfaces import Decoder as Decoder
 from .components.interfaces import Encoder as Encoder
+from .components.interfaces import Family as Family
 from .components.interfaces import Inference as Inference
 from .components.interfaces import Initialization as Initialization
 from .components.interfaces import Method as Method

@@ -14,7 +14,24 @@ import pytest
 import toys
 
 from collapsebench.cli import COMMANDS
+from collapsebench.components.interfaces import Family
 from collapsebench.store import Store
+
+MINE = """
+from collapsebench import Method, hookimpl
+
+class Mine(Method):
+    \"\"\"Mine.\"\"\"
+    name = "mine"
+
+    @hookimpl
+    def kl_weight(self):
+        return 1.0
+
+@hookimpl
+def collapsebench_components():
+    return [Mine]
+"""
 
 TOY = ("run", "--plugin", toys.PLUGIN, "--dataset", "toy")
 
@@ -200,6 +217,28 @@ def test_a_store_that_is_no_database(command, tmp_path, content):
     assert answer.err.startswith("error: ")
     assert "notes.txt" in answer.err
     assert (tmp_path / "notes.txt").read_bytes() == content
+
+
+def test_methods_are_listed_by_family(command, tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    heads, listed = [], {}
+    for line in command("methods", "--plugin", tmp_path / "mine.py").out.splitlines():
+        if line.startswith("  "):
+            listed[line.split()[0]] = heads[-1]
+        elif line:
+            heads.append(line)
+    facts = json.loads(command("methods", "--json", "--plugin", tmp_path / "mine.py").out)
+    assert listed == {method["name"]: method["family"] for method in facts}
+    assert heads[0].startswith("vae: ")
+    assert heads[1:] == [family.value for family in Family if family in listed.values()]
+    assert listed["mine"] == "other"
+
+
+def test_a_family_that_is_none_is_refused(command, tmp_path):
+    (tmp_path / "mine.py").write_text(MINE.replace('"mine"', '"mine"; family = "objectiv"'))
+    answer = command("methods", "--plugin", tmp_path / "mine.py")
+    assert answer.code == 1
+    assert "Mine: unknown family 'objectiv'. Did you mean 'objective'?" in answer.err
 
 
 def test_methods_lists_and_shows_hyperparameters(command):

@@ -23,9 +23,9 @@ class Pace(StrEnum):
 
 
 class Described(Method):
-    """The first line.
+    r"""The first line.
 
-    More.
+    More, as \(\beta = 1\).
     """
 
     name: ClassVar[str] = "described"
@@ -67,7 +67,7 @@ def test_a_required_parameter_says_so():
 
 def test_the_summary_is_the_first_line_of_the_docstring():
     assert DESCRIPTION.summary == "The first line."
-    assert DESCRIPTION.as_text().startswith("described: The first line.\n")
+    assert DESCRIPTION.as_text().startswith("described: The first line.\n\nMore, as β = 1.\n\nfamily:   other\n")
 
 
 @pytest.mark.parametrize("key", CATALOG.entries, ids=" ".join)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 @options.as_json
 @uncollected()
 def command(name: str | None, plugins: tuple[Path, ...], *, as_json: bool) -> None:
-    """List the methods, or show one: citation, hooks, and every hyperparameter with type, default, description."""
+    """List the methods by what they change, or show one: its rule, its citation, hooks and every hyperparameter."""
     from collapsebench.components.descriptions import describe_methods
 
     methods = describe_methods(plugins, name)
@@ -33,9 +32,13 @@ def command(name: str | None, plugins: tuple[Path, ...], *, as_json: bool) -> No
         click.echo(_list(methods) if name is None else methods[0].as_text())
 
 
-def _list(methods: Iterable[Description]) -> str:
-    """Write the baseline and the methods, a line for each."""
-    lines = {BASELINE: "the plain VAE: the baseline, run beside every contender"}
-    lines |= {method.name: method.summary for method in methods}
-    width = max(map(len, lines))
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+def _list(methods: list[Description]) -> str:
+    """Write the baseline and the methods, a line for each, by family."""
+    from collapsebench.components.interfaces import Family
+
+    width = max(len(method.name) for method in methods)
+    parts = [f"{BASELINE}: the plain VAE, the baseline that is run beside every contender"]
+    for family in Family:
+        own = [f"  {method.name:<{width}}  {method.summary}" for method in methods if method.family is family]
+        parts += ["\n".join((family.value, *own))] if own else []
+    return "\n\n".join(parts)

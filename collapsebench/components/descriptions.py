@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.components import discovery
+from collapsebench.components.interfaces import Family, Method
+from collapsebench.components.typeset import readable
 from collapsebench.syntax import print_value
 
 if TYPE_CHECKING:
@@ -49,8 +52,24 @@ class Description:
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring."""
-        return (self.entry.component.__doc__ or "").strip().split("\n")[0]
+        """The first line of its docstring, with formulas in Unicode."""
+        return self._docstring.partition("\n")[0]
+
+    @property
+    def details(self) -> str:
+        """The rest of its docstring, for a terminal."""
+        return self._docstring.partition("\n")[2].strip()
+
+    @property
+    def family(self) -> Family | None:
+        """What a method changes first of all. None for other components."""
+        component = self.entry.component
+        return Family(component.family) if issubclass(component, Method) else None
+
+    @property
+    def _docstring(self) -> str:
+        first, _, rest = inspect.cleandoc(self.entry.component.__doc__ or "").partition("\n")
+        return f"{readable(first, width=len(first))}\n{readable(rest)}"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -62,6 +81,7 @@ class Description:
         return {
             "name": self.name,
             "summary": self.summary,
+            "family": self.family,
             "citation": self.entry.component.citation,
             "plugin": self.entry.plugin,
             "hooks": self.entry.hooks,
@@ -73,6 +93,8 @@ class Description:
         return "\n".join(
             (
                 f"{self.name}: {self.summary}",
+                *((f"\n{self.details}\n",) if self.details else ()),
+                *((f"family:   {self.family}",) if self.family else ()),
                 f"citation: {self.entry.component.citation or 'none'}",
                 f"plugin:   {self.entry.plugin} {self.entry.version}",
                 f"hooks:    {', '.join(self.entry.hooks) or 'none'}",

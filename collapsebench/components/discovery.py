@@ -24,7 +24,7 @@ from collapsebench.components.catalog import Catalog, Entry, FailedPlugin
 from collapsebench.components.composition import implemented
 from collapsebench.components.footprint import Footprint
 from collapsebench.components.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
-from collapsebench.components.interfaces import Component, Method
+from collapsebench.components.interfaces import Component, Family, Method
 from collapsebench.errors import Interrupted, PluginError, UsageError, error_line, unknown
 from collapsebench.syntax import BASELINE, NAME
 
@@ -217,10 +217,12 @@ def check_component(component: type[Component], plugin: str) -> None:
     if bare:
         raise PluginError(f"{where} must describe its field '{bare[0]}': Field(..., description=\"…\")")
     if issubclass(component, Method):
-        _check_hooks(component, where)
+        _check_method(component, where)
 
 
-def _check_hooks(method: type[Method], where: str) -> None:
+def _check_method(method: type[Method], where: str) -> None:
+    if method.family not in set(Family):
+        raise PluginError(f"{where}: {unknown('family', str(method.family), Family)}")
     given = implemented(method)
     hooks = [name for name in vars(MethodHooks) if not name.startswith("_")]
     bare = [name for name in hooks if name not in given and getattr(method, name, None) is not None]

@@ -296,6 +296,36 @@ class Inference(Component):
         """
 
 
+class Family(StrEnum):
+    """What a method changes first of all. `collapsebench methods` lists methods by it, in this order.
+
+    >>> from collapsebench import Family, Method, hookimpl
+    >>> class HalfKL(Method):
+    ...     name = "half-kl"
+    ...     family = Family.OBJECTIVE
+    ...     @hookimpl
+    ...     def kl_weight(self):
+    ...         return 0.5
+    >>> HalfKL.family.value, Method.family.value
+    ('objective', 'other')
+    """
+
+    OBJECTIVE = "objective"
+    """What is trained in place of the negative ELBO."""
+    NETWORKS = "posterior and networks"
+    """Layers behind the encoder, modules of a method's own, and what the decoder reads."""
+    PROCEDURE = "procedure"
+    """What is trained when: phases, schedules, and which parameters a step updates."""
+    DISTRIBUTIONS = "distributions"
+    """Other families of priors and posteriors than Gaussians."""
+    DECODER = "decoder"
+    """The way of z into the decoder."""
+    INFERENCE = "inference"
+    """How the posterior of an example is found."""
+    OTHER = "other"
+    """Whatever does not say."""
+
+
 class Method(Component):
     """A change to the plain VAE: a component that implements some of the method hooks.
 
@@ -313,6 +343,8 @@ class Method(Component):
     """
 
     kind: ClassVar[str] = "method"
+    family: ClassVar[Family] = Family.OTHER
+    """The heading under which it is listed."""
 
     def needs(self) -> frozenset[Need]:
         """Give what this method cannot do without, at its settings. A contender without it is refused."""

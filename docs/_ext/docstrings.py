@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-FORMULA = re.compile(r"\\\((.+?)\\\)", re.DOTALL)
+from collapsebench.components.typeset import FORMULA
 
 
 def as_markdown(docstring: str) -> str:

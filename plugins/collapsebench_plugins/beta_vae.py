@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 
 class BetaVAE(Method):
@@ -24,6 +24,7 @@ class BetaVAE(Method):
     """
 
     name: ClassVar[str] = "beta-vae"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Higgins et al., beta-VAE, ICLR 2017"
 
     beta: NonNegativeFloat = Field(0.4, description="weight β of the KL term")

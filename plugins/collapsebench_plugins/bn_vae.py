@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,7 @@ class BNVAE(Method):
     """
 
     name: ClassVar[str] = "bn-vae"
+    family: ClassVar[Family] = Family.NETWORKS
     citation: ClassVar[str] = "Zhu et al., A Batch Normalized Inference Network Keeps the KL Vanishing Away, ACL 2020"
 
     gamma: PositiveFloat = Field(0.6, description="the fixed scale γ of the normalized means")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from collapsebench import Component, Method, TextSpec, UsageError, hookimpl
+from collapsebench import Component, Family, Method, TextSpec, UsageError, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,6 +31,7 @@ class BagOfWords(Method):
     """
 
     name: ClassVar[str] = "bow"
+    family: ClassVar[Family] = Family.NETWORKS
     citation: ClassVar[str] = (
         "Zhao, Zhao, Eskenazi, Learning Discourse-level Diversity for Neural Dialog Models using Conditional "
         "Variational Autoencoders, ACL 2017"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,7 @@ class Capacity(Method):
     """
 
     name: ClassVar[str] = "capacity"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Burgess et al., Understanding disentangling in beta-VAE, 2018 (arXiv:1804.03599)"
 
     nats: NonNegativeFloat = Field(description="the capacity C at the end, in nats")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PrivateAttr, model_validator
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from collapsebench import Terms
@@ -47,6 +47,7 @@ class ControlVAE(Method):
     """
 
     name: ClassVar[str] = "control-vae"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Shao et al., ControlVAE: Controllable Variational Autoencoder, ICML 2020"
 
     nats: PositiveFloat = Field(description="the KL K* that is asked for, in nats")

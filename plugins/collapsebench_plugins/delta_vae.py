@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,7 @@ class DeltaVAE(Method):
     """
 
     name: ClassVar[str] = "delta-vae"
+    family: ClassVar[Family] = Family.NETWORKS
     citation: ClassVar[str] = "Razavi et al., Preventing Posterior Collapse with delta-VAEs, ICLR 2019"
 
     delta: PositiveFloat = Field(0.15, description="the least KL δ of a unit, in nats")

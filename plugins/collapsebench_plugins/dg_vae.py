@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from collapsebench import Component, Method, Need, hookimpl
+from collapsebench import Component, Family, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,7 @@ class DGVAE(Method):
     """
 
     name: ClassVar[str] = "dg-vae"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = (
         "Zhang et al., Improving Variational Autoencoders with Density Gap-based Regularization, NeurIPS 2022"
     )

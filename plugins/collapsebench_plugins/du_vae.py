@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,6 +35,7 @@ class DUVAE(Method):
     """
 
     name: ClassVar[str] = "du-vae"
+    family: ClassVar[Family] = Family.NETWORKS
     citation: ClassVar[str] = (
         "Shen et al., Regularizing Variational Autoencoder with Diversity and Uncertainty Awareness, IJCAI 2021"
     )

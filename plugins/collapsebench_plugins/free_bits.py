@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Method, Need, hookimpl
+from collapsebench import Component, Family, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,7 @@ class FreeBits(Method):
     """
 
     name: ClassVar[str] = "free-bits"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = (
         "Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016; "
         "Li et al., A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text, EMNLP 2019"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PrivateAttr
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from collapsebench import Terms
@@ -37,6 +37,7 @@ class GECO(Method):
     """
 
     name: ClassVar[str] = "geco"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Rezende and Viola, Taming VAEs, 2018 (arXiv:1810.00597)"
 
     goal: float = Field(description="the reconstruction error g that is asked for, in nats per example")

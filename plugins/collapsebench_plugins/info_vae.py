@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +52,7 @@ class InfoVAE(Method):
     """
 
     name: ClassVar[str] = "info-vae"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Zhao, Song, Ermon, InfoVAE, AAAI 2019 (arXiv:1706.02262)"
 
     alpha: float = Field(1.0, description="share α of the KL that is left out")

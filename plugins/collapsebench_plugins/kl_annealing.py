@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from collapsebench import Component, Method, Progress, hookimpl
+from collapsebench import Component, Family, Method, Progress, hookimpl
 
 
 class Schedule(StrEnum):
@@ -23,7 +23,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class KLAnnealing(Method):
-    r"""The KL weight \(\beta\) grows with the share \(s \in [0, 1]\) of the budget that is spent.
+    r"""KL annealing: the weight of the KL term grows with the share of the budget that is spent.
+
+    The weight \(\beta\) follows from the share \(s \in [0, 1]\) by one of these rules:
 
     - linear (Bowman et al. 2016): \(\beta = \min(1, \beta_0 + (1-\beta_0)\, s/w)\).
     - logistic (Bowman et al. 2016): \(\beta = 1/(1 + e^{-k(s/w - 1/2)})\), which is one half at \(s = w/2\).
@@ -33,6 +35,7 @@ class KLAnnealing(Method):
     """
 
     name: ClassVar[str] = "kl-annealing"
+    family: ClassVar[Family] = Family.PROCEDURE
     citation: ClassVar[str] = (
         "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016; "
         "Fu et al., Cyclical Annealing Schedule, NAACL 2019"

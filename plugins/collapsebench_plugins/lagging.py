@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt, PrivateAttr
 
-from collapsebench import Component, Method, Progress, UsageError, hookimpl
+from collapsebench import Component, Family, Method, Progress, UsageError, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,6 +48,7 @@ class Lagging(Method):
     """
 
     name: ClassVar[str] = "lagging"
+    family: ClassVar[Family] = Family.PROCEDURE
     citation: ClassVar[str] = (
         "He, Spokoyny, Neubig, Berg-Kirkpatrick, Lagging Inference Networks and Posterior Collapse in Variational "
         "Autoencoders, ICLR 2019"

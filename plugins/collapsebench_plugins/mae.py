@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Method, Need, hookimpl
+from collapsebench import Component, Family, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,7 @@ class MAE(Method):
     """
 
     name: ClassVar[str] = "mae"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Ma, Zhou, Hovy, MAE: Mutual Posterior-Divergence Regularization for VAEs, ICLR 2019"
 
     eta: NonNegativeFloat = Field(1.0, description="weight η of the mean divergence of each unit")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PrivateAttr
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,7 @@ class MDR(Method):
     """
 
     name: ClassVar[str] = "mdr"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Pelsmaeker and Aziz, Effective Estimation of Deep Generative Language Models, ACL 2020"
 
     nats: NonNegativeFloat = Field(description="the rate r that the KL is to have at least, in nats")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from collapsebench import Component, Method, Prior, Site, hookimpl
+from collapsebench import Component, Family, Method, Prior, Site, hookimpl
 from collapsebench.inference.amortized import Amortized
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class NoLatent(Method):
     """
 
     name: ClassVar[str] = "no-latent"
+    family: ClassVar[Family] = Family.DECODER
     citation: ClassVar[str] = (
         "the unconditional baseline, as in He et al., Lagging Inference Networks, ICLR 2019, Table 1"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from collapsebench import Component, Method, Progress, hookimpl
+from collapsebench import Component, Family, Method, Progress, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +32,7 @@ class Pretraining(Method):
     """
 
     name: ClassVar[str] = "pretraining"
+    family: ClassVar[Family] = Family.PROCEDURE
     citation: ClassVar[str] = (
         "Li et al., A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text, EMNLP 2019"
     )

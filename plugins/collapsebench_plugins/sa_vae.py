@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from collapsebench import Component, Inference, Method, Need, hookimpl
+from collapsebench import Component, Family, Inference, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,9 @@ class _Inner(NamedTuple):
 
 
 class SVI(Method, Inference):
-    r"""SVI takes K momentum steps on the variational parameters \(\lambda = (\mu, \ell)\) of each example.
+    r"""SVI takes K momentum steps on the variational parameters of each example, and has no encoder.
+
+    With \(\lambda = (\mu, \ell)\), mean and log-variance, a step is
 
     \(v_{k+1} = \gamma v_k - \nabla L_k(\lambda_k)\), \(\lambda_{k+1} = \lambda_k + \alpha v_{k+1}\), \(v_0 = 0\).
 
@@ -73,6 +75,7 @@ class SVI(Method, Inference):
     """
 
     name: ClassVar[str] = "svi"
+    family: ClassVar[Family] = Family.INFERENCE
     citation: ClassVar[str] = "Hoffman, Blei, Wang, Paisley, Stochastic Variational Inference, JMLR 2013"
     uses_encoder: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = True

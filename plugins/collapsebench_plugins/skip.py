@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from collapsebench import Component, Method, Site, SiteKind, hookimpl
+from collapsebench import Component, Family, Method, Site, SiteKind, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 class Skip(Method):
-    r"""Skip-VAE: every layer l of the decoder reads z, as \(h_l = f_l(g_l(h_{l-1}, z))\).
+    r"""Skip-VAE: every layer of the decoder reads z.
 
-    The connection g is that of the paper for each kind of decoder. After a recurrent layer it concatenates z to every
-    output. Before a convolution it concatenates a linear map of z as one more feature map. In a perceptron it is
-    \(\sigma(W_l h_{l-1} + U_l z)\). The paper has no Transformer: there g concatenates z to what a layer gives to the
-    next one or to the vocabulary, and leaves embeddings and memory as they are.
+    Layer l gives \(h_l = f_l(g_l(h_{l-1}, z))\). The connection g is that of the paper for each kind of decoder.
+    After a recurrent layer it concatenates z to every output. Before a convolution it concatenates a linear map of
+    z as one more feature map. In a perceptron it is \(\sigma(W_l h_{l-1} + U_l z)\). The paper has no Transformer:
+    there g concatenates z to what a layer gives to the next one or to the vocabulary, and leaves embeddings and
+    memory as they are.
     """
 
     name: ClassVar[str] = "skip"
+    family: ClassVar[Family] = Family.DECODER
     citation: ClassVar[str] = (
         "Dieng, Kim, Rush and Blei, Avoiding Latent Variable Collapse with Generative Skip Models, AISTATS 2019"
     )

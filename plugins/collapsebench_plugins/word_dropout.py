@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from collapsebench import Component, Method, UsageError, hookimpl
+from collapsebench import Component, Family, Method, UsageError, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,7 @@ class WordDropout(Method):
     """
 
     name: ClassVar[str] = "word-dropout"
+    family: ClassVar[Family] = Family.NETWORKS
     citation: ClassVar[str] = "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016"
 
     rate: Annotated[float, Field(ge=0, le=1)] = Field(0.25, description="probability p that a word is not seen")
