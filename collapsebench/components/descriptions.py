@@ -53,12 +53,13 @@ class Description:
     @property
     def summary(self) -> str:
         """The first line of its docstring, with formulas in Unicode."""
-        return self._docstring.partition("\n")[0]
+        first = self._docstring.partition("\n")[0]
+        return readable(first, width=max(1, len(first)))
 
     @property
     def details(self) -> str:
         """The rest of its docstring, for a terminal."""
-        return self._docstring.partition("\n")[2].strip()
+        return readable(self._docstring.partition("\n")[2])
 
     @property
     def family(self) -> Family | None:
@@ -68,8 +69,7 @@ class Description:
 
     @property
     def _docstring(self) -> str:
-        first, _, rest = inspect.cleandoc(self.entry.component.__doc__ or "").partition("\n")
-        return f"{readable(first, width=len(first))}\n{readable(rest)}"
+        return inspect.cleandoc(self.entry.component.__doc__ or "")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
