@@ -52,6 +52,10 @@ SPECIAL: dict[tuple[str, str], tuple[object, ...]] = {
     ("runs", "parameters"): (-5, "many", 1e300),
     ("runs", "code"): ('{"method a": 1}', '["a"]'),
     ("runs", "findings"): ('[{"guard": "x", "text": "y"}]', '[{"guard": "work"}]', '[{"guard": "work", "text": 1}]'),
+    ("runs", "declined"): (
+        '[{"metric": "kl", "column": "kl"}]',
+        '[{"metric": "kl", "column": "kl", "reason": "a\\u001b"}]',
+    ),
     ("runs", "environment"): ("[]", "3", '{"python": '),
     ("points", "counters"): COUNTERS,
     ("points", "values"): POINT,

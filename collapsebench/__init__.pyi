@@ -31,6 +31,7 @@ from .errors import PluginError as PluginError
 from .errors import StoreError as StoreError
 from .errors import UsageError as UsageError
 from .estimates import Column as Column
+from .estimates import Declined as Declined
 from .estimates import Direction as Direction
 from .estimates import Estimate as Estimate
 from .examples import Batch as Batch
@@ -82,6 +83,7 @@ from .model.vae import Terms as Terms
 from .notebook import Boards as Boards
 from .notebook import Run as Run
 from .notebook import Runs as Runs
+from .record import DeclinedColumn as DeclinedColumn
 from .record import Finding as Finding
 from .record import Guard as Guard
 from .record import Number as Number

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from collapsebench.printable import printable
+
 SATURATION = 0.1
 """The distance to log N, in nats, within which an estimate of mutual information has reached its limit log N."""
+
+LONGEST_REASON = 100
+"""A reason why there is no number has at most so many characters."""
 
 
 class Direction(StrEnum):
@@ -47,3 +53,23 @@ class Estimate(NamedTuple):
 
     value: float
     standard_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The reason why a metric has no number for a column: what the number would mean, the contender does not have.
+
+    It is one line of 1 to 100 characters that can be seen, in lower case and without a full stop. Boards and
+    `runs show` print it. Raises ValueError for another text.
+
+    >>> from collapsebench import Declined
+    >>> Declined("no latent units").reason
+    'no latent units'
+    """
+
+    reason: str
+
+    def __post_init__(self) -> None:
+        text = self.reason
+        if not text.strip() or len(text) > LONGEST_REASON or printable(text) != text:
+            raise ValueError(f"a reason is one line of 1 to {LONGEST_REASON} visible characters, got {text!r:.80}")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Self
 
 from collapsebench.estimates import Direction, Estimate
-from collapsebench.record import Finding, Outcome, Point, RunRecord, Value
+from collapsebench.record import DeclinedColumn, Finding, Outcome, Point, RunRecord, Value
 from collapsebench.spec import Protocol, identity
 
 RUN_ID = re.compile(r"[0-9a-f]{16}")
@@ -105,6 +105,8 @@ class Observation(NamedTuple):
     """The hashes of the code of components that do not come with the harness, by kind and name."""
     findings: tuple[Finding, ...]
     """What the guards found."""
+    declined: tuple[DeclinedColumn, ...]
+    """The columns and groups of entries that have no number, with the reasons."""
     entries: Mapping[str, Estimate]
     """The requested numbers that boards do not show, by column."""
 
@@ -131,6 +133,7 @@ class Observation(NamedTuple):
             values=tuple(MetricValue.of(value) for value in record.values if value.board),
             code=record.code,
             findings=record.findings,
+            declined=record.declined,
             entries={value.head.column: Estimate(*value[1:]) for value in further},
         )
 

@@ -7,9 +7,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import Field, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from collapsebench.estimates import Direction, Estimate
+from collapsebench.estimates import Declined, Direction, Estimate
 from collapsebench.spec import Frozen, RunSpec
 
 
@@ -114,6 +121,25 @@ class Value(Frozen):
         )
 
 
+class DeclinedColumn(Frozen):
+    """One column of one metric, or a group of entries, that has no number; with the reason that the metric gave.
+
+    >>> from collapsebench import DeclinedColumn
+    >>> DeclinedColumn(metric="probe", column="probe", reason="no labels").reason
+    'no labels'
+    """
+
+    metric: str
+    column: str
+    """The name of the column, or of a group of entries, such as `kl[j]`."""
+    reason: str
+
+    @field_validator("reason")
+    @classmethod
+    def _is_shown(cls, reason: str) -> str:
+        return Declined(reason).reason
+
+
 class Point(Frozen):
     """One scheduled evaluation on the validation split: the counters at that step, and the values.
 
@@ -196,12 +222,14 @@ class RunRecord(Frozen):
     code: dict[str, str] = Field(default_factory=dict)
     """The hashes of the code of components that do not come with the harness, by kind and name (`method my-method`)."""
     findings: tuple[Finding, ...] = ()
+    declined: tuple[DeclinedColumn, ...] = ()
+    """The columns and groups of entries that have no number, with the reasons."""
 
     @model_serializer(mode="wrap")
     def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `code` and `findings` if they are empty: a record without them reads as it always did."""
+        """Leave out what came later if it is empty: a record without it reads as it always did."""
         content: dict[str, Any] = dump(self)
-        return {key: value for key, value in content.items() if value or key not in {"code", "findings"}}
+        return {key: value for key, value in content.items() if value or key not in {"code", "findings", "declined"}}
 
     @classmethod
     def started(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.observation import Observation
-from collapsebench.record import Number, Outcome, Point, RunRecord, Value
+from collapsebench.printable import printable
+from collapsebench.record import DeclinedColumn, Number, Outcome, Point, RunRecord, Value
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
 from collapsebench.spec import Choice, Contender, MethodChoice, Protocol, RunSpec
 from collapsebench.syntax import BASELINE, parse_composition
@@ -171,11 +172,16 @@ metric_values = st.builds(
 )
 
 
+reasons = st.text(letters, min_size=1, max_size=8).filter(lambda text: text.strip() and printable(text) == text)
+declined = st.builds(DeclinedColumn, metric=names, column=titles.filter(bool), reason=reasons)
+
+
 @st.composite
 def records(draw: st.DrawFn) -> RunRecord:
     """Anything that a record may hold."""
     begun = RunRecord.started(draw(specs()), draw(times), draw(st.dictionaries(lines, json_values, max_size=3)))
-    unique = st.lists(metric_values, max_size=4, unique_by=lambda value: (value.metric, value.column))
+    parts = st.lists(metric_values | declined, max_size=6, unique_by=lambda part: (part.metric, part.column))
+    measured = draw(parts)
     return begun.model_copy(
         update={
             "outcome": draw(st.sampled_from(Outcome)),
@@ -184,6 +190,7 @@ def records(draw: st.DrawFn) -> RunRecord:
             "finished_at": draw(st.none() | times),
             "parameters": draw(st.integers(0, 2**63 - 1)),
             "points": draw(trajectories()),
-            "values": tuple(draw(unique)),
+            "values": tuple(each for each in measured if isinstance(each, Value)),
+            "declined": tuple(each for each in measured if isinstance(each, DeclinedColumn)),
         }
     )

@@ -30,6 +30,7 @@ from collapsebench.metrics.gap import Gap
 from collapsebench.metrics.iw_nll import IWNLL
 from collapsebench.metrics.kl import KL
 from collapsebench.metrics.latent_use import LatentUse
+from collapsebench.metrics.metric import NO_UNITS
 from collapsebench.metrics.mlp_probe import MLPProbe
 from collapsebench.metrics.mutual_information import MutualInformation, TrackedInformation
 from collapsebench.metrics.neg_elbo import NegELBO
@@ -323,7 +324,7 @@ def test_collapsed_units_are_those_of_the_linear_model_that_are_right_to():
 
 
 def test_nothing_collapses_where_there_are_no_units():
-    assert Collapse().evaluate(evaluated(no_latent(Words(9, 0)), documents())) == {}
+    assert Collapse().evaluate(evaluated(no_latent(Words(9, 0)), documents())) == {"collapse": NO_UNITS}
 
 
 def test_uniform_words_have_the_perplexity_of_the_vocabulary():

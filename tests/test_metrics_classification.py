@@ -130,17 +130,24 @@ def test_a_code_that_is_no_number_has_no_accuracy(probe):
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
-def test_probes_are_left_out_where_there_is_nothing_to_learn(probe):
+def test_probes_say_why_there_is_nothing_to_learn(probe):
+    def reason(matrix, test, train):
+        """The one reason of both columns."""
+        found = probe.evaluate(evaluated(matrix, test, train))
+        assert found.keys() == {column.name for column in probe.columns}
+        (declined,) = set(found.values())
+        return declined.reason
+
     matrix, data = torch.eye(SIDE**2), images(40, 1)
     unlabelled = BinaryImages(data.pixels)
     one_class = BinaryImages(data.pixels, np.zeros(40, dtype=np.int64))
     few = BinaryImages(images(8, 1).pixels, np.arange(8) // 2)
     without_units = torch.zeros(SIDE**2, 0)
-    assert probe.evaluate(evaluated(matrix, unlabelled, data)) == {}
-    assert probe.evaluate(evaluated(matrix, data, unlabelled)) == {}
-    assert probe.evaluate(evaluated(matrix, data, one_class)) == {}
-    assert probe.evaluate(evaluated(matrix, data, few)) == {}
-    assert probe.evaluate(evaluated(without_units, data, data)) == {}
+    assert reason(matrix, unlabelled, data) == "no labels"
+    assert reason(matrix, data, unlabelled) == "no labels"
+    assert reason(matrix, data, one_class) == "one class alone"
+    assert reason(matrix, data, few) == "no class has 5 training examples"
+    assert reason(without_units, data, data) == "no latent units"
     assert probe.evaluate(EvaluatedSplit(linear_vae(matrix), Amortized(), data, SeededNoise(0), 50, CPU)) == {}
 
 

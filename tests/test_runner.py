@@ -13,6 +13,7 @@ import toys
 from collapsebench.experiment import events
 from collapsebench.experiment.executors import InProcess
 from collapsebench.experiment.grids import PlannedGrid, prepare, run_grid
+from collapsebench.metrics.dialects import DIALECTS
 from collapsebench.metrics.probe import Probe
 from collapsebench.record import Outcome
 from collapsebench.store import Store
@@ -131,6 +132,16 @@ def test_no_latent_has_no_kl_and_its_bound_is_exact(run):
     assert found["kl", "kl"] == 0
     assert found["active-units", "active_units"] == 0
     assert found["iw-nll", "iw_nll"] == pytest.approx(found["neg-elbo", "neg_elbo"], rel=1e-6)
+
+
+def test_columns_that_mean_nothing_for_a_contender_are_stored_with_their_reasons(run, store):
+    (record,) = run("no-latent", settings=("evaluation.metrics=[kl,collapse,probe,dialects]",))
+    told = {(each.metric, each.column): each.reason for each in record.declined}
+    dialects = {("dialects", column.name) for dialect in DIALECTS for column in dialect.columns}
+    expected = {("collapse", "collapse"), ("probe", "probe"), ("probe", "probe_untrained")} | dialects
+    assert told == dict.fromkeys(expected, "no latent units")
+    assert not told.keys() & values(record).keys()
+    assert store.get(record.run_id).declined == record.declined
 
 
 def test_torchs_global_generator_and_threads_are_left_alone(run):

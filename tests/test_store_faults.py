@@ -287,7 +287,7 @@ def test_a_new_store_is_what_all_migrations_make(path):
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 def upgrade():
     op.add_column("runs", sa.Column("note", sa.Text))
 """
@@ -296,21 +296,21 @@ def upgrade():
 def test_an_older_schema_is_upgraded_and_keeps_its_runs(path, tmp_path, monkeypatch):
     scripts = tmp_path / "100% new migrations"
     shutil.copytree(schema.MIGRATIONS, scripts)
-    (scripts / "versions" / "m0003_note.py").write_text(NEXT)
-    monkeypatch.setattr(schema, "HEAD", "0003")
+    (scripts / "versions" / "m0004_note.py").write_text(NEXT)
+    monkeypatch.setattr(schema, "HEAD", "0004")
     monkeypatch.setattr(schema, "MIGRATIONS", scripts)
     for _ in range(2):
         with Store.open(path) as store, store._database.engine.connect() as connection:
             assert list(store.find()) == [record()]
             assert connection.exec_driver_sql("SELECT note FROM runs").all() == [(None,)]
-            assert schema.version(connection, "runs") == "0003"
+            assert schema.version(connection, "runs") == "0004"
 
 
 def test_a_failed_upgrade_changes_nothing(path, tmp_path, monkeypatch):
     scripts = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, scripts)
-    (scripts / "versions" / "m0003_note.py").write_text(NEXT + '    op.execute("DROP TABLE nowhere")')
-    monkeypatch.setattr(schema, "HEAD", "0003")
+    (scripts / "versions" / "m0004_note.py").write_text(NEXT + '    op.execute("DROP TABLE nowhere")')
+    monkeypatch.setattr(schema, "HEAD", "0004")
     monkeypatch.setattr(schema, "MIGRATIONS", scripts)
     assert "no such table: nowhere" in refusal(path)
     monkeypatch.undo()

@@ -51,6 +51,9 @@ KINDS = {
     "its environment is []": "UPDATE runs SET environment = '[]'",
     "should be a valid string": """UPDATE runs SET code = '{"method skip": 1}'""",
     "0.guard": """UPDATE runs SET findings = '[{"guard": "luck", "text": "x"}]'""",
+    "0.reason": """UPDATE runs SET declined = '[{"metric": "kl", "column": "kl"}]'""",
+    "a reason is one line": """UPDATE runs SET declined = '[{"metric": "kl", "column": "kl", "reason": "a\\nb"}]'""",
+    "should be a valid tuple": "UPDATE runs SET declined = 'null'",
     "its dataset is 'mnist', but its spec gives 'digits'": "UPDATE runs SET dataset = 'mnist'",
     "its contender is 'x', but its spec gives 'skip'": "UPDATE runs SET contender = 'x'",
     "its counter steps is inf": """UPDATE points SET counters = '{"steps": Infinity}'""",
@@ -177,7 +180,25 @@ def counted(*counters):
     return lambda points: [point | {"counters": count} for point, count in zip(points, counters, strict=True)]
 
 
+def declining(metric="probe", column="probe", reason="no labels", **fields) -> dict:
+    return {"metric": metric, "column": column, "reason": reason} | fields
+
+
 HOSTILE = {
+    "declined.0.reason: Input should be a valid string": line(declined=[declining(reason=3)]),
+    "declined.0.reason: Field required": line(declined=[{"metric": "kl", "column": "kl"}]),
+    "a reason is one line of 1 to 100 visible characters": line(declined=[declining(reason="x" * 101)]),
+    "visible characters, got ''": line(declined=[declining(reason="")]),
+    "visible characters, got 'a\\u200bb'": line(declined=[declining(reason="a\u200bb")]),
+    "the text \\x1b[2J has a control character": line(declined=[declining(reason="\x1b[2J")]),
+    "the text a\\nb has a control character": line(declined=[declining(reason="a\nb")]),
+    "declined.0: Input should be a valid dictionary": line(declined=["no labels"]),
+    "declined: Input should be a valid tuple": line(declined={"probe": "no labels"}),
+    "unknown field 'declined.0.seed'": line(declined=[declining(seed=1)]),
+    "Probe is no name of a component": line(declined=[declining(metric="Probe")]),
+    "it declines 'probe' 'probe' twice": line(declined=[declining(), declining(reason="one class alone")]),
+    "it declines 'kl' 'kl' twice, or beside a value": line(declined=[declining("kl", "kl")]),
+    "a declined column of 'probe' has 1 to 100 characters": line(declined=[declining(column="x" * 101)]),
     "its mi_examples are 0": line(values=lambda own: [*own, entry("mi_examples", 0.0)]),
     "its mi_examples are 2.5": line(values=lambda own: [*own, entry("mi_examples", 2.5)]),
     "its tokens are inf": line(values=lambda own: [*own, entry("tokens", float("inf"))]),

@@ -115,12 +115,17 @@ def test_a_store_on_a_medium_that_nobody_can_write_to(folder):
         place.rmdir()
 
 
-def test_a_store_of_an_older_schema_is_read_in_a_copy(folder):
+OLDER = {"0001": ("code", "findings", "declined"), "0002": ("declined",)}
+"""By the version of a schema: the columns of runs that came later."""
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_a_store_of_an_older_schema_is_read_in_a_copy(folder, version):
     path = folder / "runs.sqlite"
     with closing(sqlite3.connect(path)) as older:
-        older.execute("ALTER TABLE runs DROP COLUMN code")
-        older.execute("ALTER TABLE runs DROP COLUMN findings")
-        older.execute("UPDATE collapsebench_version SET version_num = '0001'")
+        for column in OLDER[version]:
+            older.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        older.execute("UPDATE collapsebench_version SET version_num = ?", (version,))
         older.commit()
     before = content(folder)
     with unwritable(folder):

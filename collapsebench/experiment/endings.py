@@ -9,7 +9,7 @@ from collapsebench.experiment.environment import known_environment
 from collapsebench.record import Outcome, RunRecord
 
 if TYPE_CHECKING:
-    from collapsebench.record import Finding, Point, Value
+    from collapsebench.record import DeclinedColumn, Finding, Point, Value
     from collapsebench.spec import RunSpec
 
 
@@ -23,6 +23,7 @@ class RunEnding(NamedTuple):
     values: tuple[Value, ...] = ()
     traceback: str = ""
     findings: tuple[Finding, ...] = ()
+    declined: tuple[DeclinedColumn, ...] = ()
 
 
 def begun(spec: RunSpec, device: str) -> RunRecord:

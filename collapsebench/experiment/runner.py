@@ -20,6 +20,7 @@ from collapsebench.components.composition import compose, inference_of
 from collapsebench.components.footprint import Footprint
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import DivergedError, Interrupted, TimeLimitError, error_line
+from collapsebench.estimates import Declined
 from collapsebench.experiment.arithmetic import reproducible
 from collapsebench.experiment.endings import RunEnding, ended, now, timed_out
 from collapsebench.experiment.environment import decisive, environment
@@ -28,7 +29,7 @@ from collapsebench.experiment.failures import failure
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.metrics.metric import Metric
-from collapsebench.record import Finding, Guard, Outcome, RunRecord, Value
+from collapsebench.record import DeclinedColumn, Finding, Guard, Outcome, RunRecord, Value
 from collapsebench.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -170,10 +171,10 @@ class Runner:
         with own_generators(setup.device), without_trace(setup.vae, setup.keepers, setup.plugin_modules()):
             seed_torch(spec.seed, Purpose.EVALUATION, "test")
             test = self._test_split(spec, setup, points)
-            values = self._values(spec, test)
+            values, declined = self._evaluated(spec, test)
             self._keep_codes(spec, test)
         check_after_testing(spec, setup, self.catalog)
-        return RunEnding(Outcome.FINISHED, "", parameters, points, values, findings=tuple(findings))
+        return RunEnding(Outcome.FINISHED, "", parameters, points, values, findings=tuple(findings), declined=declined)
 
     def _new_or_resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[TrainingSetup, TrainingState]:
         """Build the model and its state, from the checkpoint if that fits."""
@@ -214,10 +215,12 @@ class Runner:
             ),
         )
 
-    def _values(self, spec: RunSpec, test: EvaluatedSplit) -> tuple[Value, ...]:
-        """Compute every metric of the protocol."""
+    def _evaluated(self, spec: RunSpec, test: EvaluatedSplit) -> tuple[tuple[Value, ...], tuple[DeclinedColumn, ...]]:
+        """Compute every metric of the protocol: the numbers, and the columns without one."""
         metrics = (self.catalog.create(Metric, choice) for choice in spec.protocol.setting.evaluation.metrics)
-        return tuple(value for metric in metrics for value in metric_values(metric, test))
+        found = [each for metric in metrics for each in metric_values(metric, test)]
+        values = tuple(each for each in found if isinstance(each, Value))
+        return values, tuple(each for each in found if isinstance(each, DeclinedColumn))
 
     def _keep_codes(self, spec: RunSpec, test: EvaluatedSplit) -> None:
         """Write the codes, if they are wanted. A disk that refuses costs a warning."""
@@ -279,12 +282,14 @@ def _moves(checkpoint: Checkpoint) -> tuple[Finding, ...]:
     return tuple(Finding(guard=Guard.ENVIRONMENT, text=text) for text in texts)
 
 
-def metric_values(metric: Metric, test: EvaluatedSplit) -> Iterator[Value]:
+def metric_values(metric: Metric, test: EvaluatedSplit) -> Iterator[Value | DeclinedColumn]:
     """Compute one metric. Its declared columns are for boards; other entries are for `runs show`."""
     columns = {column.name: column for column in metric.columns}
     for name, estimate in metric.evaluate(test).items():
         column = columns.get(name)
-        if column is None:
+        if isinstance(estimate, Declined):
+            yield DeclinedColumn(metric=metric.name, column=name, reason=estimate.reason)
+        elif column is None:
             yield Value.of(metric.name, name, estimate)
         else:
             shown = {"unit": column.unit, "title": column.title, "direction": column.direction}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Decoder
 from collapsebench.errors import DivergedError, PluginError
+from collapsebench.estimates import Estimate
 from collapsebench.experiment.assembly import objective_at
 from collapsebench.experiment.keeping import load_model, load_private, model_state, private_state
 from collapsebench.experiment.meter import Meter
@@ -479,8 +480,9 @@ def _evaluate(setup: TrainingSetup, state: TrainingState, watcher: Watcher) -> b
     with without_trace(setup.vae, setup.keepers, setup.plugin_modules()):
         measured = {"neg_elbo": valid.neg_elbo, "kl": valid.kl_mean, "loss": state.losses.take()}
         for metric in TRACKED:
-            estimates = metric.evaluate(valid)
-            measured |= {column.name: estimates[column.name].value for column in metric.columns}
+            found = metric.evaluate(valid)
+            shown = {column.name: found[column.name] for column in metric.columns}
+            measured |= {name: each.value for name, each in shown.items() if isinstance(each, Estimate)}
     measured["kl_weight"] = state.kl_weight
     values = {name: Number.of(value) for name, value in measured.items()}
     point = Point(counters=state.meter.counters(), values=values)

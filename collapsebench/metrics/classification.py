@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from collapsebench.estimates import Estimate
+from collapsebench.estimates import Declined, Estimate
+from collapsebench.metrics.metric import NO_UNITS
 from collapsebench.model.kernels.optimizers import Adam
 
 if TYPE_CHECKING:
@@ -39,28 +40,36 @@ def probe_accuracies(
     examples: int,
     columns: Sequence[str],
     classify: Callable[[LabelledCodes, Float[Tensor, "N D"]], Int[Tensor, " N"]],
-) -> dict[str, Estimate]:
+) -> dict[str, Estimate | Declined]:
     """Give the accuracy with the contender's codes, and with the codes of its encoder before the first step.
 
-    `classify` learns from at most `examples` labelled training codes, and gives the class of each test code. The result
-    is empty without labels, without units, with one class, or if no class has as many training examples as the
-    cross-validation has folds.
+    `classify` learns from at most `examples` labelled training codes, and gives the class of each test code. Both are
+    declined without labels, without units, with one class, or if no class has as many training examples as the
+    cross-validation has folds. The result is empty without provenance.
     """
     untrained = split.untrained()
-    if untrained is None or split.latent_dim == 0:
+    if untrained is None:
         return {}
-    values = {}
+    if split.latent_dim == 0:
+        return dict.fromkeys(columns, NO_UNITS)
+    values: dict[str, Estimate | Declined] = {}
     for column, model in zip(columns, (split, untrained), strict=True):
         train, test = model.training_codes(examples), model.codes()
-        if train is None or test is None or not _learnable(train.labels):
-            return {}
+        if train is None or test is None:
+            return dict.fromkeys(columns, Declined("no labels"))
+        obstacle = _obstacle(train.labels)
+        if obstacle is not None:
+            return dict.fromkeys(columns, obstacle)
         values[column] = _accuracy(train, test, classify)
     return values
 
 
-def _learnable(labels: Int[Tensor, " N"]) -> bool:
+def _obstacle(labels: Int[Tensor, " N"]) -> Declined | None:
+    """Say why these classes cannot be learned; None if they can."""
     counts = np.unique(labels, return_counts=True)[1]
-    return len(counts) > 1 and int(counts.max()) >= FOLDS
+    if len(counts) == 1:
+        return Declined("one class alone")
+    return None if int(counts.max()) >= FOLDS else Declined(f"no class has {FOLDS} training examples")
 
 
 def _accuracy(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench.estimates import Column, Direction, Estimate
-from collapsebench.metrics.metric import Metric
+from collapsebench.estimates import Column, Declined, Direction, Estimate
+from collapsebench.metrics.metric import NO_UNITS, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +39,14 @@ class Collapse(Metric):
     epsilon: PositiveFloat = Field(0.01, description="KL ε in nats below which a posterior is the prior")
     delta: Annotated[float, Field(ge=0, lt=1)] = Field(0.01, description="share δ of examples that may be above it")
 
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
         """Give the share, and its curve over the threshold."""
         from collapsebench.metrics.estimators import collapsed_percentage
 
-        if split.latent_dim == 0 or not split.has_unit_kl:
-            return {}
+        if split.latent_dim == 0:
+            return {"collapse": NO_UNITS}
+        if not split.has_unit_kl:
+            return {"collapse": Declined(f"no KL per unit: {split.family}")}
         curve = {
             f"collapse[{epsilon:g}]": Estimate(collapsed_percentage(split.kl, epsilon, self.delta)) for epsilon in CURVE
         }

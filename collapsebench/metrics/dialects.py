@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.estimates import Column, Declined, Direction, Estimate
 from collapsebench.inference.amortized import Amortized
-from collapsebench.metrics.metric import Metric
+from collapsebench.metrics.metric import NO_ENCODER, NO_UNITS, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +35,8 @@ class Dialect(NamedTuple):
     source: str
     estimators: Mapping[str, str]
     """The description of each column's estimator."""
-    score: Callable[[EvaluatedSplit], Mapping[str, Estimate]]
-    """The function that computes the columns. It gives none if the source has no such number."""
+    score: Callable[[EvaluatedSplit], Mapping[str, Estimate | Declined]]
+    """The function that computes the columns, or says why the source has no such number."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -48,9 +48,9 @@ def _dieng2019(split: EvaluatedSplit) -> Mapping[str, Estimate]:
     return _scores(split, _kl_minus_aggregate_kl(split), _active_count(split.posterior.mean, 0.01))
 
 
-def _skip_vae_released(split: EvaluatedSplit) -> Mapping[str, Estimate]:
+def _skip_vae_released(split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
     if not split.inference.uses_encoder:
-        return {}
+        return {column.name: NO_ENCODER for column in COLUMNS}
     if split.is_text:
         *_, last = split.split.batches(TEXT_BATCH)
         return _scores(split, _kl_minus_aggregate_kl(split), _active_count(split.posterior.mean[last.index], 0.02))
@@ -169,12 +169,17 @@ class Dialects(Metric):
     citation: ClassVar[str] = "; ".join(dialect.source for dialect in DIALECTS)
     columns: ClassVar[tuple[Column, ...]] = ()
 
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
         """Give every column of every dialect, with names such as `he2019.mi`."""
         from collapsebench.model.distributions import DiagonalGaussian
 
-        if split.latent_dim == 0 or not isinstance(split.posterior, DiagonalGaussian):
-            return {}
+        declined = None
+        if split.latent_dim == 0:
+            declined = NO_UNITS
+        elif not isinstance(split.posterior, DiagonalGaussian) or split.closed_kl is None:
+            declined = Declined(f"no Gaussian with a KL in closed form: {split.family}")
+        if declined is not None:
+            return {column.name: declined for dialect in DIALECTS for column in dialect.columns}
         return {
             f"{dialect.name}.{column}": estimate
             for dialect in DIALECTS

@@ -243,6 +243,12 @@ class EvaluatedSplit:
         """True if there is a KL per unit."""
         return self.closed_kl is not None and self.closed_kl.shape[1] == self.latent_dim
 
+    @property
+    def family(self) -> str:
+        """What makes this contender's distributions: the last head behind the encoder, or the class of the prior."""
+        heads = list(self.vae.heads)
+        return type(self.prior).__name__ if isinstance(self.posterior, DiagonalGaussian) or not heads else heads[-1]
+
     @cached_property
     def kl(self) -> Float[Tensor, "N U"]:
         """KL(q || p) in nats: `closed_kl`, or the estimate log q(z|x) - log p(z) at `z`, (N, 1)."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.estimates import Column, Declined, Direction, Estimate
 from collapsebench.inference.amortized import Amortized
-from collapsebench.metrics.metric import Metric
+from collapsebench.metrics.metric import NO_ENCODER, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ class Gap(Metric):
     draws: PositiveInt = Field(8, description="samples S of z per example for the comparison of posteriors")
     samples: PositiveInt = Field(500, description="importance samples per example")
 
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
         """Give both columns, and the bounds whose differences they are."""
         from collapsebench.metrics.estimators import error_over_draws
         from collapsebench.metrics.refinement import AdamRefinement
@@ -72,14 +72,14 @@ class Gap(Metric):
         encoder, refined = self._bounds(amortized), self._bounds(best)
         likelihood = best.importance_bound(self.samples)
         error = math.hypot(error_over_draws(refined), likelihood.error())
-        values = {
+        return {
+            "amortization_gap": NO_ENCODER if split.vae.encoder is None else estimate(encoder - refined),
             "approximation_gap": Estimate(float(refined.mean() - likelihood.nll.mean()), error),
             "neg_elbo_encoder": estimate(encoder),
             "neg_elbo_own": estimate(self._bounds(split)),
             "neg_elbo_refined": estimate(refined),
             "iw_nll_refined": Estimate(float(likelihood.nll.mean()), likelihood.error()),
         }
-        return values if split.vae.encoder is None else {"amortization_gap": estimate(encoder - refined)} | values
 
     def _score(self, split: EvaluatedSplit) -> float:
         """Give the mean of the bound by draws that no estimate uses. It is infinite instead of NaN."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.estimates import Column, Declined, Direction, Estimate
 from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -28,13 +28,15 @@ class KL(Metric):
     name: ClassVar[str] = "kl"
     columns: ClassVar[tuple[Column, ...]] = (Column("kl", "nats", Direction.NONE, "KL"),)
 
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
         """Give the sum, and the mean of each unit where there is one."""
         if split.closed_kl is None:
             from collapsebench.metrics.estimators import error_over_examples
 
-            return {"kl": Estimate(split.kl_mean, error_over_examples(split.kl[:, 0]))}
+            estimate = Estimate(split.kl_mean, error_over_examples(split.kl[:, 0]))
+        else:
+            estimate = Estimate(split.kl_mean)
         if not split.has_unit_kl:
-            return {"kl": Estimate(split.kl_mean)}
+            return {"kl": estimate, "kl[j]": Declined(f"no KL per unit: {split.family}")}
         units = {f"kl[{unit}]": Estimate(value) for unit, value in enumerate(split.kl.mean(0).tolist())}
-        return {"kl": Estimate(split.kl_mean)} | units
+        return {"kl": estimate} | units

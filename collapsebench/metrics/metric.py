@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from collapsebench.components.interfaces import Component
-from collapsebench.estimates import Column, Estimate
+from collapsebench.estimates import Column, Declined, Estimate
 
 if TYPE_CHECKING:
     from collapsebench.metrics.evaluation import EvaluatedSplit
+
+
+NO_UNITS: Final = Declined("no latent units")
+NO_ENCODER: Final = Declined("no encoder")
 
 
 class Metric(Component):
@@ -44,8 +48,10 @@ class Metric(Component):
     """The columns that a board shows."""
 
     @abstractmethod
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
-        """Give the estimate for each column. A column that does not apply to the data is left out.
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
+        """Give the estimate for each column, or the reason why the column means nothing for this contender.
 
-        Further entries, such as `kl[3]` or a curve, are stored with the run. `runs show` shows them, boards do not.
+        Further entries, such as `kl[3]` or a curve, are stored with the run. `runs show` shows them, boards do not. A
+        reason may stand for a group of them, as in `{"kl[j]": Declined("no KL per unit")}`. A column that no contender
+        can have on the data, such as the perplexity of images, is left out.
         """

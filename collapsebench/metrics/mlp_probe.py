@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.estimates import Column, Declined, Direction, Estimate
 from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class MLPProbe(Metric):
     examples: PositiveInt = Field(50_000, description="largest number of training examples")
     epochs: PositiveInt = Field(10, description="passes over these examples")
 
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
         """Give both columns."""
         from collapsebench.metrics.classification import multilayer_perceptron, probe_accuracies
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.estimates import Column, Declined, Direction, Estimate
 from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Probe(Metric):
 
     examples: PositiveInt = Field(10_000, description="largest number of training examples")
 
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
         """Give both columns."""
         from collapsebench.metrics.classification import logistic_regression, probe_accuracies
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench.estimates import Column, Direction, Estimate
+from collapsebench.estimates import Column, Declined, Direction, Estimate
 from collapsebench.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class TimeToCollapse(Metric):
 
     epsilon: PositiveFloat = Field(0.1, description="KL ε in nats below which z is not used")
 
-    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate]:
+    def evaluate(self, split: EvaluatedSplit) -> Mapping[str, Estimate | Declined]:
         """Give the column, and the same in the unit of the budget."""
         if split.provenance is None:
             return {}
         found = self.first(split.provenance.points)
         if found is None:
-            return {}
+            return {"time_to_collapse": Declined("z is used at the end")}
         unit = split.provenance.unit
         return {
             "time_to_collapse": Estimate(found.counters["steps"]),

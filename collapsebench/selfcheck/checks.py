@@ -50,8 +50,9 @@ class Case:
         """Evaluate the metrics as a run does, and yield a check for every entry with an exact value."""
         for metric in self.metrics:
             found = metric.evaluate(self.split)
-            for entry in (entry for entry in self.exact if entry in found):
-                yield Check(self.name, metric.name, entry, found[entry], self.exact[entry])
+            for entry, exact in self.exact.items():
+                if isinstance(estimate := found.get(entry), Estimate):
+                    yield Check(self.name, metric.name, entry, estimate, exact)
 
 
 @dataclass(frozen=True)

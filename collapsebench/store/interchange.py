@@ -19,11 +19,14 @@ from collapsebench.store.store import Added, Store
 from collapsebench.store.streams import lines, readable_twice
 from collapsebench.validation import describe
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the format. Raise it when the meaning of a line changes."""
 
+WITHOUT_REASONS = 2
+"""The version without `declined`. A record that has none is written so, for older readers."""
+
 PLAIN = 1
-"""The version without `code` and `findings`. A record that has neither is written so, for older readers."""
+"""The version that is without `code` and `findings`, too, for records that have neither."""
 
 
 def export_runs(records: Iterable[RunRecord], stream: TextIO) -> int:
@@ -58,8 +61,13 @@ def _records(streams: Mapping[str, IO[bytes]]) -> Iterator[RunRecord]:
 
 def write_line(record: RunRecord) -> str:
     """Return the record as one line of ASCII, without the line's end."""
-    schema = SCHEMA if record.code or record.findings else PLAIN
-    return json.dumps({"schema": schema} | to_json(record), allow_nan=False)
+    return json.dumps({"schema": _schema(record)} | to_json(record), allow_nan=False)
+
+
+def _schema(record: RunRecord) -> int:
+    if record.declined:
+        return SCHEMA
+    return WITHOUT_REASONS if record.code or record.findings else PLAIN
 
 
 def read_lines(lines: Iterable[bytes], source: str) -> Iterator[RunRecord]:
@@ -86,7 +94,7 @@ def read_line(line: bytes) -> RunRecord:
     schema = content.pop("schema", None)
     if type(schema) is not int:
         raise UsageError("it is not a run as `collapsebench runs export` writes it")
-    if schema not in {PLAIN, SCHEMA}:
+    if schema not in {PLAIN, WITHOUT_REASONS, SCHEMA}:
         help_ = "pip install --upgrade collapsebench"
         raise UsageError(f"it has schema {schema}, this collapsebench reads {SCHEMA}: {help_}")
     try:

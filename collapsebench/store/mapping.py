@@ -81,6 +81,7 @@ def to_rows(record: RunRecord) -> Rows:
         "parameters": record.parameters,
         "code": record.code,
         "findings": [to_json(finding) for finding in record.findings],
+        "declined": [to_json(each) for each in record.declined],
     }
     key = {"run_id": record.run_id}
     points = [key | {"number": number} | to_json(point) for number, point in enumerate(record.points)]
@@ -111,6 +112,7 @@ def to_record(
         parameters=details.parameters,
         code=details.code,
         findings=details.findings,
+        declined=details.declined,
         points=tuple(map(_point, points)),
         values=tuple(map(_value, values)),
     )

@@ -89,6 +89,7 @@ class Run(Base):
     parameters: Mapped[int] = mapped_column(BigInteger)
     code: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
     findings: Mapped[list[dict[str, str]]] = mapped_column(JSON, server_default="[]")
+    declined: Mapped[list[dict[str, str]]] = mapped_column(JSON, server_default="[]")
 
 
 def _run_key() -> Mapped[str]:

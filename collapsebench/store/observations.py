@@ -103,6 +103,7 @@ class Reader:
             values=shown,
             code=details.code,
             findings=details.findings,
+            declined=details.declined,
             entries=entries,
         )
 

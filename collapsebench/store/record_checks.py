@@ -15,7 +15,7 @@ from typing import Any
 from collapsebench.errors import UsageError
 from collapsebench.observation import Observation
 from collapsebench.plausibility import ENTRIES, checker
-from collapsebench.record import Point, RunRecord, Value
+from collapsebench.record import DeclinedColumn, Point, RunRecord, Value
 from collapsebench.spec import Choice
 from collapsebench.store.labels import contradictions
 from collapsebench.store.mapping import UNSTORABLE
@@ -125,6 +125,7 @@ def _mistakes(record: RunRecord) -> Iterator[str]:
     if record.parameters >= LARGEST:
         yield f"its {record.parameters} parameters are too many"
     yield from _values(record.values)
+    yield from _declined(record.declined, record.values)
     yield from _points(record.points)
 
 
@@ -145,7 +146,8 @@ def _names(record: RunRecord) -> Iterator[str]:
         *(setting.encoder, setting.decoder, setting.posterior, setting.initialization),
         *setting.evaluation.metrics,
     )
-    for name in (*(part.name for part in parts), *(value.metric for value in record.values)):
+    metrics = (*(value.metric for value in record.values), *(each.metric for each in record.declined))
+    for name in (*(part.name for part in parts), *metrics):
         if NAME.fullmatch(name) is None or len(name) > SHORT:
             yield f"{shown(name)} is no name of a component"
 
@@ -166,6 +168,16 @@ def _values(values: Iterable[Value]) -> Iterator[str]:
             yield f"the standard error of {where} is {error}"
         if value.column in ENTRIES:
             yield from _entry(value.column, float(value.estimate))
+
+
+def _declined(declined: Iterable[DeclinedColumn], values: Iterable[Value]) -> Iterator[str]:
+    seen = {(value.metric, value.column) for value in values}
+    for each in declined:
+        if (each.metric, each.column) in seen:
+            yield f"it declines '{each.metric}' '{shown(each.column)}' twice, or beside a value"
+        seen.add((each.metric, each.column))
+        if not 0 < len(each.column) <= SHORT:
+            yield f"a declined column of '{each.metric}' has 1 to {SHORT} characters"
 
 
 def _entry(column: str, number: float) -> Iterator[str]:

@@ -21,7 +21,7 @@ from collapsebench.errors import CollapsebenchError
 from collapsebench.estimates import Direction
 from collapsebench.observation import RUN_ID, ColumnHead
 from collapsebench.printable import printable
-from collapsebench.record import Finding, NumberKind, Outcome
+from collapsebench.record import DeclinedColumn, Finding, NumberKind, Outcome
 from collapsebench.spec import RunSpec, identity
 from collapsebench.store.labels import contradictions, with_labels
 from collapsebench.store.models import PointRow, Run, ValueRow
@@ -52,6 +52,7 @@ RUN = (
     cast(Run.environment, Text).label("environment"),
     cast(Run.code, Text).label("code"),
     cast(Run.findings, Text).label("findings"),
+    cast(Run.declined, Text).label("declined"),
 )
 """The columns of a run, as text where their type would convert them."""
 POINT = (
@@ -78,6 +79,7 @@ VALUE = (
 
 CODE = TypeAdapter(dict[str, str])
 FINDINGS = TypeAdapter(tuple[Finding, ...])
+DECLINED = TypeAdapter(tuple[DeclinedColumn, ...])
 
 
 def shown(value: object) -> str:
@@ -190,6 +192,7 @@ class RunDetails(NamedTuple):
     """The environment as JSON with sorted keys."""
     code: dict[str, str]
     findings: tuple[Finding, ...]
+    declined: tuple[DeclinedColumn, ...]
 
 
 class DetailReader:
@@ -200,15 +203,17 @@ class DetailReader:
         self._environments: dict[str, tuple[dict[str, Any], str]] = {}
         self._codes: dict[str, dict[str, str]] = {}
         self._findings: dict[str, tuple[Finding, ...]] = {}
+        self._declined: dict[str, tuple[DeclinedColumn, ...]] = {}
 
     def read(self, facts: RunSummary, columns: Sequence[Any]) -> RunDetails:
         """Check the columns of RUN behind those of SUMMARY. Raises one of DAMAGE with what is wrong."""
-        parameters, spec, environment, code, findings = columns
+        parameters, *texts = columns
         if type(parameters) is not int or not 0 <= parameters < 2**63:
             raise ValueError(f"its parameters are {shown(parameters)}")
-        for name, text in (("environment", environment), ("spec", spec), ("code", code), ("findings", findings)):
+        for name, text in zip(("spec", "environment", "code", "findings", "declined"), texts, strict=True):
             if type(text) is not str:
                 raise ValueError(f"its {name} is {shown(text)}")
+        spec, environment, code, findings, declined = texts
         own_environment, text = _kept(self._environments, environment, _environment)
         parsed, contender_id = self._spec(facts, spec, own_environment)
         return RunDetails(
@@ -219,6 +224,7 @@ class DetailReader:
             text,
             _kept(self._codes, code, lambda text: CODE.validate_python(_json("code", text))),
             _kept(self._findings, findings, lambda text: FINDINGS.validate_python(_json("findings", text))),
+            _kept(self._declined, declined, lambda text: DECLINED.validate_python(_json("declined", text))),
         )
 
     def _spec(self, facts: RunSummary, text: str, environment: Mapping[str, Any]) -> tuple[RunSpec, str]:
