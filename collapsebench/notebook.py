@@ -57,6 +57,11 @@ class Run:
         """The metrics that boards show, by column."""
         return {value.column: float(value.estimate) for value in self.record.values if value.board}
 
+    @property
+    def declined(self) -> dict[str, str]:
+        """The reasons why columns have no number, by column."""
+        return {each.column: each.reason for each in self.record.declined}
+
     def __repr__(self) -> str:
         """Return one line with the run, its outcome and its setting."""
         protocol = self.record.spec.protocol
@@ -112,10 +117,15 @@ class Runs(Sequence[Run]):
 
         columns = list(dict.fromkeys(column for run in self for column in list(run.values)[:6]))
         rows = [
-            (run.run_id, run.contender, run.seed, run.outcome.value, *(run.values.get(column) for column in columns))
+            (run.run_id, run.contender, run.seed, run.outcome.value, *(_cell(run, column) for column in columns))
             for run in self
         ]
         return tabulate(rows, ("run", "contender", "seed", "outcome", *columns), format_, floatfmt=".4g")
+
+
+def _cell(run: Run, column: str) -> str | None:
+    """Write a number with four digits, or the reason why there is none."""
+    return f"{run.values[column]:.4g}" if column in run.values else run.declined.get(column)
 
 
 class Boards:

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from records import record, score_records, values
 
 from collapsebench.printable import printable
-from collapsebench.record import Outcome
+from collapsebench.record import DeclinedColumn, Outcome
 from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard import FORMATS, render
 from collapsebench.reporting.leaderboard.layout import lay_out
@@ -68,19 +68,22 @@ ATTACKS = (
 texts = st.sampled_from(ATTACKS) | st.text(max_size=12) | st.lists(st.sampled_from(ATTACKS), max_size=3).map("".join)
 
 
-def hostile(label, title, unit, message, environment):
+def hostile(label, title, unit, message, environment, reason):
     """A board whose names and texts were all written by somebody else."""
     shown = [value.model_copy(update={"title": title, "unit": unit}) for value in values(kl=1.0, neg_elbo=2.0)]
     machine = {"collapsebench": title, "platform": environment, message: unit}
     named = record("skip", 1, values=tuple(shown), environment=machine).model_copy(update={"contender": label})
     runs = [record("vae", 1), record("vae", 2), named, record("skip", 2).model_copy(update={"contender": label})]
     runs.append(record("a", 1, outcome=Outcome.FAILED, message=message))
+    declined = (DeclinedColumn(metric="kl", column="kl", reason=reason),)
+    runs += [record("b", seed, columns={"neg_elbo": 2.0}, declined=declined) for seed in (1, 2)]
     made = score_records(runs)
     track = made.protocol.model_copy(update={"track": title})
     return replace(made, protocol=track)
 
 
-boards = st.builds(hostile, texts, texts, texts, texts, texts)
+reasons = texts.map(lambda text: printable(text)[:100]).filter(str.strip)
+boards = st.builds(hostile, texts, texts, texts, texts, texts, reasons)
 
 
 def cells(board, escape):

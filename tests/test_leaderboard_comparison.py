@@ -17,7 +17,7 @@ from collapsebench.record import Finding, Guard
 from collapsebench.reporting.leaderboard import page_pieces
 from collapsebench.reporting.leaderboard.comparison import MeasuredCell, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
-from collapsebench.reporting.leaderboard.scoring import RowFinding
+from collapsebench.reporting.leaderboard.scoring import RowFinding, RowReason
 
 TABLE = publication("dieng-2019").table("Table 3")
 """Two, three and four layers: VAE 94.88, 95.38, 97.09, Skip-VAE 94.80, 94.17, 93.79."""
@@ -256,4 +256,21 @@ def test_what_boards_mark_is_marked_beside_published_numbers():
     rows = list(csv.DictReader(io.StringIO(comparison_csv("s", "small", found))))
     assert [row["findings"] for row in rows] == [fact["findings"] for fact in facts]
     clean = json.loads(comparison_json("s", "small", pairs((cell(), board(neg_elbo=95.0)))))["comparison"]
-    assert not {"findings", "impossible"} & set(clean[0])
+    assert not {"findings", "impossible", "declined"} & set(clean[0])
+
+
+def test_a_number_that_a_metric_declines_is_marked_beside_the_published_one():
+    measured = board(kl=9.0)
+    (vae, skip) = measured.rows
+    bare = replace(skip, samples={}, differences={}, declined={"kl": (RowReason("no KL per unit", (1, 2)),)})
+    found = pairs((cell(), replace(measured, rows=(vae, bare))), of="kl")
+    page = comparison_page("title", found, [], "a command")
+    rows = {cells[0].text: cells[2].text for cells in page.tables[0].rows}
+    assert rows["2 layers · SKIP-VAE (skip)"] == rows["2 layers · SKIP-VAE − VAE"] == "— §"
+    assert "§" not in rows["2 layers · VAE"]
+    assert "§ marks cells whose metric has no number for a model, and says why; these 1:" in page.notes
+    assert "2 layers · KL · skip: no KL per unit" in page.notes
+    facts = json.loads(comparison_json("s", "small", found))["comparison"]
+    rows = list(csv.DictReader(io.StringIO(comparison_csv("s", "small", found))))
+    assert [row["declined"] for row in rows] == [fact["declined"] for fact in facts]
+    assert {fact["declined"] for fact in facts} == {"", "skip: no KL per unit"}

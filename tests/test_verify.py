@@ -222,6 +222,18 @@ def test_a_run_computed_again_has_the_same_bits(run, verified):
         assert all(reason.endswith("equal bit for bit") for reason in found)
 
 
+def test_a_forged_reason_is_found_by_computing_the_run_again_and_a_missing_one_is_older(run, verified):
+    assert {each.column: each.reason for each in run.declined} == {"time_to_collapse": "z is used at the end"}
+    older = run.model_copy(update={"declined": ()})
+    assert verified(older, options=["--rerun", "vae"])[0] == 0
+    forged = run.model_copy(
+        update={"declined": tuple(each.model_copy(update={"reason": "tired"}) for each in run.declined)}
+    )
+    code, checks = verified(forged, options=["--rerun", "vae"])
+    assert code == 1
+    assert "time-to-collapse time_to_collapse: tired" in of(checks, "run again", "differs")[0]
+
+
 def test_a_forged_number_is_found_by_computing_the_run_again(run, verified):
     """It breaks no rule, and it is as small as a double shows."""
     forged = with_value(run, "kl[0]", value(run, "kl[0]") * (1 + 2**-50))

@@ -64,6 +64,8 @@ def _sections(page: RunPage) -> Iterator[str]:
         yield _table(("counter", "at the end"), ((name, _number(count)) for name, count in record.counters.items()))
     if record.values:
         yield _table(("metric", "column", "value", "standard error", "unit"), map(_value, record.values))
+    if record.declined:
+        yield "\n".join(("What has no number, and why:", *map(printable, _reasons(record))))
     if page.impossible:
         yield "\n".join(("What cannot be, whatever the model:", *(printable(found.text) for found in page.impossible)))
     if record.findings:
@@ -106,6 +108,14 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 def _value(value: Value) -> tuple[str, ...]:
     error = "" if value.standard_error is None else _number(value.standard_error)
     return value.metric, value.column, _number(value.estimate), error, value.unit
+
+
+def _reasons(record: RunRecord) -> Iterator[str]:
+    """Yield the reasons of each metric, with the columns that they are for."""
+    columns: dict[tuple[str, str], list[str]] = {}
+    for each in record.declined:
+        columns.setdefault((each.metric, each.reason), []).append(each.column)
+    yield from (f"{', '.join(own)}: {reason} ({metric})" for (metric, reason), own in columns.items())
 
 
 def _trajectory(record: RunRecord) -> str:

@@ -127,6 +127,15 @@ def unequal_findings(stored: RunRecord, again: RunRecord) -> tuple[str, ...]:
     return tuple(sorted(left ^ right))
 
 
+def other_reasons(stored: RunRecord, again: RunRecord) -> tuple[str, ...]:
+    """Return what the stored record declines, and the other one does not for the same reason.
+
+    A record that is older than the reasons has none, and is not blamed for that.
+    """
+    missing = (each for each in stored.declined if each not in again.declined)
+    return tuple(f"{each.metric} {each.column}: {each.reason}" for each in missing)
+
+
 def _of_value(value: Value) -> Iterator[tuple[str, tuple[NumberRole, float]]]:
     where = f"{value.metric} {value.column}"
     yield where, (_role(value.column, value.unit), float(value.estimate))

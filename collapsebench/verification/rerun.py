@@ -18,7 +18,7 @@ from collapsebench.experiment.work import RunSetup, Sources
 from collapsebench.guards.agreement import choices
 from collapsebench.spec import PROTOCOL_VERSION, Unit
 from collapsebench.syntax import canonical
-from collapsebench.verification.comparison import NumberRole, Pair, pairs, tolerance, unequal_findings
+from collapsebench.verification.comparison import NumberRole, Pair, other_reasons, pairs, tolerance, unequal_findings
 from collapsebench.verification.records import missing
 from collapsebench.verification.report import Check, Verdict
 
@@ -138,9 +138,12 @@ def _compared(stored: RunRecord, again: RunRecord, other: Sequence[str]) -> Iter
         own = [pair for pair in found if pair.role is role]
         if own:
             yield _of_role(role, own, exact=not other)
+    verdict = Verdict.UNCHECKED if other else Verdict.DIFFERS
     if findings := unequal_findings(stored, again):
-        verdict = Verdict.UNCHECKED if other else Verdict.DIFFERS
         yield Check(verdict, WHAT, f"only one of the two runs has the findings: {'; '.join(findings)}")
+    if reasons := other_reasons(stored, again):
+        reason = f"only the stored run has these reasons for a column without a number: {'; '.join(reasons)}"
+        yield Check(verdict, WHAT, reason)
 
 
 def _of_role(role: NumberRole, own: Sequence[Pair], *, exact: bool) -> Check:

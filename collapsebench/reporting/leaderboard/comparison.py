@@ -52,6 +52,8 @@ class Pair:
     """What makes the measured number impossible."""
     findings: tuple[str, ...] = ()
     """What guards found in the runs of the models."""
+    declined: tuple[str, ...] = ()
+    """Why the metric has no number for a model."""
 
     @property
     def difference(self) -> float | None:
@@ -149,6 +151,7 @@ def _pair(scale: Scale, cell: MeasuredCell, model: str, column: BoardColumn, pub
         reasons=() if row is None else (*reasons(scale, cell, column, row), *_measured_wrongly(own, column)),
         impossible=_impossible_numbers(own, column),
         findings=() if own is None else tuple(f"{label}: {finding.text}" for finding in own.findings),
+        declined=() if own is None else tuple(f"{label}: {each.text}" for each in own.declined.get(column.key, ())),
     )
 
 
@@ -183,6 +186,7 @@ def _minus(pair: Pair, other: Pair) -> Pair:
         reasons=_both(pair.reasons, other.reasons),
         impossible=_both(pair.impossible, other.impossible),
         findings=_both(pair.findings, other.findings),
+        declined=_both(pair.declined, other.declined),
     )
 
 

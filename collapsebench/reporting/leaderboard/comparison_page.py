@@ -13,6 +13,7 @@ from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard.comparison import Pair
 from collapsebench.reporting.leaderboard.layout import (
     BLANK,
+    DECLINED,
     FINDING,
     IMPOSSIBLE,
     Page,
@@ -21,7 +22,7 @@ from collapsebench.reporting.leaderboard.layout import (
     header,
     with_interval,
 )
-from collapsebench.reporting.leaderboard.scoring import BoardColumn, SeedSample
+from collapsebench.reporting.leaderboard.scoring import BoardColumn
 
 LEGEND = (
     "Measured: mean over seeds ± half-width of its 95 % Student-t interval. Published: as printed, with the sign of "
@@ -42,7 +43,7 @@ def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], com
     return Page(title, tables, (LEGEND, *why, *_marks(pairs), *notes), command)
 
 
-def _marks(pairs: Iterable[Pair]) -> Iterator[str]:
+def _marks(pairs: Sequence[Pair]) -> Iterator[str]:
     impossible = dict.fromkeys(f"{_place(pair)}, {text}" for pair in pairs for text in pair.impossible)
     if impossible:
         yield f"{IMPOSSIBLE} marks measured numbers that cannot be, whatever the model; these {len(impossible)}:"
@@ -51,6 +52,13 @@ def _marks(pairs: Iterable[Pair]) -> Iterator[str]:
     if findings:
         yield f"{FINDING} marks models about whose runs there is something to know; these {len(findings)}:"
         yield from findings
+    without = [pair for pair in pairs if pair.measured is None and not pair.against]
+    declined = dict.fromkeys(
+        f"{pair.cell} · {pair.column.title} · {text}" for pair in without for text in pair.declined
+    )
+    if declined:
+        yield f"{DECLINED} marks cells whose metric has no number for a model, and says why; these {len(declined)}:"
+        yield from declined
 
 
 def _table(column: BoardColumn, pairs: Iterable[Pair], numbers: Mapping[str, int]) -> TextTable:
@@ -63,7 +71,7 @@ def _row(pair: Pair, numbers: Mapping[str, int]) -> tuple[str, ...]:
     return (
         f"{_place(pair)}{f' {FINDING}' if pair.findings else ''}",
         "" if pair.measured is None else str(len(pair.measured.seeds)),
-        BLANK if pair.measured is None else _measured(pair, pair.measured),
+        _measured(pair),
         "" if pair.published is None else _as_printed(pair.published, signed=bool(pair.against)),
         "" if pair.difference is None or pair.published is None else _signed(pair.difference, pair.published),
         {True: "yes", False: f"no ({', '.join(str(numbers[r]) for r in pair.reasons if r in numbers)})", None: ""}[
@@ -76,8 +84,10 @@ def _place(pair: Pair) -> str:
     return f"{pair.cell}{f' − {pair.since}' if pair.since else ''} · {_name(pair)}"
 
 
-def _measured(pair: Pair, sample: SeedSample) -> str:
-    return f"{with_interval(sample, signed=bool(pair.against))}{f' {IMPOSSIBLE}' if pair.impossible else ''}"
+def _measured(pair: Pair) -> str:
+    if pair.measured is None:
+        return f"{BLANK}{f' {DECLINED}' if pair.declined else ''}"
+    return f"{with_interval(pair.measured, signed=bool(pair.against))}{f' {IMPOSSIBLE}' if pair.impossible else ''}"
 
 
 def _name(pair: Pair) -> str:
@@ -132,6 +142,8 @@ def _every_fact(suite: str, scale: str, pairs: Sequence[Pair]) -> list[dict[str,
         facts = [fact | {"impossible": "; ".join(pair.impossible)} for fact, pair in zip(facts, pairs, strict=True)]
     if any(pair.findings for pair in pairs):
         facts = [fact | {"findings": "; ".join(pair.findings)} for fact, pair in zip(facts, pairs, strict=True)]
+    if any(pair.declined for pair in pairs):
+        facts = [fact | {"declined": "; ".join(pair.declined)} for fact, pair in zip(facts, pairs, strict=True)]
     return facts
 
 

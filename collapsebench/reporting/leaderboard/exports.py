@@ -30,7 +30,12 @@ def _findings(row: Row, column: BoardColumn) -> list[str]:
     return [f"seed {', '.join(map(str, finding.seeds))} {finding.text}" for finding in row.findings]
 
 
-MARKS = (Mark("impossible", _impossible), Mark("findings", _findings))
+def _declined(row: Row, column: BoardColumn) -> list[str]:
+    reasons = row.declined.get(column.key, ())
+    return [f"seed {', '.join(map(str, reason.seeds))} {reason.text}" for reason in reasons]
+
+
+MARKS = (Mark("impossible", _impossible), Mark("findings", _findings), Mark("declined", _declined))
 
 
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
@@ -146,15 +151,20 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "problems": [problem._asdict() for problem in row.problems],
         "saturated": list(row.saturated),
         "impossible": {str(seed): [violation.text for violation in found] for seed, found in row.violations.items()},
-        **_known(row),
+        **_known(board, row),
     }
 
 
-def _known(row: Row) -> dict[str, Any]:
+def _known(board: Board, row: Row) -> dict[str, Any]:
     """Return what is known of a row beside its numbers. Rows of which nothing is known have no such fields."""
     found = {
         "findings": [finding._asdict() for finding in row.findings],
         "code": {str(seed): dict(hashes) for seed, hashes in row.code.items()},
+        "declined": {
+            column.key: [reason._asdict() for reason in row.declined[column.key]]
+            for column in board.columns
+            if column.key in row.declined
+        },
     }
     return {key: value for key, value in found.items() if value}
 

@@ -13,7 +13,15 @@ from collapsebench.observation import unreadable_line
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import reference
-from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Problem, Row, SeedSample
+from collapsebench.reporting.leaderboard.scoring import (
+    PARAMETERS,
+    Board,
+    BoardColumn,
+    Problem,
+    Row,
+    RowReason,
+    SeedSample,
+)
 from collapsebench.syntax import BASELINE, print_value
 
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
@@ -29,6 +37,8 @@ SATURATION_MARK = "†"
 """The mark of numbers that have reached the limit of their estimator."""
 FINDING = "‡"
 """The mark of contenders about whose runs there is something to know."""
+DECLINED = "§"
+"""The mark of cells whose metric has no number for the contender, and says why."""
 MANY = 1e9
 """Counts from this number on, such as FLOPs, are written as powers of ten."""
 NORMAL = 1.96
@@ -176,22 +186,22 @@ def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTab
     """Yield the table of regrets and shares of the information, if a shown column has any of them."""
     keys = {column.key for column in columns}
     measured = [
-        (header, [_distance(board, row, key, measure(board, row)) for row in board.rows])
+        (header, key, [_distance(board, row, key, measure(board, row)) for row in board.rows])
         for key, header, measure in (
             (reference.LIKELIHOOD, "regret of IW-NLL [nats] ↓", reference.regret),
             (reference.INFORMATION, "MI ≥ of I(x; z) [%]", reference.share),
         )
         if key in keys
     ]
-    measured = [(header, texts) for header, texts in measured if any(texts)]
+    measured = [(header, key, texts) for header, key, texts in measured if any(texts)]
     if measured:
-        cells = zip(*(texts for _, texts in measured), strict=True)
-        rows = (
-            (TableCell(marked_label(row)), *(TableCell(text or BLANK) for text in texts))
-            for row, texts in zip(board.rows, cells, strict=True)
-        )
-        headers = ("contender", *(header for header, _ in measured))
-        yield TextTable(f"Against the {reference.LABEL}", headers, tuple(rows))
+        filled = [
+            [text or f"{BLANK}{_mark_of_declined([row], key)}" for row, text in zip(board.rows, texts, strict=True)]
+            for _, key, texts in measured
+        ]
+        rows = zip(map(marked_label, board.rows), *filled, strict=True)
+        headers = ("contender", *(header for header, _, _ in measured))
+        yield TextTable(f"Against the {reference.LABEL}", headers, tuple(tuple(map(TableCell, row)) for row in rows))
 
 
 def _distance(board: Board, row: Row, key: str, sample: SeedSample | None) -> str:
@@ -267,16 +277,28 @@ def _score(row: Row, column: BoardColumn) -> str:
     mark = f"{f' {SATURATION_MARK}' if row.saturates(column) else ''}{_mark_of_impossible([row], column)}"
     sample = row.sample(column.key)
     if sample is None:
-        return f"{BLANK}{mark}" if row.applies(column.key) else ""
+        blank = _blank([row], column)
+        return f"{blank}{mark}" if blank else ""
     return f"{with_interval(sample)}{mark}"
 
 
 def _difference(board: Board, row: Row, column: BoardColumn) -> str:
     sample = board.difference(row, column.key)
-    if sample is None:
-        return BLANK if row.applies(column.key) else ""
     both = [row] if board.compared is None else [row, board.compared]
+    if sample is None:
+        return _blank(both, column)
     return f"{with_interval(sample, signed=True)}{_mark_of_impossible(both, column)}"
+
+
+def _blank(rows: Sequence[Row], column: BoardColumn) -> str:
+    """Write a cell without a number, which would be computed from these rows. The first one is its own."""
+    missing = BLANK if rows[0].applies(column.key) else ""
+    return f"{missing}{_mark_of_declined(rows, column.key)}".strip()
+
+
+def _mark_of_declined(rows: Iterable[Row], key: str) -> str:
+    """Return the mark of a cell that has no number, as a metric says of one of these rows."""
+    return f" {DECLINED}" if any(key in row.declined for row in rows) else ""
 
 
 def _mark_of_impossible(rows: Iterable[Row], column: BoardColumn) -> str:
@@ -299,7 +321,7 @@ def _power_of_ten(number: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def _notes(board: Board, metrics: Iterable[BoardColumn]) -> Iterator[str]:
+def _notes(board: Board, metrics: Sequence[BoardColumn]) -> Iterator[str]:
     yield LEGEND
     if board.at:
         yield (
@@ -323,6 +345,7 @@ def _notes(board: Board, metrics: Iterable[BoardColumn]) -> Iterator[str]:
     if problems:
         yield f"{BLANK} where a run is missing or did not finish; these {len(problems)}:"
         yield from (f"{row.label}, seed {problem.seed}: {_problem(problem)}" for row, problem in problems)
+    yield from _declined_notes(board.rows, metrics)
     if any(row.saturates(column) for row in board.rows for column in metrics):
         yield (
             f"{SATURATION_MARK} marks lower bounds on the mutual information within {SATURATION} nats of log N, N the "
@@ -344,14 +367,36 @@ def _notes(board: Board, metrics: Iterable[BoardColumn]) -> Iterator[str]:
         yield "Seconds of runs on different machines, or with different versions, do not compare."
 
 
+def _declined_notes(rows: Iterable[Row], columns: Sequence[BoardColumn]) -> Iterator[str]:
+    found = [note for row in rows for note in _declined(row, columns)]
+    if found:
+        yield f"{DECLINED} marks cells whose metric has no number for the contender, and says why; these {len(found)}:"
+    yield from found
+
+
+def _declined(row: Row, columns: Iterable[BoardColumn]) -> Iterator[str]:
+    """Yield a note for each reason, with the columns that it is for, and with the seeds if the others have numbers."""
+    titles: dict[RowReason, list[str]] = {}
+    for column in columns:
+        for reason in row.declined.get(column.key, ()):
+            titles.setdefault(reason, []).append(column.title)
+    finished = len(row.seeds) - len(row.problems)
+    for reason, own in titles.items():
+        seeds = f", {_seeds(reason.seeds)}" if len(reason.seeds) < finished else ""
+        yield f"{row.label}{seeds}, {', '.join(own)}: {reason.text}"
+
+
 def finding_notes(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a note for each distinct finding about the runs of a row."""
     found = [(row, finding) for row in rows for finding in row.findings]
     if found:
         yield f"{FINDING} marks contenders about whose runs there is something to know; these {len(found)}:"
     for row, finding in found:
-        seeds = f"seed{'s' if len(finding.seeds) > 1 else ''} {', '.join(map(str, finding.seeds))}"
-        yield f"{row.label}, {seeds}: {finding.text} ({finding.guard})"
+        yield f"{row.label}, {_seeds(finding.seeds)}: {finding.text} ({finding.guard})"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _estimators(dialect: Dialect) -> str:

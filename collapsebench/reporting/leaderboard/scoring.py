@@ -118,6 +118,14 @@ class RowFinding(NamedTuple):
     """The seeds of the runs that it is about."""
 
 
+class RowReason(NamedTuple):
+    """The reason why a column has no number in some runs of a row."""
+
+    text: str
+    seeds: tuple[int, ...]
+    """The seeds of these runs."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One contender with its numbers, by the key of the column, over the seeds that finished."""
@@ -141,6 +149,8 @@ class Row:
     """What guards found in its runs, each distinct finding once."""
     code: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     """The hashes of foreign code by seed, of the runs that have any."""
+    declined: Mapping[str, tuple[RowReason, ...]] = field(default_factory=dict)
+    """Why the metric of a column has no number for the contender, by the key of the column."""
 
     @property
     def unfinished(self) -> bool:
@@ -229,7 +239,10 @@ def score(observations: Iterable[Observation], limits: Limits = _no_limit) -> Bo
     settled = {run.seed for run in runs if run.outcome.settled}
     baseline, check = samples.get(BASELINE, {}), checker(runs[0].protocol, limits(runs[0].protocol))
     rows = (
-        _row(label, own, samples[label], {} if label == BASELINE else baseline, settled, check)
+        replace(
+            _row(label, own, samples[label], {} if label == BASELINE else baseline, settled, check),
+            declined=_declined(own, columns),
+        )
         for label, own in by_label.items()
     )
     environments = Counter(run.environment for run in runs)
@@ -403,6 +416,21 @@ def _mixed_sources(runs: Mapping[int, Observation]) -> Iterator[RowFinding]:
     if len(versions) > 1:
         text = f"the runs of this row were made by {len(versions)} versions of its code"
         yield RowFinding(SOURCES, text, tuple(sorted(runs)))
+
+
+def _declined(
+    runs: Iterable[Observation], columns: Mapping[tuple[str, str], BoardColumn]
+) -> dict[str, tuple[RowReason, ...]]:
+    """Return the reasons that finished runs give for columns of the board. Other columns are blank for everybody."""
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for run in runs:
+        for each in run.declined if _finished(run) else ():
+            if (each.metric, each.column) in columns:
+                seeds.setdefault((columns[each.metric, each.column].key, each.reason), []).append(run.seed)
+    found: dict[str, tuple[RowReason, ...]] = {}
+    for (key, reason), own in seeds.items():
+        found[key] = (*found.get(key, ()), RowReason(reason, tuple(own)))
+    return found
 
 
 def _differences(samples: Mapping[str, SeedSample], others: Mapping[str, SeedSample]) -> dict[str, SeedSample]:

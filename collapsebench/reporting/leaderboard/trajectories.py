@@ -101,7 +101,7 @@ class Cut:
     def through(self, observations: Iterable[Observation]) -> Iterator[Observation]:
         """Cut runs. They get the counters and the numbers of the validation split at the cut."""
         for run in observations:
-            yield run._replace(values=tuple(self._values(run)), points=self._point(run))
+            yield run._replace(values=tuple(self._values(run)), declined=(), points=self._point(run))
 
     def _values(self, run: Observation) -> Iterator[MetricValue]:
         for name, head in VALIDATION_COLUMNS.items():
