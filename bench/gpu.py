@@ -36,7 +36,7 @@ from collapsebench.experiment.environment import environment
 from collapsebench.experiment.training import TrainingSetup, TrainingState
 from collapsebench.record import Outcome
 
-TEXT_ALONE = {"bow", "word-dropout"}
+TEXT_ALONE = {"bow", "twr", "word-dropout"}
 """The methods that have a meaning for text alone."""
 
 DATASETS = {"digits": "quick", "synthetic-text": "demo"}

@@ -289,6 +289,7 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("bn-vae+skip+lagging[window=1,limit=3]", ()),
         ("pretraining+free-bits[per=example-unit]", ()),
         ("critic[critic=networks]+skip", ()),
+        ("twr", ()),
     ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from collapsebench.components.hookspecs import PROJECT, MethodHooks
-from collapsebench.components.interfaces import Component, Inference, Method, Prior
+from collapsebench.components.interfaces import Component, Encoder, Inference, Method, Prior
 from collapsebench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
@@ -54,18 +54,42 @@ def compose(methods: Iterable[Method]) -> pluggy.HookRelay:
         givers = [implementation.plugin_name for implementation in caller.get_hookimpls()]
         if caller.spec.opts["firstresult"] and len(givers) > 1:
             raise UsageError(f"methods {' and '.join(map(repr, givers))} both give {name}: they cannot be combined")
-    _check_encoder(manager.hook)
+    _check_inference(manager.hook)
     return manager.hook
 
 
-def _check_encoder(hooks: pluggy.HookRelay) -> None:
-    """Raise UsageError if a method changes the posterior of an encoder that the inference of another leaves out."""
-    heads, inferences = hooks.posterior_head.get_hookimpls(), hooks.inference.get_hookimpls()
-    found = hooks.inference() if heads and inferences else None
-    if isinstance(found, Inference) and not found.uses_encoder:
+EXCLUDABLE = ("posterior_head", "kl_penalty", "extra_loss")
+"""The hooks that a strategy of inference may exclude. Without any of them none is asked for its strategy here."""
+
+
+def _check_inference(hooks: pluggy.HookRelay) -> None:
+    """Raise UsageError if a method changes what the inference of another leaves out."""
+    given = {name: implementations for name in EXCLUDABLE if (implementations := getattr(hooks, name).get_hookimpls())}
+    inferences = hooks.inference.get_hookimpls()
+    found = hooks.inference() if given and inferences else None
+    if not isinstance(found, Inference):
+        return
+    name = inferences[0].plugin_name
+    if "posterior_head" in given and not found.uses_encoder:
         raise UsageError(
-            f"method '{heads[0].plugin_name}' changes the encoder's posterior, but '{inferences[0].plugin_name}' has "
-            "no encoder: they cannot be combined"
+            f"method '{given['posterior_head'][0].plugin_name}' changes the encoder's posterior, but '{name}' has no "
+            "encoder: they cannot be combined"
+        )
+    for hook in found.excludes:
+        for implementation in given.get(hook, ()):
+            raise UsageError(
+                f"method '{implementation.plugin_name}' gives {hook}, which has no meaning beside '{name}': they "
+                "cannot be combined"
+            )
+
+
+def check_states(hooks: pluggy.HookRelay, encoder: Encoder) -> None:
+    """Raise UsageError if the contender's inference needs every state of an encoder that has none."""
+    inference = hooks.inference()
+    if isinstance(inference, Inference) and inference.needs_states and not encoder.states:
+        name = hooks.inference.get_hookimpls()[0].plugin_name
+        raise UsageError(
+            f"method '{name}' needs the states of a recurrent encoder, but encoder '{encoder.name}' has none"
         )
 
 

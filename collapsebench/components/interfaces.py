@@ -149,6 +149,9 @@ class Encoder(Component):
     """
 
     kind: ClassVar[str] = "encoder"
+    states: ClassVar[bool] = False
+    """True: the module takes a second argument. If it is true, the module gives the features after each of T symbols,
+    (B, T, F), the last of which are those of x."""
 
     @abstractmethod
     def build(self, data: DataSpec) -> nn.Module:
@@ -281,8 +284,12 @@ class Inference(Component):
     kind: ClassVar[str] = "inference"
     uses_encoder: ClassVar[bool] = True
     """False: no encoder is built, and `vae.encode` gives the starting point N(0, I)."""
+    needs_states: ClassVar[bool] = False
+    """True: `gradients` calls `vae.encode_states`. Then only an encoder that has `states` will do."""
     needs_gradients: ClassVar[bool] = False
     """True: `posterior` computes gradients. Otherwise it is called in torch's inference mode, where there are none."""
+    excludes: ClassVar[tuple[str, ...]] = ()
+    """The hooks that have no meaning beside this strategy. A method that gives one cannot be combined with it."""
 
     @abstractmethod
     def posterior(self, vae: VAE, x: Tensor, noise: Noise) -> PosteriorDistribution:

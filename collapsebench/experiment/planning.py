@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from collapsebench.components.catalog import Catalog
+from collapsebench.components.composition import check_states, compose
 from collapsebench.components.interfaces import Dataset, Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import UsageError
 from collapsebench.examples import Splits
@@ -89,6 +90,9 @@ def _specs(request: Request, catalog: Catalog, splits: SplitCache) -> Iterator[R
     seeds = distinct("seed", request.seeds)
     contenders = _contenders(request, catalog)
     protocol = _protocol(request, catalog, splits)
+    encoder = catalog.create(Encoder, protocol.setting.encoder)
+    for contender in contenders:
+        check_states(compose(catalog.methods_of(contender)), encoder)
     for seed in seeds:
         for contender in contenders:
             yield RunSpec(contender=contender, protocol=protocol, seed=seed)

@@ -109,6 +109,19 @@ class VAE(nn.Module):
             _check_posterior(posterior, len(x), self)
         return posterior
 
+    def encode_states(self, x: Tensor) -> DiagonalGaussian:
+        """Give the posteriors after each of T symbols, (T B, D), time by time: the last B are q(z|x) without heads.
+
+        This is one forward pass, of an encoder that has `states`. Raises PluginError as `encode` does.
+        """
+        if self.encoder is None or self.posterior is None:
+            raise PluginError("there is no encoder, so that there are no states")
+        self.passes.encoder += x.shape[0]
+        states: Tensor = self.encoder(x, True).transpose(0, 1)
+        posterior: DiagonalGaussian = self.posterior(states.flatten(0, 1))
+        _check_posterior(posterior, states.shape[0] * states.shape[1], self)
+        return posterior
+
     def log_likelihood(
         self, x: Tensor, z: Float[Tensor, "S B D"], dropout: Noise | None = None, read: Tensor | None = None
     ) -> Float[Tensor, "S B"]:

@@ -68,6 +68,7 @@ class LSTMEncoder(Encoder):
     """The last hidden state of an LSTM that reads the whole document, BOS and EOS included."""
 
     name: ClassVar[str] = "lstm"
+    states: ClassVar[bool] = True
     citation: ClassVar[str] = "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016"
     embedding: PositiveInt = Field(512, description="size of the word embeddings")
     hidden: PositiveInt = Field(1024, description="units of the LSTM")
@@ -83,6 +84,7 @@ class GRUEncoder(Encoder):
     """The last hidden state of a GRU that reads the whole document, BOS and EOS included."""
 
     name: ClassVar[str] = "gru"
+    states: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "Cho et al., Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation, "
         "EMNLP 2014"

@@ -15,8 +15,8 @@ class Encoder(nn.Module):
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.gru = nn.GRU(embedding, hidden, batch_first=True)
 
-    def forward(self, x: Int[Tensor, "B T"]) -> Float[Tensor, "B F"]:
-        """Map tokens (B, T) to (B, hidden)."""
-        _, hidden = self.gru(self.embedding(x))
-        last: Tensor = hidden[-1]
-        return last
+    def forward(self, x: Int[Tensor, "B T"], states: bool = False) -> Float[Tensor, "B F"] | Float[Tensor, "B T F"]:
+        """Map tokens (B, T) to (B, hidden), or to the hidden states after each token, (B, T, hidden)."""
+        every, hidden = self.gru(self.embedding(x))
+        found: Tensor = every if states else hidden[-1]
+        return found

@@ -33,6 +33,15 @@ def load(name: str) -> Case:
     return vectors.load(name, FOLDER)
 
 
+def unread(name: str, compared: Sequence[str], listed: Mapping[str, str]) -> set[str]:
+    """The outputs of a file that no prefix covers, and the prefixes that cover none of them, or cover them twice."""
+    outputs = {key for key in load(name).arrays if key.startswith("out/")}
+    prefixes = (*compared, *listed)
+    found = {key: [prefix for prefix in prefixes if key.startswith(prefix)] for key in outputs}
+    used = {prefix for covering in found.values() for prefix in covering}
+    return {key for key, covering in found.items() if len(covering) != 1} | (set(prefixes) - used)
+
+
 @dataclass(frozen=True)
 class GivenNoise:
     """The arrays of a file in the place of noise, by the last label that leads to them."""
