@@ -64,6 +64,7 @@ from .model.distributions import DiagonalGaussian as DiagonalGaussian
 from .model.distributions import PriorDistribution as PriorDistribution
 from .model.distributions import StandardNormal as StandardNormal
 from .model.distributions import as_gaussian as as_gaussian
+from .model.distributions import closed_kl as closed_kl
 from .model.distributions import normals as normals
 from .model.factors import Factorized as Factorized
 from .model.needs import Need as Need

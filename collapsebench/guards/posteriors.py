@@ -65,5 +65,5 @@ def _densities(z: Tensor, prior: PriorDistribution) -> list[Tensor]:
     found = [prior.log_prob(z[None])[0].double()]
     radius = z.norm(dim=1)
     if float(radius.std()) > TOLERANCE * float(radius.mean()):
-        found.append(MultivariateNormal(z.mean(0), NARROWER * z.T.cov()).log_prob(z))
+        found.append(MultivariateNormal(z.mean(0), NARROWER * z.T.cov()).log_prob(z))  # type: ignore[no-untyped-call]
     return found

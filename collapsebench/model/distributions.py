@@ -127,6 +127,22 @@ def as_gaussian(posterior: PosteriorDistribution) -> DiagonalGaussian:
     return posterior
 
 
+def closed_kl(prior: PriorDistribution, posterior: PosteriorDistribution) -> Tensor:
+    """Give KL(q || p) in nats, (B, D) or (B, 1), for a method that needs a closed form (see `Need`).
+
+    Raises PluginError if there is none.
+
+    >>> import torch
+    >>> from collapsebench import DiagonalGaussian, StandardNormal, closed_kl
+    >>> closed_kl(StandardNormal(1), DiagonalGaussian(torch.ones(1, 1), torch.zeros(1, 1))).tolist()
+    [[0.5]]
+    """
+    kl = prior.kl(posterior)
+    if kl is None:
+        raise PluginError(f"{Need.CLOSED_FORM} is needed, and {type(prior).__name__} has none")
+    return kl
+
+
 def normals(noises: Sequence[Noise], like: Float[Tensor, "B D"]) -> Float[Tensor, "S B D"]:
     """Draw from N(0, I) once from each of S sources of noise, for codes like these.
 
