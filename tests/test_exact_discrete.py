@@ -210,7 +210,7 @@ def test_bounds_on_the_information_bound_and_tighten_with_n(vae, table, p):
 
 def test_other_priors_are_refused(vae):
     other = copy.deepcopy(vae)
-    other.prior = "a mixture"
+    other.own_prior = "a mixture"
     with pytest.raises(UsageError, match=r"quadrature needs the prior N\(0, I\), got 'a mixture'"):
         tabulate(other, X)
 

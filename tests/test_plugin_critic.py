@@ -7,8 +7,6 @@ import math
 import pytest
 import tiny
 import torch
-from collapsebench_sa_vae import SAVAE
-from collapsebench_skip import Skip
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plugins_objective import alike, posteriors
@@ -21,6 +19,8 @@ from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import SeededNoise
 from collapsebench_plugins.critic import IMAGES, TEXT, ContrastiveCritic, Critic, cross_entropy
 from collapsebench_plugins.mae import MAE
+from collapsebench_plugins.sa_vae import SAVAE
+from collapsebench_plugins.skip import Skip
 
 FAMILIES = ("lstm", "mlp", "levels", "counts", "linear")
 """One of every kind of data."""

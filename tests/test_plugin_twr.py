@@ -6,9 +6,6 @@ import pytest
 import tiny
 import torch
 import toys
-from collapsebench_kl_annealing import KLAnnealing
-from collapsebench_no_latent import NoLatent
-from collapsebench_skip import Skip
 from test_plain_step import harness_steps
 
 from collapsebench.components.composition import compose
@@ -26,6 +23,9 @@ from collapsebench_plugins.beta_vae import BetaVAE
 from collapsebench_plugins.bn_vae import BNVAE
 from collapsebench_plugins.critic import ContrastiveCritic
 from collapsebench_plugins.free_bits import FreeBits
+from collapsebench_plugins.kl_annealing import KLAnnealing
+from collapsebench_plugins.no_latent import NoLatent
+from collapsebench_plugins.skip import Skip
 from collapsebench_plugins.twr import TWRVAE
 from collapsebench_plugins.word_dropout import WordDropout
 

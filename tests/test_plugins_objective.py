@@ -165,7 +165,7 @@ def test_geco_meets_its_goal_on_the_linear_model():
 def penalty(method, posterior, seed=0):
     """The term of a method for posteriors whose reconstructions are all zero."""
     vae = tiny.idle()
-    vae.prior = type(vae.prior)(posterior.mean.shape[1])
+    vae.own_prior = type(vae.prior)(posterior.mean.shape[1])
     vae.decoder.forward = lambda x, z, dropout: torch.zeros(z.shape[:2]).to(z)
     objective = objective_at(compose((method,)), Progress(1.0, 0), SeededNoise(seed))
     return objective(vae, torch.zeros(len(posterior), 1), posterior).loss
@@ -250,7 +250,7 @@ def test_equal_posteriors_are_driven_apart_by_a_finite_gradient():
 def test_the_capacity_grows_with_the_budget():
     posterior = posteriors(0)
     kl, vae = float(penalty(BetaVAE(beta=1), posterior)), tiny.idle()
-    vae.prior = type(vae.prior)(3)
+    vae.own_prior = type(vae.prior)(3)
     vae.decoder.forward = lambda x, z, dropout: torch.zeros(z.shape[:2]).to(z)
     hooks = compose((Capacity(nats=100, gamma=2, warmup=0.5),))
     for share, reached in ((0.0, 0), (0.25, 50), (0.5, 100), (1.0, 100)):

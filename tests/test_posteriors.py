@@ -12,11 +12,12 @@ import torch
 from test_plain_step import harness_steps
 from torch import nn
 
-from collapsebench import Draw, Method, Need, PosteriorDistribution, Prior, hookimpl
+from collapsebench import Declined, Draw, Method, Need, PosteriorDistribution, Prior, hookimpl
 from collapsebench.data.splits import Vectors
 from collapsebench.errors import PluginError, UsageError
 from collapsebench.guards.posteriors import check_posterior
 from collapsebench.inference.amortized import Amortized
+from collapsebench.metrics.collapse import Collapse
 from collapsebench.metrics.dialects import Dialects
 from collapsebench.metrics.estimators import aggregate_density, mutual_information_bracket
 from collapsebench.metrics.evaluation import EvaluatedSplit
@@ -147,7 +148,7 @@ def test_without_a_closed_form_the_kl_is_estimated_with_an_error():
     whole = split(Mix(), number=2000)
     assert whole.closed_kl is None
     found = KL().evaluate(whole)
-    assert list(found) == ["kl"]
+    assert found["kl[j]"] == Declined("no KL per unit: mix")
     exact = float(exact_kl(whole.posterior).mean())
     assert abs(found["kl"].value - exact) < 5 * found["kl"].standard_error
 
@@ -166,7 +167,8 @@ def test_more_samples_tighten_the_bound_and_refinement_moves_the_parameters():
     assert nll["iw_nll"].value < nll["iw_nll[1]"].value
     gaps = Gap(steps=20, draws=4, samples=20).evaluate(whole)
     assert gaps["neg_elbo_refined"].value < gaps["neg_elbo_encoder"].value
-    assert Dialects().evaluate(whole) == {} or "he2019.mi" not in Dialects().evaluate(whole)
+    assert Collapse().evaluate(whole) == {"collapse": Declined("no KL per unit: mix")}
+    assert {type(each) for each in Dialects().evaluate(whole).values()} == {Declined}
 
 
 @pytest.mark.parametrize("family", ["lstm", "mlp", "linear"])
