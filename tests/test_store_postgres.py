@@ -17,12 +17,16 @@ from racing import begin_first, import_all, race
 from records import record, spec, started
 
 from collapsebench.errors import StoreError
-from collapsebench.record import Outcome
+from collapsebench.record import DeclinedColumn, Outcome
 from collapsebench.store import Store, Written, connection
 from collapsebench.store.interchange import import_runs, write_line
 
 PASSWORD = "not-to-be-printed"  # noqa: S105 - that of the server of the tests
 GRID = ["--method", "skip", "--dataset", "linear-gaussian", "--track", "quick", "--budget", "40steps", "--seeds", "3"]
+DECLINED = (
+    DeclinedColumn(metric="kl", column="kl[j]", reason="no KL per unit: δ"),
+    DeclinedColumn(metric="probe", column="probe", reason="no labels"),
+)
 
 
 @pytest.fixture
@@ -177,6 +181,20 @@ def test_a_role_that_may_only_read_can_read(database):
         owner.execute("DROP ROLE reader")
 
 
+def test_a_database_of_an_older_schema_is_upgraded_and_keeps_its_runs(database):
+    with Store.open(database) as store:
+        store.finish(record(seed=1))
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("ALTER TABLE runs DROP COLUMN declined")
+        owner.execute("UPDATE collapsebench_version SET version_num = '0002'")
+    with Store.reading(database) as store:
+        assert list(store.find()) == [record(seed=1)]
+    told = record(seed=2, declined=DECLINED)
+    with Store.open(database) as store:
+        store.finish(told)
+        assert store.get(told.run_id) == told
+
+
 def test_every_message_leaves_the_password_out(database, command):
     wrong = database.replace(PASSWORD, "a-wrong-one")
     for store in (wrong, f"{database}_none", database.replace("127.0.0.1", "127.0.0.1:1@")):
@@ -189,7 +207,7 @@ def test_every_message_leaves_the_password_out(database, command):
 
 
 def test_export_and_import_between_the_databases(database, tmp_path):
-    made = [record(seed=seed) for seed in range(1, 4)]
+    made = [record(seed=seed, declined=DECLINED[: seed - 1]) for seed in range(1, 4)]
     exported = tmp_path / "runs.jsonl"
     exported.write_text("".join(f"{write_line(each)}\n" for each in made))
     for place in (database, str(tmp_path / "runs.sqlite")):
