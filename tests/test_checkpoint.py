@@ -290,6 +290,7 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("pretraining+free-bits[per=example-unit]", ()),
         ("critic[critic=networks]+skip", ()),
         ("twr", ()),
+        ("iwae[gradient=dreg]+kl-annealing", ()),
     ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):

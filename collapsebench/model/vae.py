@@ -332,9 +332,8 @@ class Objective:
         _check_posterior(posterior, len(x), vae)
         noise = self.noise if noise is None else noise
         drawn = posterior.draws((noise.child("z"),))
-        dropout = noise.child("dropout") if self.training else None
         z = drawn.z
-        reconstruction = -vae.log_likelihood(x, z, dropout, self._read(x, noise))[0]
+        reconstruction = -self.log_likelihood(vae, x, z, noise)[0]
         kl = divergence(posterior, vae.prior, drawn)
         if self.kl_penalty is None and self.extra_loss is None:
             loss = (reconstruction + self.kl_weight * kl.sum(-1)).mean()
@@ -343,6 +342,11 @@ class Objective:
                 LatentSample(vae, x, posterior, z[0], reconstruction, kl, self.kl_weight, noise, self.progress)
             )
         return Terms(reconstruction, kl, self.kl_weight, loss)
+
+    def log_likelihood(self, vae: VAE, x: Tensor, z: Float[Tensor, "S B D"], noise: Noise) -> Float[Tensor, "S B"]:
+        """Give log p(x|z) in nats as training has it: with dropout masks, and what methods let the decoder read."""
+        dropout = noise.child("dropout") if self.training else None
+        return vae.log_likelihood(x, z, dropout, self._read(x, noise))
 
     def _read(self, x: Tensor, noise: Noise) -> Tensor | None:
         """Give what the decoder reads; None means x."""
