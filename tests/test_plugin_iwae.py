@@ -19,14 +19,14 @@ from collapsebench.metrics.estimators import importance_bound
 from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import SeededNoise
 from collapsebench.selfcheck.exact.linear import LinearVAE, representative
-from collapsebench_kl_annealing import KLAnnealing
 from collapsebench_plugins.beta_vae import BetaVAE
 from collapsebench_plugins.bn_vae import BNVAE
 from collapsebench_plugins.bow import BagOfWords
 from collapsebench_plugins.free_bits import FreeBits
 from collapsebench_plugins.iwae import IWAE, Estimator
+from collapsebench_plugins.kl_annealing import KLAnnealing
+from collapsebench_plugins.skip import Skip
 from collapsebench_plugins.word_dropout import WordDropout
-from collapsebench_skip import Skip
 
 estimators = pytest.mark.parametrize("gradient", Estimator)
 
@@ -105,7 +105,7 @@ def test_the_loss_is_the_bound_of_the_metrics_on_the_same_weights(beta):
     noise = SeededNoise(3)
     terms, _ = step(IWAE(samples=6), model, x, noise, BetaVAE(beta=beta))
     q = model.encode(x)
-    z = q.sample(noise.child("z").normal((6, *q.mean.shape), q.mean))
+    z = q.draws([noise.child("z", number) for number in range(6)]).z
     log_w = model.log_likelihood(x, z) + beta * (model.prior.log_prob(z) - q.log_prob(z))
     torch.testing.assert_close(terms.loss, importance_bound(log_w.detach()).nll.mean())
 

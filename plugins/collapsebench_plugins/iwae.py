@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from collapsebench import Amortized, Component, Inference, Method, hookimpl
+from collapsebench import Amortized, Component, Inference, Method, Need, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
-    from collapsebench import VAE, Objective, Terms
-    from collapsebench.model.distributions import DiagonalGaussian
+    from collapsebench import VAE, Noise, Objective, PosteriorDistribution, Terms
 
 
 class Estimator(StrEnum):
@@ -64,6 +65,10 @@ class IWAE(Method, Amortized):
         Estimator.PLAIN, description="estimator of the gradient by q's parameters: plain or dreg"
     )
 
+    def needs(self) -> frozenset[Need]:
+        """Say that dreg holds all parameters of q fixed, and a family may share some among the examples."""
+        return frozenset({Need.GAUSSIAN} if self.gradient is Estimator.DREG else ())
+
     @hookimpl
     def inference(self) -> Inference:
         """Give the strategy, which is the method itself."""
@@ -73,16 +78,16 @@ class IWAE(Method, Amortized):
         """Leave the gradients of the bound, and give it with the terms of the first sample and the analytic KL."""
         from collapsebench.model.vae import Terms
 
-        posterior, beta = vae.encode(x), objective.kl_weight
-        shape = (self.groups * self.samples, *posterior.mean.shape)
-        epsilon = objective.noise.child("z").normal(shape, posterior.mean)
-        z, log_q = drawn(posterior, epsilon, fixed=self.gradient is Estimator.DREG)
-        log_p = objective.log_likelihood(vae, x, z, objective.noise)
-        log_w = log_p + beta * (vae.prior.log_prob(z) - log_q)
+        posterior, prior, beta = vae.encode(x), vae.prior, objective.kl_weight
+        noises = [objective.noise.child("z", number) for number in range(self.groups * self.samples)]
+        z, log_q = drawn(posterior, noises, fixed=self.gradient is Estimator.DREG)
+        log_p, rate = objective.log_likelihood(vae, x, z, objective.noise), log_q - prior.log_prob(z)
+        log_w = log_p - beta * rate
+        kl = prior.kl(posterior)
         if self.gradient is Estimator.DREG:
             factor = 1 - beta + beta * self.weights(log_w.detach())
             z.register_hook(lambda gradient: gradient * factor[..., None])  # type: ignore[no-untyped-call]
-        return Terms(-log_p[0], vae.prior.kl(posterior), beta, -self.bound(log_w).mean()).backward()
+        return Terms(-log_p[0], rate[0, :, None] if kl is None else kl, beta, -self.bound(log_w).mean()).backward()
 
     def bound(self, log_w: Tensor) -> Tensor:
         """Give the mean over the groups of log mean w, (B,), in nats, for log-weights (M K, B), group by group."""
@@ -96,10 +101,10 @@ class IWAE(Method, Amortized):
         return log_w.view(self.groups, self.samples, -1)
 
 
-def drawn(posterior: DiagonalGaussian, epsilon: Tensor, *, fixed: bool) -> tuple[Tensor, Tensor]:
+def drawn(posterior: PosteriorDistribution, noises: Sequence[Noise], *, fixed: bool) -> tuple[Tensor, Tensor]:
     """Give samples z (S, B, D) and their log q, (S, B), in nats. `fixed` holds the parameters of q fixed in log q."""
-    z = posterior.sample(epsilon)
-    return z, (posterior.detach() if fixed else posterior).log_prob(z)
+    z, log_q = posterior.draws(noises)
+    return z, posterior.detach().log_prob(z) if fixed else log_q()
 
 
 @hookimpl
