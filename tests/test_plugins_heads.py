@@ -144,6 +144,15 @@ def test_heads_are_applied_in_the_order_written_and_see_the_features():
     assert not torch.allclose(found.mean, tiny.vae("mlp", [Double(), Shift()]).encode(x).mean)
 
 
+def test_features_have_the_posterior_that_their_example_has():
+    model, x = tiny.vae("mlp", [Shift(), Double()]), tiny.examples("mlp")
+    passes = model.passes.encoder
+    assert torch.equal(model.posterior_at(model.encoder(x)).parameters, model.encode(x).parameters)
+    assert model.passes.encoder == passes + len(x)
+    with pytest.raises(PluginError, match="the model has no encoder, so no features have a posterior"):
+        tiny.vae("mlp", [NoLatent()]).posterior_at(torch.zeros(3, 5))
+
+
 class Give(Method):
     """Gives what it is told to."""
 

@@ -101,12 +101,22 @@ class VAE(nn.Module):
             zeros = next(self.decoder.parameters()).new_zeros(len(x), self.latent_dim)
             return DiagonalGaussian(zeros, zeros)
         self.passes.encoder += x.shape[0]
-        features = self.encoder(x)
-        posterior: PosteriorDistribution = self.posterior(features)
+        posterior = self.posterior_at(self.encoder(x))
         _check_posterior(posterior, len(x), self)
+        return posterior
+
+    def posterior_at(self, features: Tensor) -> PosteriorDistribution:
+        """Give the posterior that belongs to features (B, F) of the encoder. They need not be those of an example.
+
+        Raises PluginError if there is no encoder, or if the posterior is no PosteriorDistribution of shape (B, D).
+        """
+        if self.posterior is None:
+            raise PluginError("the model has no encoder, so no features have a posterior")
+        posterior: PosteriorDistribution = self.posterior(features)
+        _check_posterior(posterior, len(features), self)
         for head in self.heads.values():
             posterior = head(posterior, features)
-            _check_posterior(posterior, len(x), self)
+            _check_posterior(posterior, len(features), self)
         return posterior
 
     def encode_states(self, x: Tensor) -> DiagonalGaussian:
