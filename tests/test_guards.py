@@ -175,7 +175,17 @@ class TwoNormals:
         return (posterior.log_prob(z) - self.log_prob(z)).mean(0)[:, None]
 
 
-@pytest.mark.parametrize("prior", [StandardNormal(4), StandardNormal(0), Scaled(), Scaled(50), Scaled(3, 20.0)])
+@dataclass(frozen=True)
+class WithoutKL(Scaled):
+    """The same without a KL in closed form."""
+
+    def kl(self, posterior):
+        return None
+
+
+@pytest.mark.parametrize(
+    "prior", [StandardNormal(4), StandardNormal(0), Scaled(), Scaled(50), Scaled(3, 20.0), WithoutKL()]
+)
 def test_a_prior_that_is_a_density_passes(prior):
     check_prior(prior, NOISE)
 
@@ -193,6 +203,7 @@ def test_a_prior_with_two_modes_passes():
         (Scaled(50, c=0.5, d=-0.5), "integrates to 1.6"),
         (Scaled(d=-0.2), "gives a KL of .* nats where its density gives"),
         (Scaled(c=0.2), "gives a KL of"),
+        (WithoutKL(c=0.1), "integrates to 1.10"),
     ],
 )
 def test_a_prior_that_is_no_density_is_refused(prior, complaint):

@@ -73,12 +73,12 @@ def _check_kl(prior: PriorDistribution, noise: Noise) -> None:
     like = torch.empty(0)
     mean = noise.child("mean").normal((POSTERIORS, prior.latent_dim), like)
     posterior = DiagonalGaussian(mean, noise.child("logvar").uniform(tuple(mean.shape), like) - 1)
-    z = posterior.sample(noise.normal((DRAWS, *mean.shape), like))
-    ratios = _log_ratio(posterior.log_prob(z), prior.log_prob(z))  # (S, B)
-    estimates, errors = ratios.mean(0), ratios.std(0) / math.sqrt(DRAWS)
     kl = prior.kl(posterior)
     if kl is None:
         return
+    z = posterior.sample(noise.normal((DRAWS, *mean.shape), like))
+    ratios = _log_ratio(posterior.log_prob(z), prior.log_prob(z))  # (S, B)
+    estimates, errors = ratios.mean(0), ratios.std(0) / math.sqrt(DRAWS)
     stated = kl.sum(-1).double()
     off = (stated - estimates).abs() > ERRORS * errors + SLACK * (1 + stated.abs())
     if off.any():
