@@ -182,7 +182,8 @@ def _bound(scores: Scores) -> Iterator[Violation]:
     bound, reconstruction, kl = map(scores.values.get, ("neg_elbo", "reconstruction", "kl"))
     if bound is None or reconstruction is None or kl is None:
         return
-    total = Quantity(reconstruction.value + kl.value, reconstruction.rounding + kl.rounding)
+    # A KL in closed form has no chance. One that is estimated is of one draw, and the bound may be of several.
+    total = Quantity(reconstruction.value + kl.value, reconstruction.rounding + kl.rounding + kl.chance)
     if _differ(bound, total):
         yield Violation("neg_elbo", f"neg_elbo {bound} is not reconstruction {reconstruction} + kl {kl}")
 

@@ -123,6 +123,8 @@ def test_rounding_and_chance_are_allowed_for():
     assert broken(kl=kl, mi_lower=Quantity(1.2, chance=0.15)) == []
     off_by_chance = {"neg_elbo": Quantity(90.0, chance=5.0), "reconstruction": Quantity(80.0, chance=5.0)}
     assert len(broken(kl=kl, **off_by_chance)) == 1
+    assert broken(kl=Quantity(1.0, chance=9.0), **off_by_chance) == []  # the bound may be of more draws than the KL
+    assert len(broken(kl=Quantity(1.0, chance=8.9), **off_by_chance)) == 1
 
 
 def test_an_upper_bound_may_be_anything_below():
