@@ -105,7 +105,7 @@ def test_the_loss_is_the_bound_of_the_metrics_on_the_same_weights(beta):
     noise = SeededNoise(3)
     terms, _ = step(IWAE(samples=6), model, x, noise, BetaVAE(beta=beta))
     q = model.encode(x)
-    z = q.draws([noise.child("z", number) for number in range(6)]).z
+    z = q.draws(IWAE(samples=6).noises(noise)).z
     log_w = model.log_likelihood(x, z) + beta * (model.prior.log_prob(z) - q.log_prob(z))
     torch.testing.assert_close(terms.loss, importance_bound(log_w.detach()).nll.mean())
 

@@ -79,7 +79,7 @@ class IWAE(Method, Amortized):
         from collapsebench.model.vae import Terms
 
         posterior, prior, beta = vae.encode(x), vae.prior, objective.kl_weight
-        noises = [objective.noise.child("z", number) for number in range(self.groups * self.samples)]
+        noises = self.noises(objective.noise)
         z, log_q = drawn(posterior, noises, fixed=self.gradient is Estimator.DREG)
         log_p, rate = objective.log_likelihood(vae, x, z, objective.noise), log_q - prior.log_prob(z)
         log_w = log_p - beta * rate
@@ -88,6 +88,11 @@ class IWAE(Method, Amortized):
             factor = 1 - beta + beta * self.weights(log_w.detach())
             z.register_hook(lambda gradient: gradient * factor[..., None])  # type: ignore[no-untyped-call]
         return Terms(-log_p[0], rate[0, :, None] if kl is None else kl, beta, -self.bound(log_w).mean()).backward()
+
+    def noises(self, noise: Noise) -> list[Noise]:
+        """Give the noise of each of M K samples. The first one is that of the plain VAE."""
+        first = noise.child("z")
+        return [first, *(first.child(number) for number in range(1, self.groups * self.samples))]
 
     def bound(self, log_w: Tensor) -> Tensor:
         """Give the mean over the groups of log mean w, (B,), in nats, for log-weights (M K, B), group by group."""

@@ -29,8 +29,8 @@ def trained(method: IWAE, vae: VAE, x: Tensor, epsilon: Tensor) -> Found:
     """One step with given noise (S, B, D); its gradients are in the parameters."""
     vae.zero_grad()
     posterior = vae.encode(x)
-    noise = GivenNoise({str(number): each for number, each in enumerate(epsilon)})
-    z, log_q = drawn(posterior, [noise.child(number) for number in range(len(epsilon))], fixed=False)
+    noise = GivenNoise({str(number or "z"): each for number, each in enumerate(epsilon)})
+    z, log_q = drawn(posterior, method.noises(noise), fixed=False)
     log_p = vae.log_likelihood(x, z)
     terms = method.gradients(vae, x, objective_at(compose(()), START, noise))
     return Found(terms, z.detach(), log_p.detach(), (log_p + vae.prior.log_prob(z) - log_q).detach())
