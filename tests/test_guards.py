@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -14,8 +15,10 @@ from records import record
 from torch import nn
 
 from collapsebench.components import discovery
+from collapsebench.components.composition import compose
 from collapsebench.components.interfaces import Inference, Method
 from collapsebench.errors import DataError, PluginError
+from collapsebench.experiment.assembly import kl_weight_at
 from collapsebench.guards.agreement import check_agreement
 from collapsebench.guards.gradients import check_backward, check_gradients, check_terms
 from collapsebench.guards.patches import check_unpatched
@@ -24,9 +27,15 @@ from collapsebench.guards.schedules import unfinished_schedule
 from collapsebench.guards.traces import fingerprint, without_trace
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.distributions import DiagonalGaussian, StandardNormal
+from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import SeededNoise
-from collapsebench.model.vae import Objective
-from collapsebench.record import Guard, Number, Point
+from collapsebench.model.vae import Objective, Terms
+from collapsebench.record import Guard
+from collapsebench_plugins.beta_vae import BetaVAE
+from collapsebench_plugins.control_vae import ControlVAE
+from collapsebench_plugins.geco import GECO
+from collapsebench_plugins.kl_annealing import KLAnnealing, Schedule
+from collapsebench_plugins.pretraining import Pretraining
 
 NOISE = SeededNoise(5)
 
@@ -250,28 +259,45 @@ def test_clocks_are_those_of_python():
     assert time.perf_counter.__module__ == "time"
 
 
-def points(*weights, selected):
-    made = [Point(counters={}, values={"kl_weight": Number.of(weight)}) for weight in weights]
-    return tuple(p.model_copy(update={"selected": i == selected}) for i, p in enumerate(made))
+def at_the_end(method, selected, end=1.0):
+    """What is found of a method whose parameters are those at a share of the budget."""
+    hooks = compose([method])
+    return unfinished_schedule(partial(kl_weight_at, hooks), Progress(selected, 10), Progress(end, 20))
 
 
 def test_a_schedule_that_has_not_ended_is_found():
-    (finding,) = unfinished_schedule(points(0.5, 0.75, 1.0, selected=1), final=1.0)
+    (finding,) = at_the_end(KLAnnealing(warmup=1.0), 0.75)
     assert finding.guard is Guard.SCHEDULE
     assert finding.text == "KL weight at the selected point 0.75, at the end of the schedule 1"
 
 
+def fed(method):
+    """A method of feedback that has seen a step."""
+    one = torch.ones(1)
+    method.after_step(Terms(50 * one, one[None], 1.0, one[0]))
+    return method
+
+
 @pytest.mark.parametrize(
-    ("trajectory", "final"),
+    ("method", "selected"),
     [
-        (points(0.5, 1.0, selected=1), 1.0),
-        (points(0.5, 0.5, selected=0), 0.5),
-        ((), 1.0),
-        (points(math.nan, selected=0), 1.0),
+        (KLAnnealing(warmup=0.5), 0.5),
+        (KLAnnealing(warmup=1.0), 1.0),
+        (KLAnnealing(schedule=Schedule.CYCLICAL), 0.5),
+        (KLAnnealing(schedule=Schedule.CYCLICAL, cycles=3), 1.0),
+        (BetaVAE(beta=0.5), 0.1),
+        (fed(GECO(goal=10, step_size=0.1)), 0.5),
+        (fed(ControlVAE(nats=3)), 0.5),
     ],
+    ids=repr,
 )
-def test_a_schedule_that_has_ended_is_not_found(trajectory, final):
-    assert unfinished_schedule(trajectory, final) == ()
+def test_a_schedule_that_has_ended_and_a_weight_by_feedback_are_not_found(method, selected):
+    assert at_the_end(method, selected) == ()
+
+
+def test_the_first_step_of_a_new_phase_is_not_yet_trained():
+    assert at_the_end(Pretraining(share=0.5), 0.5)
+    assert at_the_end(KLAnnealing(schedule=Schedule.CYCLICAL), 0.55)
 
 
 class Forgetful(Inference):

@@ -15,7 +15,7 @@ from collapsebench.experiment.executors import InProcess
 from collapsebench.experiment.grids import PlannedGrid, prepare, run_grid
 from collapsebench.metrics.dialects import DIALECTS
 from collapsebench.metrics.probe import Probe
-from collapsebench.record import Outcome
+from collapsebench.record import Guard, Outcome
 from collapsebench.store import Store
 
 
@@ -80,6 +80,13 @@ def test_a_run_leaves_a_trajectory_and_every_metric(run, store):
     ]
     assert listener.events[-1] == events.Finished(record)
     assert store.get(record.run_id) == record
+
+
+def test_a_schedule_that_had_not_ended_is_found_and_a_weight_by_feedback_is_not(run):
+    annealed, feedback = run("kl-annealing[warmup=1]", "geco[goal=1,step_size=0.1]", budget="9steps")
+    assert [finding.guard for finding in annealed.findings] == [Guard.SCHEDULE] * (not annealed.points[-1].selected)
+    assert feedback.findings == ()
+    assert len({float(point.values["kl_weight"]) for point in feedback.points}) == 3
 
 
 def test_metrics_are_added_by_a_setting_and_know_where_the_model_comes_from(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from collapsebench.spec import Unit
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
+    from collapsebench.model.progress import Progress
     from collapsebench.record import Finding, Point
     from collapsebench.spec import RunSpec
 
@@ -42,8 +44,7 @@ def findings_after_training(
     """Return what the guards found in training. Raises PluginError if the model is no longer what it has to be."""
     check_model(setup, catalog)
     building = work_while_building(setup.building_flops, state.meter.spent(Unit.FLOPS) / max(1, state.meter.steps))
-    schedule = unfinished_schedule(points, _final_weight(setup, state))
-    return [*filter(None, (building,)), *state.meter.findings(), *schedule]
+    return [*filter(None, (building,)), *state.meter.findings(), *_schedule(setup, state, points)]
 
 
 def check_after_testing(spec: RunSpec, setup: TrainingSetup, catalog: Catalog) -> None:
@@ -76,9 +77,18 @@ def _check_distributions(setup: TrainingSetup, x: Tensor, noise: Noise) -> None:
         check_posterior(posterior.at(posterior.parameters.cpu()), prior, noise.child("posterior"))
 
 
-def _final_weight(setup: TrainingSetup, state: TrainingState) -> float:
-    """Return the KL weight at the end of the budget. What methods keep is left as it was."""
-    kept = private_state(setup.keepers)
-    weight = kl_weight_at(setup.hooks, replace(state.progress(), fraction=1.0))
-    load_private(setup.keepers, kept)
-    return weight
+def _schedule(setup: TrainingSetup, state: TrainingState, points: tuple[Point, ...]) -> tuple[Finding, ...]:
+    """Return what is to be said of the KL weight. What methods keep is that of the selected point, and stays so."""
+    chosen = next((point for point in points if point.selected), None)
+    if chosen is None or math.isnan(float(chosen.values["kl_weight"])):
+        return ()
+
+    def weight(progress: Progress) -> float:
+        kept = private_state(setup.keepers)
+        found = kl_weight_at(setup.hooks, progress)
+        load_private(setup.keepers, kept)
+        return found
+
+    end, spent = state.progress(), chosen.counters[setup.budget.unit] / setup.budget.amount
+    selected = replace(end, fraction=min(1.0, spent), step=int(chosen.counters[Unit.STEPS]))
+    return unfinished_schedule(weight, selected, replace(end, fraction=1.0))

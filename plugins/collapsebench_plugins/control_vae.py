@@ -41,7 +41,7 @@ class ControlVAE(Method):
       `outward` never locks.
     - The program computes the weight from the KL of the same step, here it follows from that of the step before. The
       first step has the smallest weight. Its variant for disentangling adds 1 to W, and is not shipped.
-    - What is trained has a KL weight that moves. The board shows the ELBO, and marks that the weight had not settled.
+    - What is trained has a KL weight that moves. The board shows the ELBO.
     - Cost of a step: that of the plain VAE.
     - Neutral: `minimum=1,maximum=1`.
     """
@@ -50,7 +50,7 @@ class ControlVAE(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Shao et al., ControlVAE: Controllable Variational Autoencoder, ICML 2020"
 
-    nats: PositiveFloat = Field(description="the KL K* that is asked for, in nats")
+    nats: PositiveFloat = Field(description="the KL K* that is asked for, in nats", examples=[3])
     proportional: NonNegativeFloat = Field(0.01, description="gain K_p of the error")
     integral: NonNegativeFloat = Field(1e-4, description="gain K_i of the sum of all errors")
     minimum: NonNegativeFloat = Field(0.0, description="the smallest weight")

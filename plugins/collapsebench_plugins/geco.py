@@ -30,8 +30,7 @@ class GECO(Method):
     - `goal` is g. It has no default that holds for all data.
     - The form and the defaults are those of applied-ai-lab/genesis (`utils/geco.py`, by other authors): \(\alpha\)
       0.99, start 1, \(\eta\) 0.00001, ten times faster while the goal is met, \(\beta\) between 1e-10 and 1e10.
-    - What is trained is no bound for \(\beta < 1\). The board shows the ELBO, and marks that the weight had not
-      settled.
+    - What is trained is no bound for \(\beta < 1\). The board shows the ELBO.
     - Cost of a step: that of the plain VAE.
     - Neutral: `step_size=0` with any goal.
     """
@@ -40,7 +39,7 @@ class GECO(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Rezende and Viola, Taming VAEs, 2018 (arXiv:1810.00597)"
 
-    goal: float = Field(description="the reconstruction error g that is asked for, in nats per example")
+    goal: float = Field(description="the reconstruction error g that is asked for, in nats per example", examples=[100])
     step_size: NonNegativeFloat = Field(1e-5, description="step size η of the logarithm of the weight, per nat")
     speedup: PositiveFloat = Field(10.0, description="so many times larger is the step while the goal is met")
     smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="share α of the past in the running mean")
