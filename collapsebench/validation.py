@@ -11,12 +11,12 @@ from collapsebench.errors import unknown
 
 
 def describe(error: ValidationError, model: type[BaseModel], what: str = "parameter") -> str:
-    """Return the first mistake in one line: its place, the rule, and the value.
+    """Return the first mistake in one line: its place, the rule, and the value. An unknown field comes before others.
 
     `model` is the validated model, and `what` is the word for its fields. For an unknown field, the line has the
     nearest name and all names. For a rule about several values, the message of the rule has the values.
     """
-    first = error.errors(include_url=False)[0]
+    first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     *path, last = (str(part) for part in first["loc"]) if first["loc"] else [""]
     where = ".".join((*path, last))
     if first["type"] == "extra_forbidden":

@@ -3,10 +3,12 @@
 import sys
 from importlib import import_module, metadata
 from textwrap import dedent
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 
 from collapsebench.components import catalog, composition, discovery
 from collapsebench.components.hookspecs import hookimpl
@@ -276,3 +278,46 @@ def test_a_kl_weight_may_be_a_number_of_any_kind(value):
             return value
 
     assert kl_weight_at(composition.compose([Weighty()]), Progress(0.0, 0)) == 0.5
+
+
+class Bare(Method):
+    """Two settings without a default, one of them with an example."""
+
+    name: ClassVar[str] = "bare"
+    goal: float = Field(description="the goal", examples=[100])
+    way: str = Field(description="the way")
+    weight: float = Field(1.0, description="a weight")
+
+    @hookimpl
+    def kl_weight(self) -> float:
+        return self.weight
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("bare", " needs goal and way: write bare[goal=100,way=…] (goal is the goal; way is the way)"),
+        ("bare[way=x,weight=2]", " needs goal: write bare[goal=100,way=x,weight=2] (goal is the goal)"),
+        ("bare[wya=x]", ": unknown parameter 'wya'. Did you mean 'way'? Known: goal, way, weight"),
+    ],
+)
+def test_a_setting_without_a_default_is_asked_for_by_what_to_write(text, line):
+    with pytest.raises(UsageError) as caught:
+        discovery.extended(catalog.Catalog({}), [Bare]).contender(text)
+    assert str(caught.value) == f"method 'bare'{line}"
+
+
+REQUIRED = [
+    name
+    for (kind, name), entry in discovery.load(kinds={"method"}).entries.items()
+    if kind == "method" and any(info.is_required() for info in entry.component.model_fields.values())
+]
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_what_is_proposed_for_a_shipped_method_can_be_written(name):
+    components = discovery.load(kinds={"method"})
+    with pytest.raises(UsageError, match="needs") as caught:
+        components.contender(name)
+    proposed = str(caught.value).partition(": write ")[2].partition(" (")[0]
+    assert components.contender(proposed)[0].label.startswith(f"{name}[")

@@ -225,7 +225,7 @@ def test_bounds_doubts_and_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ('title = "t"', 'titel = "t"', "title: Field required"),
+        ('title = "t"', 'titel = "t"', "unknown field 'titel'. Did you mean 'title'?"),
         ('"read"', '"memory"', "provenance: Input should be 'read' or 'ocr', got 'memory'"),
         ('"label", "kl"', '"label", "kll"', "unknown column 'kll'. Did you mean 'kl'?"),
         ('{ dataset = "mnist" }', '{ datset = "mnist" }', "unknown setting 'datset'. Did you mean 'dataset'?"),

@@ -168,7 +168,7 @@ def test_unknown_names_are_answered_with_the_known_ones(toy, asked, complaint):
         ('"4 steps"', '"4"', "cannot read budget '4'"),
         ("hours = 0.01", "hours = 0", "hours: Input should be greater than 0, got 0"),
         ('{ SKIP-VAE = "skip" } },', "{} },", "contenders: Dictionary should have at least 1 item"),
-        ("[scales.toy", "[scale.toy", "scales: Field required"),
+        ("[scales.toy", "[scale.toy", "unknown field 'scale'. Did you mean 'scales'?"),
         ('"5steps"', '"5steps", against = "won"', "'wide' is against an unknown cell 'won'. Did you mean 'one'"),
         ('"5steps"', '"5steps", against = "wide"', "'wide' is against an unknown cell 'wide'. Known: one"),
         ('"5steps"', '"5steps", against = "one"', "against 'one' of another dataset, track or budget"),

@@ -17,7 +17,7 @@ from collapsebench.components.beside import plugin_modules
 from collapsebench.components.composition import compose, implemented
 from collapsebench.components.interfaces import Component, Method
 from collapsebench.errors import PluginError, UsageError, unknown
-from collapsebench.syntax import BASELINE, Call, parse_composition
+from collapsebench.syntax import BASELINE, Call, parse_composition, print_call
 from collapsebench.validation import describe
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ class Catalog:
     def make(self, kind: str, name: str, params: Mapping[str, Any]) -> Component:
         """A validated component; UsageError in one line for an unknown name, field, or a value of the wrong type."""
         component = self.entry(kind, name).component
+        fields = component.model_fields
+        bare = [field for field, info in fields.items() if info.is_required() and field not in params]
+        if bare and set(params) <= fields.keys():
+            raise UsageError(_missing(component, bare, params))
         try:
             return component(**params)
         except ValidationError as error:
@@ -155,3 +159,12 @@ class Catalog:
         if call.name == BASELINE:
             raise UsageError(f"'{BASELINE}' is the baseline without any method: it cannot be combined or parameterized")
         return self.create(Method, call)
+
+
+def _missing(component: type[Component], fields: list[str], params: Mapping[str, Any]) -> str:
+    """Say what to write for fields that have no default, and what they are."""
+    infos = {field: component.model_fields[field] for field in fields}
+    examples = {field: (info.examples or ["…"])[0] for field, info in infos.items()}
+    said = "; ".join(f"{field} is {info.description}" for field, info in infos.items())
+    written = print_call(component.name, {**params, **examples})
+    return f"{component.kind} '{component.name}' needs {' and '.join(fields)}: write {written} ({said})"

@@ -44,7 +44,7 @@ class Capacity(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Burgess et al., Understanding disentangling in beta-VAE, 2018 (arXiv:1804.03599)"
 
-    nats: NonNegativeFloat = Field(description="the capacity C at the end, in nats")
+    nats: NonNegativeFloat = Field(description="the capacity C at the end, in nats", examples=[3])
     gamma: NonNegativeFloat = Field(10.0, description="weight γ of the distance between KL and capacity")
     warmup: Annotated[float, Field(gt=0, le=1)] = Field(0.4, description="share of the budget in which C grows")
     per: Per = Field(Per.BATCH, description="what is held at the capacity: the mean of the batch, or each example")

@@ -42,7 +42,7 @@ class MDR(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "Pelsmaeker and Aziz, Effective Estimation of Deep Generative Language Models, ACL 2020"
 
-    nats: NonNegativeFloat = Field(description="the rate r that the KL is to have at least, in nats")
+    nats: NonNegativeFloat = Field(description="the rate r that the KL is to have at least, in nats", examples=[3])
     start: NonNegativeFloat = Field(1.01, description="the multiplier λ before the first step")
     learning_rate: NonNegativeFloat = Field(1e-3, description="step size η of the multiplier")
     _moved: float = PrivateAttr(0.0)
