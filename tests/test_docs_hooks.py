@@ -14,8 +14,8 @@ pytestmark = pytest.mark.torch
 
 FOLDER = Path(__file__).parents[1] / "docs" / "hooks"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
-TOGETHER = {"auxiliary_module": ["extra_loss"]}
-"""What an example needs beside its hook: a module that nobody uses shows nothing."""
+TOGETHER = {"auxiliary_module": ["extra_loss"], "check_fit": ["kl_weight"]}
+"""What an example needs beside its hook: a module that nobody uses shows nothing, and a check changes nothing."""
 
 
 def test_every_hook_has_an_example_and_every_example_is_of_a_hook():

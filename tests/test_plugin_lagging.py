@@ -17,8 +17,7 @@ from collapsebench.model.progress import Progress
 from collapsebench.model.vae import Terms
 from collapsebench_plugins.bn_vae import BNVAE
 from collapsebench_plugins.lagging import Lagging, Stop
-from collapsebench_plugins.no_latent import NoLatent
-from collapsebench_plugins.sa_vae import SAVAE, SVI
+from collapsebench_plugins.sa_vae import SAVAE
 from collapsebench_plugins.skip import Skip
 
 
@@ -79,12 +78,6 @@ def test_foreign_modules_and_two_choices_are_one_line():
         harness_steps("mlp", (only(lambda vae, progress: [torch.nn.Linear(1, 1)]),))
     with pytest.raises(UsageError, match="methods 'only' and 'lagging' both give modules_to_update"):
         compose([Only(), Lagging()])
-
-
-@pytest.mark.parametrize("method", [NoLatent(), SVI()])
-def test_an_encoder_is_needed(method):
-    with pytest.raises(UsageError, match="method 'lagging' trains the encoder, but there is no encoder"):
-        harness_steps("mlp", (Lagging(), method))
 
 
 def test_encoder_steps_come_before_one_of_the_decoder():

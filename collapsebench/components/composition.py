@@ -13,6 +13,7 @@ from collapsebench.components.interfaces import Component, Encoder, Inference, M
 from collapsebench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
+    from collapsebench.components.interfaces import Decoder
     from collapsebench.examples import DataSpec
 
 
@@ -83,7 +84,7 @@ def _check_inference(hooks: pluggy.HookRelay) -> None:
             )
 
 
-def check_states(hooks: pluggy.HookRelay, encoder: Encoder) -> None:
+def _check_states(hooks: pluggy.HookRelay, encoder: Encoder) -> None:
     """Raise UsageError if the contender's inference needs every state of an encoder that has none."""
     inference = hooks.inference()
     if isinstance(inference, Inference) and inference.needs_states and not encoder.states:
@@ -91,6 +92,20 @@ def check_states(hooks: pluggy.HookRelay, encoder: Encoder) -> None:
         raise UsageError(
             f"method '{name}' needs the states of a recurrent encoder, but encoder '{encoder.name}' has none"
         )
+
+
+def check_fit(hooks: pluggy.HookRelay, data: DataSpec, encoder: Encoder | None, decoder: Decoder) -> None:
+    """Raise UsageError if a method does not fit the data or the networks. `encoder` is None if inference needs none."""
+    corrupting = hooks.corrupt_decoder_input.get_hookimpls()
+    if corrupting and not decoder.reads:
+        raise UsageError(
+            f"method '{corrupting[0].plugin_name}' changes what the decoder reads, but decoder '{decoder.name}' reads "
+            "no symbols"
+        )
+    if encoder is not None:
+        _check_states(hooks, encoder)
+    for giver in hooks.check_fit.get_hookimpls():
+        call(giver, data=data, encoder=encoder, decoder=decoder)
 
 
 def call(implementation: pluggy.HookImpl, **given: object) -> Any:

@@ -14,7 +14,7 @@ import pluggy
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from collapsebench.components.interfaces import Component, Inference, Prior, Site
+    from collapsebench.components.interfaces import Component, Decoder, Encoder, Inference, Prior, Site
     from collapsebench.examples import DataSpec
     from collapsebench.model.progress import Progress
     from collapsebench.model.seeding import Noise
@@ -47,6 +47,14 @@ class DiscoveryHooks:
 
 class MethodHooks:
     """The anatomy of a VAE: the hooks of a Method."""
+
+    @hookspec
+    def check_fit(self, data: DataSpec, encoder: Encoder | None, decoder: Decoder) -> None:
+        """Raise UsageError, in one line that names the method, if it does not fit the data or the networks of a track.
+
+        Called while a plan is made, so that nothing runs, and without torch. A contender whose inference leaves the
+        encoder out has None. What has been refused here need not be looked for in other hooks.
+        """
 
     @hookspec(firstresult=True)
     def connect_latent(self, site: Site) -> nn.Module | None:
@@ -91,8 +99,7 @@ class MethodHooks:
         """Give a module of the method's own, such as a classifier of codes. Each method may give one.
 
         It is found as `vae.auxiliary[NAME]`, under the name of the method. It is trained, counted and kept in
-        checkpoints like the networks. Its constructor draws its first values: the track's rule is not applied. Raises
-        UsageError for data that it does not fit.
+        checkpoints like the networks. Its constructor draws its first values: the track's rule is not applied.
         """
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ import pluggy
 import torch
 from torch import Tensor, nn
 
-from collapsebench.components.composition import call, prior_of
+from collapsebench.components.composition import call, check_fit, prior_of
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site
 from collapsebench.errors import PluginError, UsageError, place_of
 from collapsebench.examples import DataSpec
@@ -125,8 +125,9 @@ def assemble(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay
 
     The parameters of a module depend on the seed and its name alone, so that a network that two contenders share starts
     equal in both. Frozen parameters keep the values that their module gave them. The global generator of torch is left
-    as it was.
+    as it was. Raises UsageError if a method does not fit.
     """
+    check_fit(hooks, data, architecture.encoder, architecture.decoder)
     with torch.random.fork_rng(devices=[]), _empty_is_nan():
         prior = _prior(architecture, data, hooks, seed)
         torch.manual_seed(seed)
@@ -187,12 +188,6 @@ def _modules(caller: pluggy.HookCaller, seed: int, **given: object) -> dict[str,
 
 
 def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int) -> Networks:
-    corrupting = [each.plugin_name for each in hooks.corrupt_decoder_input.get_hookimpls()]
-    if corrupting and not architecture.decoder.reads:
-        raise UsageError(
-            f"method '{corrupting[0]}' changes what the decoder reads, but decoder '{architecture.decoder.name}' reads "
-            "no symbols"
-        )
     decoder = architecture.decoder.build(data, latent_dim, partial(connection, hooks))
     if architecture.encoder is None:
         return Networks(None, None, decoder)

@@ -10,13 +10,14 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from collapsebench.components.catalog import Catalog
-from collapsebench.components.composition import check_states, compose
+from collapsebench.components.composition import check_fit, compose, inference_of
 from collapsebench.components.interfaces import Dataset, Decoder, Encoder, Initialization, Posterior
 from collapsebench.errors import UsageError
 from collapsebench.examples import Splits
 from collapsebench.experiment.counters import check_affordable
 from collapsebench.experiment.overrides import distinct
 from collapsebench.experiment.tracks import TrackLabel, chosen_track
+from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics import default_metrics
 from collapsebench.metrics.metric import Metric
 from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
@@ -90,9 +91,8 @@ def _specs(request: Request, catalog: Catalog, splits: SplitCache) -> Iterator[R
     seeds = distinct("seed", request.seeds)
     contenders = _contenders(request, catalog)
     protocol = _protocol(request, catalog, splits)
-    encoder = catalog.create(Encoder, protocol.setting.encoder)
     for contender in contenders:
-        check_states(compose(catalog.methods_of(contender)), encoder)
+        _check_fit(contender, protocol, catalog, splits)
     for seed in seeds:
         for contender in contenders:
             yield RunSpec(contender=contender, protocol=protocol, seed=seed)
@@ -111,6 +111,13 @@ def _protocol(request: Request, catalog: Catalog, splits: SplitCache) -> Protoco
         budget=track.budget,
         **label._asdict(),
     )
+
+
+def _check_fit(contender: Contender, protocol: Protocol, catalog: Catalog, splits: SplitCache) -> None:
+    """Raise UsageError if a method does not fit the data or the networks."""
+    hooks, setting = compose(catalog.methods_of(contender)), protocol.setting
+    encoder = catalog.create(Encoder, setting.encoder) if inference_of(hooks, Amortized()).uses_encoder else None
+    check_fit(hooks, splits.of(protocol.dataset).spec, encoder, catalog.create(Decoder, setting.decoder))
 
 
 def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:

@@ -41,12 +41,16 @@ class BagOfWords(Method):
     hidden: PositiveInt = Field(400, description="units of the tanh layer")
 
     @hookimpl
-    def auxiliary_module(self, latent_dim: int, data: DataSpec) -> nn.Module:
-        """Build the perceptron from codes (B, D) to the logits of words (B, V). Raises UsageError for other data."""
-        from torch import nn
-
+    def check_fit(self, data: DataSpec) -> None:
+        """Raise UsageError for other data than text."""
         if not isinstance(data, TextSpec):
             raise UsageError(f"method '{self.name}' predicts words: it needs a dataset of text, got {data}")
+
+    @hookimpl
+    def auxiliary_module(self, latent_dim: int, data: TextSpec) -> nn.Module:
+        """Build the perceptron from codes (B, D) to the logits of words (B, V)."""
+        from torch import nn
+
         return nn.Sequential(nn.Linear(latent_dim, self.hidden), nn.Tanh(), nn.Linear(self.hidden, data.vocabulary))
 
     @hookimpl

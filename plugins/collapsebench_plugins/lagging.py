@@ -13,7 +13,7 @@ from collapsebench import Component, Family, Method, Progress, UsageError, hooki
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from collapsebench import VAE, Terms
+    from collapsebench import VAE, Encoder, Terms
 
 
 class Stop(StrEnum):
@@ -72,16 +72,17 @@ class Lagging(Method):
     """The evaluations that count against the phase."""
 
     @hookimpl
-    def modules_to_update(self, vae: VAE, progress: Progress) -> list[nn.Module] | None:
-        """Give the encoder with what stands behind it, or all others; None after the phase.
-
-        Raises UsageError if there is no encoder.
-        """
-        if vae.encoder is None or vae.posterior is None:
+    def check_fit(self, encoder: Encoder | None) -> None:
+        """Raise UsageError if there is no encoder."""
+        if encoder is None:
             raise UsageError(f"method '{self.name}' trains the encoder, but there is no encoder")
+
+    @hookimpl
+    def modules_to_update(self, vae: VAE, progress: Progress) -> list[nn.Module] | None:
+        """Give the encoder with what stands behind it, or all others; None after the phase."""
         if not self.aggressive(progress):
             return None
-        inference = [vae.encoder, vae.posterior, vae.heads]
+        inference = [module for module in (vae.encoder, vae.posterior, vae.heads) if module is not None]
         return [module for module in vae.children() if module not in inference] if self._decoder_next else inference
 
     @hookimpl

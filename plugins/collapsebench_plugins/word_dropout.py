@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from collapsebench import Component, Family, Method, UsageError, hookimpl
+from collapsebench import Component, Family, Method, TextSpec, UsageError, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from collapsebench import Noise
+    from collapsebench import DataSpec, Noise
 
 PADDING, UNKNOWN, BOS = 0, 1, 2
 """Ids that all text has (see `TextSpec`)."""
@@ -37,12 +37,16 @@ class WordDropout(Method):
     rate: Annotated[float, Field(ge=0, le=1)] = Field(0.25, description="probability p that a word is not seen")
 
     @hookimpl
+    def check_fit(self, data: DataSpec) -> None:
+        """Raise UsageError for other data than text."""
+        if not isinstance(data, TextSpec):
+            raise UsageError(f"method '{self.name}' drops words: it needs a dataset of text, got {data}")
+
+    @hookimpl
     def corrupt_decoder_input(self, x: Tensor, noise: Noise) -> Tensor:
-        """Give the words that the decoder reads, (B, T). Raises UsageError for other data than text."""
+        """Give the words that the decoder reads, (B, T)."""
         import torch
 
-        if x.is_floating_point():
-            raise UsageError(f"method '{self.name}' drops words: it needs a dataset of text")
         dropped = noise.uniform(tuple(x.shape), torch.empty(0, device=x.device)) < self.rate
         return x.masked_fill(dropped & (x != PADDING) & (x != BOS), UNKNOWN)
 
