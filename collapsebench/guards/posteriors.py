@@ -5,12 +5,15 @@ A family with \(\log q(z|x) - c\) in place of \(\log q(z|x)\) lowers its KL, −
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from collapsebench.errors import PluginError
-from collapsebench.guards.priors import wrong_integral
+from collapsebench.guards import spheres
+from collapsebench.guards.priors import ERRORS, SLACK, wrong_integral
 from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
 from collapsebench.model.posterior import PosteriorDistribution
 from collapsebench.model.seeding import Noise
@@ -31,9 +34,10 @@ TOLERANCE = 1e-6
 def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, noise: Noise) -> None:
     r"""Raise PluginError if the posterior of the first example is no density. Diagonal Gaussians are known to be one.
 
-    The log-density of a draw must be that of `log_prob`. The integral is \(E_q[r(z)/q(z|x)]\), for the prior and, where
-    the codes fill the space, for a Gaussian r with the covariance of the draws. This catches a density that is off by a
-    constant or a factor. It says nothing where r covers q badly, and nothing about other examples and parameters.
+    The log-density of a draw must be that of `log_prob`. The integral is \(E_q[r(z)/q(z|x)]\), for the prior and for
+    an r with the moments of the draws: a Gaussian, or on the unit sphere a power spherical distribution. A KL in closed
+    form must be \(E_q[\log q(z|x) - \log p(z)]\). This catches a density or a KL that is off by a constant or a factor.
+    It says nothing where r covers q badly, and nothing about other examples and parameters.
     """
     if isinstance(posterior, DiagonalGaussian) or not len(posterior):
         return
@@ -43,13 +47,27 @@ def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, 
         z, log_q = same.draw(noise)
         found = log_q()
         _check_agreement(found[:COMPARED], same[:COMPARED].log_prob(z[None, :COMPARED])[0], posterior)
-        for log_r in _densities(z, prior):
+        log_p = prior.log_prob(z[None])[0].double()
+        for log_r in (log_p, _with_moments_of(z)):
             wrong = wrong_integral(log_r - found)
             if wrong:
                 raise PluginError(
                     f"the posterior {type(posterior).__name__} integrates to 1/({wrong}) and not to 1: "
                     "log q(z|x) is no log-density"
                 )
+        _check_kl(prior.kl(same[:1]), found - log_p, posterior)
+
+
+def _check_kl(stated: Tensor | None, ratios: Tensor, posterior: PosteriorDistribution) -> None:
+    if stated is None:
+        return
+    kl, estimate = float(stated.sum()), float(ratios.mean())
+    error = float(ratios.std()) / math.sqrt(len(ratios))
+    if not abs(kl - estimate) <= ERRORS * error + SLACK * (1 + abs(kl)):
+        raise PluginError(
+            f"the KL of the posterior {type(posterior).__name__} is {kl:.4g} nats where its density gives "
+            f"{estimate:.4g} ± {error:.2g}; kl() must be exact"
+        )
 
 
 def _check_agreement(drawn: Tensor, given: Tensor, posterior: PosteriorDistribution) -> None:
@@ -60,10 +78,9 @@ def _check_agreement(drawn: Tensor, given: Tensor, posterior: PosteriorDistribut
         )
 
 
-def _densities(z: Tensor, prior: PriorDistribution) -> list[Tensor]:
-    """Give the log-densities of the draws under the prior, and under a Gaussian unless they lie on a sphere."""
-    found = [prior.log_prob(z[None])[0].double()]
-    radius = z.norm(dim=1)
-    if float(radius.std()) > TOLERANCE * float(radius.mean()):
-        found.append(MultivariateNormal(z.mean(0), NARROWER * z.T.cov()).log_prob(z))  # type: ignore[no-untyped-call]
+def _with_moments_of(z: Tensor) -> Tensor:
+    """Give the log-density of the draws, (N, D), under a known density with about their moments, (N,)."""
+    if spheres.on_sphere(z):
+        return spheres.around_the_draws(z)
+    found: Tensor = MultivariateNormal(z.mean(0), NARROWER * z.T.cov()).log_prob(z)  # type: ignore[no-untyped-call]
     return found

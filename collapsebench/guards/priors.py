@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from collapsebench.errors import PluginError
+from collapsebench.guards import spheres
 from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution, StandardNormal
 from collapsebench.model.seeding import Noise
 
@@ -36,7 +37,8 @@ SLACK = 1e-3
 def check_prior(prior: PriorDistribution, noise: Noise) -> None:
     r"""Raise PluginError if a prior does not integrate to one, or its KL is not that of its density.
 
-    The integral is \(E_r[p(z)/r(z)]\) with a Gaussian r around the prior's own draws. The KL of four posteriors is
+    The integral is \(E_r[p(z)/r(z)]\) with a Gaussian r around the prior's own draws. If these lie on the unit sphere,
+    r is uniform there, and densities are those on its surface. The KL of four posteriors is
     compared with \(E_q[\log q(z) - \log p(z)]\), if there is one. This catches a density or a KL that is off by a
     constant, by a factor or in a unit. It says nothing where r covers the prior badly, as with narrow components in
     many dimensions, and nothing about a posterior far from the prior.
@@ -50,10 +52,16 @@ def check_prior(prior: PriorDistribution, noise: Noise) -> None:
 
 def _check_integral(prior: PriorDistribution, noise: Noise) -> None:
     drawn = prior.sample(DRAWS, noise.child("prior")).double()
-    mean, variance = drawn.mean(0, keepdim=True), drawn.var(0, keepdim=True) * WIDER
-    proposal = DiagonalGaussian(mean, variance.clamp_min(1e-12).log())
-    z = proposal.sample(noise.normal((DRAWS, 1, prior.latent_dim), mean))
-    found = wrong_integral(_log_ratio(prior.log_prob(z.float()), proposal.log_prob(z)))
+    normal = noise.normal((DRAWS, 1, prior.latent_dim), drawn)
+    if spheres.on_sphere(drawn):
+        z = torch.nn.functional.normalize(normal, dim=-1)
+        log_r = spheres.uniform(prior.latent_dim, z[..., 0])
+    else:
+        mean, variance = drawn.mean(0, keepdim=True), drawn.var(0, keepdim=True) * WIDER
+        proposal = DiagonalGaussian(mean, variance.clamp_min(1e-12).log())
+        z = proposal.sample(normal)
+        log_r = proposal.log_prob(z)
+    found = wrong_integral(_log_ratio(prior.log_prob(z.float()), log_r))
     if found:
         raise PluginError(
             f"the prior {type(prior).__name__} integrates to {found} and not to 1: log p(z) is no log-density"
