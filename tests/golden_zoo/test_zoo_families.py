@@ -1,0 +1,62 @@
+"""Families of posteriors and priors, against the numbers of released programs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from golden.vectors import assert_equal, mismatch
+
+from collapsebench_plugins import spheres, von_mises
+from golden_zoo.zoo import gradient, load
+
+
+@pytest.mark.parametrize("name", ["kl/released_davidson", "kl/dgvaes", "const/log_C_kappa", "const/mean_resultant"])
+def test_constants_of_vmf(name):
+    """`_vmf_kld`, which is in use in the first program, is the KL of two more dimensions."""
+    ours = {"log_C_kappa": von_mises.log_constant, "mean_resultant": von_mises.mean_resultant}
+    case = load("vmf")
+    found = _table(case, ours.get(name.split("/")[1], von_mises.divergence))
+    assert mismatch(found, case[f"out/{name}"]) == ""
+
+
+def test_the_kl_of_the_first_program_is_that_of_two_more_dimensions():
+    case = load("vmf")
+    found = _table(case, lambda number, kappa: von_mises.divergence(number + 2, kappa))
+    assert mismatch(found, case["out/kl/released_guu"]) == ""
+
+
+def test_the_area_of_the_sphere():
+    case = load("vmf")
+    found = _table(case, lambda number, _: -spheres.log_area(number))
+    assert mismatch(found, case["out/const/log_C_0"]) == ""
+
+
+def _table(case, function):
+    kappas, numbers = case["in/kappas"].tolist(), case["in/dims"].tolist()
+    return torch.tensor([[function(number, kappa) for number in numbers] for kappa in kappas], dtype=torch.float64)
+
+
+def test_the_sampler_of_vmf():
+    """Theirs reads its draws one by one, and goes to the next example after an acceptance."""
+    case = load("vmf")
+    kappa, number = case.meta["kappa"], case.meta["D"]
+    weight, bias = (case[f"param/func_mu.{name}"].requires_grad_() for name in ("weight", "bias"))
+    code = case["in/code"].requires_grad_()
+    mu = spheres.unit(code @ weight.T + bias)
+    distance, accepted = von_mises.wood(number, kappa, case["in/beta_draws"], case["in/uniform_draws"])
+    places = accepted.nonzero()[: len(mu), 0]
+    z = von_mises.around(mu, distance[places], case["in/eps"])
+    (case["in/cot"] * z).sum().backward()
+    tries = torch.diff(places, prepend=torch.tensor([-1]))
+    assert torch.equal(tries, case["out/sampler/tries"])
+    found = {"mu": mu, "w": 1 - distance[places], "z": z, "grad_code": gradient(code)}
+    found |= {"grad/func_mu.weight": gradient(weight), "grad/func_mu.bias": gradient(bias)}
+    assert_equal({name: found[name] for name in found}, {name: case[f"out/sampler/{name}"] for name in found})
+
+
+def test_the_density_of_vmf():
+    """At the codes of the other program. Its table of cosines is not shipped."""
+    case = load("vmf")
+    posterior = von_mises.VonMisesFisher(case["out/sampler/mu"], case.meta["kappa"])
+    found = posterior.log_prob(case["out/table/z"].transpose(0, 1))
+    assert mismatch(found.T, case["out/table/log_pdf"]) == ""
