@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -11,6 +11,7 @@ import pluggy
 from collapsebench.components.hookspecs import PROJECT, MethodHooks
 from collapsebench.components.interfaces import Component, Encoder, Inference, Method, Prior
 from collapsebench.errors import PluginError, UsageError
+from collapsebench.model.needs import Need
 
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Decoder
@@ -46,6 +47,7 @@ def compose(methods: Iterable[Method]) -> pluggy.HookRelay:
     """
     manager = _MethodManager(PROJECT)
     manager.add_hookspecs(MethodHooks)
+    methods = list(methods)
     for method in methods:
         if manager.has_plugin(method.name):
             raise UsageError(f"method '{method.name}' is named twice in one contender")
@@ -56,7 +58,34 @@ def compose(methods: Iterable[Method]) -> pluggy.HookRelay:
         if caller.spec.opts["firstresult"] and len(givers) > 1:
             raise UsageError(f"methods {' and '.join(map(repr, givers))} both give {name}: they cannot be combined")
     _check_inference(manager.hook)
+    heads = [giver.plugin_name for giver in manager.hook.posterior_head.get_hookimpls()]
+    check_order(heads, [method.name for method in methods if method.name in heads and Need.GAUSSIAN in method.takes()])
+    check_needs(methods, {need: method.name for method in methods for need in method.takes()})
     return manager.hook
+
+
+def check_order(heads: list[str], leaving: list[str]) -> None:
+    """Raise UsageError if more than one head, or another one than the last, leaves the diagonal Gaussians."""
+    if len(leaving) > 1:
+        raise UsageError(
+            f"methods {' and '.join(map(repr, leaving))} both leave the diagonal Gaussians: they cannot be combined"
+        )
+    behind = heads[heads.index(leaving[0]) + 1 :] if leaving else []
+    if behind:
+        raise UsageError(
+            f"method '{leaving[0]}' leaves the diagonal Gaussians, which '{behind[0]}' changes: write {behind[0]} "
+            f"before {leaving[0]}"
+        )
+
+
+def check_needs(methods: Iterable[Method], taken: Mapping[Need, str]) -> None:
+    """Raise UsageError if a method needs what another one takes away, which `taken` names."""
+    for method in methods:
+        for need in Need:
+            if need in method.needs() and need in taken:
+                raise UsageError(
+                    f"method '{method.name}' needs {need}, which '{taken[need]}' takes away: they cannot be combined"
+                )
 
 
 EXCLUDABLE = ("posterior_head", "kl_penalty", "extra_loss")

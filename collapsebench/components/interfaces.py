@@ -356,3 +356,7 @@ class Method(Component):
     def needs(self) -> frozenset[Need]:
         """Give what this method cannot do without, at its settings. A contender without it is refused."""
         return frozenset()
+
+    def takes(self) -> frozenset[Need]:
+        """Give what a contender with this method does not have. What is not said here is found when it is built."""
+        return frozenset()

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from collapsebench.components.composition import methods_of
-from collapsebench.components.interfaces import Method
-from collapsebench.errors import UsageError
+from collapsebench.components.composition import check_needs, check_order, methods_of
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.model.needs import Need
 
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
 def check_families(vae: VAE, hooks: pluggy.HookRelay) -> None:
     """Raise UsageError if heads stand in the wrong order, or if a method does not get what it needs.
 
-    The heads are tried on two standard normal posteriors. The modes of the modules are left as they were.
+    Most is known before, as methods say what they take away. Here it is looked at: the heads are tried on two standard
+    normal posteriors. The modes of the modules are left as they were.
     """
     if not (vae.heads or hooks.prior.get_hookimpls()):
         return
@@ -31,14 +30,14 @@ def check_families(vae: VAE, hooks: pluggy.HookRelay) -> None:
     try:
         with torch.no_grad():
             leaving = [name for name in vae.heads if not _is_gaussian(_tried(vae, [name]))]
-            _check_order(list(vae.heads), leaving)
-            met = _met(vae, _tried(vae, list(vae.heads)))
+            check_order(list(vae.heads), leaving)
+            missing = _missing(vae, _tried(vae, list(vae.heads)))
     finally:
         for module, training in modes:
             module.training = training
-    causes = leaving or [each.plugin_name for each in hooks.prior.get_hookimpls()]
-    for method in methods_of(hooks):
-        _check_needs(method, met, causes)
+    if missing:
+        cause, *_ = leaving or [each.plugin_name for each in hooks.prior.get_hookimpls()]
+        check_needs(methods_of(hooks), dict.fromkeys(missing, cause))
 
 
 def _tried(vae: VAE, names: list[str]) -> PosteriorDistribution:
@@ -57,35 +56,12 @@ def _is_gaussian(posterior: object) -> bool:
     return isinstance(posterior, DiagonalGaussian)
 
 
-def _check_order(names: list[str], leaving: list[str]) -> None:
-    if len(leaving) > 1:
-        raise UsageError(
-            f"methods {' and '.join(map(repr, leaving))} both leave the diagonal Gaussians: they cannot be combined"
-        )
-    behind = names[names.index(leaving[0]) + 1 :] if leaving else []
-    if behind:
-        raise UsageError(
-            f"method '{leaving[0]}' leaves the diagonal Gaussians, which '{behind[0]}' changes: write {behind[0]} "
-            f"before {leaving[0]}"
-        )
-
-
-def _met(vae: VAE, posterior: PosteriorDistribution) -> set[Need]:
-    """Give the needs that this posterior meets under the model's prior."""
+def _missing(vae: VAE, posterior: PosteriorDistribution) -> list[Need]:
+    """Give what this posterior does not have under the model's prior."""
     kl = vae.prior.kl(posterior)
-    met = set()
-    if _is_gaussian(posterior):
-        met.add(Need.GAUSSIAN)
-    if kl is not None:
-        met.add(Need.CLOSED_FORM)
-        if kl.shape[1] == vae.latent_dim:
-            met.add(Need.UNITS)
-    return met
-
-
-def _check_needs(method: Method, met: set[Need], causes: list[str]) -> None:
-    missing = [need for need in Need if need in method.needs() and need not in met]
-    if missing:
-        raise UsageError(
-            f"method '{method.name}' needs {missing[0]}, which '{causes[0]}' takes away: they cannot be combined"
-        )
+    has = {
+        Need.GAUSSIAN: _is_gaussian(posterior),
+        Need.UNITS: kl is not None and kl.shape[1] == vae.latent_dim,
+        Need.CLOSED_FORM: kl is not None,
+    }
+    return [need for need, met in has.items() if not met]

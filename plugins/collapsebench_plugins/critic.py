@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,6 +53,7 @@ class ContrastiveCritic(Method):
     """
 
     name: ClassVar[str] = "critic"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = (
         "Menon, Blei, Vondrick, Forget-me-not! Contrastive Critics for Mitigating Posterior Collapse, UAI 2022"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from collapsebench import Component, Method, hookimpl
+from collapsebench import Component, Family, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,6 +46,7 @@ class IAF(Method):
     """
 
     name: ClassVar[str] = "iaf"
+    family: ClassVar[Family] = Family.DISTRIBUTIONS
     citation: ClassVar[str] = (
         "Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016"
     )
@@ -55,6 +56,10 @@ class IAF(Method):
     width: PositiveInt = Field(128, description="units of each hidden layer")
     form: Form = Field(Form.GATED, description="map of a step: gated, as in the paper; affine, as in Pythae")
     context: bool = Field(True, description="whether each step sees the encoder's features")
+
+    def takes(self) -> frozenset[Need]:
+        """Say that a flow has no KL in closed form."""
+        return frozenset(Need if self.steps else ())
 
     @hookimpl
     def posterior_head(self, latent_dim: int, width: int) -> nn.Module:

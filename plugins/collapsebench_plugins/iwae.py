@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from collapsebench import Amortized, Component, Inference, Method, Need, hookimpl
+from collapsebench import Amortized, Component, Family, Inference, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +53,7 @@ class IWAE(Method, Amortized):
     """
 
     name: ClassVar[str] = "iwae"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = (
         "Burda, Grosse, Salakhutdinov, Importance Weighted Autoencoders, ICLR 2016; Tucker, Lawson, Gu, Maddison, "
         "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, ICLR 2019"

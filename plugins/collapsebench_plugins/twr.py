@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from collapsebench import Amortized, Component, Inference, Method, Need, hookimpl
+from collapsebench import Amortized, Component, Family, Inference, Method, Need, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,7 @@ class TWRVAE(Method, Amortized):
     """
 
     name: ClassVar[str] = "twr"
+    family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = (
         "Li et al., Improving Variational Autoencoder for Text Modelling with Timestep-Wise Regularisation, COLING 2020"
     )

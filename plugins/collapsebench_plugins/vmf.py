@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Method, Prior, hookimpl
+from collapsebench import Component, Family, Method, Need, Prior, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,9 +35,14 @@ class VMF(Method):
     """
 
     name: ClassVar[str] = "vmf"
+    family: ClassVar[Family] = Family.DISTRIBUTIONS
     citation: ClassVar[str] = "Xu and Durrett, Spherical Latent Spaces for Stable Variational Autoencoders, EMNLP 2018"
 
     kappa: PositiveFloat = Field(80.0, description="the fixed concentration κ")
+
+    def takes(self) -> frozenset[Need]:
+        """Say that the KL is in closed form, of all units together."""
+        return frozenset({Need.GAUSSIAN, Need.UNITS})
 
     @hookimpl
     def posterior_head(self) -> nn.Module:
