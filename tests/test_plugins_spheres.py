@@ -14,7 +14,7 @@ from scipy import special
 from test_plain_step import harness_steps
 from torch import nn
 
-from collapsebench import PluginError, SeededNoise, UsageError
+from collapsebench import Declined, PluginError, SeededNoise, UsageError
 from collapsebench.data.splits import Vectors
 from collapsebench.guards.posteriors import check_posterior
 from collapsebench.guards.priors import check_prior
