@@ -9,6 +9,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_plain_step import STEPS, harness_steps
 from test_plugins_objective import alike, posteriors
 
 from collapsebench.components.composition import compose
@@ -110,6 +111,19 @@ def test_scores_are_cosines_of_one_code_and_one_example_and_begin_at_the_tempera
     changed = networks(z, torch.cat((x[:2], other[2:])))
     assert torch.allclose(changed[:, :2], scores[:, :2])
     assert not torch.allclose(changed[:, 2], scores[:, 2])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_networks_cost_what_the_card_says_and_the_self_critic_no_product(family):
+    width, batch, latent = 6, 4, 2
+    entries = width if family == "lstm" else tiny.examples(family)[0].numel()
+    plain, alone, networks = (
+        harness_steps(family, methods)[0].meter.counters()["flops"]
+        for methods in ((), (ContrastiveCritic(),), (ContrastiveCritic(critic=Critic.NETWORKS, width=width),))
+    )
+    most = STEPS * 6 * batch * width * (latent + entries + 2 * width + batch)
+    assert alone == plain
+    assert 2 / 3 * most <= networks - plain <= most
 
 
 def test_padding_is_not_read():

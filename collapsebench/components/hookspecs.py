@@ -146,4 +146,7 @@ class MethodHooks:
 
     @hookspec(firstresult=True)
     def inference(self) -> Inference | None:
-        """Give the strategy by which the posterior is found and trained, in place of amortized inference."""
+        """Give the strategy by which the posterior is found and trained, in place of amortized inference.
+
+        The strategy says by `excludes` which hooks have no meaning beside it. A method that gives one is an error.
+        """
