@@ -299,7 +299,8 @@ class Inference(Component):
     def gradients(self, vae: VAE, x: Tensor, objective: Objective) -> Terms:
         """Leave the gradients of the objective in the parameters, and return its terms. Called once a training step.
 
-        The networks are reached through `vae.encode` and `vae.log_likelihood`. These tell the meter.
+        The networks are reached through `vae.encode`, `vae.encode_states` and `vae.log_likelihood`. These tell the
+        meter.
         """
 
 

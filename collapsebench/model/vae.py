@@ -47,9 +47,9 @@ class Passes:
 class VAE(nn.Module):
     """The generative model p(z) p(x|z), with an encoder for q(z|x).
 
-    Call the networks through `encode` and `log_likelihood` alone. These count the forward passes in `passes`, by which
-    the meter recognizes a step of known cost. The meter also sees the work of a method that calls the networks
-    directly, but counts it more slowly.
+    Call the networks through `encode`, `encode_states` and `log_likelihood` alone. These count the forward passes in
+    `passes`, by which the meter recognizes a step of known cost. The meter also sees the work of a method that calls
+    the networks directly, but counts it more slowly.
 
     This model has x ~ N(z, 1) and q(z|x) = N(x/2, 1):
 
