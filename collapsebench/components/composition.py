@@ -37,7 +37,7 @@ class _MethodManager(pluggy.PluginManager):
     """
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
-        return mark(inspect.getattr_static(type(plugin), name, None))
+        return mark(next((vars(base)[name] for base in type(plugin).__mro__ if name in vars(base)), None))
 
 
 def compose(methods: Iterable[Method]) -> pluggy.HookRelay:
@@ -88,7 +88,7 @@ def check_needs(methods: Iterable[Method], taken: Mapping[Need, str]) -> None:
                 )
 
 
-EXCLUDABLE = ("posterior_head", "kl_penalty", "extra_loss")
+EXCLUDABLE = ("posterior_head", "kl_weight", "kl_penalty", "extra_loss")
 """The hooks that a strategy of inference may exclude. Without any of them none is asked for its strategy here."""
 
 

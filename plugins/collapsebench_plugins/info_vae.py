@@ -40,7 +40,7 @@ class InfoVAE(Method):
 
     - `alpha=1` leaves the MMD alone, with weight \(\lambda\): the objective of WAE-MMD (Tolstikhin et al., Wasserstein
       Auto-Encoders, ICLR 2018) with a Gaussian encoder, whose likelihood can be bounded. This is the default, with
-      their weight 10. Pythae's WAE-MMD encodes to a point.
+      their weight 10. There is no KL then that another method could weigh. Pythae's WAE-MMD encodes to a point.
     - Pythae's InfoVAE has \(\alpha = 0\) and \(\lambda = 0.001\) in its code, 0.5 and 0.03 in its docstring. Both make
       the weight of the MMD negative, which drives the codes away from the prior.
     - `bandwidth` h = 1 and the scales are Pythae's.

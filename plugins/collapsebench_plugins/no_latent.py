@@ -28,12 +28,14 @@ class NoInference(Amortized):
 
     name: ClassVar[str] = "none"
     uses_encoder: ClassVar[bool] = False
+    excludes: ClassVar[tuple[str, ...]] = ("kl_weight", "kl_penalty", "extra_loss")
 
 
 class NoLatent(Method):
     """The decoder without a latent variable: the language model, or the plain PixelCNN.
 
-    It gives every hook that adds or infers z. So a composition with another method that does so is a conflict.
+    It gives every hook that adds or infers z. So a composition with another method that does so is a conflict, and so
+    is one with a method that weighs the KL or adds a loss.
     """
 
     name: ClassVar[str] = "no-latent"
