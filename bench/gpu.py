@@ -25,9 +25,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 import collapsebench
 from bench.work import PixelCNN, Text
-from bench.workloads import PAPER, SMALL, image_setup, moved, text_setup
-from collapsebench.components import discovery
-from collapsebench.components.descriptions import parameters
+from bench.workloads import PAPER, SMALL, image_setup, installed, moved, text_setup
+from collapsebench.components.descriptions import with_required
+from collapsebench.errors import UsageError
 from collapsebench.examples import Batch
 from collapsebench.experiment import training
 from collapsebench.experiment.arithmetic import arithmetic, reproducible
@@ -36,11 +36,8 @@ from collapsebench.experiment.environment import environment
 from collapsebench.experiment.training import TrainingSetup, TrainingState
 from collapsebench.record import Outcome
 
-TEXT_ALONE = {"bow", "twr", "word-dropout"}
-"""The methods that have a meaning for text alone."""
-
-DATASETS = {"digits": "quick", "synthetic-text": "demo"}
-"""A dataset of images and one of text, which need no files, with the tracks that are tried."""
+DATASETS = {"digits": ("quick", "mlp"), "synthetic-text": ("demo", "lstm")}
+"""A dataset of images and one of text, which need no files, with the track that is tried and a family of networks."""
 
 LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch")
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
@@ -100,11 +97,9 @@ def little() -> Sizes:
 
 
 def contenders() -> tuple[str, ...]:
-    """Every method that is installed, and the composition of the seed paper. What has no default is 1."""
-    methods = {name: entry.component for (kind, name), entry in discovery.load().entries.items() if kind == "method"}
-    required = {name: [each.name for each in parameters(method) if each.required] for name, method in methods.items()}
-    texts = {name: ",".join(f"{parameter}=1" for parameter in own) for name, own in required.items()}
-    return (*(f"{name}[{text}]" if text else name for name, text in sorted(texts.items())), "skip+sa-vae")
+    """Every method that is installed, with what it requires, and the composition of the seed paper."""
+    known = installed()
+    return (*(with_required(known.entry("method", name).component) for name in known.names("method")), "skip+sa-vae")
 
 
 class Place(NamedTuple):
@@ -128,7 +123,7 @@ def check_environment(place: Place) -> Found:
 def runs(place: Place, chosen: tuple[str, ...], dataset: str, **given: Any) -> list[collapsebench.Run]:
     """The runs of some contenders and the baseline on one dataset, in a store of their own."""
     every = f"{place.sizes.steps}steps"
-    asked = {"dataset": dataset, "track": DATASETS[dataset], "budget": every, "device": str(place.device)}
+    asked = {"dataset": dataset, "track": DATASETS[dataset][0], "budget": every, "device": str(place.device)}
     with TemporaryDirectory() as folder:
         made = collapsebench.run(
             chosen,
@@ -140,17 +135,12 @@ def runs(place: Place, chosen: tuple[str, ...], dataset: str, **given: Any) -> l
         return list(made)
 
 
-def fitting(chosen: tuple[str, ...], dataset: str) -> tuple[str, ...]:
-    """Leave out the contenders that do not fit a dataset."""
-    return tuple(name for name in chosen if dataset == "synthetic-text" or name not in TEXT_ALONE)
-
-
 def check_contenders(place: Place) -> Found:
     """Every shipped contender trains some steps on text and on images, and is tested."""
     ended = {
         f"{run.contender}, {dataset}": run.record
-        for dataset in DATASETS
-        for run in runs(place, fitting(place.sizes.contenders, dataset), dataset)
+        for dataset, (_, family) in DATASETS.items()
+        for run in runs(place, fitting(place, family), dataset)
     }
     wrong = {name: record.message for name, record in ended.items() if record.outcome is not Outcome.FINISHED}
     return {"passed": not wrong, "finished": len(ended) - len(wrong), "wrong": wrong}
@@ -193,10 +183,24 @@ def families(place: Place) -> dict[str, Callable[[str], TrainingSetup]]:
     }
 
 
+def fitting(place: Place, family: str) -> tuple[str, ...]:
+    """The contenders that can be built with a family of networks. The others are refused by a UsageError."""
+    return tuple(each for each in place.sizes.contenders if fits(partial(families(place)[family], each)))
+
+
+def fits(build: Callable[[], TrainingSetup]) -> bool:
+    """Whether a contender can be built."""
+    try:
+        build()
+    except UsageError:
+        return False
+    return True
+
+
 def cases(place: Place) -> Iterator[tuple[str, Callable[[], TrainingSetup]]]:
-    """Every contender with every family of networks, as functions that build it on the CPU."""
+    """The baseline and the contenders with every family that they fit, as functions that build them on the CPU."""
     for family, build in families(place).items():
-        for contender in ("vae", *place.sizes.contenders):
+        for contender in ("vae", *fitting(place, family)):
             yield f"{contender}, {family}", partial(build, contender)
 
 

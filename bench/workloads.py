@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.work import Perceptron, PixelCNN, Text, bracket
 from collapsebench.components import composition, discovery
+from collapsebench.components.catalog import Catalog
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
 from collapsebench.examples import Batch, DataSpec, ImageSpec, Split, Splits, TextSpec
 from collapsebench.experiment import training
@@ -77,9 +79,15 @@ class RandomSplit(Split):
             yield Batch(self.x[index], index)
 
 
+@cache
+def installed() -> Catalog:
+    """Every component. To find them takes as long as to build a small contender."""
+    return discovery.load()
+
+
 def _setup(contender: str, data: DataSpec, x: NDArray[np.generic], setting: dict[str, Any]) -> training.TrainingSetup:
     """The contender on these examples, as the runner assembles it."""
-    components, chosen = discovery.load(), Setting.model_validate(setting)
+    components, chosen = installed(), Setting.model_validate(setting)
     _, methods = components.contender(contender)
     hooks = composition.compose(methods)
     inference = composition.inference_of(hooks, Amortized())

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat
 from collapsebench import Method
 from collapsebench.components import discovery
 from collapsebench.components.catalog import Entry
-from collapsebench.components.descriptions import Description, origins, parameters
+from collapsebench.components.descriptions import Description, origins, parameters, with_required
 
 
 class Pace(StrEnum):
@@ -63,6 +63,17 @@ def test_a_parameter_is_described_with_its_type_its_bounds_and_its_default(name,
 
 def test_a_required_parameter_says_so():
     assert DESCRIPTION.parameters[0].text == "  weight  (number > 0; required)\n      a weight"
+
+
+def test_what_a_method_requires_is_its_example_or_one():
+    class Requiring(Described):
+        name: ClassVar[str] = "requiring"
+
+        pace: Pace = Field(description="a pace", examples=[Pace.FAST])
+        text: str = Field("x", description="some text")
+
+    assert with_required(Described) == "described[weight=1]"
+    assert with_required(Requiring) == "requiring[pace=fast,weight=1]"
 
 
 def test_the_summary_is_the_first_line_of_the_docstring():

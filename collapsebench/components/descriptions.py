@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from collapsebench.components import discovery
 from collapsebench.components.interfaces import Family, Method
 from collapsebench.components.typeset import readable
-from collapsebench.syntax import print_value
+from collapsebench.syntax import print_call, print_value
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog, Entry
@@ -138,6 +138,15 @@ def parameters(component: type[Component]) -> Iterable[Parameter]:
     for field, info in component.model_fields.items():
         found = schema["properties"][field]
         yield Parameter(field, _type(found, schema), found.get("default"), info.is_required(), info.description)
+
+
+def with_required(component: type[Component]) -> str:
+    """Write a component with what it requires, for trials: `capacity[nats=1]`.
+
+    What has no default is the first of the `examples` of its field, or 1 if it has none.
+    """
+    required = {field: info for field, info in component.model_fields.items() if info.is_required()}
+    return print_call(component.name, {field: (info.examples or [1])[0] for field, info in required.items()})
 
 
 def _type(node: dict[str, Any], schema: dict[str, Any]) -> str:

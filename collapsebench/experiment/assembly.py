@@ -222,14 +222,15 @@ def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
 
 
 def initialize(model: nn.Module, rule: Initialization, seed: int) -> None:
-    """Draw every module's own parameters with a seed made of `seed` and its name. This changes torch's generator.
+    """Draw every module's own parameters with a seed made of `seed` and its name. This changes torch's generator
+    for the CPU.
 
     Parameters without `requires_grad` keep their values: their module has set them for good.
     """
     for name, module in model.named_modules():
         own = module.parameters(recurse=False)
         frozen = [(parameter, parameter.detach().clone()) for parameter in own if not parameter.requires_grad]
-        torch.manual_seed(derive(seed, name))
+        torch.default_generator.manual_seed(derive(seed, name))
         rule.apply(module)
         for parameter, value in frozen:
             parameter.copy_(value)
