@@ -14,24 +14,22 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from torch import Tensor, nn
+from tiny import CLIP, RATE, SEED, STEPS, batches
+from torch import nn
 
 from collapsebench.components.composition import compose, inference_of
 from collapsebench.examples import Batch
-from collapsebench.experiment.training import TrainingSetup, TrainingState, step
+from collapsebench.experiment.training import TrainingState, step
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.model.kernels.optimizers import Adam
 from collapsebench.model.kernels.recurrent import twice_differentiable
 from collapsebench.model.seeding import Noise, Purpose, run_noise, seed_torch
 from collapsebench.model.vae import Gradient, Terms
-from collapsebench.spec import Budget, Decay, Optimizer
 from collapsebench_plugins.kl_annealing import KLAnnealing
 from collapsebench_plugins.no_latent import NoLatent
 from collapsebench_plugins.sa_vae import HVP, SAVAE, SVI, VAESVI
 from collapsebench_plugins.skip import Skip
-
-SEED, STEPS, CLIP, RATE = 3, 3, 0.5, 0.01
 
 CONTENDERS = {
     "vae": (),
@@ -71,10 +69,6 @@ class PlainObjective:
         return Gradient(loss.detach(), found[0], found[1:])
 
 
-def batches(family: str) -> list[Tensor]:
-    return [tiny.examples(family, number=4, seed=seed) for seed in range(STEPS)]
-
-
 def plain_steps(family: str, methods: tuple) -> tuple[nn.Module, list[Terms]]:
     """The model after three steps that are written out."""
     vae, found = tiny.vae(family, methods), []
@@ -96,22 +90,7 @@ def plain_steps(family: str, methods: tuple) -> tuple[nn.Module, list[Terms]]:
 
 def harness_steps(family: str, methods: tuple) -> tuple[TrainingState, list[Terms]]:
     """The state after three steps of the harness."""
-    hooks = compose(methods)
-    setup = TrainingSetup(
-        vae=tiny.vae(family, methods),
-        methods=methods,
-        hooks=hooks,
-        inference=inference_of(hooks, Amortized()),
-        splits=SimpleNamespace(train=range(4 * STEPS)),
-        setting=SimpleNamespace(
-            optimizer=Optimizer(name="adam", learning_rate=RATE, clip=CLIP, decay=Decay()),
-            evaluation=SimpleNamespace(every=Budget.parse("100steps")),
-        ),
-        budget=Budget.parse(f"{STEPS}steps"),
-        seed=SEED,
-        device=torch.device("cpu"),
-        rebuild=lambda: tiny.vae(family, methods),
-    )
+    setup = tiny.setup(family, methods)
     state = TrainingState.start(setup)
     return state, [step(setup, state, Batch(x.numpy(), np.arange(4))) for x in batches(family)]
 

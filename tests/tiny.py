@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -11,6 +13,7 @@ from collapsebench.components.interfaces import Decoder, Encoder, Method, Site
 from collapsebench.examples import CountSpec, DataSpec, ImageSpec, LevelImageSpec, TextSpec, VectorSpec
 from collapsebench.experiment.assembly import Architecture, assemble
 from collapsebench.experiment.meter import Meter
+from collapsebench.experiment.training import TrainingSetup
 from collapsebench.inference.amortized import Amortized
 from collapsebench.model.distributions import StandardNormal
 from collapsebench.model.vae import VAE, Networks
@@ -26,6 +29,10 @@ from collapsebench.networks.decoders import (
 from collapsebench.networks.encoders import LinearEncoder, LSTMEncoder, MLPEncoder, ResNetEncoder, TransformerEncoder
 from collapsebench.networks.initializations import LibraryDefault
 from collapsebench.networks.posteriors import GaussianPosterior
+from collapsebench.spec import Budget, Decay, Optimizer
+
+SEED, STEPS, BATCH, CLIP, RATE = 3, 3, 4, 0.5, 0.01
+"""Of training: as many steps as make up the budget, on batches of so many examples."""
 
 
 def unconnected(site: Site) -> None:
@@ -73,6 +80,33 @@ def examples(family: str, number: int = 3, seed: int = 0) -> torch.Tensor:
     if isinstance(data, ImageSpec):
         return torch.randint(2, (number, *data.shape), generator=generator).double()
     return torch.randn(number, data.dimension, generator=generator, dtype=torch.float64)
+
+
+def batches(family: str) -> list[torch.Tensor]:
+    """A batch for each step."""
+    return [examples(family, BATCH, seed) for seed in range(STEPS)]
+
+
+def setup(
+    family: str, methods: tuple[Method, ...], seed: int = 1, budget: str = f"{STEPS}steps", **given: Any
+) -> TrainingSetup:
+    """What the family's model trains with as a contender of these methods. `seed` is that of the model."""
+    hooks, fake = composition.compose(methods), SimpleNamespace
+    setting: Any = fake(
+        optimizer=Optimizer(name="adam", learning_rate=RATE, clip=CLIP, decay=Decay()),
+        evaluation=fake(every=Budget.parse("100steps")),
+    )
+    splits: Any = fake(train=range(BATCH * STEPS))
+    fixed = {"seed": SEED, "device": torch.device("cpu"), "setting": setting, "splits": splits}
+    return TrainingSetup(
+        vae=vae(family, methods, seed),
+        methods=methods,
+        hooks=hooks,
+        inference=composition.inference_of(hooks, Amortized()),
+        budget=Budget.parse(budget),
+        rebuild=lambda: vae(family, methods, seed),
+        **(fixed | given),
+    )
 
 
 def gradients(model: VAE) -> dict[str, torch.Tensor]:
