@@ -292,6 +292,7 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("twr", ()),
         ("iwae[gradient=dreg]+kl-annealing", ()),
         ("bn-vae+vmf[kappa=5]", ()),
+        ("skip+tilted[tau=2]", ()),
     ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from golden.vectors import assert_equal, mismatch
 
-from collapsebench_plugins import spheres, von_mises
+from collapsebench_plugins import spheres, tilt, von_mises
+from collapsebench_plugins.tilted import Tilted
 from golden_zoo.zoo import gradient, load
 
 
@@ -60,3 +63,32 @@ def test_the_density_of_vmf():
     posterior = von_mises.VonMisesFisher(case["out/sampler/mu"], case.meta["kappa"])
     found = posterior.log_prob(case["out/table/z"].transpose(0, 1))
     assert mismatch(found.T, case["out/table/log_pdf"]) == ""
+
+
+def test_kl_constant_and_best_length_of_the_tilted_prior():
+    """Theirs is without the constant, and finds its least value by finite differences."""
+    case = load("tilted_prior")
+    lengths, numbers, kl, constants, best = case["in/mu_norm"], case["in/dims"].tolist(), [], [], []
+    for tau in case["in/taus"].tolist():
+        for number in numbers:
+            prior = tilt.TiltedNormal(number, tau)
+            mean = torch.zeros(len(lengths), number).double()
+            mean[:, 0] = lengths
+            constants.append(tilt.log_partition(number, tau))
+            kl.append(prior.kl(tilt.UnitGaussian(mean))[:, 0] - constants[-1])
+            best.append(tilt.best_length(number, tau))
+    shape = (len(case["in/taus"]), len(numbers))
+    assert mismatch(torch.stack(kl).reshape(*shape, -1), case["out/kld_without_logZ"]) == ""
+    assert mismatch(torch.tensor(constants, dtype=torch.float64).reshape(shape), case["out/equation/log_Z"]) == ""
+    assert torch.allclose(torch.tensor(best, dtype=torch.float64).reshape(shape), case["out/gamma"], rtol=0, atol=1e-6)
+
+
+def test_the_penalty_of_the_tilted_prior():
+    """Its reconstruction, the norm of a difference, is no likelihood and is not shipped."""
+    case = load("tilted_prior")
+    mean = case["in/mean"].requires_grad_()
+    sample = SimpleNamespace(posterior=tilt.UnitGaussian(mean))
+    loss = Tilted(tau=case.meta["tau"]).kl_penalty(sample).mean()
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(float(case["out/kl"]), abs=1e-6)
+    assert torch.allclose(gradient(mean), case["out/grad_mean"], rtol=0, atol=1e-6)
