@@ -286,6 +286,7 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("bow+word-dropout", ()),
         ("bn-vae+delta-vae", ()),
         ("du-vae+kl-annealing", ()),
+        ("kl-annealing[schedule=cyclical-restarts,cycles=2]+beta-vae", DECAY),
         ("bn-vae+skip+lagging[window=1,limit=3]", ()),
         ("pretraining+free-bits[per=example-unit]", ()),
         ("critic[critic=networks]+skip", ()),

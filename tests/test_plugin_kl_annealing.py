@@ -1,5 +1,7 @@
 """The schedules of the KL weight."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +49,28 @@ def test_cyclical_starts_again_in_every_cycle():
         assert weight(cycle / 4, **settings) == 0
         assert weight(cycle / 4 + 1 / 16, **settings) == pytest.approx(0.5)
         assert weight(cycle / 4 + 3 / 16, **settings) == 1
+
+
+def rate(share, **settings):
+    return KLAnnealing(**settings).learning_rate(Progress(float(share), step=0))
+
+
+@given(shares, schedules)
+def test_the_learning_rate_stays_between_zero_and_that_of_the_track(share, schedule):
+    found = rate(share, schedule=schedule)
+    assert 0 <= found <= 1
+    assert found == 1 or schedule is Schedule.CYCLICAL_RESTARTS
+
+
+@given(shares, shares)
+def test_restarts_leave_the_weights_of_the_cyclical_schedule(share, start):
+    with_restarts = weight(share, schedule=Schedule.CYCLICAL_RESTARTS, start=start)
+    assert with_restarts == weight(share, schedule=Schedule.CYCLICAL, start=start)
+
+
+def test_the_rate_is_whole_at_the_start_of_a_cycle_a_half_in_its_middle_and_gone_at_its_end():
+    settings = {"schedule": Schedule.CYCLICAL_RESTARTS, "cycles": 4}
+    for cycle in range(4):
+        assert rate(cycle / 4, **settings) == 1
+        assert rate(cycle / 4 + 1 / 8, **settings) == pytest.approx(0.5)
+        assert rate(math.nextafter((cycle + 1) / 4, 0), **settings) == pytest.approx(0, abs=1e-12)

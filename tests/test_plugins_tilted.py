@@ -29,11 +29,11 @@ from collapsebench.model.vae import VAE, Networks
 from collapsebench_plugins import tilt
 from collapsebench_plugins.bn_vae import BNVAE
 from collapsebench_plugins.dg_vae import DGVAE
+from collapsebench_plugins.sa_vae import SAVAE
+from collapsebench_plugins.skip import Skip
 from collapsebench_plugins.tilt import TiltedNormal, UnitGaussian
 from collapsebench_plugins.tilted import Tilted
 from collapsebench_plugins.vmf import VMF
-from collapsebench_sa_vae import SAVAE
-from collapsebench_skip import Skip
 
 NOISE = SeededNoise(0)
 

@@ -69,6 +69,14 @@ class MethodHooks:
         """Give the weight of the KL term in the training objective. The weights of all methods are multiplied."""
         raise NotImplementedError
 
+    @hookspec
+    def learning_rate(self, progress: Progress) -> float:
+        """Give a factor from 0 on for the learning rate of this step. The factors of all methods are multiplied.
+
+        They multiply the rate of the track, as its decay on a plateau has left it. What ends a decay is that rate.
+        """
+        raise NotImplementedError
+
     @hookspec(firstresult=True)
     def kl_penalty(self, sample: LatentSample) -> Tensor | None:
         """Give what stands in the training objective for the KL of each example: (B,), or a scalar for the whole batch.

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from math import prod
+from math import inf, prod
+from typing import Final
 
 import pluggy
 import torch
@@ -23,6 +24,9 @@ from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Noise, derive
 from collapsebench.model.vae import VAE, DependentPrior, LatentSample, Networks, Objective
 from collapsebench.printable import printable
+
+NUMBERS: Final = {"kl_weight": "a number", "learning_rate": "a finite number from 0 on"}
+"""What the methods give whose answers are multiplied."""
 
 
 def objective_at(hooks: pluggy.HookRelay, progress: Progress, noise: Noise) -> Objective:
@@ -83,30 +87,48 @@ def _shown(got: object) -> str:
 def kl_weight_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
     """Return the weight of the KL term at one step: the product of those of all methods.
 
-    Raises PluginError if a method gives no number. pluggy leaves None out, so that one that gives nothing is missing.
+    Raises PluginError if a method gives no number.
     """
-    caller = hooks.kl_weight
+    return prod((number for number, _ in _numbers(hooks.kl_weight, progress)), start=1.0)
+
+
+def learning_rate_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
+    """Return the factor of the learning rate at one step: the product of those of all methods.
+
+    Raises PluginError if a method gives no finite number from 0 on.
+    """
+    factor = 1.0
+    for number, giver in _numbers(hooks.learning_rate, progress):
+        if not 0 <= number < inf:
+            raise _no_number("learning_rate", number, giver)
+        factor *= number
+    return factor
+
+
+def _numbers(caller: pluggy.HookCaller, progress: Progress) -> Iterator[tuple[float, pluggy.HookImpl]]:
+    """Give the numbers of all methods, the last one first. pluggy leaves None out, so that it is missing."""
     givers = [each for each in reversed(caller.get_hookimpls()) if not (each.wrapper or each.hookwrapper)]
-    weights = caller(progress=progress)
-    if len(weights) < len(givers):
-        raise _no_weight(None, *givers)
-    return prod(map(_weight, weights, givers), start=1.0)
+    found = caller(progress=progress)
+    if len(found) < len(givers):
+        raise _no_number(caller.name, None, *givers)
+    return ((_number(caller.name, value, giver), giver) for value, giver in zip(found, givers, strict=False))
 
 
-def _weight(value: object, giver: pluggy.HookImpl) -> float:
+def _number(hook: str, value: object, giver: pluggy.HookImpl) -> float:
     if isinstance(value, Tensor):
         value = value.detach()
     if isinstance(value, str):
-        raise _no_weight(value, giver)
+        raise _no_number(hook, value, giver)
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise _no_weight(value, giver) from None
+        raise _no_number(hook, value, giver) from None
 
 
-def _no_weight(value: object, *givers: pluggy.HookImpl) -> PluginError:
+def _no_number(hook: str, value: object, *givers: pluggy.HookImpl) -> PluginError:
     places = " or ".join(place_of(each.function) for each in givers)
-    return PluginError(f"kl_weight must return a number, got {printable(repr(value))[:60]} ({places})")
+    wanted = NUMBERS[hook]
+    return PluginError(f"{hook} must return {wanted}, got {printable(repr(value))[:60]} ({places})")
 
 
 @dataclass(frozen=True)

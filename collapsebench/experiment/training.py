@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from collapsebench.components.interfaces import Decoder
 from collapsebench.errors import DivergedError, PluginError
 from collapsebench.estimates import Estimate
-from collapsebench.experiment.assembly import objective_at
+from collapsebench.experiment.assembly import learning_rate_at, objective_at
 from collapsebench.experiment.keeping import load_model, load_private, model_state, private_state
 from collapsebench.experiment.meter import Meter
 from collapsebench.guards.gradients import check_backward, check_gradients, check_terms
@@ -383,7 +383,7 @@ def _update(setup: TrainingSetup, state: TrainingState, batch: Batch) -> Terms:
         check_backward(setup.vae, setup.inference)
         state.unread.add(terms.loss, norm)
     _leave_alone(setup, progress)
-    state.optimizer.step()
+    _move(setup, state.optimizer, progress)
     state.kl_weight = float(terms.kl_weight)
     setup.hooks.after_step(vae=setup.vae, x=x, terms=terms, progress=progress)
     return terms
@@ -428,6 +428,14 @@ def _leave_alone(setup: TrainingSetup, progress: Progress) -> None:
     updated = {parameter for name in found for parameter in setup.vae.get_submodule(name).parameters()}
     for parameter in set(setup.vae.parameters()) - updated:
         parameter.grad = None
+
+
+def _move(setup: TrainingSetup, optimizer: FirstOrder, progress: Progress) -> None:
+    """Update the parameters, at the rate of the track times the factors of methods. The optimizer keeps its rate."""
+    rate = optimizer.learning_rate
+    optimizer.learning_rate = rate * learning_rate_at(setup.hooks, progress)
+    optimizer.step()
+    optimizer.learning_rate = rate
 
 
 def diverged(step: int, loss: float, norm: float) -> DivergedError:

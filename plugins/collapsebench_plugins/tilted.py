@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Method, Prior, hookimpl
+from collapsebench import Component, Family, Method, Prior, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,6 +36,7 @@ class Tilted(Method):
     """
 
     name: ClassVar[str] = "tilted"
+    family: ClassVar[Family] = Family.DISTRIBUTIONS
     citation: ClassVar[str] = (
         "Floto, Kremer, Nica, The Tilted Variational Autoencoder: Improving Out-of-Distribution Detection, ICLR 2023"
     )
