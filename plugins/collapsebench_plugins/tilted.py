@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Family, Method, Prior, hookimpl
+from collapsebench import Component, Family, Method, Need, Prior, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,6 +42,14 @@ class Tilted(Method):
     )
 
     tau: PositiveFloat = Field(5.0, description="the tilt τ")
+
+    def needs(self) -> frozenset[Need]:
+        """Say that the penalty is of the mean of a Gaussian."""
+        return frozenset({Need.GAUSSIAN})
+
+    def takes(self) -> frozenset[Need]:
+        """Say that the KL is of all units together."""
+        return frozenset({Need.UNITS})
 
     @hookimpl
     def posterior_head(self) -> nn.Module:
