@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-import test_plain_step
 import tiny
 import torch
 from pydantic import Field
-from test_plain_step import RATE, harness_steps
+from test_plain_step import harness_steps
+from tiny import RATE
 
 from collapsebench import Method, hookimpl
 from collapsebench.components.composition import compose
@@ -39,7 +39,7 @@ class Again(Scaled):
 def parameters(*methods, rate=RATE, monkeypatch=None):
     """The parameters after three steps at this rate of the track, which stays what it is."""
     if monkeypatch is not None:
-        monkeypatch.setattr(test_plain_step, "RATE", rate)
+        monkeypatch.setattr(tiny, "RATE", rate)
     state, _ = harness_steps("mlp", methods)
     assert state.optimizer.learning_rate == rate
     return dict(state.vae.named_parameters())

@@ -43,13 +43,9 @@ class Tilted(Method):
 
     tau: PositiveFloat = Field(5.0, description="the tilt τ")
 
-    def needs(self) -> frozenset[Need]:
-        """Say that the penalty is of the mean of a Gaussian."""
-        return frozenset({Need.GAUSSIAN})
-
     def takes(self) -> frozenset[Need]:
-        """Say that the KL is of all units together."""
-        return frozenset({Need.UNITS})
+        """Say that the variances are one, and the KL is of all units together."""
+        return frozenset({Need.GAUSSIAN, Need.UNITS})
 
     @hookimpl
     def posterior_head(self) -> nn.Module:
