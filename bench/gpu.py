@@ -10,9 +10,9 @@ import json
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,6 +74,8 @@ class Sizes:
     """How long a workload is timed, at least."""
     rated: tuple[str, ...]
     """The workloads that are timed."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the runs change of their tracks."""
 
 
 def full() -> Sizes:
@@ -93,7 +95,16 @@ def little() -> Sizes:
     """Little, to try the checks themselves on a CPU."""
     few = ("skip", "sa-vae[steps=2]")
     tiny = Text(vocabulary=50, embedding=4, hidden=8, latent=2, batch=4, tokens=5)
-    return Sizes(few, few[1:], steps=2, text=tiny, matrix=64, seconds=0.01, rated=("text-tiny sa-vae",))
+    return Sizes(
+        few,
+        few[1:],
+        steps=2,
+        text=tiny,
+        matrix=64,
+        seconds=0.01,
+        rated=("text-tiny sa-vae",),
+        settings={"evaluation.metrics": ["neg-elbo", "kl", "iw-nll"], "evaluation.metrics.iw-nll.samples": 2},
+    )
 
 
 def contenders() -> tuple[str, ...]:
@@ -128,7 +139,7 @@ def runs(place: Place, chosen: tuple[str, ...], dataset: str, **given: Any) -> l
         made = collapsebench.run(
             chosen,
             store=Path(folder) / "runs.sqlite",
-            settings={"evaluation.every": every},
+            settings={"evaluation.every": every, **place.sizes.settings},
             progress=False,
             **(asked | given),
         )
