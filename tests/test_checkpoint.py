@@ -281,8 +281,6 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("free-bits+control-vae[nats=1]+mae", ()),
         ("mdr[nats=1]+geco[goal=5]", DECAY),
         ("capacity[nats=1]+beta-vae", ()),
-        ("info-vae", ()),
-        ("dg-vae", ()),
         ("bow+word-dropout", ()),
         ("bn-vae+delta-vae", ()),
         ("du-vae+kl-annealing", ()),
