@@ -35,8 +35,8 @@ def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, 
     r"""Raise PluginError if the posterior of the first example is no density. Diagonal Gaussians are known to be one.
 
     The log-density of a draw must be that of `log_prob`. The integral is \(E_q[r(z)/q(z|x)]\), for the prior and for
-    an r with the moments of the draws: a Gaussian, or on the unit sphere a power spherical distribution. A KL in closed
-    form must be \(E_q[\log q(z|x) - \log p(z)]\). This catches a density or a KL that is off by a constant or a factor.
+    a Gaussian r with the moments of the draws, or on the unit sphere for such a power spherical r. A KL in closed form
+    must be \(E_q[\log q(z|x) - \log p(z)]\). This catches a density or a KL that is off by a constant or a factor.
     It says nothing where r covers q badly, and nothing about other examples and parameters.
     """
     if isinstance(posterior, DiagonalGaussian) or not len(posterior):
@@ -48,7 +48,7 @@ def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, 
         found = log_q()
         _check_agreement(found[:COMPARED], same[:COMPARED].log_prob(z[None, :COMPARED])[0], posterior)
         log_p = prior.log_prob(z[None])[0].double()
-        for log_r in (log_p, _with_moments_of(z)):
+        for log_r in _compared(z, log_p):
             wrong = wrong_integral(log_r - found)
             if wrong:
                 raise PluginError(
@@ -78,9 +78,12 @@ def _check_agreement(drawn: Tensor, given: Tensor, posterior: PosteriorDistribut
         )
 
 
-def _with_moments_of(z: Tensor) -> Tensor:
-    """Give the log-density of the draws, (N, D), under a known density with about their moments, (N,)."""
+def _compared(z: Tensor, log_p: Tensor) -> tuple[Tensor, ...]:
+    """Give known log-densities of the draws, (N, D): that of the prior, and one with about the moments of the draws.
+
+    Not that of a prior on the sphere, where a posterior may vanish in one point.
+    """
     if spheres.on_sphere(z):
-        return spheres.around_the_draws(z)
-    found: Tensor = MultivariateNormal(z.mean(0), NARROWER * z.T.cov()).log_prob(z)  # type: ignore[no-untyped-call]
-    return found
+        return (spheres.around_the_draws(z),)
+    near: Tensor = MultivariateNormal(z.mean(0), NARROWER * z.T.cov()).log_prob(z)  # type: ignore[no-untyped-call]
+    return log_p, near
