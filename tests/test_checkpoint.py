@@ -292,18 +292,33 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("iwae[gradient=dreg]+kl-annealing", ()),
         ("bn-vae+vmf[kappa=5]", ()),
         ("skip+tilted[tau=2]", ()),
+        ("vamp-prior[components=3,pseudo=features]+bn-vae", ()),
+        ("mixture-prior[components=3,weights=learned]+lagging[window=1,limit=1]", DECAY),
     ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):
-    whole = bench.run(method, store="whole", settings=settings)
+    check_stopping(bench, method, settings=settings)
+
+
+def check_stopping(bench, method, **given):
+    """A run that is stopped again and again has the record of the whole one."""
+    whole = bench.run(method, store="whole", **given)
     assert whole.outcome is Outcome.FINISHED
     for _ in range(20):
         try:
-            record = bench.run(method, stop_at=3, settings=settings)
+            record = bench.run(method, stop_at=3, **given)
         except KeyboardInterrupt:
             continue
         break
     assert comparable(record) == comparable(whole)
+
+
+FEW = ("evaluation.every=3steps", "evaluation.metrics.iw-nll.samples=2", "batch_size=500")
+
+
+@pytest.mark.slow
+def test_pseudo_inputs_go_on_to_the_bit(bench):
+    check_stopping(bench, "vamp-prior[components=3]", dataset="linear-gaussian", budget="5steps", settings=FEW)
 
 
 def test_a_divergence_after_a_stop_is_the_same_divergence(bench):
