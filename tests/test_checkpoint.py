@@ -294,6 +294,7 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("skip+tilted[tau=2]", ()),
         ("vamp-prior[components=3,pseudo=features]+bn-vae", ()),
         ("mixture-prior[components=3,weights=learned]+lagging[window=1,limit=1]", DECAY),
+        ("power-spherical+lagging[window=1,limit=3]", ()),
     ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):

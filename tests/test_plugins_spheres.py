@@ -1,8 +1,9 @@
-"""Posteriors on the unit sphere: vMF and its uniform prior."""
+"""Posteriors on the unit sphere: vMF, the power spherical distribution, and their uniform prior."""
 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scipy import special
 from test_plain_step import harness_steps
 from torch import nn
 
-from collapsebench import Declined, PluginError, SeededNoise, UsageError
+from collapsebench import Declined, Method, PluginError, SeededNoise, UsageError, hookimpl
 from collapsebench.data.splits import Vectors
 from collapsebench.guards.posteriors import check_posterior
 from collapsebench.guards.priors import check_prior
@@ -29,11 +30,13 @@ from collapsebench.metrics.mutual_information import MutualInformation
 from collapsebench.metrics.neg_elbo import NegELBO
 from collapsebench.model.distributions import DiagonalGaussian
 from collapsebench.model.vae import VAE, Networks, Objective
-from collapsebench_plugins import von_mises
+from collapsebench_plugins import powers, von_mises
 from collapsebench_plugins.bn_vae import BNVAE
 from collapsebench_plugins.dg_vae import DGVAE
 from collapsebench_plugins.free_bits import FreeBits, Per
 from collapsebench_plugins.mae import MAE
+from collapsebench_plugins.power_spherical import PowerSphericalVAE
+from collapsebench_plugins.powers import PowerSpherical, fixed
 from collapsebench_plugins.rejection import first_accepted
 from collapsebench_plugins.sa_vae import HVP, SAVAE, VAESVI, EncoderLoss
 from collapsebench_plugins.skip import Skip
@@ -77,7 +80,16 @@ def test_bessel_functions_join_where_the_floats_end():
     assert von_mises.mean_resultant(4000, 3.0) == pytest.approx(3 / 4000, rel=1e-5)
 
 
-@pytest.mark.parametrize("posterior", [VonMisesFisher(directions(1), 3.0), VonMisesFisher(directions(1, 32), 80.0)])
+POSTERIORS = [
+    VonMisesFisher(directions(1), 3.0),
+    VonMisesFisher(directions(1, 32), 80.0),
+    fixed(directions(1, 2), 0.2),
+    fixed(directions(1, 32), 80.0),
+    PowerSpherical(directions(1), torch.tensor([2.0]).double()),
+]
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
 def test_the_draws_have_the_stated_mean_and_density(posterior):
     many = posterior.at(posterior.parameters.expand(-1, 20_000, -1).contiguous())
     drawn = many.draw(NOISE)
@@ -105,8 +117,11 @@ def test_the_gradient_of_the_mean_is_that_of_the_resultant():
 @pytest.mark.parametrize("dimension", [2, 5, 32])
 @pytest.mark.parametrize("kappa", [0.5, 20.0, 300.0])
 def test_guards_let_pass_what_is_a_density(dimension, kappa):
-    check_prior(UniformOnSphere(dimension), NOISE)
-    check_posterior(VonMisesFisher(directions(2, dimension).float(), kappa), UniformOnSphere(dimension), NOISE)
+    prior, mu = UniformOnSphere(dimension), directions(2, dimension).float()
+    check_prior(prior, NOISE)
+    check_posterior(VonMisesFisher(mu, kappa), prior, NOISE)
+    check_posterior(fixed(mu, kappa), prior, NOISE)
+    check_posterior(PowerSpherical(mu, torch.tensor([kappa, 0.0])), prior, NOISE)
 
 
 class Shifted(VonMisesFisher):
@@ -166,13 +181,55 @@ def test_directions_are_finite_and_of_length_one(dimension, exponent):
         assert not gradient[1].any()
 
 
-def test_an_encoder_that_says_nothing_has_a_direction():
-    model = tiny.vae("mlp", [VMF(kappa=5)])
+@pytest.mark.parametrize("method", [VMF(kappa=5), PowerSphericalVAE(kappa=5), PowerSphericalVAE()])
+def test_an_encoder_that_says_nothing_has_a_direction(method):
+    model = tiny.vae("mlp", [method])
     for parameter in model.posterior.parameters():
         parameter.data.zero_()
     found = model.encode(tiny.examples("mlp"))
     assert torch.equal(found.mu, torch.tensor([[1.0, 0.0]] * 3).double())
-    assert found.draw(NOISE).z.isfinite().all()
+    z = found.draw(NOISE).z
+    assert z.isfinite().all()
+    z.square().sum().backward()
+    assert all(each.isfinite().all() for each in tiny.gradients(model).values())
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_parameters_are_those_that_were_given(posterior):
+    many = posterior.parameters.expand(-1, 3, -1) * 2
+    assert torch.equal(posterior.at(many).parameters, many)
+    assert torch.equal(posterior.at(many)[1:].parameters, many[:, 1:])
+
+
+@pytest.mark.parametrize("dimension", [2, 3, 10, 64])
+@pytest.mark.parametrize("kappa", [1.2, 9.0, 150.0])
+def test_the_cosine_of_a_fixed_share_has_its_first_and_second_derivative(dimension, kappa):
+    """By differences of the inverse of the distribution function."""
+    beta, shares = (dimension - 1) / 2, torch.tensor([0.02, 0.3, 0.5, 0.8, 0.97]).double()
+
+    def exact(number):
+        return powers.half_angle(shares, torch.full_like(shares, number), beta).numpy()
+
+    assert special.betainc(kappa + beta, beta, np.cos(exact(kappa)) ** 2) == pytest.approx(1 - shares.numpy())
+    concentrations = torch.full_like(shares, kappa).requires_grad_()
+    angle = powers.with_gradient(torch.from_numpy(exact(kappa)), concentrations, beta)
+    assert np.array_equal(angle.detach().numpy(), exact(kappa))
+    (first,) = torch.autograd.grad(angle.sum(), concentrations, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), concentrations)
+    step = 1e-3 * kappa
+    low, middle, high = exact(kappa - step), exact(kappa), exact(kappa + step)
+    assert first.detach().numpy() == pytest.approx((high - low) / (2 * step), rel=1e-5)
+    assert second.numpy() == pytest.approx((high - 2 * middle + low) / step**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("per", [Per.BATCH, Per.EXAMPLE])
+def test_a_learned_concentration_is_trained_with_a_floor_on_its_kl(per):
+    state, found = harness_steps("mlp", (PowerSphericalVAE(), FreeBits(per=per, nats=0.5)))
+    assert all(each.loss.isfinite() for each in found)
+    assert len({round(float(kl), 6) for each in found for kl in each.kl}) > 6
+    fresh = tiny.vae("mlp", [PowerSphericalVAE()])
+    trained = state.vae.heads["power-spherical"].spread.weight
+    assert not torch.equal(trained, fresh.heads["power-spherical"].spread.weight)
 
 
 class Constant:
@@ -202,15 +259,35 @@ def test_every_draw_takes_its_first_accepted_proposal():
     assert first_accepted(propose, NOISE).tolist() == [2.0, 1.0]
 
 
+class Sphere(Method):
+    """Leaves the Gaussians, under the prior of another method."""
+
+    name: ClassVar[str] = "sphere"
+
+    @hookimpl
+    def posterior_head(self):
+        return AroundTheMean(1.0)
+
+
+def test_two_families_cannot_be_combined():
+    with pytest.raises(UsageError, match="methods 'vmf' and 'sphere' both leave the diagonal Gaussians"):
+        tiny.vae("mlp", [VMF(), Sphere()])
+    with pytest.raises(UsageError, match="prior"):
+        tiny.vae("mlp", [VMF(), PowerSphericalVAE()])
+
+
 def test_one_unit_is_no_sphere():
-    with pytest.raises(UsageError, match="at least two latent units, got 1"):
-        tiny.vae("mlp", [VMF()], latent_dim=1)
+    for method in (VMF(), PowerSphericalVAE()):
+        with pytest.raises(UsageError, match="at least two latent units, got 1"):
+            tiny.vae("mlp", [method], latent_dim=1)
 
 
 @pytest.mark.parametrize(
     ("methods", "line"),
     [
         ([VMF(), BNVAE()], "write bn-vae before vmf"),
+        ([PowerSphericalVAE(), BNVAE()], "write bn-vae before power-spherical"),
+        ([PowerSphericalVAE(), DGVAE()], "needs a posterior that is a diagonal Gaussian"),
         ([VMF(), FreeBits()], "needs a KL per unit"),
         ([VMF(), FreeBits(per=Per.EXAMPLE_UNIT)], "needs a KL per unit"),
         ([VMF(), DGVAE()], "needs a posterior that is a diagonal Gaussian"),
@@ -233,19 +310,22 @@ def test_three_steps_start_from_the_networks_of_the_plain_vae(methods):
     assert [float(kl) for each in found for kl in each.kl] == [pytest.approx(von_mises.divergence(2, 80.0))] * 12
 
 
-def test_sa_vae_moves_directions_and_both_ways_of_differentiation_agree():
+@pytest.mark.parametrize("method", [VMF(kappa=5), PowerSphericalVAE(kappa=5), PowerSphericalVAE()])
+def test_sa_vae_moves_parameters_and_both_ways_of_differentiation_agree(method):
     found, x = [], tiny.examples("mlp")
     for steps, hvp in [(2, HVP.EXACT), (2, HVP.FINITE_DIFFERENCE), (0, HVP.EXACT)]:
-        model = tiny.vae("mlp", [VMF(kappa=5)])
+        model = tiny.vae("mlp", [method])
         SAVAE(steps=steps, hvp=hvp, epsilon=1e-5).gradients(model, x, Objective(NOISE))
         found.append(torch.cat([each.flatten() for each in tiny.gradients(model).values()]))
     assert torch.allclose(found[0], found[1], rtol=1e-3, atol=1e-6)
     assert not torch.allclose(found[0], found[2], rtol=1e-2, atol=1e-4)
-    _, steps = harness_steps("mlp", (VMF(), SAVAE(steps=2)))
+    _, steps = harness_steps("mlp", (method, SAVAE(steps=2)))
     assert all(each.loss.isfinite() for each in steps)
 
 
 KAPPA = 6.0
+FAMILIES = {"vmf": lambda mu: VonMisesFisher(mu, KAPPA), "power-spherical": lambda mu: fixed(mu, KAPPA)}
+HEADS = {"vmf": AroundTheMean(KAPPA), "power-spherical": powers.PowerAroundTheMean(3, KAPPA)}
 
 
 class Mean(nn.Module):
@@ -259,40 +339,47 @@ class Mean(nn.Module):
         return DiagonalGaussian(x.double() + self.shift, torch.zeros_like(x).double())
 
 
-class Mixture(nn.Module):
-    """x on the sphere is vMF around z."""
+class Around(nn.Module):
+    """x on the sphere is drawn from the family around z, which is that around x at z."""
+
+    def __init__(self, family):
+        super().__init__()
+        self.family = FAMILIES[family]
 
     def forward(self, x, z, dropout):
-        return VonMisesFisher(x.double(), KAPPA).log_prob(z)
+        return self.family(x.double()).log_prob(z)
 
 
-def evaluated(shift, number=60, dimension=3):
-    vae = VAE(Networks(nn.Identity(), Mean(shift), Mixture()), UniformOnSphere(dimension))
-    vae.heads["vmf"] = AroundTheMean(KAPPA)
+def evaluated(family, shift, number=60, dimension=3):
+    vae = VAE(Networks(nn.Identity(), Mean(shift), Around(family)), UniformOnSphere(dimension))
+    vae.heads["head"] = HEADS[family]
     split = Vectors(directions(number, dimension, seed=1).float().numpy())
     return EvaluatedSplit(vae, Amortized(), split, NOISE, 25, torch.device("cpu"))
 
 
-def test_the_metrics_of_an_exact_posterior_on_the_sphere():
-    """x is uniform on the sphere, and its posterior is vMF around it: every bound is the logarithm of the area."""
-    split, entropy = evaluated(0.0), math.log(4 * math.pi)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_metrics_of_an_exact_posterior_on_the_sphere(family):
+    """x is uniform on the sphere, and its posterior is around it: every bound is the logarithm of the area."""
+    split, entropy = evaluated(family, 0.0), math.log(4 * math.pi)
     bound, nll = NegELBO(samples=64).evaluate(split)["neg_elbo"], IWNLL(samples=10).evaluate(split)
     assert bound.value == pytest.approx(entropy, abs=4 * bound.standard_error)
     assert nll["iw_nll"].value == pytest.approx(entropy, abs=1e-6)
     assert nll["ess"].value == pytest.approx(10, abs=1e-5)
     kl = KL().evaluate(split)
-    assert kl["kl"].value == pytest.approx(von_mises.divergence(3, KAPPA), rel=1e-9)
+    assert kl["kl"].value == pytest.approx(float(FAMILIES[family](directions(1, 3)).kl_to_uniform()), rel=1e-9)
     assert isinstance(kl["kl[j]"], Declined)
     information = MutualInformation().evaluate(split)
-    assert 0 < information["mi_lower"].value <= information["mi_upper"].value <= kl["kl"].value
+    lower, upper = information["mi_lower"], information["mi_upper"]
+    assert 0 < lower.value <= upper.value + 3 * lower.standard_error <= kl["kl"].value + 3 * lower.standard_error
     use = LatentUse().evaluate(split)
     assert use["delta_shuffle"].value > use["delta_shuffle"].standard_error
     assert ActiveUnits().evaluate(split)["active_units"].value == 3
 
 
 @pytest.mark.slow
-def test_refinement_finds_the_exact_posterior_on_the_sphere():
-    measured = Gap(steps=50, samples=20).evaluate(evaluated(0.5, number=30))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_refinement_finds_the_exact_posterior_on_the_sphere(family):
+    measured = Gap(steps=50, samples=20).evaluate(evaluated(family, 0.5, number=30))
     assert measured["iw_nll_refined"].value == pytest.approx(math.log(4 * math.pi), abs=0.02)
     gap = measured["amortization_gap"]
     assert gap.value > 5 * gap.standard_error

@@ -66,7 +66,7 @@ class MixturePrior(Method):
 
     def takes(self) -> frozenset[Need]:
         """Say that the KL to a mixture has no closed form."""
-        return frozenset({Need.UNITS, Need.CLOSED_FORM})
+        return frozenset({Need.UNITS, Need.CLOSED_FORM} if self.components > 1 else ())
 
     @hookimpl
     def prior(self, latent_dim: int) -> Prior:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -53,11 +52,12 @@ class SphericalPosterior(PosteriorDistribution):
     """
 
     location: Tensor
+    mu: Tensor
+    """The directions, (B, D)."""
 
-    @cached_property
-    def mu(self) -> Tensor:
-        """The directions, (B, D)."""
-        return unit(self.location)
+    def __post_init__(self) -> None:
+        """Find the directions at once, with a gradient if the vectors have one."""
+        object.__setattr__(self, "mu", unit(self.location))
 
     @abstractmethod
     def kl_to_uniform(self) -> Tensor:

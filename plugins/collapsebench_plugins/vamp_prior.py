@@ -98,7 +98,7 @@ class VampPrior(Method):
 
     def takes(self) -> frozenset[Need]:
         """Say that the KL to a mixture has no closed form."""
-        return frozenset({Need.UNITS, Need.CLOSED_FORM})
+        return frozenset({Need.UNITS, Need.CLOSED_FORM} if self.components > 1 else ())
 
     @hookimpl
     def check_fit(self, data: DataSpec, encoder: Encoder | None) -> None:

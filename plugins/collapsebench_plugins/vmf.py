@@ -29,6 +29,7 @@ class VMF(Method):
     - DG-VAEs draws the cosine from a table of its inverse distribution function, which rounds it. Here draws are exact.
     - The KL is no choice of the model: that it is above 0 does not say that z is used, and there is none per unit. The
       encoder's log-variances are not used, of which a warning tells. A mean of zeros counts as the first axis.
+    - Active units are counted by \(E_q[z] = A_D \mu\), whose variances sum to at most one.
     - What is trained and shown is the ELBO. The cosine of z and μ has no gradient and needs none, as κ is fixed.
     - Cost of a step: that of the plain VAE, and about \(30 B D\) elementwise operations, which FLOPs do not count.
     - Neutral: none. It needs two units or more. A method that changes the encoder's posterior stands before it.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from golden.vectors import assert_equal, mismatch
 
-from collapsebench_plugins import spheres, tilt, von_mises
+from collapsebench_plugins import powers, spheres, tilt, von_mises
 from collapsebench_plugins.tilted import Tilted
 from golden_zoo.zoo import gradient, load
 
@@ -92,3 +92,38 @@ def test_the_penalty_of_the_tilted_prior():
     loss.backward()
     assert float(loss.detach()) == pytest.approx(float(case["out/kl"]), abs=1e-6)
     assert torch.allclose(gradient(mean), case["out/grad_mean"], rtol=0, atol=1e-6)
+
+
+def _power_spherical(case):
+    location, kappa = case["in/loc_raw"].requires_grad_(), case["in/scale"].requires_grad_()
+    spread = (kappa - 1).expm1().log()  # the inverse of 1 + softplus
+    return location, kappa, powers.PowerSpherical(location, spread)
+
+
+def test_constants_and_density_of_the_power_spherical_distribution():
+    case = load("power_spherical")
+    location, kappa, posterior = _power_spherical(case)
+    half, area = (case.meta["D"] - 1) / 2, spheres.log_area(case.meta["D"])
+    log_prob = posterior.log_prob(case["out/x"][None])[0]
+    kl = posterior.kl_to_uniform()[:, 0]
+    found = {"loc": posterior.mu, "log_normalizer": powers.log_constant(posterior.kappa, half), "log_prob": log_prob}
+    found |= {"kl_uniform": kl, "entropy": area - kl, "entropy_uniform": torch.tensor(area, dtype=torch.float64)}
+    for name, value, leaf in [
+        ("log_prob_loc_raw", log_prob, location),
+        ("log_prob_scale", log_prob, kappa),
+        ("kl_scale", kl, kappa),
+        ("entropy_scale", -kl, kappa),
+    ]:
+        (found[f"grad_{name}"],) = torch.autograd.grad(value.sum(), leaf, retain_graph=True)
+    assert_equal(found, {name: case[f"out/{name}"] for name in found})
+
+
+def test_the_sampler_of_the_power_spherical_distribution():
+    """With the constants of the released program set to zero. Theirs is without a gradient of the Beta draw, too."""
+    case = load("power_spherical")
+    location, _, posterior = _power_spherical(case)
+    z = powers.reflected(posterior.mu, 2 - 2 * case["in/beta_draw"], case["in/normal_draw"])
+    (case["in/cot"] * z).sum().backward()
+    found = {"z": z, "grad_z_loc_raw": gradient(location), "log_prob_z": posterior.log_prob(z[None])[0]}
+    assert_equal(found, case.group("out/equation/"))
+    assert torch.allclose(z, case["out/z"], rtol=0, atol=1e-6)
