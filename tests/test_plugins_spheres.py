@@ -15,7 +15,7 @@ from scipy import special
 from test_plain_step import harness_steps
 from torch import nn
 
-from collapsebench import Declined, Method, PluginError, SeededNoise, UsageError, hookimpl
+from collapsebench import Declined, Method, Need, PluginError, SeededNoise, UsageError, hookimpl
 from collapsebench.data.splits import Vectors
 from collapsebench.guards.posteriors import check_posterior
 from collapsebench.guards.priors import check_prior
@@ -263,6 +263,9 @@ class Sphere(Method):
     """Leaves the Gaussians, under the prior of another method."""
 
     name: ClassVar[str] = "sphere"
+
+    def takes(self):
+        return frozenset({Need.GAUSSIAN})
 
     @hookimpl
     def posterior_head(self):
