@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor, nn
 
@@ -154,7 +156,7 @@ def with_gradient(angle: Tensor, kappa: Tensor, beta: float) -> Tensor:
 
 def _below(angle: Tensor, kappa: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     r"""Give \(F(\phi)\) and its density \(\frac{2}{B(\alpha, \beta)} \cos^{2\alpha-1}\phi\, \sin^{2\beta-1}\phi\)."""
-    nodes, weights = (torch.as_tensor(each).to(angle) for each in np.polynomial.legendre.leggauss(NODES))
+    nodes, weights = (torch.from_numpy(each).to(angle) for each in _rule())
     alpha = kappa + beta
     constant = math.log(2) + torch.lgamma(alpha + beta) - torch.lgamma(alpha) - math.lgamma(beta)
 
@@ -163,6 +165,13 @@ def _below(angle: Tensor, kappa: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 
     inner = density(angle * (nodes[:, None] + 1) / 2)
     return angle / 2 * (weights[:, None] * inner).sum(0), density(angle)
+
+
+@cache
+def _rule() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the nodes and the weights of Gauss and Legendre's rule."""
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    return nodes, weights
 
 
 class PowerAroundTheMean(nn.Module):

@@ -27,11 +27,13 @@ class VMF(Method):
       zhangjf-nlp/DG-VAEs (modules/encoders/utils.py:67-174). Their Bessel functions end at κ of about 700, not here.
     - Its penalty on the length of the encoder's mean is left out, as the length changes nothing.
     - DG-VAEs draws the cosine from a table of its inverse distribution function, which rounds it. Here draws are exact.
+      Its density gap of such posteriors is not shipped: `dg-vae` is that of the paper's Gaussians, unit by unit.
     - The KL is no choice of the model: that it is above 0 does not say that z is used, and there is none per unit. The
       encoder's log-variances are not used, of which a warning tells. A mean of zeros counts as the first axis.
     - Active units are counted by \(E_q[z] = A_D \mu\), whose variances sum to at most one.
     - What is trained and shown is the ELBO. The cosine of z and μ has no gradient and needs none, as κ is fixed.
     - Cost of a step: that of the plain VAE, and about \(30 B D\) elementwise operations, which FLOPs do not count.
+      A GPU waits until all draws are accepted.
     - Neutral: none. It needs two units or more. A method that changes the encoder's posterior stands before it.
     """
 
