@@ -61,17 +61,17 @@ class PosteriorMixture(Prior):
 class VampPrior(Method):
     r"""VampPrior: the prior is the mixture of the posteriors of K learned pseudo-inputs.
 
-    \(p(z) = \frac1K \sum_c q(z|u_c)\), where the \(u_c\) are trained with the networks (Tomczak and Welling 2018, eq.
-    9). The KL has no closed form: \(\log q(z|x) - \log p(z)\) in nats at the sample takes its place, as in the authors'
-    program (jmtomczak/vae_vampprior: models/VAE.py:59-89, 192-220). With K = 1 it is that of two Gaussians.
+    \(p(z) = \frac1K \sum_c q(z|u_c)\), where the \(u_c\) are trained with the networks (Tomczak and Welling 2018). The
+    KL has no closed form: \(\log q(z|x) - \log p(z)\) in nats at the sample takes its place, as in the authors' program
+    (jmtomczak/vae_vampprior: models/VAE.py:59-89, 192-220). With K = 1 it is that of two Gaussians, per unit.
 
     - `components` K: 500 in that program (experiment.py), 50 in Pythae.
     - `mean` 0.05 and `std` 0.01 of the first values: what it takes for MNIST and Omniglot (utils/load_data.py). Caltech
       and Frey faces have 0.8 there, grey histopathology 0.4 and 0.05. The -0.05 of its command line is never used:
       behind the clamp it would have no gradient. That program can also start from training examples, here none is seen.
     - Pseudo-inputs are images clamped to [0, 1], vectors, or counts clamped from below at 0. A pixel outside gets no
-      gradient. Pythae's have a common bias more (models/vamp/vamp_model.py), which changes the training and not the
-      density.
+      gradient. In Pythae they share a bias (models/vamp/vamp_model.py:102-164), which changes how they are trained, and
+      not which priors there are. Both programs leave \(\frac D2 \log 2\pi\) out of log-densities: it cancels in the KL.
     - Token ids cannot be learned. `pseudo=features` learns inputs of the layer behind the encoder, of the width of its
       features, in their place: \(p(z) = \frac1K \sum_c q(z|h_c)\). This fits all data. Neither the paper nor a released
       program has it, so name it where you report it.
@@ -80,7 +80,7 @@ class VampPrior(Method):
     - \(q(z|u_c)\) is that of evaluation: batch normalization, as of `bn-vae`, uses its running statistics for
       pseudo-inputs, and they do not enter them. Behind `iaf` the components are posteriors of the flow, so that each
       code is inverted for each component.
-    - What is trained and shown is the ELBO. There is no KL per unit.
+    - What is trained and shown is the ELBO. There is no KL per unit but with K = 1.
     - Cost of a step: that of the plain VAE and \(3 K E + 12 K B D\) FLOPs, where a pass of encoder and posterior has E:
       K forward and backward passes, and the densities of B codes. Each inner step of `sa-vae` takes them, too. With
       `pseudo=features` E is that of the layer alone.
