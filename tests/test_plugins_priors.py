@@ -34,6 +34,7 @@ from collapsebench_plugins.bn_vae import BNVAE
 from collapsebench_plugins.dg_vae import DGVAE
 from collapsebench_plugins.du_vae import DUVAE
 from collapsebench_plugins.free_bits import FreeBits, Per
+from collapsebench_plugins.iaf import IAF
 from collapsebench_plugins.info_vae import InfoVAE
 from collapsebench_plugins.lagging import Lagging
 from collapsebench_plugins.mixture_prior import MixturePrior, Weights
@@ -42,6 +43,7 @@ from collapsebench_plugins.no_latent import NoLatent
 from collapsebench_plugins.pretraining import Pretraining
 from collapsebench_plugins.sa_vae import SAVAE, SVI
 from collapsebench_plugins.vamp_prior import Pseudo, VampPrior
+from collapsebench_plugins.vmf import VMF
 
 NOISE = SeededNoise(1)
 K = 3
@@ -193,6 +195,18 @@ def test_the_components_are_posteriors_of_whatever_family():
     assert state.vae.own_prior.values.grad.any()
 
 
+@pytest.mark.parametrize("context", [True, False])
+def test_behind_a_flow_the_components_are_its_posteriors(context):
+    state, terms = harness_steps("mlp", (IAF(context=context, width=6), VAMP))
+    assert all(math.isfinite(float(each.loss)) for each in terms)
+    assert state.vae.own_prior.values.grad.any()
+    found, z = state.vae.eval().prior, codes(1, 4, 2)
+    each = torch.stack([found.components[c : c + 1].log_prob(z.transpose(0, 1))[:, 0] for c in range(K)])
+    assert torch.allclose(found.log_prob(z)[0], each.logsumexp(0) - math.log(K))
+    with torch.no_grad():
+        check_prior(state.vae.float().prior, NOISE)
+
+
 @each_prior
 def test_networks_start_as_those_of_the_plain_vae_and_the_prior_by_its_own_seed(method):
     plain, model = tiny.vae("mlp"), tiny.vae("mlp", [method])
@@ -292,6 +306,7 @@ OTHERS = {
     "pretraining": (Pretraining(share=0.5),),
     "info-vae": (InfoVAE(alpha=0.5),),
     "bn-vae": (BNVAE(),),
+    "sa-vae+iaf": (SAVAE(steps=1), IAF(width=6)),
 }
 
 
@@ -375,7 +390,7 @@ def test_what_it_cannot_be_combined_with_is_one_line():
         with pytest.raises(UsageError, match=rf"method '{needy.name}' needs a KL per unit, which 'vamp-prior' takes"):
             tiny.vae("mlp", [needy, VAMP])
     tiny.vae("mlp", [FreeBits(per=Per.UNIT), MixturePrior(components=1)])
-    for one, other in ((MIXTURE, VAMP), (NoLatent(), VAMP)):
+    for one, other in ((MIXTURE, VAMP), (NoLatent(), VAMP), (VMF(), VAMP)):
         line = f"methods '{one.name}' and '{other.name}' both give prior: they cannot be combined"
         with pytest.raises(UsageError, match=line):
             compose([one, other])
