@@ -26,6 +26,13 @@ def test_what_is_written_is_read(tmp_path, labels):
     assert labels is None or (found.labels == labels).all()
 
 
+def test_posteriors_without_log_variances_have_none(tmp_path):
+    Codes(codes(None).mean, None, np.arange(5)).write(tmp_path / "codes.npz")
+    found = Codes.read(tmp_path / "codes.npz")
+    assert found.logvar is None
+    assert len(found.mean) == len(found.labels) == 5
+
+
 def test_equal_codes_are_equal_bytes_and_a_file_is_replaced(tmp_path):
     for name in ("one.npz", "two.npz", "one.npz"):
         codes(np.arange(5)).write(tmp_path / name)
@@ -40,5 +47,5 @@ def test_what_is_no_codes_file_is_one_line(tmp_path):
     with pytest.raises(DataError, match="cannot read the codes"):
         Codes.read(tmp_path / "text.npz")
     np.savez(tmp_path / "other.npz", mean=np.zeros(3))
-    with pytest.raises(DataError, match="logvar"):
+    with pytest.raises(DataError, match="means, log-variances and labels do not fit together"):
         Codes.read(tmp_path / "other.npz")

@@ -21,6 +21,7 @@ from collapsebench.guards.posteriors import check_posterior
 from collapsebench.guards.priors import check_prior
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.active_units import ActiveUnits
+from collapsebench.metrics.codes import Codes
 from collapsebench.metrics.evaluation import EvaluatedSplit
 from collapsebench.metrics.gap import Gap
 from collapsebench.metrics.iw_nll import IWNLL
@@ -377,6 +378,9 @@ def test_the_metrics_of_an_exact_posterior_on_the_sphere(family):
     use = LatentUse().evaluate(split)
     assert use["delta_shuffle"].value > use["delta_shuffle"].standard_error
     assert ActiveUnits().evaluate(split)["active_units"].value == 3
+    codes = Codes.of(split)
+    assert codes.logvar is None
+    assert np.array_equal(codes.mean, split.posterior.mean.float().numpy())
 
 
 @pytest.mark.slow

@@ -31,24 +31,26 @@ class Codes:
 
     mean: NDArray[np.float32]
     """The means, (N, D)."""
-    logvar: NDArray[np.float32]
-    """The logarithms of the variances, (N, D)."""
+    logvar: NDArray[np.float32] | None
+    """The logarithms of the variances, (N, D); None if the posteriors are no diagonal Gaussians."""
     labels: NDArray[np.int64] | None
     """The classes, (N,); None if the dataset has none."""
 
     @classmethod
     def of(cls, split: EvaluatedSplit) -> Codes:
         """Return the codes of a split under its model."""
-        mean, logvar = (part.float().numpy() for part in split.posterior.parameters)
-        return cls(mean, logvar, split.split.labels)
+        from collapsebench.model.distributions import DiagonalGaussian
+
+        posterior = split.posterior
+        logvar = posterior.logvar.float().numpy() if isinstance(posterior, DiagonalGaussian) else None
+        return cls(posterior.mean.detach().float().numpy(), logvar, split.split.labels)
 
     def write(self, path: Path) -> None:
         """Write one numpy archive, which is whole or not there. Equal codes give equal bytes."""
         import numpy as np
 
-        arrays: dict[str, NDArray[Any]] = {"mean": self.mean, "logvar": self.logvar}
-        if self.labels is not None:
-            arrays["labels"] = self.labels
+        every = {"mean": self.mean, "logvar": self.logvar, "labels": self.labels}
+        arrays: dict[str, NDArray[Any]] = {name: each for name, each in every.items() if each is not None}
         with replacing(path) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
@@ -59,7 +61,7 @@ class Codes:
 
         try:
             with np.load(path, allow_pickle=False) as archive:
-                found = cls(archive["mean"], archive["logvar"], archive.get("labels"))
+                found = cls(archive["mean"], archive.get("logvar"), archive.get("labels"))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise DataError(f"cannot read the codes '{path}': {' '.join(str(error).split())}") from None
         found.check(path)
@@ -69,8 +71,9 @@ class Codes:
         """Raise DataError if the arrays of a file are not those of the same N examples, in numbers."""
         import numpy as np
 
-        numbers = all(np.issubdtype(each.dtype, np.floating) for each in (self.mean, self.logvar))
-        fits = self.mean.ndim == 2 and self.logvar.shape == self.mean.shape
+        given = [each for each in (self.mean, self.logvar) if each is not None]
+        numbers = all(np.issubdtype(each.dtype, np.floating) for each in given)
+        fits = self.mean.ndim == 2 and all(each.shape == self.mean.shape for each in given)
         labelled = self.labels is None or (
             self.labels.shape == self.mean.shape[:1] and np.issubdtype(self.labels.dtype, np.integer)
         )
