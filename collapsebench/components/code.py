@@ -67,7 +67,7 @@ def class_hash(component: type) -> str:
             parts[name] = repr(value).encode()
         elif isinstance(value, type) and value.__module__ == component.__module__:
             parts[name] = _class_values(value)
-            waiting += [(f"{name}.{key}", inner) for key, inner in dict(vars(value)).items() if _function(inner)]
+            waiting += [(f"{name}.{key}", inner) for key, inner in vars(value).items() if _function(inner)]
         elif (function := _function(value)) is not None and function.__module__ == component.__module__:
             parts[name] = _function_source(function)
             named = set(_names(function.__code__)) & function.__globals__.keys()

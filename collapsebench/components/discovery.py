@@ -94,10 +94,7 @@ def extended(catalog: Catalog, classes: Iterable[type[Component]]) -> Catalog:
         if component not in known:
             check_component(component, component.__module__)
             module = sys.modules.get(component.__module__)
-            _add(
-                entries,
-                [Entry(component, component.__module__, _origin(component), None, _foreign_code(component, module))],
-            )
+            _add(entries, [Entry(component, component.__module__, _origin(component), None, _code(component, module))])
     return replace(catalog, entries=entries)
 
 
@@ -196,18 +193,14 @@ def _entry(component: type[Component], source: _Source) -> Entry:
         plugin=source.plugin,
         origin=source.origin if here else _origin(component),
         package=source.package,
-        code=None if shipped else _foreign_code(component, module),
+        code=None if shipped else _code(component, module),
     )
 
 
-def _foreign_code(component: type[Component], module: ModuleType | None) -> str:
-    """Return the hash of a component's code: of its module, or of the class if its module has no file.
-
-    A type that pydantic does not know is an error here, and not when the component is made.
-    """
+def _code(component: type[Component], module: ModuleType | None) -> str:
+    """Return the hash of a component's code: of its module, or of the class if its module has no file."""
     from collapsebench.components.code import class_hash, module_hash  # the shipped components do without
 
-    component.model_rebuild()
     found = None if module is None or module.__name__ == "__main__" else module_hash(module)
     return class_hash(component) if found is None else found
 

@@ -39,7 +39,7 @@ class Component(BaseModel):
     (2.0, 'method', True)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a list of methods validates nothing
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     name: ClassVar[str]
