@@ -27,6 +27,12 @@ CONTENDERS = ["vae", "skip", "kl-annealing", "svi[steps=2]", "vae-svi[steps=2]",
 CONTENDERS += ["sa-vae[steps=2,hvp=finite-difference]", "skip+sa-vae[steps=2,clip=off]"]
 
 
+class Unfused(torch.optim.SGD):
+    """An optimizer without fused kernels, which the meta device has not."""
+
+    learning_rate = 0.1
+
+
 @pytest.fixture(autouse=True)
 def _checkout(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1])
@@ -83,7 +89,9 @@ def test_a_step_reads_no_number_of_a_device(build, contender, monkeypatch):
     meta = torch.device("meta")
     monkeypatch.setattr(SeededNoise, "_generator", lambda self, like: None)
     monkeypatch.setattr(training, "check_gradients", lambda vae, inference: None)  # reads at the first step alone
-    monkeypatch.setattr(training, "make_optimizer", lambda chosen, vae: torch.optim.SGD(vae.parameters(), lr=0.1))
+    monkeypatch.setattr(
+        training, "make_optimizer", lambda chosen, vae: Unfused(vae.parameters(), lr=Unfused.learning_rate)
+    )
     setup = moved(build(contender), meta)
     state = TrainingState.start(setup)
     training.step(setup, state, batch_of(setup))
