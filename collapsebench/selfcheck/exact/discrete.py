@@ -222,8 +222,8 @@ def tabulate(vae: VAE, x: Tensor, tolerance: float = 1e-7) -> Table:
     The step is halved until neither log p(x) nor the reconstruction of any example changes by the tolerance. Raises
     UsageError for another prior, and CollapsebenchError if that needs a table of more than ENTRIES.
     """
-    if not isinstance(vae.prior, StandardNormal):
-        raise UsageError(f"quadrature needs the prior N(0, I), got {vae.prior!r:.200}")
+    if not isinstance(vae.own_prior, StandardNormal):
+        raise UsageError(f"quadrature needs the prior N(0, I), got {vae.own_prior!r:.200}")
     double = copy.deepcopy(vae).double().eval()
     x = x.double() if x.is_floating_point() else x
     with torch.no_grad():

@@ -128,9 +128,13 @@ class LinearVAE:
             and isinstance(head.logvar, Constant)
             and isinstance(decoder, linear.Decoder)
             and decoder.loadings is not None
-            and isinstance(vae.prior, StandardNormal)
+            and isinstance(vae.own_prior, StandardNormal)
+            and not vae.heads
         ):
-            raise UsageError("closed forms need the networks 'linear', constant_variance of the posterior and N(0, I)")
+            raise UsageError(
+                "closed forms need the networks 'linear', constant_variance of the posterior, no head behind it, and "
+                "N(0, I)"
+            )
         c = np.zeros(vae.latent_dim) if head.mean.bias is None else _array(head.mean.bias)
         v = np.exp(_array(head.logvar.row))
         learned = decoder.log_variance
