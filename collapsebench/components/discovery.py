@@ -52,6 +52,8 @@ class _Source(NamedTuple):
     origin: str
     package: metadata.Distribution | None
     module: ModuleType
+    shipped: bool = False
+    """True if it comes with the harness."""
 
 
 def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None) -> Catalog:
@@ -63,12 +65,14 @@ def load(plugin_files: Iterable[Path] = (), kinds: Collection[str] | None = None
     entries: dict[tuple[str, str], Entry] = {}
     for name in (name for name, given in BUILTINS.items() if kinds is None or set(given) & set(kinds)):
         module = import_module(name)
-        source = _Source(PROJECT, str(module.__file__), metadata.distribution(PROJECT), module)
+        source = _Source(PROJECT, str(module.__file__), metadata.distribution(PROJECT), module, shipped=True)
         _add(entries, _registered(source))
     failed: list[FailedPlugin] = []
-    for point in _entry_points():
+    points = _entry_points()
+    ours = {package for package in {point.dist for point in points} if package is not None and package.name == PROJECT}
+    for point in points:
         try:
-            found = _unchanged(partial(_from_entry_point, point))
+            found = _unchanged(partial(_from_entry_point, point, shipped=point.dist in ours))
         except Interrupted:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a plugin raises must not take the others down
@@ -128,9 +132,9 @@ def _unchanged(find: Callable[[], list[Entry]]) -> list[Entry]:
     return found
 
 
-def _from_entry_point(point: metadata.EntryPoint) -> list[Entry]:
+def _from_entry_point(point: metadata.EntryPoint, *, shipped: bool) -> list[Entry]:
     module = point.load()
-    return _registered(_Source(point.name, str(module.__file__), point.dist, module))
+    return _registered(_Source(point.name, str(module.__file__), point.dist, module, shipped))
 
 
 def _from_file(path: Path) -> list[Entry]:
@@ -187,13 +191,12 @@ def _registered(source: _Source) -> list[Entry]:
 def _entry(component: type[Component], source: _Source) -> Entry:
     here = component.__module__ == source.module.__name__
     module = source.module if here else sys.modules.get(component.__module__)
-    shipped = source.package is not None and source.package.name == PROJECT
     return Entry(
         component=component,
         plugin=source.plugin,
         origin=source.origin if here else _origin(component),
         package=source.package,
-        code=None if shipped else _code(component, module),
+        code=None if source.shipped else _code(component, module),
     )
 
 
