@@ -295,6 +295,7 @@ DECAY = ("optimizer.name=sgd", "optimizer.learning_rate=0.5", "optimizer.decay.a
         ("vamp-prior[components=3,pseudo=features]+bn-vae", ()),
         ("mixture-prior[components=3,weights=learned]+lagging[window=1,limit=1]", DECAY),
         ("power-spherical+lagging[window=1,limit=3]", ()),
+        ("lidvae[width=4]", ()),
     ],
 )
 def test_stopped_again_and_again_the_record_is_the_same_to_the_bit(bench, method, settings):

@@ -323,13 +323,14 @@ def test_dropout_keeps_the_mean_and_draws_from_its_noise():
 
 
 SITES = {
-    "lstm-2": [(SiteKind.SEQUENCE, 0, 4), (SiteKind.SEQUENCE, 1, 4)],
+    "lstm-2": [(SiteKind.SEQUENCE, 0, 4), (SiteKind.SEQUENCE, 1, 4), (SiteKind.OUTPUT, 2, 4)],
     "transformer": [
         (SiteKind.EMBEDDING, 0, 4),
         (SiteKind.MEMORY, 1, 4),
         (SiteKind.SEQUENCE, 2, 4),
         (SiteKind.MEMORY, 3, 4),
         (SiteKind.SEQUENCE, 4, 4),
+        (SiteKind.OUTPUT, 5, 4),
     ],
     "mlp": [(SiteKind.VECTOR, 0, 4), (SiteKind.VECTOR, 1, 4)],
     "conv": [(SiteKind.FEATURE_MAP, 0, 3), (SiteKind.FEATURE_MAP, 1, 2)],

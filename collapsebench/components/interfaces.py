@@ -79,7 +79,7 @@ class SiteKind(StrEnum):
 
     >>> from collapsebench import SiteKind
     >>> [kind.value for kind in SiteKind]
-    ['vector', 'sequence', 'feature map', 'memory', 'embedding']
+    ['vector', 'sequence', 'feature map', 'memory', 'embedding', 'output']
     """
 
     VECTOR = "vector"
@@ -95,11 +95,12 @@ class SiteKind(StrEnum):
     """
     EMBEDDING = "embedding"
     """(N, T, width): the sums of word and position embeddings. A connection keeps the width."""
+    OUTPUT = "output"
+    """(N, T, width): the input of the map to the vocabulary.
 
-    @property
-    def keeps_width(self) -> bool:
-        """Whether a connection must keep the width."""
-        return self in {SiteKind.VECTOR, SiteKind.MEMORY, SiteKind.EMBEDDING}
+    A connection replaces that map, so its width is `Site.outputs`, and z enters nowhere else: the decoder reads ones in
+    place of z, or nothing.
+    """
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,19 @@ class Site:
     latent_dim: int
     area: tuple[int, int] = (1, 1)
     """Height and breadth of a feature map."""
+    outputs: int = 0
+    """The logits of an output site at each position."""
+
+    @property
+    def required_width(self) -> int | None:
+        """The width that a connection must have here; None if it may choose."""
+        match self.kind:
+            case SiteKind.VECTOR | SiteKind.MEMORY | SiteKind.EMBEDDING:
+                return self.width
+            case SiteKind.OUTPUT:
+                return self.outputs
+            case SiteKind.SEQUENCE | SiteKind.FEATURE_MAP:
+                return None
 
 
 Connect: TypeAlias = "Callable[[Site], nn.Module | None]"
@@ -212,6 +226,8 @@ class Decoder(Component):
     the module keeps little of each, and slower if their activations leave the caches."""
     reads: ClassVar[bool] = False
     """True: the module takes a fourth argument, what it reads in place of x while it scores x; None means x."""
+    output_site: ClassVar[bool] = False
+    """True: the last of its sites is an output site."""
 
     @abstractmethod
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:

@@ -234,8 +234,9 @@ def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
     if module is None:
         return None
     width = module.width if isinstance(module, nn.Module) else None
-    if not isinstance(width, int) or (site.kind.keeps_width and width != site.width):
-        wanted = "an integer `width`" + f" of {site.width}" * site.kind.keeps_width
+    required = site.required_width
+    if not isinstance(width, int) or width != (width if required is None else required):
+        wanted = "an integer `width`" + ("" if required is None else f" of {required}")
         raise PluginError(
             f"connect_latent must return a module with {wanted}, or None, at {site.kind} site {site.index}, "
             f"got {module!r}"

@@ -57,6 +57,7 @@ class LSTMDecoder(Decoder):
 
     name: ClassVar[str] = "lstm"
     reads: ClassVar[bool] = True
+    output_site: ClassVar[bool] = True
     citation: ClassVar[str] = "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016"
     embedding: PositiveInt = Field(512, description="size of the word embeddings")
     hidden: PositiveInt = Field(1024, description="units of every LSTM layer")
@@ -74,7 +75,7 @@ class LSTMDecoder(Decoder):
     def build(self, data: DataSpec, latent_dim: int, connect: Connect) -> nn.Module:
         """Build the decoder of text. There is a sequence site after every layer, the last one before the vocabulary.
 
-        Raises UsageError for other data.
+        The map to the vocabulary is an output site. Raises UsageError for other data.
         """
         from collapsebench.networks import lstm
 
@@ -104,6 +105,7 @@ class TransformerDecoder(Decoder):
 
     name: ClassVar[str] = "transformer"
     reads: ClassVar[bool] = True
+    output_site: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "Li et al., Optimus: Organizing Sentences via Pre-trained Modeling of a Latent Space, EMNLP 2020, section 3.1"
     )
@@ -130,8 +132,8 @@ class TransformerDecoder(Decoder):
         """Build the decoder of text.
 
         There is an embedding site before the first layer. Each layer has a memory site, and a sequence site after it,
-        the last one before the vocabulary. Raises UsageError for other data. The module raises it for documents with
-        more tokens than positions.
+        the last one before the vocabulary. The map to the vocabulary is an output site. Raises UsageError for other
+        data. The module raises it for documents with more tokens than positions.
         """
         from collapsebench.networks import transformer
 

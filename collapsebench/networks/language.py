@@ -10,19 +10,21 @@ from torch import Tensor, nn
 from collapsebench.model.factors import Factorized
 from collapsebench.model.kernels.likelihoods import categorical
 from collapsebench.model.kernels.vocabulary import fused_log_likelihood
+from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
+    from collapsebench.components.interfaces import Connect, Site
     from collapsebench.model.seeding import Noise
 
 
 class LanguageModel(Factorized):
     r"""\(p(x|z) = \prod_t \mathrm{softmax}(V u_t + v)_{x_t}\), where \(u_t\) depends on \(x_{<t}\) and z.
 
-    A subclass gives u by `hidden`, and sets `output` to the affine map (V, v). Both the map and its likelihood are the
-    fused kernel.
+    A subclass gives u by `hidden`, and sets `output` to an `output_layer`. The affine map (V, v) and its likelihood are
+    the fused kernel. In place of the map a connection may give the logits, and then z must enter nowhere else.
     """
 
-    output: nn.Linear
+    output: nn.Linear | LatentSite
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,6 +42,8 @@ class LanguageModel(Factorized):
         Each token is predicted from those before it in `read`, which are those in x by default.
         """
         words = x if read is None else read
+        if isinstance(self.output, LatentSite):
+            return categorical(self.logits(words[:, :-1], z, dropout), x[:, 1:])
         return self.likelihood(self.hidden(words[:, :-1], z, dropout), self.output, x[:, 1:])
 
     def predictions(self, x: Int[Tensor, "B T"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P V"]:
@@ -58,7 +62,11 @@ class LanguageModel(Factorized):
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B T V"]:
         """Give the unnormalised log-probabilities of the token that follows each of `tokens`."""
-        logits: Tensor = self.output(self.hidden(tokens, z, dropout))
+        h = self.hidden(tokens, z, dropout)
+        if isinstance(self.output, LatentSite):
+            connected: Tensor = self.output(h.flatten(0, 1), z.flatten(0, 1))
+            return connected.reshape(*h.shape[:-1], -1)
+        logits: Tensor = self.output(h)
         return logits
 
     def hidden(
@@ -66,6 +74,12 @@ class LanguageModel(Factorized):
     ) -> Float[Tensor, "S B T W"]:
         """Give the input of the map to the vocabulary after each of `tokens`."""
         raise NotImplementedError
+
+
+def output_layer(site: Site, connect: Connect, *, bias: bool = True) -> nn.Linear | LatentSite:
+    """Build the connection of an output site, which maps h and z to logits; without one the affine map of h."""
+    connected = LatentSite(site, connect)
+    return nn.Linear(site.width, site.outputs, bias=bias) if connected.connection is None else connected
 
 
 def drop(h: Float[Tensor, "*S B T W"], rate: float, dropout: Noise | None, label: str) -> Float[Tensor, "*S B T W"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import Site, SiteKind
-from collapsebench.networks.language import LanguageModel, drop
+from collapsebench.networks.language import LanguageModel, drop, output_layer
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Decoder(LanguageModel):
 
     The top layer starts from a map of z, the others from zero. There is a site \(g_l\) after every layer: between two
     layers, or before the vocabulary. Without latent units this is the LSTM language model. All samples of z of one
-    example share its dropout masks.
+    example share its dropout masks. If a connection gives the logits, the first state is the map of ones in place of z,
+    and the layers read the words alone.
     """
 
     def __init__(  # noqa: PLR0913 - the sizes of the data and the decoder's hyperparameters, by name
@@ -57,15 +58,15 @@ class Decoder(LanguageModel):
         super().__init__()
         self.dropout, self.start = dropout, start
         self.embedding = nn.Embedding(vocabulary, embedding)
-        self.layers, self.sites = nn.ModuleList(), nn.ModuleList()
-        width = embedding + latent_dim
-        for index in range(layers):
-            site = LatentSite(Site(SiteKind.SEQUENCE, index, hidden, latent_dim), connect)
-            self.layers.append(nn.LSTM(width, hidden, batch_first=True))
-            self.sites.append(site)
-            width = site.width
+        sites = [LatentSite(Site(SiteKind.SEQUENCE, index, hidden, latent_dim), connect) for index in range(layers)]
+        last = Site(SiteKind.OUTPUT, layers, sites[-1].width, latent_dim, outputs=vocabulary)
+        output = output_layer(last, connect, bias=output_bias)
+        self.plain = isinstance(output, nn.Linear)
+        widths = [embedding + latent_dim * self.plain, *(site.width for site in sites[:-1])]
+        self.layers = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
+        self.sites = nn.ModuleList(sites)
         self.first = nn.Linear(latent_dim, hidden, bias=self.start == "hidden") if latent_dim else None
-        self.output = nn.Linear(width, vocabulary, bias=output_bias)
+        self.output = output
 
     def hidden(
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
@@ -75,7 +76,9 @@ class Decoder(LanguageModel):
         length = tokens.shape[1]
         rows = z.flatten(0, 1)  # (N, D), N = S B
         words = self._drop(self.embedding(tokens), dropout, "embedding").expand(samples, -1, -1, -1)
-        h = torch.cat([words.flatten(0, 1), rows[:, None].expand(-1, length, -1)], -1)  # (N, T, E + D)
+        h = words.flatten(0, 1)
+        if self.plain:
+            h = torch.cat([h, rows[:, None].expand(-1, length, -1)], -1)  # (N, T, E + D)
         for layer, site in zip(self.layers[:-1], self.sites[:-1], strict=True):
             h = site(layer(h)[0], rows)
         top = self.layers[-1](h, self._first_state(rows))[0].view(samples, examples, length, -1)
@@ -86,7 +89,7 @@ class Decoder(LanguageModel):
         """Give the first hidden state and cell of the top layer, each (1, N, H). None means the zero state."""
         if self.first is None:
             return None
-        mapped: Tensor = self.first(rows)[None]
+        mapped: Tensor = self.first(rows if self.plain else torch.ones_like(rows))[None]
         return (mapped, torch.zeros_like(mapped)) if self.start == "hidden" else (mapped.tanh(), mapped)
 
     def _drop(self, h: Float[Tensor, "*S B T W"], dropout: Noise | None, label: str) -> Float[Tensor, "*S B T W"]:

@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from collapsebench.components.interfaces import Site, SiteKind
 from collapsebench.errors import UsageError
-from collapsebench.networks.language import LanguageModel, drop
+from collapsebench.networks.language import LanguageModel, drop, output_layer
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
@@ -130,11 +130,11 @@ class Memory(nn.Module):
     One vector is both key and value (Li et al. 2020, Optimus, section 3.1).
     """
 
-    def __init__(self, site: Site, connect: Connect, *, linear: bool) -> None:
+    def __init__(self, site: LatentSite, *, linear: bool) -> None:
         super().__init__()
         self.width = site.width
-        self.linear = nn.Linear(site.latent_dim, site.width, bias=False) if linear else None
-        self.site = LatentSite(site, connect)
+        self.linear = nn.Linear(site.site.latent_dim, site.width, bias=False) if linear else None
+        self.site = site
 
     def forward(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "N M W"]:
         """Map z (N, D) to M vectors."""
@@ -150,7 +150,8 @@ class Decoder(LanguageModel):
     \(u_l = g_l(\mathrm{LN}(h_l), z)\). Each layer attends to its own memory \(M_l\), too (Li et al. 2020, Optimus).
     There are sites for the sum of embeddings, for the memory of every layer, and for the sequence \(u_l\) after it:
     between two layers, or before the vocabulary. Without latent units this is the Transformer language model. All
-    samples of z of one example share its dropout masks.
+    samples of z of one example share its dropout masks. If a connection gives the logits, Wz is left out, and z is in
+    no memory.
     """
 
     def __init__(  # noqa: PLR0913 - the sizes of the data and the decoder's hyperparameters, by name
@@ -171,19 +172,22 @@ class Decoder(LanguageModel):
         super().__init__()
         self.dropout = dropout
         self.words = Words(vocabulary, width, positions)
-        self.first = nn.Linear(latent_dim, width, bias=False) if embedding and latent_dim else None
-        self.entrance = LatentSite(Site(SiteKind.EMBEDDING, 0, width, latent_dim), connect)
+        kinds = [SiteKind.EMBEDDING, *[SiteKind.MEMORY, SiteKind.SEQUENCE] * layers]
+        entrance, *others = (
+            LatentSite(Site(kind, index, width, latent_dim), connect) for index, kind in enumerate(kinds)
+        )
+        remembered, sites = others[::2], others[1::2]
+        last = Site(SiteKind.OUTPUT, len(kinds), sites[-1].width, latent_dim, outputs=vocabulary)
+        output = output_layer(last, connect)
+        plain = latent_dim > 0 and isinstance(output, nn.Linear)
+        self.first = nn.Linear(latent_dim, width, bias=False) if embedding and plain else None
+        self.entrance = entrance
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers + 1))
-        self.memories, self.layers, self.sites = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        inputs = width
-        for index in range(layers):
-            remembered = Site(SiteKind.MEMORY, 2 * index + 1, width, latent_dim)
-            self.memories.append(Memory(remembered, connect, linear=memory and latent_dim > 0))
-            site = LatentSite(Site(SiteKind.SEQUENCE, 2 * index + 2, width, latent_dim), connect)
-            self.layers.append(Layer(inputs, width, heads, feed_forward))
-            self.sites.append(site)
-            inputs = site.width
-        self.output = nn.Linear(inputs, vocabulary)
+        self.memories = nn.ModuleList(Memory(site, linear=memory and plain) for site in remembered)
+        inputs = [width, *(site.width for site in sites[:-1])]
+        self.layers = nn.ModuleList(Layer(each, width, heads, feed_forward) for each in inputs)
+        self.sites = nn.ModuleList(sites)
+        self.output = output
 
     def hidden(
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None

@@ -25,7 +25,7 @@ class Gate(Method):
                 gate = torch.sigmoid(self.linear(z))  # (N, width)
                 return h * (gate[:, None] if site.kind is SiteKind.SEQUENCE else gate)
 
-        return None if site.kind is SiteKind.FEATURE_MAP else GateModule()
+        return GateModule() if site.kind in {SiteKind.VECTOR, SiteKind.SEQUENCE} else None
 
 
 @hookimpl

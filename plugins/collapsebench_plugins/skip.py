@@ -28,7 +28,7 @@ class Skip(Method):
 
     @hookimpl
     def connect_latent(self, site: Site) -> nn.Module | None:
-        """Give every site a connection of its own, but for embeddings and memory."""
+        """Give every site a connection of its own, but for embeddings, memory and the output."""
         from collapsebench.networks.connections import AddLinear, Concatenate, ConcatenateMap
 
         match site.kind:
@@ -38,7 +38,7 @@ class Skip(Method):
                 return ConcatenateMap(site.width, site.latent_dim, site.area)
             case SiteKind.VECTOR:
                 return AddLinear(site.width, site.latent_dim)
-            case SiteKind.MEMORY | SiteKind.EMBEDDING:
+            case SiteKind.MEMORY | SiteKind.EMBEDDING | SiteKind.OUTPUT:
                 return None
 
 
