@@ -178,6 +178,8 @@ class Guard(StrEnum):
     """A schedule of the method had not ended at the selected parameters."""
     ENVIRONMENT = "environment"
     """The run went on in another environment than it began in."""
+    USE = "use"
+    """The decoder gains far less from z than the KL."""
 
 
 class Finding(Frozen):

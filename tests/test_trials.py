@@ -7,6 +7,7 @@ from collapsebench.experiment import suites
 from collapsebench.experiment.suites import Trial
 from collapsebench.record import Finding, Guard, Outcome
 from collapsebench.reporting.trials import Judgement, TrialResult, Verdict, judge, trials_text
+from collapsebench.syntax import BASELINE, parse_composition
 
 TRIAL = Trial(kind="a kind", tries="something")
 
@@ -15,6 +16,10 @@ def run(outcome=Outcome.FINISHED, message="", findings=()):
     return record("skip", 1).model_copy(
         update={"outcome": outcome, "message": message, "findings": tuple(findings)},
     )
+
+
+def parsed(label):
+    return [] if label == BASELINE else parse_composition(label)
 
 
 MARK = Finding(guard=Guard.WORK, text="the count was set back")
@@ -72,7 +77,8 @@ def test_the_shipped_trials_have_two_contenders_that_nothing_else_loads():
     assert {cell.name for cell in cells} == set(suite.trials)
     assert all(set(cell.contenders) == {"unfair", "honest"} for cell in cells)
     known = suite.catalog().names("method")
-    assert {name for cell in cells for name in cell.contenders.values()} <= set(known)
+    calls = [call for cell in cells for label in cell.contenders.values() for call in parsed(label)]
+    assert {call.name for call in calls} <= set(known)
     from collapsebench.components import discovery
 
     assert not [name for name in discovery.load().names("method") if name.startswith(("unfair", "honest"))]
@@ -90,11 +96,13 @@ def test_each_command_that_show_prints_of_the_trials_is_one_that_knows_their_con
 
 @pytest.mark.slow
 def test_unfair_contenders_are_caught_and_honest_ones_stand(command):
-    cells = ["look-ahead", "prior", "kept"]
+    cells = ["look-ahead", "prior", "kept", "floor", "critic", "averaged"]
     chosen = [word for cell in cells for word in ("--cell", cell)]
     answer = command("suite", "run", "trust/unfair", *chosen, "--seeds", "2", "--threads", "1", "-q")
     assert answer.code == 0, answer.out + answer.err
     assert answer.out.count("refused: ") == 2
     assert answer.out.count("without effect: ") == 1
-    assert answer.out.count("stands") == 3
-    assert "2 of 3 kinds are refused or marked, 1 more gain nothing; 0 honest twins" in answer.out
+    assert answer.out.count("marked: rate without use") == 2
+    assert answer.out.count("counted: ") == 1
+    assert answer.out.count("stands") == 6
+    assert "4 of 6 kinds are refused or marked, 2 more gain nothing; 0 honest twins" in answer.out

@@ -154,6 +154,7 @@ class Runner:
         )
         from collapsebench.experiment.training import train
         from collapsebench.guards.traces import without_trace
+        from collapsebench.guards.use import unused_rate
         from collapsebench.model.seeding import Purpose, own_generators, seed_torch
 
         setup, state = self._new_or_resumed(spec, checkpoint)
@@ -174,6 +175,7 @@ class Runner:
             values, declined = self._evaluated(spec, test)
             self._keep_codes(spec, test)
         check_after_testing(spec, setup, self.catalog)
+        findings += unused_rate(values)
         return RunEnding(Outcome.FINISHED, "", parameters, points, values, findings=tuple(findings), declined=declined)
 
     def _new_or_resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[TrainingSetup, TrainingState]:
