@@ -23,7 +23,7 @@ from collapsebench_plugins.sa_vae import SVI
 from collapsebench_plugins.word_dropout import WordDropout
 
 METHODS = {name: entry.component for (kind, name), entry in discovery.load().entries.items() if kind == "method"}
-FOR_TEXT = {"bow", "word-dropout"}
+FOR_TEXT = {"bow", "lidvae", "twr", "word-dropout"}
 
 
 def made(name: str) -> Method:

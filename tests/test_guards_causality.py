@@ -165,7 +165,7 @@ def model(family, connection):
 
         @hookimpl
         def connect_latent(self, site):
-            return connection(site)
+            return None if site.kind is SiteKind.OUTPUT else connection(site)
 
     return tiny.vae(family, [Connecting()])
 

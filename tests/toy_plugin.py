@@ -107,7 +107,7 @@ class WrongShape(Method):
         from torch import nn
 
         class Forget(nn.Module):
-            width = site.width
+            width = site.required_width or site.width
 
             def forward(self, h: Tensor, z: Tensor) -> Tensor:
                 return h[:, 0]
