@@ -17,7 +17,7 @@ from records import point, record, records, spec, started, values
 from collapsebench.cli import main
 from collapsebench.cli import runs as options
 from collapsebench.estimates import Estimate
-from collapsebench.record import Outcome
+from collapsebench.record import Number, Outcome
 from collapsebench.store import Store
 
 
@@ -102,6 +102,17 @@ def test_show(filled):
     assert re.search(r"350 .* 31.5 +selected", out)
     assert re.search(r"protocol.setting.optimizer.learning_rate +0.001", out)
     assert "Linux x86_64" in out
+
+
+def test_show_says_where_the_parameters_were_selected_and_what_the_kl_was(path, cli):
+    """The KL in the end is the one that a method with a target has reached."""
+    early, late = point(70), point(350, selected=False)
+    kls = [each.model_copy(update={"values": {"kl": Number.of(kl)}}) for each, kl in ((early, 1.39), (late, 2.68))]
+    with Store.open(path) as store:
+        store.finish(record().model_copy(update={"points": tuple(kls)}))
+    out = cli("show", spec().run_id)[1]
+    assert re.search(r"selected at +20% of the budget", out)
+    assert re.search(r"valid kl +1.39 where selected, 2.68 at the end", out)
 
 
 def test_show_json_is_the_record(filled):

@@ -84,8 +84,20 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
     yield "parameters", record.parameters
     if record.message:
         yield "message", record.message
+    yield from _selected(record)
     yield from record.environment.items()
     yield from ((f"code of {component}", digest) for component, digest in record.code.items())
+
+
+def _selected(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yield where the selected parameters are from. The KL there may be far from the one that a method ends with."""
+    budget, selected = record.spec.protocol.budget, next((each for each in record.points if each.selected), None)
+    if selected is None or budget.unit not in selected.counters:
+        return
+    yield "selected at", f"{selected.counters[budget.unit] / budget.amount:.0%} of the budget"
+    if "kl" in selected.values:
+        there, end = (_number(each.values["kl"]) for each in (selected, record.points[-1]))
+        yield "valid kl", f"{there} where selected, {end} at the end"
 
 
 def _impossible(record: RunRecord) -> tuple[Violation, ...]:
