@@ -34,6 +34,8 @@ METHODS = {name: entry for (kind, name), entry in ENTRIES.items() if kind == "me
         ("a\n  b", "a b"),
         (r"\nosuchcommand x", "nosuchcommand x"),
         (r"x^{}", "x^()"),
+        (r"e^{s_t} z_{t-1} + q_{k_c}", "e^(s_t) z_(t-1) + q_(k_c)"),
+        (r"\mu^\top z + \mu^{\top} z", "μ^⊤ z + μ^⊤ z"),
     ],
 )
 def test_formulas_stand_on_one_line_of_unicode(latex, text):
@@ -54,6 +56,20 @@ def test_paragraphs_and_items_are_filled_and_formulas_may_cross_lines():
     said = "The weight\n\\(\\beta =\n1\\) is new.\n\n- one\n  more\n- two"
     assert readable(said) == "The weight β = 1 is new.\n\n- one more\n- two"
     assert readable("some words here", width=10) == "some words\nhere"
+
+
+@given(st.lists(st.sampled_from(["a", "bcd", "-"]), min_size=1, max_size=20), st.integers(5, 20))
+def test_a_minus_begins_no_line(words, width):
+    lines = readable(" ".join(["x", *words, "y"]), width).split("\n")
+    assert " ".join(lines) == " ".join(["x", *words, "y"])
+    assert not any(line.startswith("- ") for line in lines[1:])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_page_has_the_items_of_its_docstring(name):
+    docstring = inspect.cleandoc(METHODS[name].component.__doc__)
+    found = [text.count("\n- ") for text in (docstring, readable(docstring))]
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", METHODS)

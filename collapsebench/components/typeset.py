@@ -24,6 +24,9 @@ POWERS: Final = dict(zip("0123456789+-*", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻*", 
 
 WORD: Final = r"[\w.*]+"
 
+SCRIPT: Final = r"([^\W_]|[.*⊤])+"
+"""A word without a subscript: `e^s_t` would be read as a subscript of the power."""
+
 SINGLE: Final = r"[\d.]+|\w(_\w+)?[²³]?"
 """A number, or one letter: `1/MB` would be read as a product with B."""
 
@@ -46,8 +49,11 @@ def _filled(paragraph: str, width: int) -> str:
 
 
 def _wrapped(text: str, width: int) -> str:
+    """Fill a paragraph or an item. No line begins with a minus of a formula, which would be read as the next item."""
     indent = "  " if text.startswith("- ") else ""
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    glued = re.sub(" (?=- )", "\0", text)
+    filled = textwrap.fill(glued, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled.replace("\0", " ")
 
 
 def formula(latex: str) -> str:
@@ -74,7 +80,7 @@ def _part(tokens: deque[str]) -> str:
         case "{":
             text = _sequence(tokens)
         case "_":
-            text = f"_{_grouped(_argument(tokens))}"
+            text = f"_{_grouped(_argument(tokens), SCRIPT)}"
         case "^":
             text = _power(_argument(tokens))
         case "\\frac":
@@ -105,7 +111,7 @@ def _sign(token: str) -> str:
 def _power(exponent: str) -> str:
     if exponent and set(exponent) <= POWERS.keys():
         return "".join(POWERS[sign] for sign in exponent)
-    return f"^{_grouped(exponent)}"
+    return f"^{_grouped(exponent, SCRIPT)}"
 
 
 def _grouped(text: str, whole: str = WORD) -> str:
