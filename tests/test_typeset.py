@@ -76,6 +76,7 @@ def test_a_page_has_the_items_of_its_docstring(name):
 def test_a_shipped_method_reads_well_in_a_terminal(name):
     entry = METHODS[name]
     assert FORMULA.search(inspect.cleandoc(entry.component.__doc__).partition("\n")[0]) is None
+    assert len(Description(entry).summary) <= 90  # with the name before it, a line of the list
     text = Description(entry).as_text()
     assert not {"\\", "{", "}", "$"} & set(text)
 

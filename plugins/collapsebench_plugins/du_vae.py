@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class DUVAE(Method):
-    r"""DU-VAE: normalized means keep posteriors apart, and dropped variances keep some of them narrow.
+    r"""DU-VAE: normalized means keep posteriors apart, and dropped variances keep some narrow.
 
     The means are normalized as by `bn-vae`, with a learned scale w of the root mean square \(\gamma\). The variance is
     \(e^{\ell} + f\) with the floor \(f = \alpha / 2 \pi e\), and in training \(e^{\ell} k/(1-p) + f\), where k is 0

@@ -23,15 +23,15 @@ class Kernel(StrEnum):
 
 
 class InfoVAE(Method):
-    r"""InfoVAE: a maximum mean discrepancy (MMD) between codes and prior, beside the KL or in its place (WAE-MMD).
+    r"""InfoVAE: a maximum mean discrepancy of codes and prior, beside the KL or in its place.
 
     \(L = -\log p(x|z) + (1-\alpha)\, KL + (\alpha + \lambda - 1)\, MMD\), in nats per example (Zhao, Song and Ermon
     2019).
 
-    The MMD is between the B codes z of a batch and B draws \(\tilde z\) of the prior, as in Pythae
-    (`info_vae_model.py:88-153`): \(\frac{1}{B(B-1)} \sum_{i \ne k} [k(z_i, z_k) + k(\tilde z_i, \tilde z_k)] -
-    \frac{2}{B^2} \sum_{ik} k(z_i, \tilde z_k)\). It has no bias, and so may be negative. With \(C = 2 D h^2\) the
-    kernel is
+    The MMD, a maximum mean discrepancy, is between the B codes z of a batch and B draws \(\tilde z\) of the prior, as
+    in Pythae (`info_vae_model.py:88-153`): \(\frac{1}{B(B-1)} \sum_{i \ne k} [k(z_i, z_k) + k(\tilde z_i,
+    \tilde z_k)] - \frac{2}{B^2} \sum_{ik} k(z_i, \tilde z_k)\). It has no bias, and so may be negative. With
+    \(C = 2 D h^2\) the kernel is
 
     - imq: \(\sum_s sC / (sC + \|z - z'\|^2)\) over the scales s;
     - rbf: \(\exp(-\|z - z'\|^2 / C)\), without scales.

@@ -26,11 +26,11 @@ class Estimator(StrEnum):
 
 
 class IWAE(Method, Amortized):
-    r"""IWAE: the bound on the likelihood by K samples of z is the training objective (Burda et al. 2016, eq. 8).
+    r"""IWAE: a bound on the likelihood by K samples of z is the training objective.
 
     \(L = -\log \frac1K \sum_k w_k\), \(\log w_k = \log p(x|z_k) + \beta\,[\log p(z_k) - \log q(z_k|x)]\),
-    \(z_k \sim q\), in nats per example. \(\beta\) is the product of the KL weights of all methods. With \(\beta = 1\)
-    it is a bound, which is no looser with more samples.
+    \(z_k \sim q\), in nats per example (Burda et al. 2016, eq. 8). \(\beta\) is the product of the KL weights of
+    all methods. With \(\beta = 1\) it is a bound, which is no looser with more samples.
 
     - `gradient=plain` differentiates L through the samples (eq. 13).
     - `gradient=dreg` has the same expectation, and a signal that does not vanish with growing K (Tucker et al. 2019).

@@ -26,7 +26,7 @@ class Stop(StrEnum):
 
 
 class Lagging(Method):
-    r"""Lagging inference networks: in a first phase the encoder takes many steps for each step of the decoder.
+    r"""Lagging inference networks: at first the encoder takes many steps for each of the decoder.
 
     In the aggressive phase only the encoder is updated until its training loss no longer falls: after every window of
     steps, the loss per word (of images, per example) in nats is compared with that of the window before, and the inner

@@ -39,11 +39,11 @@ class GaussianMixture(Prior):
 
 
 class MixturePrior(Method):
-    r"""Mixture prior: the prior is a mixture of K diagonal Gaussians, which are trained with the networks.
+    r"""Mixture prior: the prior is a learned mixture of K diagonal Gaussians.
 
-    \(p(z) = \sum_c w_c\, N(z; m_c, \mathrm{diag}(e^{k_c}))\) with \(w_c = 1/K\), the "MoG" of Tomczak and Welling
-    (2018), to which they compare the VampPrior. The KL has no closed form: \(\log q(z|x) - \log p(z)\) in nats at the
-    sample takes its place. With K = 1 it is that of two Gaussians, per unit.
+    \(p(z) = \sum_c w_c\, N(z; m_c, \mathrm{diag}(e^{k_c}))\) with \(w_c = 1/K\), which is trained with the
+    networks: the "MoG" of Tomczak and Welling (2018), to which they compare the VampPrior. The KL has no closed form:
+    \(\log q(z|x) - \log p(z)\) in nats at the sample takes its place. With K = 1 it is that of two Gaussians, per unit.
 
     - `components` K: 500, as of `vamp-prior`, so that both have as many. The authors' program has no such prior
       (jmtomczak/vae_vampprior: models/VAE.py:192-220), so the following settings are choices of this program.

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 class PowerSphericalVAE(Method):
-    r"""Power spherical VAE: the posterior is a power of the cosine on the unit sphere, the prior is uniform there.
+    r"""Power spherical VAE: the posterior is a power of the cosine on the unit sphere.
 
     \(q(z|x) = C\, (1 + \mu^\top z)^\kappa\), where μ is the encoder's mean divided by its length (De Cao and Aziz
-    2020). With \(\beta = (D-1)/2\), \(\alpha = \kappa + \beta\) and the area \(|S|\), \(C = \Gamma(\alpha + \beta) /
-    [2^{\alpha+\beta} \pi^\beta \Gamma(\alpha)]\), and the KL is \(\ln C + \kappa\, (\ln 2 + \psi(\alpha) -
-    \psi(\alpha + \beta)) + \ln |S|\) nats. Densities are those on the surface. The cosine is 2b - 1, b from Beta(α, β).
+    2020). The prior is uniform there. With \(\beta = (D-1)/2\), \(\alpha = \kappa + \beta\) and the area \(|S|\),
+    \(C = \Gamma(\alpha + \beta) / [2^{\alpha+\beta} \pi^\beta \Gamma(\alpha)]\), and the KL is \(\ln C + \kappa\,
+    (\ln 2 + \psi(\alpha) - \psi(\alpha + \beta)) + \ln |S|\) nats. Densities are those on the surface. The cosine is
+    2b - 1, b from Beta(α, β).
 
     - `kappa` is fixed, or by default learned: 1 + softplus of a linear layer on the encoder's features, as in the
       hyperspherical VAE of Davidson et al. (2018; nicola-decao/s-vae-pytorch: examples/mnist.py). The released program

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Pretraining(Method):
-    r"""Autoencoder pretraining: in a first phase there is no KL term, and after it the decoder begins anew.
+    r"""Autoencoder pretraining: a first phase has no KL term, and then the decoder begins anew.
 
     \(L = -\log p(x|z)\) while the spent share of the budget is below s, in nats per example, and the negative ELBO
     afterwards. The encoder is kept, the decoder is drawn again as before the first step, without its moments (Li et al.

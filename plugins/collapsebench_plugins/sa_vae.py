@@ -64,7 +64,7 @@ class _Inner(NamedTuple):
 
 
 class SVI(Method, Inference):
-    r"""SVI takes K momentum steps on the variational parameters of each example, and has no encoder.
+    r"""SVI: K momentum steps on the variational parameters of each example, without an encoder.
 
     With \(\lambda = (\mu, \ell)\), mean and log-variance, a step is
 
@@ -168,7 +168,7 @@ class SVI(Method, Inference):
 
 
 class VAESVI(SVI):
-    r"""VAE+SVI takes SVI steps from the encoder's output, and does not differentiate through them.
+    r"""VAE+SVI: SVI steps from the encoder's output, through which no gradient flows.
 
     It is described in section 5 of Kim et al. 2018. The decoder follows the objective at the refined posterior. The
     encoder follows its own negative ELBO (`elbo`), or \(KL(q_0 \| q_K)\) with the refined posterior \(q_K\) held fixed
@@ -206,11 +206,14 @@ class VAESVI(SVI):
 
 
 class SAVAE(SVI):
-    r"""SA-VAE takes K SVI steps from the encoder's output, and differentiates through them (Kim et al. 2018).
+    r"""SA-VAE: K SVI steps from the encoder's output, through which gradients flow.
 
     `hvp=exact` keeps the K steps in one graph (double backward). `hvp=finite-difference` is Algorithm 2 of the paper:
     \(H u \approx [\nabla L(\lambda + \epsilon u) - \nabla L(\lambda)]/\epsilon\), with the noise of the step. The ELBO
-    at \(\lambda_0\) is no part of the objective.
+    at \(\lambda_0\) is no part of the objective (Kim et al. 2018).
+
+    - What is trained and shown is the ELBO of the refined posterior.
+    - Neutral: `steps=0`.
     """
 
     name: ClassVar[str] = "sa-vae"

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class VMF(Method):
-    r"""vMF-VAE: the posterior is a von Mises-Fisher distribution on the unit sphere, the prior is uniform there.
+    r"""vMF-VAE: the posterior is a von Mises-Fisher distribution on the unit sphere.
 
     \(q(z|x) = C_D(\kappa)\, e^{\kappa \mu^\top z}\), where μ is the encoder's mean divided by its length, and
     \(C_D(\kappa) = \kappa^{D/2-1} / [(2\pi)^{D/2} I_{D/2-1}(\kappa)]\) (Xu and Durrett 2018). The KL is \(\kappa
     A_D(\kappa) + \ln C_D(\kappa) + \ln |S|\) nats for every x, with \(A_D = I_{D/2}/I_{D/2-1}\) and the area \(|S|\).
-    Densities are those on the surface. z is drawn by Wood's rejection.
+    The prior is uniform there. Densities are those on the surface. z is drawn by Wood's rejection.
 
     - `kappa`: 80 by default in the authors' program (jiacheng-xu/vmf_vae_nlp), and 35 for PTB (its issue 7). At D = 32,
       13 gives 2.17 nats, 25 gives 5.76, and 100 gives 20.76.

@@ -18,7 +18,7 @@ PADDING, UNKNOWN, BOS = 0, 1, 2
 
 
 class WordDropout(Method):
-    r"""Word dropout: each word that the decoder reads becomes the unknown word with probability p, in training.
+    r"""Word dropout: in training, the decoder reads the unknown word in place of some words.
 
     The decoder still predicts every word: \(-\log p(x|z, \tilde x)\) in nats per example, where \(\tilde x_t\) is
     `<unk>` with probability p, and \(x_t\) otherwise (Bowman et al. 2016). BOS and padding stay.
