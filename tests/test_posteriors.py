@@ -222,6 +222,35 @@ def test_a_draw_that_states_another_density_is_found():
         check_posterior(TwoFaced(gaussian(4, size=1)), StandardNormal(2), SeededNoise(8))
 
 
+class OfOneShape(Mixed):
+    """Its mean is that of the whole batch, its density that of all samples, its draws or their densities are a row."""
+
+    wrong: ClassVar[str]
+
+    @property
+    def mean(self):
+        return super().mean.mean(0) if self.wrong == "mean" else super().mean
+
+    def at(self, parameters):
+        return type(self)(DiagonalGaussian.of(parameters))
+
+    def draw(self, noise):
+        z, log_q = super().draw(noise)
+        if self.wrong == "codes":
+            return Draw(z[None], log_q)
+        return Draw(z, lambda: log_q()[None]) if self.wrong == "log-densities" else Draw(z, log_q)
+
+    def log_prob(self, z):
+        return super().log_prob(z).mean(0) if self.wrong == "log_prob" else super().log_prob(z)
+
+
+@pytest.mark.parametrize("wrong", ["mean", "codes", "log-densities", "log_prob"])
+def test_a_wrong_shape_is_named_before_training(wrong):
+    family = type("Askew", (OfOneShape,), {"wrong": wrong})
+    with pytest.raises(PluginError, match=f"the posterior Askew (has|draws|gives).* {wrong} of the shape"):
+        check_posterior(family(gaussian(4, size=1)), StandardNormal(2), SeededNoise(8))
+
+
 class Leaned(nn.Module):
     """A prior of its own parameters, whose centre is where the encoder puts zeros."""
 

@@ -34,10 +34,11 @@ TOLERANCE = 1e-6
 def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, noise: Noise) -> None:
     r"""Raise PluginError if the posterior of the first example is no density. Diagonal Gaussians are known to be one.
 
-    The log-density of a draw must be that of `log_prob`. The integral is \(E_q[r(z)/q(z|x)]\), for the prior and for
-    a Gaussian r with the moments of the draws, or on the unit sphere for such a power spherical r. A KL in closed form
-    must be \(E_q[\log q(z|x) - \log p(z)]\). This catches a density or a KL that is off by a constant or a factor.
-    It says nothing where r covers q badly, and nothing about other examples and parameters.
+    Codes, densities and mean must have their shapes. The log-density of a draw must be that of `log_prob`. The integral
+    is \(E_q[r(z)/q(z|x)]\), for the prior and for a Gaussian r with the moments of the draws, or on the unit sphere for
+    such a power spherical r. A KL in closed form must be \(E_q[\log q(z|x) - \log p(z)]\). This catches a density or a
+    KL that is off by a constant or a factor. It says nothing where r covers q badly, and nothing about other examples
+    and parameters.
     """
     if isinstance(posterior, DiagonalGaussian) or not len(posterior):
         return
@@ -46,6 +47,7 @@ def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, 
         same = posterior.at(copies.contiguous())
         z, log_q = same.draw(noise)
         found = log_q()
+        _check_shapes(same, z, found)
         _check_agreement(found[:COMPARED], same[:COMPARED].log_prob(z[None, :COMPARED])[0], posterior)
         log_p = prior.log_prob(z[None])[0].double()
         for log_r in _compared(z, log_p):
@@ -56,6 +58,21 @@ def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, 
                     "log q(z|x) is no log-density"
                 )
         _check_kl(prior.kl(same[:1]), found - log_p, posterior)
+
+
+def _check_shapes(posterior: PosteriorDistribution, z: Tensor, log_q: Tensor) -> None:
+    """Look at codes and densities of N examples, and at the mean of one. The metrics ask for the mean, at the end."""
+    number, units = posterior.like.shape
+    _check_shape("draws codes", z, (number, units), posterior)
+    _check_shape("draws log-densities", log_q, (number,), posterior)
+    _check_shape("gives a log_prob", posterior[:1].log_prob(z[:2, None]), (2, 1), posterior)
+    _check_shape("has a mean", posterior[:1].mean, (1, units), posterior)
+
+
+def _check_shape(what: str, found: Tensor, wanted: tuple[int, ...], posterior: PosteriorDistribution) -> None:
+    if found.shape != wanted:
+        name = type(posterior).__name__
+        raise PluginError(f"the posterior {name} {what} of the shape {tuple(found.shape)}, and not {wanted}")
 
 
 def _check_kl(stated: Tensor | None, ratios: Tensor, posterior: PosteriorDistribution) -> None:
