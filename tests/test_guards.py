@@ -22,6 +22,7 @@ from collapsebench.experiment.assembly import kl_weight_at
 from collapsebench.guards.agreement import check_agreement
 from collapsebench.guards.gradients import check_backward, check_gradients, check_terms
 from collapsebench.guards.patches import check_unpatched
+from collapsebench.guards.posteriors import check_posterior
 from collapsebench.guards.priors import check_prior
 from collapsebench.guards.schedules import unfinished_schedule
 from collapsebench.guards.traces import fingerprint, without_trace
@@ -218,6 +219,46 @@ def test_a_prior_with_two_modes_passes():
 def test_a_prior_that_is_no_density_is_refused(prior, complaint):
     with pytest.raises(PluginError, match=complaint):
         check_prior(prior, NOISE)
+
+
+class Flattered(StandardNormal):
+    """States a log-density that is too high, and no KL."""
+
+    def log_prob(self, z):
+        return super().log_prob(z) + 0.1
+
+    def kl(self, posterior):
+        return None
+
+
+@dataclass(frozen=True)
+class Finer(WithoutKL):
+    """States another log-density in the precision of the metrics."""
+
+    def log_prob(self, z):
+        return super().log_prob(z) + 0.1 * (z.dtype == torch.float64)
+
+
+@pytest.mark.parametrize("prior", [Flattered(3), Finer()])
+def test_a_prior_is_looked_at_whatever_it_inherits_and_as_the_metrics_do(prior):
+    with pytest.raises(PluginError, match=r"integrates to 1\.10"):
+        check_prior(prior, NOISE)
+
+
+class Partial(StandardNormal):
+    """States half of the KL of narrow posteriors."""
+
+    def kl(self, posterior):
+        return super().kl(posterior) * (0.5 if (posterior.logvar < -2).all() else 1)
+
+
+def test_the_kl_of_the_contender_s_own_gaussians_is_that_of_the_prior():
+    narrow = DiagonalGaussian(torch.ones(2, 3), torch.full((2, 3), -3.0))
+    check_prior(Partial(3), NOISE)
+    check_posterior(narrow, StandardNormal(3), NOISE)
+    check_posterior(narrow, Scaled(), NOISE)
+    with pytest.raises(PluginError, match=r"the KL of the posterior DiagonalGaussian is .* kl\(\) must be exact"):
+        check_posterior(narrow, Partial(3), NOISE)
 
 
 def foreign(source):

@@ -251,6 +251,87 @@ def test_a_wrong_shape_is_named_before_training(wrong):
         check_posterior(family(gaussian(4, size=1)), StandardNormal(2), SeededNoise(8))
 
 
+class Selective(Mixed):
+    """States the density of one example too low by a nat."""
+
+    def __init__(self, start, *, which=2.0):
+        super().__init__(start)
+        self.which = which
+
+    def at(self, parameters):
+        return Selective(DiagonalGaussian.of(parameters), which=self.which)
+
+    def draw(self, noise):
+        z = super().draw(noise).z
+        return Draw(z, lambda: self.log_prob(z[None])[0])
+
+    def log_prob(self, z):
+        return super().log_prob(z) - (self.start.mean[:, 0] == self.which).double()
+
+
+class Generous(Mixed):
+    """States another density where many draws are asked for, as by the metrics."""
+
+    def at(self, parameters):
+        return Generous(DiagonalGaussian.of(parameters))
+
+    def draws(self, noises):
+        drawn = super().draws(noises)
+        return Draw(drawn.z, lambda: drawn.log_q() - 1)
+
+
+class Changing(Mixed):
+    """Becomes another family when its parameters are moved."""
+
+    def at(self, parameters):
+        return DiagonalGaussian.of(parameters)
+
+
+@pytest.mark.parametrize(
+    ("family", "complaint"),
+    [
+        (Selective, "posterior Selective integrates to"),
+        (Generous, "posterior Generous states two log-densities"),
+        (Changing, "posterior Changing becomes DiagonalGaussian at other parameters"),
+    ],
+)
+def test_a_density_is_asked_for_as_the_metrics_do(family, complaint):
+    means = torch.tensor([[0.5, 0.0], [2.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    with pytest.raises(PluginError, match=complaint):
+        check_posterior(family(DiagonalGaussian(means, torch.zeros_like(means))), StandardNormal(2), SeededNoise(8))
+
+
+class Changed(Mixing):
+    def forward(self, posterior, features):
+        return Changing(posterior)
+
+
+class Change(Mix):
+    name: ClassVar[str] = "change"
+
+    @hookimpl
+    def posterior_head(self):
+        return Changed()
+
+
+def test_a_posterior_that_becomes_another_family_is_not_evaluated():
+    with pytest.raises(PluginError, match="the posterior Changing becomes DiagonalGaussian: detach"):
+        _ = split(Change()).posterior
+
+
+class Boastful(Mixed):
+    """Says that its codes tell more about x than they do."""
+
+    def same_information(self, z):
+        return self.start, 3 * (z @ MIXING.inverse().T)
+
+
+def test_a_density_of_pairs_that_tells_more_is_found():
+    q = Boastful(gaussian(2, size=30))
+    with pytest.raises(PluginError, match=r"same_information\(\) of Boastful tells something else about x"):
+        aggregate_density(q.draw(SeededNoise(3)).z, q)
+
+
 class Leaned(nn.Module):
     """A prior of its own parameters, whose centre is where the encoder puts zeros."""
 

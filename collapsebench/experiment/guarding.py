@@ -16,10 +16,11 @@ from collapsebench.guards.agreement import check_agreement
 from collapsebench.guards.audits import work_while_building
 from collapsebench.guards.causality import check_causality
 from collapsebench.guards.patches import check_unpatched
-from collapsebench.guards.posteriors import check_posterior
+from collapsebench.guards.posteriors import EXAMPLES, check_posterior
 from collapsebench.guards.priors import check_prior
 from collapsebench.guards.schedules import unfinished_schedule
 from collapsebench.guards.traces import without_trace
+from collapsebench.metrics.estimators import evenly_spaced
 from collapsebench.metrics.evaluation import evaluation_mode, own_posterior
 from collapsebench.model.distributions import on_processor
 from collapsebench.model.seeding import Noise, Purpose, own_generators, run_noise, seed_torch
@@ -65,7 +66,7 @@ def check_model(setup: TrainingSetup, catalog: Catalog) -> None:
         noise = run_noise(setup.seed, Purpose.EVALUATION, "causality")
         x = torch.from_numpy(first).to(setup.device)
         check_causality(setup.vae, x, noise)
-        _check_distributions(setup, x[:1], noise)
+        _check_distributions(setup, x[evenly_spaced(len(x), min(EXAMPLES, len(x)))], noise)
 
 
 def _check_distributions(setup: TrainingSetup, x: Tensor, noise: Noise) -> None:

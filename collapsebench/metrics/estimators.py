@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from collapsebench.errors import PluginError
 from collapsebench.estimates import SATURATION, Estimate
 from collapsebench.model.distributions import LOG_2PI, DiagonalGaussian, PriorDistribution
 from collapsebench.model.kernels.blocks import block_of
@@ -27,6 +28,12 @@ SINGLE_FROM = 4096
 
 ROUNDING = 1e-3
 """The largest rounding error of a log-density in float32, in nats. The error of a mean is about a hundredth of it."""
+
+PAIRED = 8
+"""The densities of so many examples at each other's codes are compared with those that `same_information` gives."""
+
+PAIR_TOLERANCE = 1e-4
+"""The largest difference of the two, relative to their size or to one. The inverse of a flow loses digits."""
 
 
 def error_over_examples(values: Float[Tensor, " N"]) -> float:
@@ -145,8 +152,28 @@ def aggregate_density(
         return found
     with torch.no_grad():
         own = posterior.log_prob(z[None])[0]
+        _check_same_information(z, posterior, codes, start)
     volume = own - found.own
     return AggregateDensity(own, found.aggregate + volume, found.others + volume)
+
+
+def _check_same_information(
+    z: Float[Tensor, "N D"], posterior: PosteriorDistribution, codes: Float[Tensor, "N D"], start: PosteriorDistribution
+) -> None:
+    r"""Raise PluginError if \(\log q_k(z_i) - \log q_i(z_i)\) of some pairs is another one for the start."""
+    rows = evenly_spaced(len(z), min(PAIRED, len(z)))
+    found, wanted = _against_own(codes[rows], start[rows]), _against_own(z[rows], posterior[rows])
+    if not torch.allclose(found, wanted, rtol=PAIR_TOLERANCE, atol=PAIR_TOLERANCE, equal_nan=True):
+        worst = float((found - wanted).abs().max())
+        raise PluginError(
+            f"same_information() of {type(posterior).__name__} tells something else about x than the posterior: a "
+            f"ratio of two densities is {worst:.3g} nats off"
+        )
+
+
+def _against_own(z: Float[Tensor, "N D"], posterior: PosteriorDistribution) -> Float[Tensor, "N N"]:
+    log_q = posterior.log_prob(z[:, None].expand(-1, len(z), -1))
+    return log_q - log_q.diagonal()[:, None]
 
 
 def _start_density(

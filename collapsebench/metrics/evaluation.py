@@ -146,7 +146,17 @@ def own_posterior(vae: VAE, inference: Inference, x: Tensor, noise: Noise) -> Po
     wanted = (len(x), vae.latent_dim)
     if found.like.shape != wanted:
         raise PluginError(f"{said} a posterior {wanted}, got {tuple(found.like.shape)}")
-    return found.detach()
+    return _of_the_family(found.detach(), found)
+
+
+def _of_the_family(made: PosteriorDistribution, given: PosteriorDistribution) -> PosteriorDistribution:
+    """Give what was made of a posterior. Raises PluginError if it is of another class, about which nothing is known."""
+    if type(made) is not type(given):
+        raise PluginError(
+            f"the posterior {type(given).__name__} becomes {type(made).__name__}: detach() and at() must give the same "
+            "family"
+        )
+    return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +240,7 @@ class EvaluatedSplit:
 
         with evaluation_mode(self.vae):
             whole = self._for_all_batches(parameters)
-        return found[0].at(whole.movedim(1, 0))
+        return _of_the_family(found[0].at(whole.movedim(1, 0)), found[0])
 
     @cached_property
     def closed_kl(self) -> Float[Tensor, "N U"] | None:
