@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Component(BaseModel):
     """A thing with a name that a plugin registers. Its fields are its hyperparameters, each with a description.
 
-    Components are frozen, and unknown fields are errors. `kind` says what a class is: `method`, `dataset`, … .
+    Components are frozen. Unknown fields are errors, and so are infinities and NaN. `kind` says what a class is: `method`, `dataset`, … .
 
     >>> from pydantic import Field
     >>> from collapsebench import Component, Method
@@ -39,7 +39,7 @@ class Component(BaseModel):
     (2.0, 'method', True)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: ClassVar[str]
     name: ClassVar[str]

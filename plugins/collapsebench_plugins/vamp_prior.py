@@ -6,7 +6,7 @@ import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from collapsebench import (
     Component,
@@ -40,6 +40,7 @@ class PosteriorMixture(Prior):
     """The mixture of the posteriors of learned pseudo-inputs."""
 
     name: ClassVar[str] = "posterior-mixture"
+    model_config = ConfigDict(allow_inf_nan=True)  # bounds
 
     latent_dim: PositiveInt = Field(description="latent units")
     shape: tuple[PositiveInt, ...] = Field(description="shape of all pseudo-inputs, their number first")
