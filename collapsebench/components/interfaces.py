@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Component(BaseModel):
     """A thing with a name that a plugin registers. Its fields are its hyperparameters, each with a description.
 
-    Components are frozen. Unknown fields are errors, and so are infinities and NaN. `kind` says what a class is: `method`, `dataset`, … .
+    Components are frozen. Unknown fields are errors, and so are infinities and NaN. `kind` says what a class is:
+    `method`, `dataset`, … .
 
     >>> from pydantic import Field
     >>> from collapsebench import Component, Method
