@@ -1,4 +1,7 @@
-"""Densities on the unit sphere, with respect to its surface, with which a prior or a posterior there is compared."""
+"""Densities on the unit sphere, with respect to its surface, with which a prior or a posterior there is compared.
+
+Such a comparison says nothing about other surfaces: a family on one of those is compared with a Gaussian around it.
+"""
 
 from __future__ import annotations
 
