@@ -71,9 +71,9 @@ class PosteriorDistribution(ABC):
     ...     def at(self, parameters):
     ...         return Laplace(parameters[0])
     ...     def draw(self, noise):
-    ...         u = noise.uniform(self.mean.shape, self.mean) - 0.5
-    ...         z = self.mean - u.sign() * (1 - 2 * u.abs()).log()
-    ...         return Draw(z, lambda: self.log_prob(z))
+    ...         up, down = (noise.child(each).uniform(self.mean.shape, self.mean) for each in ("up", "down"))
+    ...         z = self.mean + (1 - down).log() - (1 - up).log()
+    ...         return Draw(z, lambda: self.log_prob(z[None])[0])
     ...     def log_prob(self, z):
     ...         return (-(z - self.mean).abs() - torch.tensor(2.0).log()).sum(-1)
     >>> q = Laplace(torch.tensor([[0.0], [5.0]]))
