@@ -201,5 +201,7 @@ def read_table(path: Path, what: str, parse_float: Callable[[str], Any] = float)
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
     except RecursionError:
         raise UsageError(f"cannot read the {what} file '{path}': its lists or tables are nested too deeply") from None
-    except (OSError, ValueError) as error:  # a ValueError: no UTF-8, no TOML, or an integer of too many digits
+    except OSError as error:
+        raise UsageError(f"cannot read the {what} file '{path}': {error.strerror}") from None
+    except ValueError as error:  # no UTF-8, no TOML, or an integer of too many digits
         raise UsageError(f"cannot read the {what} file '{path}': {error}") from None

@@ -71,8 +71,9 @@ class _Reader:
         self.text, self.at, self.depth = text.strip(), 0, 0
 
     def fail(self, expected: str) -> UsageError:
-        rest = self.text[self.at :] or "the end"
-        return UsageError(f"cannot read '{self.text}': expected {expected}, got '{rest}'")
+        rest = self.text[self.at :]
+        got = f"'{rest}'" if rest else "the end"
+        return UsageError(f"cannot read '{self.text}': expected {expected}, got {got}")
 
     def peek(self, char: str) -> bool:
         """Return True if this comes next. Spaces between tokens mean nothing."""

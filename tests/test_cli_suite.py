@@ -139,7 +139,7 @@ def test_list_and_show(command):
         (("show", "dieng-2019/table-3", "--scale", "tiny"), "unknown scale 'tiny'"),
         (("show", "dieng-2019/table-3", "--variant", "wide"), "unknown variant 'wide'"),
         (("run", "dieng-2019/table-3", "--device", "gpu"), "unknown device 'gpu'"),
-        (("run", "nowhere.toml"), "cannot read the suite file 'nowhere.toml'"),
+        (("run", "nowhere.toml"), "cannot read the suite file 'nowhere.toml': No such file or directory"),
         (("play", "dieng-2019/table-3"), "No such command 'play'"),
     ],
 )

@@ -71,7 +71,7 @@ def into_splits(parts: Sequence[R], division: Division | None) -> list[R]:
             raise UsageError(f"--split does not go with three files, which are {', '.join(SPLITS)}")
         return list(parts)
     if division is None or len(division.shares) != 4 - len(parts):
-        needs = {1: f"one file needs --split {EXAMPLE} (train, valid, test)"}
+        needs = {1: f"one file or folder of all examples needs --split {EXAMPLE} (train, valid, test)"}
         needs[2] = "train and test alone need --split 0.9,0.1, which divides train into train and valid"
         raise UsageError(needs[len(parts)])
     first, *others = parts
