@@ -42,8 +42,8 @@ class Lagging(Method):
     - Gradients are clipped together, also those of the parameters that rest, as the authors do.
     - What is trained and shown is the ELBO.
     - Cost of a step: that of the plain VAE, though only a part is updated, as in the program. Every update of the
-      encoder is an optimizer step: give budgets in FLOPs or seconds, or a decoder of few steps is compared with one of
-      many.
+      encoder is a step of the budget, in FLOPs and seconds, too. So in the phase the decoder has one of 31 to 100 steps
+      by default, where that of the baseline has all. The epochs of the program count steps of the decoder alone.
     - Neutral: none. The phase has at least one evaluation.
     """
 
