@@ -32,8 +32,8 @@ class KLAnnealing(Method):
     - linear (Bowman et al. 2016): \(\beta = \min(1, \beta_0 + (1-\beta_0)\, s/w)\).
     - logistic (Bowman et al. 2016): \(\beta = 1/(1 + e^{-k(s/w - 1/2)})\), which is one half at \(s = w/2\).
     - cyclical (Fu et al. 2019): the linear rule in each of M equal cycles, where \(s\) is the share of the cycle.
-    - cyclical-restarts: the same, with the learning rate of the track times \((1 + \cos \pi s)/2\) in each cycle. So
-      has the released script for PTB, but not that of its baseline (haofuml/cyclical_annealing:
+    - cyclical-restarts: the same, with the learning rate of the track times \((1 + \cos \pi s)/2\) in each cycle. The
+      released script for PTB has this, and that of its baseline does not (haofuml/cyclical_annealing:
       language_model/train_text_cyc_ptb.py:164-175).
 
     \(w\) is the warm-up. At its end \(\beta\) is 1, or \(1/(1+e^{-k/2})\) for the logistic rule, which approaches 1.
@@ -53,7 +53,7 @@ class KLAnnealing(Method):
         "Fu et al., Cyclical Annealing Schedule, NAACL 2019"
     )
 
-    schedule: Schedule = Field(Schedule.LINEAR, description="linear, logistic, cyclical or cyclical-restarts")
+    schedule: Schedule = Field(Schedule.LINEAR, description="how the weight grows")
     start: Fraction = Field(0.0, description="weight at the start, of the linear and the cyclical schedule")
     warmup: Annotated[float, Field(gt=0, le=1)] = Field(
         0.4, description="share of the budget (of the cycle, if cyclical) after which the weight is 1"

@@ -56,8 +56,11 @@ class Lagging(Method):
 
     window: PositiveInt = Field(15, description="steps of the encoder whose mean loss is compared")
     limit: PositiveInt = Field(99, description="the most steps of the encoder for one of the decoder")
-    stop: Stop = Field(Stop.FALL, description="when the aggressive phase ends: fall or patience")
-    patience: PositiveInt = Field(5, description="evaluations below the best, of the rule patience")
+    stop: Stop = Field(
+        Stop.FALL,
+        description="when the phase ends: fall, when the MI first falls; patience, after evaluations below its best",
+    )
+    patience: PositiveInt = Field(5, description="number of evaluations below the best, of the rule patience")
     _inner: int = PrivateAttr(0)
     """The steps of the encoder in this loop."""
     _decoder_next: bool = PrivateAttr(False)
