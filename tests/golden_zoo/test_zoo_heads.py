@@ -66,6 +66,8 @@ def test_the_posterior_of_delta_vae():
         found = encoder.pass_(case["in/features"], by_the_cotangents(case))
         ends = torch.tensor([encoder.head.low, encoder.head.high], dtype=torch.float64)
         assert mismatch(ends, torch.stack([case["out/l"][row], case["out/u"][row]])) == ""
+        raw = dict(zip(("h_mean", "h_logvar"), (case["in/features"] @ encoder.weight.T).chunk(2, -1), strict=True))
+        assert_equal(raw, {name: case[f"out/{name}"] for name in raw})
         names = ["mean", "logvar", "kl_dim", "grad_features", "grad_linear"]
         assert_equal({name: found[name] for name in names}, {name: case[f"out/{name}"][row] for name in names})
 

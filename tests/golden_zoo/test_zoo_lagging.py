@@ -35,13 +35,17 @@ def test_the_inner_loop_ends_where_theirs_does(kind):
     case = load("lagging_inner")
     counts = []
     for losses in case["in/losses"]:
-        method, used = Lagging(**RULES[kind]), 0
-        while not method._decoder_next:
-            loss = losses[used]
-            method.after_step(words(case, kind), Terms(loss[None], loss[None, None], 1.0, loss), Progress(0.0, used))
-            used += 1
-        counts.append(used)
-    assert torch.equal(torch.tensor(counts), case[f"out/{kind}/encoder_steps"])
+        method, used = Lagging(**RULES[kind]), {False: 0, True: 0}
+        while not (used[True] and not method._decoder_next):
+            loss, decoder = losses[used[False]], method._decoder_next
+            terms = Terms(loss[None], loss[None, None], 1.0, loss)
+            method.after_step(words(case, kind), terms, Progress(0.0, sum(used.values())))
+            used[decoder] += 1
+        counts.append((used[False], used[True]))
+    encoder, decoder = torch.tensor(counts).T
+    found = {"encoder_steps": encoder, "inner_losses_used": encoder, "decoder_steps": decoder}
+    found["sub_iter"] = encoder + (encoder == Lagging().limit)  # theirs counts on where the loop ran out
+    assert_equal(found, {name: case[f"out/{kind}/{name}"] for name in found})
 
 
 @pytest.mark.parametrize("kind", RULES)
@@ -61,6 +65,8 @@ def test_the_phase_ends_where_theirs_does(kind):
     theirs = case[f"out/{kind}/flag"]
     assert torch.equal(flags.cummin(1).values, flags)
     assert torch.equal(flags, theirs)
+    lasting = flags.sum(1)
+    assert torch.equal(lasting.where(lasting < flags.shape[1], torch.tensor(-1)), case[f"out/{kind}/stop_epoch"])
 
 
 def test_the_steps_are_theirs_in_the_loop_of_the_harness(monkeypatch):
@@ -73,6 +79,7 @@ def test_the_steps_are_theirs_in_the_loop_of_the_harness(monkeypatch):
     embedding.register_hook(lambda gradient: torch.cat((gradient[:-1], torch.zeros_like(gradient[-1:]))))
     methods = (BetaVAE(beta=meta["kl_weight"]), Lagging(limit=meta["max_sub_iter"] - 1, window=meta["window"]["text"]))
     number = int(case["out/step/n_inner"])
+    assert int(case["out/step/sub_iter"]) == number + (number == methods[1].limit)
     noise = [*case["in/step/eps"], case["in/step/eps_final"]]
     monkeypatch.setattr(training, "run_noise", lambda seed, purpose, step: GivenNoise({"z": noise[step]}))
     norms, clip = [], torch.nn.utils.clip_grad_norm_

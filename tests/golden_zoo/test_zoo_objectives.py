@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from golden.vectors import assert_equal, mismatch
@@ -20,7 +22,7 @@ from collapsebench_plugins.geco import GECO
 from collapsebench_plugins.info_vae import InfoVAE
 from collapsebench_plugins.mae import MAE, pairwise
 from collapsebench_plugins.mdr import MDR
-from golden_zoo.zoo import Leaf, Pythae, load
+from golden_zoo.zoo import Leaf, Pythae, Squares, load
 
 PAIRS = 1e-7
 """Tolerance of MAE (README): its program adds 1e-12 to variances."""
@@ -65,8 +67,12 @@ def test_without_free_bits_it_is_the_weighted_kl():
     case = load("free_bits")
     leaf = Leaf(case, case["in/rec"])
     for i, weight in enumerate(case["in/kl_weight"].tolist()):
-        found = {"loss": leaf.terms(BetaVAE(beta=weight)).loss} | leaf.gradients()
+        terms = leaf.terms(BetaVAE(beta=weight))
+        found = {"loss": terms.loss} | leaf.gradients()
         assert_equal(found, {name: array[i, 0] for name, array in case.group("out/fb0/").items()})
+        assert_equal(
+            {"kl_dim": terms.kl, "kl": terms.kl.sum(1)}, {name: case[f"out/{name}"] for name in ("kl_dim", "kl")}
+        )
 
 
 def test_the_plain_vae_and_beta_vae_of_pythae():
@@ -74,6 +80,8 @@ def test_the_plain_vae_and_beta_vae_of_pythae():
     model = Pythae(case)
     assert_equal(model.values([]), model.expected("vae_bce"))
     assert_equal(model.values([BetaVAE(beta=case.meta["beta"])]), model.expected("beta_bce"))
+    squares = Pythae(case, decoder=Squares)
+    assert_equal(squares.values([]), squares.expected("vae_mse"))
 
 
 def at_epoch(case, number):
@@ -135,12 +143,17 @@ def test_mae_and_its_pairs():
     leaf, found = Leaf(case, case["in/rec"]), []
     for settings in case.meta["cases"]:
         floor = FreeBits(nats=settings["free_bits"], per=Per.BATCH)
-        terms = leaf.terms(MAE(eta=settings["eta"], gamma=settings["gamma"]), floor)
-        found.append({"loss": terms.loss} | leaf.gradients())
-    wanted = {name: case[f"out/mae/{name}"] for name in ("loss", "grad_mean", "grad_logvar")}
-    assert_equal(stacked(found), wanted, PAIRS)
+        eta, gamma = settings["eta"], settings["gamma"]
+        plain, mean, std = (leaf.terms(MAE(eta=e, gamma=g), floor).loss for e, g in ((0, 0), (eta, 0), (0, gamma)))
+        parts = {"loss_mean": mean - plain, "loss_std": std - plain}
+        terms = leaf.terms(MAE(eta=eta, gamma=gamma), floor)
+        found.append({"loss": terms.loss} | leaf.gradients() | parts)
+    every = stacked(found)
     divergence = pairwise(DiagonalGaussian(case["in/mean"], case["in/logvar"]))
+    pairs = {"postKL_mean": divergence.mean(0).sum(), "postKL_std": divergence.sum(-1).std()}
+    assert_equal(every | {name: each.expand(len(found)) for name, each in pairs.items()}, case.group("out/mae/"), PAIRS)
     assert mismatch(divergence.mean(0), case["out/postKL_mean_dim"], PAIRS) == ""
+    assert mismatch(terms.kl.sum(1), case["out/kl"]) == ""
 
 
 def fed(method: Method, kl=None, reconstruction=None) -> None:
@@ -194,26 +207,30 @@ def test_the_weights_of_geco(name):
         start=given["beta_init"],
         speedup=given["speedup"] if name == "speedup" else 1.0,
     )
-    losses, weights = [], []
+    losses, weights, errors = [], [], []
     for error, kl in zip(case["in/geco/err"].tolist(), case["in/geco/kld"].tolist(), strict=True):
         losses.append(error + method.kl_weight() * kl)
         fed(method, reconstruction=error)
         weights.append(method.kl_weight())
-    found = {"loss": torch.tensor(losses, dtype=torch.float64), "beta": torch.tensor(weights, dtype=torch.float64)}
-    assert_equal(found, {key: case[f"out/geco/{name}/{key}"] for key in found})
+        errors.append(method._error)
+    found = {"loss": losses, "beta": weights, "err_ema": errors}
+    assert_equal(tensors(found), case.group(f"out/geco/{name}/"))
+
+
+def tensors(lists):
+    """The same in float64."""
+    return {name: torch.tensor(each, dtype=torch.float64) for name, each in lists.items()}
 
 
 def test_the_multiplier_of_mdr():
     case = load("schedules")
     given = case.meta["mdr"]
     method = MDR(nats=given["min_rate"], start=given["lambda_start"], learning_rate=given["lr"])
-    constraints, multipliers = [], []
+    constraints, multipliers, gradients = [], [], []
     for kl in case["in/mdr/kl"].tolist():
         constraints.append(abs(method.multiplier) * (given["min_rate"] - kl))
+        gradients.append(math.copysign(given["min_rate"] - kl, method.multiplier * (given["min_rate"] - kl)))
         fed(method, kl)
         multipliers.append(method.multiplier)
-    found = {
-        "constraint": torch.tensor(constraints, dtype=torch.float64),
-        "lambda": torch.tensor(multipliers, dtype=torch.float64),
-    }
-    assert_equal(found, {key: case[f"out/mdr/equation/{key}"] for key in found})
+    found = {"constraint": constraints, "lambda": multipliers, "grad_lambda": gradients}
+    assert_equal(tensors(found), case.group("out/mdr/equation/"))

@@ -180,8 +180,6 @@ def test_the_objective_of_pythae_and_its_gradients(pythae_case, pythae, name):
     found = pythae.values([BetaVAE(beta=weight)])
     by_inputs = gradient(pythae.vae.own_prior.values)
     found |= {"grad/pseudo_inputs.0.weight": by_inputs.T, "grad/pseudo_inputs.0.bias": by_inputs.sum(0)}
-    found |= {"reg_loss": (found["loss"] - found["recon_loss"]) / weight}
-    found |= {"z": pythae.vae.encode(pythae_case["in/x"]).sample(pythae_case["in/eps"][None])[0]}
     assert_equal(found, pythae_case.group(f"out/{name}/"), FLOAT32)
 
 

@@ -113,33 +113,44 @@ class _Head(nn.Module):
         return DiagonalGaussian(self.mu(features), self.lv(features))
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
+    """The decoder of the files `pythae_*`, whose entries of x are binary."""
+
     def __init__(self, latent: int, hidden: int, outputs: int) -> None:
         super().__init__()
         self.l1, self.out = nn.Linear(latent, hidden), nn.Linear(hidden, outputs)
 
     def forward(self, x: Tensor, z: Tensor, dropout: object) -> Tensor:
-        logits = self.out(self.l1(z).tanh())
-        entropy = nn.functional.binary_cross_entropy_with_logits
-        return -entropy(logits, x.expand_as(logits), reduction="none").sum(-1)
+        return -self.error(self.out(self.l1(z).tanh()), x).sum(-1)
+
+    def error(self, logits: Tensor, x: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
+
+
+class Squares(Decoder):
+    """The same for x of unit variance, without the constant."""
+
+    def error(self, logits: Tensor, x: Tensor) -> Tensor:
+        return (x - logits.sigmoid()).square() / 2
 
 
 OURS = {"encoder.l1": "encoder.l1", "encoder.mu": "posterior.mu", "encoder.lv": "posterior.lv"}
 
 
 class Pythae:
-    """The tiny VAE of the files `pythae_*`, with binary cross-entropy, and the objective of a contender on it."""
+    """The tiny VAE of the files `pythae_*`, and the objective of a contender on it."""
 
     def __init__(
         self,
         case: Case,
         heads: Mapping[str, nn.Module] | None = None,
         further: Callable[[str], str | None] = lambda theirs: None,
+        decoder: type[Decoder] = Decoder,
     ) -> None:
         """Take the parameters of a file. `further` gives our name of one that is not of the tiny VAE."""
         self.case, self.further, meta = case, further, case.meta
         networks = Networks(
-            _Encoder(meta["P"], meta["H"]), _Head(meta["H"], meta["D"]), _Decoder(meta["D"], meta["H"], meta["P"])
+            _Encoder(meta["P"], meta["H"]), _Head(meta["H"], meta["D"]), decoder(meta["D"], meta["H"], meta["P"])
         )
         self.vae = VAE(networks, StandardNormal(meta["D"]))
         self.vae.heads.update(heads or {})
@@ -155,12 +166,15 @@ class Pythae:
         return f"{OURS.get(module, module)}.{kind}"
 
     def values(self, methods: Sequence[Method], progress: Progress = START) -> dict[str, Tensor]:
-        """Loss and gradients, by the names of the file."""
+        """Loss and gradients, by the names of the file. Its KL has no weight."""
         self.vae.zero_grad()
-        objective: Objective = objective_at(compose(methods), progress, GivenNoise({"z": self.case["in/eps"]}))
-        terms = objective(self.vae, self.case["in/x"], self.vae.encode(self.case["in/x"])).backward()
+        noise = GivenNoise({"z": self.case["in/eps"]})
+        objective: Objective = objective_at(compose(methods), progress, noise)
+        posterior = self.vae.encode(self.case["in/x"])
+        terms = objective(self.vae, self.case["in/x"], posterior).backward()
         found = {f"grad/{theirs}": gradient(ours) for theirs, ours in self._parameters()}
-        return found | {"loss": terms.loss, "recon_loss": terms.reconstruction.mean()}
+        found |= {"loss": terms.loss, "recon_loss": terms.reconstruction.mean()}
+        return found | {"reg_loss": terms.kl.sum(-1).mean(), "z": posterior.draw(noise.child("z")).z}
 
     def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         known = dict(self.vae.named_parameters())
@@ -169,4 +183,5 @@ class Pythae:
     def expected(self, name: str) -> dict[str, Tensor]:
         """The same of one case of the file."""
         found = self.case.group(f"out/{name}/")
-        return {key: value for key, value in found.items() if key in {"loss", "recon_loss"} or key.startswith("grad/")}
+        names = {"loss", "recon_loss", "reg_loss", "z"}
+        return {key: value for key, value in found.items() if key in names or key.startswith("grad/")}
