@@ -116,7 +116,7 @@ def test_the_gradient_of_the_mean_is_that_of_the_resultant():
 
 
 @pytest.mark.parametrize("dimension", [2, 5, 32])
-@pytest.mark.parametrize("kappa", [0.5, 20.0, 300.0])
+@pytest.mark.parametrize("kappa", [0.5, 20.0, 300.0, 1e9])
 def test_guards_let_pass_what_is_a_density(dimension, kappa):
     prior, mu = UniformOnSphere(dimension), directions(2, dimension).float()
     check_prior(prior, NOISE)

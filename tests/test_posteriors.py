@@ -209,6 +209,24 @@ def test_a_density_that_is_none_is_found():
             check_posterior(Mixed(near, shift=shift), prior, noise)
 
 
+class TwoModes(StandardNormal):
+    """(N(-9, I) + N(9, I)) / 2 without a KL."""
+
+    def log_prob(self, z):
+        return torch.logaddexp(super().log_prob(z - 9), super().log_prob(z + 9)) - math.log(2)
+
+    def kl(self, posterior):
+        return None
+
+
+def test_a_posterior_in_one_mode_of_its_prior_is_a_density():
+    near = DiagonalGaussian(torch.full((1, 2), 9.0).double() @ MIXING.inverse().T, torch.zeros(1, 2).double())
+    check_posterior(Mixed(near), TwoModes(2), SeededNoise(8))
+    for shift in (0.2, -0.2):
+        with pytest.raises(PluginError, match="posterior Mixed integrates to"):
+            check_posterior(Mixed(near, shift=shift), TwoModes(2), SeededNoise(8))
+
+
 class TwoFaced(Mixed):
     def at(self, parameters):
         return TwoFaced(DiagonalGaussian.of(parameters))

@@ -84,8 +84,8 @@ def _check_shape(what: str, found: Tensor, wanted: tuple[int, ...], posterior: P
 
 
 def _check_integral(z: Tensor, log_q: Tensor, log_p: Tensor, posterior: PosteriorDistribution) -> None:
-    for log_r in _compared(z, log_p):
-        wrong = wrong_integral(log_r - log_q)
+    for log_r, whole in _compared(z, log_p):
+        wrong = wrong_integral(log_r - log_q, whole=whole)
         if wrong:
             raise PluginError(
                 f"the posterior {type(posterior).__name__} integrates to 1/({wrong}) and not to 1: "
@@ -111,12 +111,14 @@ def _check_agreement(drawn: Tensor, given: Tensor, posterior: PosteriorDistribut
         )
 
 
-def _compared(z: Tensor, log_p: Tensor) -> tuple[Tensor, ...]:
+def _compared(z: Tensor, log_p: Tensor) -> tuple[tuple[Tensor, bool], ...]:
     """Give known log-densities of the draws, (N, D): that of the prior, and one with about the moments of the draws.
 
-    Not that of a prior on the sphere, where a posterior may vanish in one point.
+    Each comes with whether the draws reach all of it. Those of one mode of a prior do not reach the others. A prior on
+    the sphere is left out, as a posterior may vanish in one point there.
     """
     if spheres.on_sphere(z):
-        return (spheres.around_the_draws(z),)
-    near: Tensor = MultivariateNormal(z.mean(0), NARROWER * z.T.cov()).log_prob(z)  # type: ignore[no-untyped-call]
-    return log_p, near
+        return ((spheres.around_the_draws(z), True),)
+    covariance = NARROWER * z.T.cov().reshape(z.shape[1], z.shape[1])  # that of one unit is no matrix
+    near: Tensor = MultivariateNormal(z.mean(0), covariance).log_prob(z)  # type: ignore[no-untyped-call]
+    return (log_p, False), (near, True)

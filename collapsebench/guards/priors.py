@@ -68,12 +68,16 @@ def _check_integral(prior: PriorDistribution, noise: Noise) -> None:
         )
 
 
-def wrong_integral(log_weights: Tensor) -> str:
-    """Give the mean of the weights of draws with its error, as a text, if there are enough draws and it is not one."""
+def wrong_integral(log_weights: Tensor, *, whole: bool = True) -> str:
+    """Give the mean of the weights of draws with its error, as a text, if there are enough draws and it is not one.
+
+    It may be less if draws do not reach the `whole` density that they are weighted with.
+    """
     weights = log_weights.exp()
     integral, error = float(weights.mean()), float(weights.std()) / math.sqrt(weights.numel())
     effective = float(weights.sum().square() / weights.square().sum())
-    wrong = effective > ENOUGH and abs(integral - 1) > ERRORS * error + SLACK
+    excess = abs(integral - 1) if whole else integral - 1
+    wrong = effective > ENOUGH and excess > ERRORS * error + SLACK
     return f"{integral:.4g} ± {error:.2g}" if wrong else ""
 
 

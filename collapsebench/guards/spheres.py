@@ -35,8 +35,8 @@ def around_the_draws(z: Tensor) -> Tensor:
     Spherical Distribution, 2020).
     """
     number, mean = z.shape[1], z.mean(0)
-    length = float(mean.norm().clamp(max=1 - 1e-9))
-    k, half = CLOSER * (number - 1) * length / (1 - length), (number - 1) / 2
+    length = float(mean.norm())
+    k, half = CLOSER * (number - 1) * length / max(1 - length, 1e-12), (number - 1) / 2
     constant = (2 * half + k) * math.log(2) + half * math.log(math.pi)
     constant += math.lgamma(half + k) - math.lgamma(2 * half + k)
     return k * torch.log1p((z @ mean / length).clamp(min=-1)) - constant

@@ -131,12 +131,14 @@ class TiltedNormal:
         r"""Give proposals N(r*, 1) for the radius, and which are accepted, with the mode r*.
 
         The log-density \((D-1) \ln r - (r - \tau)^2/2\) is bent more than that of the proposal, which covers it. About
-        seven of ten are accepted, or more, for any τ and D > 1.
+        seven of ten are accepted, or more, for any τ and D > 1, and half of them or more for D = 1.
         """
         further = self.latent_dim - 1
+        if not further:  # a half of N(tau, 1)
+            return self.tau + normal, self.tau + normal > 0
         mode = (self.tau + math.sqrt(self.tau**2 + 4 * further)) / 2
         ratio = 1 + normal / mode
-        bound = further * (ratio.clamp(min=0).log() - (ratio - 1)) if further else torch.zeros_like(ratio)
+        bound = further * (ratio.clamp(min=0).log() - (ratio - 1))
         return mode * ratio, (ratio > 0) & (uniform.log() <= bound)
 
     def log_prob(self, z: Tensor) -> Tensor:

@@ -42,6 +42,9 @@ def log_constant(latent_dim: int, kappa: float) -> float:
 @cache
 def mean_resultant(latent_dim: int, kappa: float) -> float:
     r"""Give \(A_D(\kappa) = I_{D/2}(\kappa) / I_{D/2-1}(\kappa)\), the length of the mean of z."""
+    above, below = (float(special.ive(order, kappa)) for order in (latent_dim / 2, latent_dim / 2 - 1))
+    if above > 1e-290:
+        return above / below
     return math.exp(log_bessel(latent_dim / 2, kappa) - log_bessel(latent_dim / 2 - 1, kappa))
 
 
