@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ CHANGE = 2e-6
 """How much an entry changes, by the largest one of its array: twice the loosest tolerance."""
 
 
-def changed(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
+def changed(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """The array with another last entry, or with its entries in another order if it is an input.
 
     Not every entry of an input matters, and some outputs depend on differences or on ratios alone.
