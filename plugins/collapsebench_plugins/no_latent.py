@@ -36,6 +36,11 @@ class NoLatent(Method):
 
     It gives every hook that adds or infers z. So a composition with another method that does so is a conflict, and so
     is one with a method that weighs the KL or adds a loss.
+
+    - There is no hyperparameter. The KL is 0, and the bound is the likelihood itself.
+    - What is trained and shown is the likelihood.
+    - Cost of a step: one pass of the decoder.
+    - Neutral: none.
     """
 
     name: ClassVar[str] = "no-latent"

@@ -72,6 +72,16 @@ class SVI(Method, Inference):
 
     \(L_k\) is the training objective, or in evaluation the plain negative ELBO, at one fresh sample of z (Kim et al.
     2018, Algorithm 1). There is no encoder: the start is \(\lambda_0 = 0\), and only the decoder is trained.
+
+    - `steps` K is 10 or 20 in the paper, and 20 in the program (yoonkim/skip-vae: train_img_skip.py:48). \(\alpha\) 1
+    and
+      \(\gamma\) 0.5 are those of both (harvardnlp/sa-vae: optim_n2n.py:41-115).
+    - There L is the mean of a batch, so that the step of one example shrinks with the batch size (`step_size`), and
+      norms are clipped over whole tensors (`clip`). On text its evaluation starts from noise of 0.1; here all start
+      from 0. It seeds torch anew at each step from few values, which is left out.
+    - What is trained and shown is the ELBO of the refined posterior.
+    - Cost of a step: K + 1 passes of the decoder, forward and backward.
+    - Neutral: none, as there is no encoder.
     """
 
     name: ClassVar[str] = "svi"
@@ -173,6 +183,12 @@ class VAESVI(SVI):
     It is described in section 5 of Kim et al. 2018. The decoder follows the objective at the refined posterior. The
     encoder follows its own negative ELBO (`elbo`), or \(KL(q_0 \| q_K)\) with the refined posterior \(q_K\) held fixed
     (`kl`, VAE+SVI+KL).
+
+    - The settings are those of `svi`. `encoder_loss` is `elbo` by default, the program's `--train_kl 0`.
+    - What is trained is the ELBO of the refined posterior for the decoder, and the encoder's loss for the encoder. What
+      is shown is the ELBO of the refined posterior.
+    - Cost of a step: a pass of the encoder, and K + 2 of the decoder, or K + 1 with `kl`, forward and backward.
+    - Neutral: `steps=0`, but for the noise.
     """
 
     name: ClassVar[str] = "vae-svi"
@@ -212,8 +228,12 @@ class SAVAE(SVI):
     \(H u \approx [\nabla L(\lambda + \epsilon u) - \nabla L(\lambda)]/\epsilon\), with the noise of the step. The ELBO
     at \(\lambda_0\) is no part of the objective (Kim et al. 2018).
 
+    - The settings are those of `svi`, which names their places. The program computes finite differences with a step of
+      1e-5, clips in three places, and differentiates through none of these clips (optim_n2n.py:117-). That is
+      `hvp=finite-difference,clip=as-released`.
     - What is trained and shown is the ELBO of the refined posterior.
-    - Neutral: `steps=0`.
+    - Cost of a step: a pass of the encoder, and about 2 K + 2 of the decoder, forward and backward.
+    - Neutral: `steps=0`, but for the noise.
     """
 
     name: ClassVar[str] = "sa-vae"

@@ -18,6 +18,14 @@ class Skip(Method):
     z as one more feature map. In a perceptron it is \(\sigma(W_l h_{l-1} + U_l z)\). The paper has no Transformer:
     there g concatenates z to what a layer gives to the next one or to the vocabulary, and leaves embeddings and
     memory as they are.
+
+    - There is no hyperparameter. Of two paths of a gated convolution both get the map of z.
+    - The released program (yoonkim/skip-vae) leaves its last map of z out of the decoder's gradient where SA-VAE is on
+      (models_img_skip.py:172-186), and its baseline carries maps that it never uses. Its PixelCNN has 8 gated layers,
+      the paper 9. Here all maps are trained, a baseline has none, and the depth is the track's.
+    - What is trained and shown is the ELBO.
+    - Cost of a step: that of the plain VAE, and the weights that read z: D columns more for each gate or word.
+    - Neutral: none. It has more parameters than the plain VAE.
     """
 
     name: ClassVar[str] = "skip"
