@@ -73,9 +73,8 @@ class SVI(Method, Inference):
     \(L_k\) is the training objective, or in evaluation the plain negative ELBO, at one fresh sample of z (Kim et al.
     2018, Algorithm 1). There is no encoder: the start is \(\lambda_0 = 0\), and only the decoder is trained.
 
-    - `steps` K is 10 or 20 in the paper, and 20 in the program (yoonkim/skip-vae: train_img_skip.py:48). \(\alpha\) 1
-    and
-      \(\gamma\) 0.5 are those of both (harvardnlp/sa-vae: optim_n2n.py:41-115).
+    - `steps` K is 10 or 20 in the paper, and 20 in the program (yoonkim/skip-vae: train_img_skip.py:48).
+      \(\alpha\) 1 and \(\gamma\) 0.5 are those of both (harvardnlp/sa-vae: optim_n2n.py:41-115).
     - There L is the mean of a batch, so that the step of one example shrinks with the batch size (`step_size`), and
       norms are clipped over whole tensors (`clip`). On text its evaluation starts from noise of 0.1; here all start
       from 0. It seeds torch anew at each step from few values, which is left out.
