@@ -45,10 +45,11 @@ def check_posterior(posterior: PosteriorDistribution, prior: PriorDistribution, 
     that it does not see.
     """
     known = type(posterior) is DiagonalGaussian
-    if not len(posterior) or (known and type(prior) is StandardNormal):
+    if not posterior.parameters.shape[1] or (known and type(prior) is StandardNormal):
         return
     with torch.no_grad():
-        number, given = len(posterior), posterior.parameters.double()
+        given = posterior.parameters[:, :EXAMPLES].double()
+        number = given.shape[1]
         same = posterior.at(given.repeat(1, DRAWS // number, 1))  # example by example, again and again
         if type(same) is not type(posterior):
             raise PluginError(

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,24 +22,18 @@ from numpy.typing import NDArray
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-CHANGE = 2e-6
-"""How much an entry changes, by the largest one of its array: twice the loosest tolerance."""
+OUTPUT, INPUT = 2e-6, 1e-2
+"""How much an entry changes, by the largest one of its array: twice the loosest tolerance, and enough to move a sum."""
 
 
-def changed(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """The array with another last entry, or with its entries in another order if it is an input.
-
-    Not every entry of an input matters, and some outputs depend on differences or on ratios alone.
-    """
-    found = array.copy()
-    if not name.startswith("out/") and array.size > 1:
-        return np.roll(found.reshape(-1), 1).reshape(array.shape)
-    last = found.reshape(-1)[-1:]
-    if array.dtype.kind == "f":
-        last += CHANGE * (np.abs(array).max() or 1.0)
-    else:
-        last[...] = ~last if array.dtype.kind == "b" else last + 1
-    return found
+def changed(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The array with another last entry. Those of an input are in another order, too, as some matter by it alone."""
+    output = name.startswith("out/")
+    flat = array.reshape(-1) if output else np.roll(array.reshape(-1), 1)
+    found, whole = flat.astype(np.float64), array.dtype.kind != "f"
+    if output or not whole:
+        found[-1] += 1 if whole else (OUTPUT if output else INPUT) * (np.abs(found).max() or 1)
+    return found.astype(array.dtype).reshape(array.shape)
 
 
 class Noticing:
