@@ -159,7 +159,7 @@ def share(run: RunRecord, point: Point) -> float:
 def setting(run: RunRecord, name: str) -> float:
     """A parameter of the only method."""
     (method,) = run.spec.contender.methods
-    return float(method.params[name])  # type: ignore[arg-type]
+    return float(method.params[name])
 
 
 def units(run: RunRecord) -> int:
