@@ -1,6 +1,6 @@
 """Densities on the unit sphere, with respect to its surface, with which a prior or a posterior there is compared.
 
-Such a comparison says nothing about other surfaces: a family on one of those is compared with a Gaussian around it.
+A comparison says nothing where draws of the posterior lie around more than one direction.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def changed(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
     output = name.startswith("out/")
     flat = array.reshape(-1) if output else np.roll(array.reshape(-1), 1)
     found, whole = flat.astype(np.float64), array.dtype.kind != "f"
-    if output or not whole:
+    if output or not whole or found.size == 1:
         found[-1] += 1 if whole else (OUTPUT if output else INPUT) * (np.abs(found).max() or 1)
     return found.astype(array.dtype).reshape(array.shape)
 
