@@ -35,7 +35,6 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 # No other project's index is downloaded: names of this package must lead somewhere, others are text.
-nitpick_ignore = [("py:class", "collapsebench.model.posterior.Shared")]  # a type variable
 nitpick_ignore_regex = [(r"py:.*", r"(?!collapsebench\b).*")]
 nitpick_ignore = [("py:class", "collapsebench.model.posterior.Shared")]  # a type variable, which has no page
 
