@@ -80,7 +80,7 @@ def shipped() -> dict[str, Entry]:
 
 
 def contender(*names: str) -> str:
-    """What is written for methods: `capacity[nats=1]+skip`."""
+    """What is written for methods: `capacity[nats=3]+skip`."""
     return "+".join(QUICKER.get(name) or with_required(shipped()[name].component) for name in names) or BASELINE
 
 

@@ -103,10 +103,10 @@ def test_everything_is_tried_on_a_gpu(gpu):
     assert {"skip", "kl-annealing", "sa-vae", "svi", "vae-svi", "no-latent", "skip+sa-vae"} <= set(sizes.contenders)
     installed = discovery.load().names("method")
     assert {name.partition("[")[0] for name in sizes.contenders} == {*installed, "skip+sa-vae"}
-    assert "capacity[nats=1]" in sizes.contenders, "what has no default is given"
+    assert "capacity[nats=3]" in sizes.contenders, "what has no default is given"
     place = gpu.Place(torch.device("cpu"), replace(sizes, text=gpu.little().text))
     assert {"bow", "word-dropout"} <= set(gpu.fitting(place, "lstm")) - set(gpu.fitting(place, "mlp"))
-    assert {"skip", "capacity[nats=1]"} <= set(gpu.fitting(place, "lstm")) & set(gpu.fitting(place, "mlp"))
+    assert {"skip", "capacity[nats=3]"} <= set(gpu.fitting(place, "lstm")) & set(gpu.fitting(place, "mlp"))
     assert tuple(gpu.rated(place)) == sizes.rated
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False

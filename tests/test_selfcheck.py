@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import ConfigDict
 
 from collapsebench.estimates import Estimate
 from collapsebench.metrics import METRICS, estimators, evaluation
@@ -184,6 +185,7 @@ def test_a_broken_estimator_is_found(name, some, monkeypatch):
 class Constant(Metric):
     """Always the same."""
 
+    model_config = ConfigDict(allow_inf_nan=True)
     name = "constant"
     columns = ()
     value: float

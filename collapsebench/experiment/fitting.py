@@ -36,7 +36,7 @@ def check_families(vae: VAE, hooks: pluggy.HookRelay) -> None:
         for module, training in modes:
             module.training = training
     if missing:
-        cause, *_ = leaving or [each.plugin_name for each in hooks.prior.get_hookimpls()]
+        cause, *_ = *leaving, *(each.plugin_name for each in hooks.prior.get_hookimpls()), *vae.heads
         check_needs(methods_of(hooks), dict.fromkeys(missing, cause))
 
 

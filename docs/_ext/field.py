@@ -308,6 +308,7 @@ CLAIMS = {
     "vMF-VAE": Claim("the KL is a constant of D and κ", von_mises),
     "no latent variable": Claim("there is no z", information),
     "Skip-VAE": Claim("every layer reads z", information),
+    "LIDVAE": Claim("the logits are an injective function of z", information),
     "SA-VAE": Claim("10 inner steps and the last pass", DECODER_PASSES),
     "SVI": Claim("10 inner steps and the last pass", DECODER_PASSES),
     "VAE+SVI": Claim("10 inner steps, the last pass, and the encoder's own", DECODER_PASSES),
