@@ -67,6 +67,7 @@ from .model.distributions import as_gaussian as as_gaussian
 from .model.distributions import closed_kl as closed_kl
 from .model.distributions import normals as normals
 from .model.factors import Factorized as Factorized
+from .model.modes import in_evaluation as in_evaluation
 from .model.needs import Need as Need
 from .model.posterior import Draw as Draw
 from .model.posterior import PosteriorDistribution as PosteriorDistribution

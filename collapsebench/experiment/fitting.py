@@ -8,6 +8,7 @@ import torch
 
 from collapsebench.components.composition import check_needs, check_order, methods_of
 from collapsebench.model.distributions import DiagonalGaussian
+from collapsebench.model.modes import in_evaluation
 from collapsebench.model.needs import Need
 
 if TYPE_CHECKING:
@@ -25,16 +26,10 @@ def check_families(vae: VAE, hooks: pluggy.HookRelay) -> None:
     """
     if not (vae.heads or hooks.prior.get_hookimpls()):
         return
-    modes = [(module, module.training) for module in vae.modules()]
-    vae.eval()
-    try:
-        with torch.no_grad():
-            leaving = [name for name in vae.heads if not _is_gaussian(_tried(vae, [name]))]
-            check_order(list(vae.heads), leaving)
-            missing = _missing(vae, _tried(vae, list(vae.heads)))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with torch.no_grad(), in_evaluation(vae):
+        leaving = [name for name in vae.heads if not _is_gaussian(_tried(vae, [name]))]
+        check_order(list(vae.heads), leaving)
+        missing = _missing(vae, _tried(vae, list(vae.heads)))
     if missing:
         cause, *_ = *leaving, *(each.plugin_name for each in hooks.prior.get_hookimpls()), *vae.heads
         check_needs(methods_of(hooks), dict.fromkeys(missing, cause))

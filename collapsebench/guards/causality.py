@@ -15,6 +15,7 @@ from torch import Tensor
 
 from collapsebench.errors import PluginError
 from collapsebench.model.factors import Factorized
+from collapsebench.model.modes import in_evaluation
 from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
 
@@ -65,15 +66,9 @@ def _try(vae: VAE, x: Tensor, noise: Noise, tolerance: _Tolerance) -> None:
     like = next(vae.decoder.parameters())
     x = x.to(like.dtype) if x.is_floating_point() else x
     z = vae.prior.sample(len(x), noise.child("causality"))[None].to(like)
-    modes = [(module, module.training) for module in vae.modules()]
-    vae.eval()
-    try:
-        with torch.no_grad():
-            _check_examples(vae, x, z, tolerance)
-            _check_positions(cast("Factorized", vae.decoder), x[:1], z[:, :1], tolerance)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with torch.no_grad(), in_evaluation(vae):
+        _check_examples(vae, x, z, tolerance)
+        _check_positions(cast("Factorized", vae.decoder), x[:1], z[:, :1], tolerance)
 
 
 def _check_positions(decoder: Factorized, x: Tensor, z: Tensor, tolerance: _Tolerance) -> None:

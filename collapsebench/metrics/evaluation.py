@@ -26,6 +26,7 @@ from collapsebench.metrics.estimators import (
 from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution, on_processor
 from collapsebench.model.kernels.blocks import block_of
 from collapsebench.model.kernels.recurrent import differentiable_rnns
+from collapsebench.model.modes import in_evaluation
 from collapsebench.model.posterior import Draw, PosteriorDistribution
 from collapsebench.model.seeding import Noise
 from collapsebench.model.vae import VAE
@@ -98,16 +99,13 @@ class EvaluatedBatch(NamedTuple):
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Set the model to evaluation mode, and restore each module's mode and each parameter's gradient at the end."""
-    modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
         parameter.grad = None
-    model.eval()
     try:
-        yield
+        with in_evaluation(model):
+            yield
     finally:
-        for module, training in modes:
-            module.training = training
         for parameter, gradient in gradients:
             parameter.grad = gradient
 

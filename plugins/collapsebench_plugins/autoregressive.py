@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -132,7 +133,7 @@ class FlowPosterior(PosteriorDistribution):
         start, volume = self.flow.inverse(z, self.context)
         return self.start.log_prob(start) - volume
 
-    @property
+    @cached_property
     def mean(self) -> Tensor:
         """The mean of 32 draws from noise that all examples share, so that an unused unit has the same for all."""
         with torch.no_grad():

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from collapsebench import DiagonalGaussian
+from collapsebench import DiagonalGaussian, in_evaluation
 from collapsebench.model.distributions import LOG_2PI
-from collapsebench.model.kernels.blocks import block_of
 
 if TYPE_CHECKING:
     from collapsebench import VAE, Noise, PosteriorDistribution
@@ -48,7 +45,7 @@ class Mixture:
     def log_prob(self, z: Tensor) -> Tensor:
         """Give log p(z) in nats of codes (S, B, D): (S, B), in their type and on their device."""
         components, log_weights = self._beside(z), self.log_weights.to(z)
-        rows = max(1, block_of(BLOCK, z.device) // components.like.numel())
+        rows = max(1, BLOCK // components.like.numel())
         codes = torch.split(z.reshape(-1, z.shape[-1]), rows)
         found = [(pair_densities(components, some) + log_weights).logsumexp(1) for some in codes]
         return torch.cat(found).to(z).reshape(z.shape[:-1])
@@ -107,7 +104,7 @@ class PseudoInputs(nn.Module):
 
     def of(self, vae: VAE) -> Mixture:
         """Give the density for the networks as they are now. What normalizes by a batch does not see the inputs."""
-        with evaluated(*(each for each in (vae.encoder, vae.posterior, vae.heads) if each is not None)):
+        with in_evaluation(*(each for each in (vae.encoder, vae.posterior, vae.heads) if each is not None)):
             return Mixture.equal(self.posterior(vae))
 
     def posterior(self, vae: VAE) -> PosteriorDistribution:
@@ -121,16 +118,3 @@ class PseudoFeatures(PseudoInputs):
     def posterior(self, vae: VAE) -> PosteriorDistribution:
         """Pass the inputs through that layer, and the heads behind it."""
         return vae.posterior_at(self.values)
-
-
-@contextmanager
-def evaluated(*parts: nn.Module) -> Iterator[None]:
-    """Set modules to evaluation mode, and restore the mode of each of their modules at the end."""
-    modes = [(module, module.training) for part in parts for module in part.modules()]
-    for part in parts:
-        part.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

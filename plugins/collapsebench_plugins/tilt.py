@@ -14,10 +14,9 @@ from scipy import optimize, special
 from torch import Tensor, nn
 
 from collapsebench import DiagonalGaussian, Draw, Noise, PosteriorDistribution, Prior
+from collapsebench.model.distributions import LOG_2PI
 from collapsebench_plugins.rejection import first_accepted
 from collapsebench_plugins.spheres import unit
-
-LOG_2PI = math.log(2 * math.pi)
 
 
 def derivative(latent_dim: int, order: int, x: Any) -> Any:
