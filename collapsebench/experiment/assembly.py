@@ -169,7 +169,7 @@ def _prior(
     givers = hooks.prior.get_hookimpls()
     if not givers:
         return StandardNormal(architecture.latent_dim)
-    # This encoder is for its width alone: the model's own needs the prior's dimension and the seed that is set after it.
+    # For its width alone: the encoder of the model is built under the seed that is set after this.
     encoder = None if architecture.encoder is None else architecture.encoder.build(data)
     component = prior_of(hooks, architecture.latent_dim, data, None if encoder is None else _width(encoder))
     torch.manual_seed(derive(seed, "prior", *(each.plugin_name for each in givers)))
