@@ -3,6 +3,7 @@
     composition = call {"+" call}
     call        = name ["[" [pair {"," pair}] "]"]
     pair        = key "=" value
+    label       = composition "=" text
     setting     = key "=" (choice | "[" [choice {"," choice}] "]")
     choice      = call | value
     value       = list | quoted | bare
@@ -149,6 +150,12 @@ class _Reader:
         is_call = named is not None and self.text[named.end() :].lstrip().startswith("[")
         return self.call() if is_call else self.value()
 
+    def composition(self) -> list[Call]:
+        calls = [self.call()]
+        while self.take("+"):
+            calls.append(self.call())
+        return calls
+
     def call(self) -> Call:
         name = self.match(WORD, "a name")
         pairs = self.several(self.pair, "]") if self.take("[") else []
@@ -175,9 +182,7 @@ def _scalar(word: str) -> ParameterValue:
 def parse_composition(text: str) -> list[Call]:
     """Read `a+b[key=value]`. Raises UsageError with the place of the first mistake."""
     reader = _Reader(text)
-    calls = [reader.call()]
-    while reader.take("+"):
-        calls.append(reader.call())
+    calls = reader.composition()
     reader.end()
     return calls
 
@@ -194,6 +199,21 @@ def parse_setting(text: str) -> tuple[str, SettingValue]:
     pair = reader.setting()
     reader.end()
     return pair
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """Read `CONTENDER=TEXT`: a canonical contender, and how it is to be called. Raises UsageError.
+
+    >>> parse_label("skip[sites=2] = Skip-VAE, two sites")
+    ('skip[sites=2]', 'Skip-VAE, two sites')
+    """
+    reader = _Reader(text)
+    calls = reader.composition()
+    reader.expect("=")
+    label = reader.text[reader.at :].strip()
+    if not label:
+        raise reader.fail("a label")
+    return print_composition(calls), label
 
 
 def print_value(value: ParameterValue) -> str:

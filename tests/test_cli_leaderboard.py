@@ -72,6 +72,37 @@ def test_every_format_to_a_file_and_to_standard_output(cli, tmp_path, format_):
     assert (tmp_path / "new" / "board").read_text(encoding="utf-8") == out
 
 
+LABELLED = ("--label", "skip=Skip-VAE (ours)", "--label", "vae = VAE")
+
+
+def test_labels_are_for_people_and_exports_keep_the_contenders(cli):
+    plain, out = cli("--dataset", "digits")[1], cli("--dataset", "digits", *LABELLED)[1]
+    assert sum(line.startswith("  Skip-VAE (ours) ") for line in out.splitlines()) == sum(
+        line.startswith("  skip ") for line in plain.splitlines()
+    )
+    assert "Paired difference to VAE" in out
+    made = [line for line in plain.splitlines() if line.startswith("Made by")]
+    assert [line for line in out.splitlines() if line.startswith("Made by")] == made
+    for format_ in ("csv", "json"):
+        assert cli("--format", format_, *LABELLED)[1] == cli("--format", format_)[1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "error"),
+    [
+        (["skip"], "cannot read 'skip': expected '=', got the end"),
+        (["skip="], "expected a label, got the end"),
+        (["skip=A", "skip = B"], "--label skip = B: 'skip' has a label already, 'A'"),
+        (["skpi=A"], "unknown contender 'skpi'. Did you mean 'skip'?"),
+        (["skip=vae"], "two contenders cannot both be called 'vae'"),
+    ],
+)
+def test_labels_that_cannot_be(cli, labels, error):
+    code, out, err = cli(*(word for label in labels for word in ("--label", label)))
+    assert (code, out) == (2, "")
+    assert error in err
+
+
 def test_sort_and_columns(cli):
     out = cli("--dataset", "digits", "--sort", "neg_elbo", "--columns", "kl, neg_elbo", "--format", "json")[1]
     assert [row["contender"] for row in boards(out)[0]["rows"]] == ["vae", "a", "skip"]

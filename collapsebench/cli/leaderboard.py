@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +40,7 @@ class LeaderboardOptions:
     at: str | None
     dialect: str | None
     columns: str | None
+    labels: Mapping[str, str]
     suite: str | None
     scale: str
     variants: tuple[str, ...]
@@ -82,6 +83,7 @@ class LeaderboardOptions:
     help="KL, MI and AU as this paper or program would have scored them.",
 )
 @click.option("--columns", default=None, metavar="A,B,…", help="Only these columns, in this order.  [default: all]")
+@options.labels
 @click.option("--suite", default=None, metavar="NAME", help="A suite beside the published numbers of its paper.")
 @options.scale
 @options.variant
@@ -145,8 +147,9 @@ def _view(given: LeaderboardOptions) -> BoardView:
             against=given.against,
             at=given.at,
             dialect=given.dialect,
+            label=given.labels or None,
         )
-    return BoardView(_scored(given), given.against, given.sort, _columns(given))
+    return BoardView(_scored(given), given.against, given.sort, _columns(given), given.labels)
 
 
 def _scored(given: LeaderboardOptions) -> Cut | Dialect | None:

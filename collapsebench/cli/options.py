@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
@@ -12,6 +12,7 @@ import click
 
 from collapsebench.errors import StoreError, UsageError, no_store
 from collapsebench.files import DEFAULT_STORE, expanded
+from collapsebench.syntax import parse_label
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -42,6 +43,18 @@ def _present(context: click.Context, parameter: click.Parameter, store: str) -> 
     if ":" not in store and not file.exists():
         raise StoreError(no_store(str(file)))
     return store
+
+
+def _by_contender(context: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> Mapping[str, str]:
+    """Read the labels of contenders. Raises UsageError for what does not parse, and for two labels of a contender."""
+    del context, parameter
+    found: dict[str, str] = {}
+    for text in written:
+        contender, label = parse_label(text)
+        if contender in found:
+            raise UsageError(f"--label {text}: '{contender}' has a label already, '{found[contender]}'")
+        found[contender] = label
+    return found
 
 
 _store = partial(
@@ -91,6 +104,15 @@ variant = click.option(
     metavar="NAME",
     help="Another reading of the paper by the suite (see `suite show`). May be repeated.",
 )
+labels = click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    callback=_by_contender,
+    metavar="CONTENDER=TEXT",
+    help='How a contender is called, as in skip="Skip-VAE". May be repeated.',
+)
+"""The value is a mapping from canonical contenders to their labels."""
 
 
 def gathered(kind: type[DataclassInstance], *added: Decorator) -> Decorator:

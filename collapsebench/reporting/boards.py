@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -21,6 +21,7 @@ from collapsebench.reporting.leaderboard import (
     Cut,
     Limits,
     best_possible,
+    call,
     compare_with,
     in_dialect,
     likelihood_limits,
@@ -47,6 +48,8 @@ class BoardView(NamedTuple):
     """The column that sorts the rows. If None, the baseline is first, and the others follow by name."""
     columns: Sequence[str] = ()
     """The keys of the columns that are shown; all columns if empty."""
+    labels: Mapping[str, str] = {}
+    """How people read contenders, by their canonical texts."""
 
 
 AT_THE_END = BoardView()
@@ -75,6 +78,8 @@ def boards(
         found = order(found, view.sort)
     if view.columns:
         found = select(found, view.columns)
+    if view.labels:
+        found = call(found, view.labels)
     return chain([next(found)], found)
 
 

@@ -3,7 +3,7 @@
 from collapsebench.reporting.leaderboard.dialects import DIALECTS, in_dialect
 from collapsebench.reporting.leaderboard.reference import best_possible, likelihood_limits
 from collapsebench.reporting.leaderboard.rendering import EXPORTS, FORMATS, page_pieces, pieces, render
-from collapsebench.reporting.leaderboard.scoring import ENTRIES, Board, Limits, compare_with, order, score, select
+from collapsebench.reporting.leaderboard.scoring import ENTRIES, Board, Limits, call, compare_with, order, score, select
 from collapsebench.reporting.leaderboard.trajectories import Cut
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Cut",
     "Limits",
     "best_possible",
+    "call",
     "compare_with",
     "in_dialect",
     "likelihood_limits",

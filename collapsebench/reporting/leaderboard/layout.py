@@ -84,6 +84,7 @@ class Page(NamedTuple):
 
 def lay_out(board: Board) -> Page:
     """Return the page of a board: results, distances from the best possible, differences, costs and notes."""
+    board = board.labelled
     metrics = [column for column in board.columns if column.metric]
     costs = [column for column in board.columns if not column.metric]
     tables = []

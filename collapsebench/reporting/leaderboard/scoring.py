@@ -201,6 +201,20 @@ class Board:
     """The label of the contender that is subtracted from the others."""
     left_out: tuple[Unreadable, ...] = ()
     """The stored runs that cannot be read."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What people read in place of a contender, by contender. Exports keep the contenders."""
+
+    @property
+    def labelled(self) -> Board:
+        """The board for people: each row has its label of `labels`, if there is one."""
+        of_label = {row.label: self._label(row) for row in self.rows}
+        rows = tuple(replace(row, label=of_label[row.label]) for row in self.rows)
+        return replace(self, rows=rows, against=of_label.get(self.against, self.against), labels={})
+
+    def _label(self, row: Row) -> str:
+        if row.contender not in self.labels:
+            return row.label
+        return f"{self.labels[row.contender]}{row.label.removeprefix(row.contender)}"
 
     @property
     def compared(self) -> Row | None:
@@ -287,6 +301,19 @@ def compare_with(boards: Iterable[Board], contender: str) -> Iterator[Board]:
             for row in sorted(board.rows, key=lambda row: row.label != contender)
         )
         yield replace(board, rows=tuple(rows), against=contender)
+
+
+def call(boards: Iterable[Board], labels: Mapping[str, str]) -> Iterator[Board]:
+    """Give contenders labels for people.
+
+    Raises UsageError for a contender that no board has, and for a board that would call two contenders the same.
+    """
+    for board in _holding(boards, list(labels), "contender", lambda board: (row.contender for row in board.rows)):
+        called = replace(board, labels=labels)
+        twice = [label for label, rows in Counter(row.label for row in called.labelled.rows).items() if rows > 1]
+        if twice:
+            raise UsageError(f"protocol {board.protocol_id}: two contenders cannot both be called '{twice[0]}'")
+        yield called
 
 
 def _having(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
