@@ -25,6 +25,7 @@ COMMANDS = {
     "methods": ("collapsebench.cli.methods", "List the methods, or show one with its hyperparameters."),
     "plugins": ("collapsebench.cli.plugins", "Show every component: plugin, version, hooks, file."),
     "selfcheck": ("collapsebench.cli.selfcheck", "Check the metrics against exact values."),
+    "completion": ("collapsebench.cli.completion", "Print the script that completes commands in a shell."),
 }
 """Each module has a click command of the command's name, called `command`."""
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 from collapsebench.errors import DataError
 
-names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
+names_argument = click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.datasets)
 
 
 @click.group("data")
@@ -36,7 +36,7 @@ def list_(plugins: tuple[Path, ...], data_dir: Path | None, *, as_json: bool) ->
 
 
 @command.command("show")
-@click.argument("name", metavar="NAME[KEY=VALUE]")
+@click.argument("name", metavar="NAME[KEY=VALUE]", shell_complete=completing.datasets)
 @options.plugin
 @options.data_dir
 @options.as_json

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.syntax import BASELINE
 
@@ -63,12 +63,14 @@ class LeaderboardOptions:
     "--sort",
     default=None,
     metavar="COLUMN",
+    shell_complete=completing.columns,
     help="Rows by this column, the best (or lowest) first, below the contender that they are compared with.",
 )
 @click.option(
     "--against",
     default=None,
     metavar="CONTENDER",
+    shell_complete=completing.contenders,
     help=f"Paired differences to this contender, as in --method of `run`.  [default: {BASELINE}]",
 )
 @click.option(
@@ -82,9 +84,21 @@ class LeaderboardOptions:
     type=click.Choice(DIALECTS),
     help="KL, MI and AU as this paper or program would have scored them.",
 )
-@click.option("--columns", default=None, metavar="A,B,…", help="Only these columns, in this order.  [default: all]")
+@click.option(
+    "--columns",
+    default=None,
+    metavar="A,B,…",
+    shell_complete=completing.columns,
+    help="Only these columns, in this order.  [default: all]",
+)
 @options.labels
-@click.option("--suite", default=None, metavar="NAME", help="A suite beside the published numbers of its paper.")
+@click.option(
+    "--suite",
+    default=None,
+    metavar="NAME",
+    shell_complete=completing.suites,
+    help="A suite beside the published numbers of its paper.",
+)
 @options.scale
 @options.variant
 @options.plugin

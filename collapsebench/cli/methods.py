@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 from collapsebench.experiment.memory import uncollected
 from collapsebench.syntax import BASELINE
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("methods")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.methods)
 @options.plugin
 @options.as_json
 @uncollected()

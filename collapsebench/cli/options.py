@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from collapsebench.cli import completing
 from collapsebench.errors import StoreError, UsageError, no_store
 from collapsebench.files import DEFAULT_STORE, expanded
 from collapsebench.syntax import parse_label
@@ -91,8 +92,13 @@ work_dir = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 output = click.option("--output", type=FILE, default=None, help="Write to a file instead.")
-dataset = click.option("--dataset", "-d", default=None, help="Only this dataset.")
-track = click.option("--track", default=None, help="Only this track; a bare name includes its overrides.")
+dataset = click.option("--dataset", "-d", default=None, shell_complete=completing.datasets, help="Only this dataset.")
+track = click.option(
+    "--track",
+    default=None,
+    shell_complete=completing.tracks,
+    help="Only this track; a bare name includes its overrides.",
+)
 protocol = click.option(
     "--protocol", default=None, metavar="ID", help="Only this protocol: its id or the first digits."
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.errors import UsageError
 from collapsebench.reporting.plotting.canvas import METADATA, check_matplotlib, figure_bytes
@@ -94,7 +94,13 @@ figure_options = options.gathered(
     options.dataset,
     options.track,
     options.protocol,
-    click.option("--suite", default=None, metavar="NAME", help="The runs of a suite (see `suite list`)."),
+    click.option(
+        "--suite",
+        default=None,
+        metavar="NAME",
+        shell_complete=completing.suites,
+        help="The runs of a suite (see `suite list`).",
+    ),
     options.scale,
     options.variant,
     click.option("--cell", "cells", multiple=True, metavar="NAME", help="Only this cell of the suite."),
@@ -103,6 +109,7 @@ figure_options = options.gathered(
         "contenders",
         multiple=True,
         metavar="NAME",
+        shell_complete=completing.contenders,
         help="Only this contender, as in skip+sa-vae[steps=20]. May be repeated.",
     ),
     options.plugin,

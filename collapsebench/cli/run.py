@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from collapsebench.cli import completing
 from collapsebench.cli.grids import GridOptions, grid_options, work_through
 from collapsebench.errors import UsageError
 from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
@@ -16,14 +17,22 @@ from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
     "methods",
     multiple=True,
     metavar="A+B[KEY=VALUE]",
+    shell_complete=completing.contenders,
     help="A contender: methods joined by +, parameters in brackets. May be repeated.",
 )
-@click.option("--dataset", "-d", required=True, help="The dataset (see `collapsebench data list`).")
+@click.option(
+    "--dataset",
+    "-d",
+    required=True,
+    shell_complete=completing.datasets,
+    help="The dataset (see `collapsebench data list`).",
+)
 @click.option(
     "--track",
     default="quick",
     show_default=True,
     metavar="NAME|FILE",
+    shell_complete=completing.tracks,
     help="The dataset's setting, or a file with another one, as in mine.toml.",
 )
 @click.option(

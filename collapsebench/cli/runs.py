@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.errors import UsageError
 from collapsebench.files import expanded
@@ -55,7 +55,12 @@ run_options = options.gathered(
     options.dataset,
     options.track,
     options.protocol,
-    click.option("--contender", default=None, help="Only runs of this contender, as in skip[sites=2]."),
+    click.option(
+        "--contender",
+        default=None,
+        shell_complete=completing.contenders,
+        help="Only runs of this contender, as in skip[sites=2].",
+    ),
     click.option("--outcome", type=click.Choice(OUTCOMES), default=None, help="Only runs that ended so."),
 )
 
@@ -87,7 +92,7 @@ def list_(chosen: RunOptions, store: str, limit: int, offset: int, as_json: bool
 
 
 @command.command("show")
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=completing.runs)
 @options.as_json
 @options.stored
 def show(store: str, run_id: str, as_json: bool) -> None:
@@ -131,7 +136,7 @@ def import_(store: str, files: tuple[str, ...]) -> None:
 
 
 @command.command("delete")
-@click.argument("run_ids", metavar="ID...", nargs=-1)
+@click.argument("run_ids", metavar="ID...", nargs=-1, shell_complete=completing.runs)
 @click.option("--unreadable", is_flag=True, help="All runs that cannot be read.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.work_dir

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 from collapsebench.cli.grids import GridOptions, grid_options, try_guards, work_through
 from collapsebench.syntax import MOST_SEEDS
 
@@ -32,7 +32,7 @@ def list_(*, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.suites)
 @click.option("--scale", default=None, help="Only this scale.")
 @options.variant
 @options.as_json
@@ -46,7 +46,7 @@ def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bo
 
 
 @command.command("run")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.suites)
 @options.scale
 @options.variant
 @click.option(
