@@ -276,6 +276,11 @@ def results(store: Path) -> dict[str, dict[str, Any]]:
     return {record.run_id: comparable(record) for record in records if record.outcome.settled}
 
 
+def weights(store: Path) -> dict[str, bytes]:
+    """The files of weights beside a store, by their names."""
+    return {path.name: path.read_bytes() for path in store.with_name(f"{store.name}.weights").iterdir()}
+
+
 def connection_has_tables(store: Path) -> bool:
     """Whether the process lived long enough to make the schema."""
     with closing(sqlite3.connect(store)) as connection:
@@ -302,6 +307,8 @@ class Killer:
         assert first.code == self._whole.code == 0, first.said + self._whole.said
         self.wanted = results(serial.store)
         assert results(store) == self.wanted
+        assert weights(store) == weights(serial.store)
+        assert len(weights(store)) == len(self.wanted)
 
     @property
     def _arguments(self) -> tuple[str, ...]:
@@ -317,6 +324,7 @@ class Killer:
             finished = Command(self._arguments, store).run()
             assert " 0 to run" in finished.said
             assert [path.name for path in store.with_name(f"{store.name}.checkpoints").iterdir()] == ["claims"]
+            assert weights(store) == weights(self.folder / "whole.sqlite")
 
     def _finish(self, store: Path) -> None:
         found: dict[str, Any] = {}

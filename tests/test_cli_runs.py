@@ -177,16 +177,21 @@ def test_delete_several_at_once_or_none(filled):
 
 def test_delete_takes_the_files_of_the_runs_and_no_others(filled, path):
     gone, kept = spec("vae", 1).run_id, spec("vae", 2).run_id
-    folders = {what: path.with_name(f"{path.name}.{what}") for what in ("codes", "checkpoints")}
+    folders = {what: path.with_name(f"{path.name}.{what}") for what in ("codes", "weights", "checkpoints")}
     for folder in folders.values():
         folder.mkdir()
     for run_id in (gone, kept):
-        for what, ending in (("codes", "npz"), ("checkpoints", "pt"), ("checkpoints", "kept.pt")):
+        endings = {"codes": ["npz"], "weights": ["pt", "private.pt"], "checkpoints": ["pt", "kept.pt"]}
+        for what, ending in ((what, ending) for what, own in endings.items() for ending in own):
             (folders[what] / f"{run_id}.{ending}").touch()
     (folders["checkpoints"] / "claims").touch()
     assert filled("delete", "--yes", gone)[2] == "1 runs deleted\n"
     left = {what: sorted(file.name for file in folder.iterdir()) for what, folder in folders.items()}
-    assert left == {"codes": [f"{kept}.npz"], "checkpoints": [f"{kept}.kept.pt", f"{kept}.pt", "claims"]}
+    assert left == {
+        "codes": [f"{kept}.npz"],
+        "weights": [f"{kept}.private.pt", f"{kept}.pt"],
+        "checkpoints": [f"{kept}.kept.pt", f"{kept}.pt", "claims"],
+    }
 
 
 def test_a_file_that_cannot_be_deleted_is_one_line(filled, path):

@@ -116,7 +116,7 @@ def test_a_row_whose_protocol_is_damaged_is_named_on_the_first_board(path, comma
 def test_a_row_without_an_id_removes_no_file_but_itself(path, id_, tmp_path):
     (tmp_path / "victim").mkdir()
     precious = [tmp_path / "victim" / "thesis.tex", tmp_path / "a.tex", tmp_path / "A.pt"]
-    for folder in ("codes", "checkpoints"):
+    for folder in ("codes", "weights", "checkpoints"):
         kept = path.with_name(f"{path.name}.{folder}")
         kept.mkdir()
         precious += [kept / f"{RUNS[0].run_id}.pt", kept / f"{'A' * 16}.pt", kept / "a.pt"]

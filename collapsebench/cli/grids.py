@@ -38,6 +38,7 @@ class GridOptions:
     rerun: bool
     keep_checkpoints: bool
     keep_codes: bool
+    no_weights: bool
     fetch: bool
     dry_run: bool
     as_json: bool
@@ -60,6 +61,7 @@ class GridOptions:
             device=self.device,
             keep_checkpoints=self.keep_checkpoints,
             keep_codes=self.keep_codes,
+            weights=not self.no_weights,
             work_folder=self.work_dir,
             timeout=self.timeout,
             resume_anywhere=self.resume_anywhere,
@@ -101,7 +103,7 @@ grid_options = options.gathered(
         type=options.PATH,
         default=None,
         metavar="FOLDER",
-        help="The folder of claims, checkpoints and codes, for this store alone; several machines may share it.  "
+        help="The folder of claims, checkpoints, codes and weights, for this store alone; machines may share it.  "
         "[default: beside the store]",
     ),
     click.option(
@@ -148,6 +150,11 @@ grid_options = options.gathered(
         is_flag=True,
         help="Write posterior means, log-variances and labels of the test split to FILE.codes beside the store, or "
         "to --work-dir.",
+    ),
+    click.option(
+        "--no-weights",
+        is_flag=True,
+        help="Do not keep the trained weights, which are written to FILE.weights beside the store, or to --work-dir.",
     ),
     click.option("--fetch", is_flag=True, help="Fetch missing data first, as `collapsebench data fetch` does."),
     click.option("--dry-run", is_flag=True, help="Print the plan and what is already stored; start nothing."),

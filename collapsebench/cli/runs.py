@@ -142,7 +142,7 @@ def import_(store: str, files: tuple[str, ...]) -> None:
 @options.work_dir
 @options.stored
 def delete(store: str, run_ids: tuple[str, ...], unreadable: bool, yes: bool, work_dir: Path | None) -> None:
-    """Delete runs, by their ids or the first digits, with all that belongs to them: codes and checkpoints, too."""
+    """Delete runs, by their ids or the first digits, with all that belongs to them: codes, weights and checkpoints."""
     from collapsebench.store.deletion import delete_runs, delete_unreadable
 
     if bool(run_ids) == unreadable:

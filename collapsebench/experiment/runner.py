@@ -26,6 +26,7 @@ from collapsebench.experiment.endings import RunEnding, ended, now, timed_out
 from collapsebench.experiment.environment import decisive, environment
 from collapsebench.experiment.events import PULSE, Evaluated, Resumed, Started, Stepped, Testing, Warned
 from collapsebench.experiment.failures import failure
+from collapsebench.experiment.weights import WeightFiles
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.metrics.metric import Metric
@@ -54,6 +55,8 @@ class Runner:
     device: str = "cpu"
     codes_folder: Path | None = None
     """The folder that the codes of every run are written to; None if nobody wants them."""
+    weights_folder: Path | None = None
+    """The folder that the selected weights of every run are written to; None if nobody wants them."""
     pulse: float = PULSE
     """Seconds between two reports of steps."""
     timeout: float | None = None
@@ -175,6 +178,7 @@ class Runner:
             values, declined = self._evaluated(spec, test)
             self._keep_codes(spec, test)
         check_after_testing(spec, setup, self.catalog)
+        self._keep_weights(spec, setup)
         findings += unused_rate(values)
         return RunEnding(Outcome.FINISHED, "", parameters, points, values, findings=tuple(findings), declined=declined)
 
@@ -233,6 +237,16 @@ class Runner:
             Codes.of(test).write(path)
         except OSError as error:
             self._warn(spec.run_id, f"cannot write the codes '{path}': {error.strerror}")
+
+    def _keep_weights(self, spec: RunSpec, setup: TrainingSetup) -> None:
+        """Write the weights that were tested, if they are wanted. A disk that refuses costs a warning."""
+        if self.weights_folder is None:
+            return
+        files = WeightFiles(self.weights_folder, spec.run_id)
+        try:
+            files.write(setup.vae, setup.keepers)
+        except OSError as error:
+            self._warn(spec.run_id, f"cannot write the weights '{files.parameters}': {error.strerror}")
 
     def _warn(self, run_id: str, message: str) -> None:
         self.observe(Warned(run_id, message))

@@ -15,6 +15,7 @@ from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.events import PULSE
 from collapsebench.experiment.failures import place_in_plugin
 from collapsebench.experiment.placement import check_there, check_workers, devices_of
+from collapsebench.experiment.weights import WEIGHTS
 from collapsebench.files import expanded
 from collapsebench.spec import Unit
 
@@ -61,6 +62,8 @@ class RunSetup:
     checkpoints: Checkpoints
     codes_folder: Path | None = None
     """The folder that the codes of every run are written to; None if nobody wants them."""
+    weights_folder: Path | None = None
+    """The folder that the selected weights of every run are written to; None if nobody wants them."""
     device: str = "cpu"
     """Where torch computes, as in `GridSetup`."""
     timeout: float | None = None
@@ -85,6 +88,7 @@ class RunSetup:
             observe=observe,
             device=self.device,
             codes_folder=self.codes_folder,
+            weights_folder=self.weights_folder,
             pulse=pulse,
             timeout=self.timeout,
         )
@@ -105,10 +109,12 @@ class GridSetup:
     """Where torch computes; several GPUs, as in `cuda:0,cuda:1`, are for as many workers at least."""
     keep_checkpoints: bool = False
     keep_codes: bool = False
+    weights: bool = True
+    """True to keep the selected weights of every run."""
     components: tuple[type[Component], ...] = ()
     """Classes of a notebook or a script, beside those of plugins."""
     work_folder: Path | None = None
-    """The folder of claims, checkpoints and codes, which several machines may share; None: beside the store."""
+    """The folder of claims, checkpoints, codes and weights, which machines may share; None: beside the store."""
     timeout: float | None = None
     """The seconds after which a run is ended, and stored as failed; None: never."""
     resume_anywhere: bool = False
@@ -163,7 +169,14 @@ class GridSetup:
     @property
     def runs(self) -> RunSetup:
         """What computing the runs needs."""
-        return RunSetup(self.sources, self.checkpoints, self.codes_folder, self.device, self.timeout)
+        return RunSetup(
+            sources=self.sources,
+            checkpoints=self.checkpoints,
+            codes_folder=self.codes_folder,
+            weights_folder=self.weights_folder,
+            device=self.device,
+            timeout=self.timeout,
+        )
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -174,6 +187,11 @@ class GridSetup:
     def codes_folder(self) -> Path | None:
         """The folder that codes are written to; None if they are not to be kept."""
         return self._folder("codes") if self.keep_codes else None
+
+    @property
+    def weights_folder(self) -> Path | None:
+        """The folder that weights are written to; None if they are not to be kept."""
+        return self._folder(WEIGHTS) if self.weights else None
 
     def _folder(self, what: str) -> Path:
         """The folder of files that belong to the runs."""

@@ -140,7 +140,7 @@ def create_folder(url: URL) -> None:
 
 
 def companion(url: URL, what: str) -> Path:
-    """Return the folder, on this machine, of the files that belong to the runs of a store: `checkpoints`, `codes`.
+    """Return the folder, on this machine, of the files that belong to the runs of a store, as `codes`.
 
     It is `FILE.checkpoints` beside an SQLite file, be it called by its path or by a link to it. For other databases it
     is in the user's cache folder, under a name made of host, port and database.

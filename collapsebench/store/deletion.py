@@ -13,7 +13,7 @@ from collapsebench.store import connection
 from collapsebench.store.rows import is_id
 from collapsebench.store.store import Store
 
-FOLDERS = ("codes", "checkpoints")
+FOLDERS = ("codes", "weights", "checkpoints")
 """The folders beside a store whose files belong to runs."""
 
 Confirm: TypeAlias = Callable[[Sequence[RunRecord | Unreadable]], None]
@@ -23,7 +23,7 @@ Confirm: TypeAlias = Callable[[Sequence[RunRecord | Unreadable]], None]
 def delete_runs(
     store: str | Path, run_ids: Iterable[str], confirm: Confirm | None = None, work_folder: Path | None = None
 ) -> int:
-    """Delete runs from a store, by their ids or the first digits, with their codes and checkpoints; return how many.
+    """Delete runs from a store, by their ids or the first digits, with codes, weights and checkpoints; return how many.
 
     Their files lie beside the store or in `work_folder`. A run need not be readable. An id that is none, as a store
     from somebody else may have, must be given in full; no file belongs to it. Raises UsageError if an id means no
@@ -41,7 +41,7 @@ def delete_runs(
 
 
 def delete_unreadable(store: str | Path, confirm: Confirm | None = None, work_folder: Path | None = None) -> int:
-    """Delete all runs of a store that cannot be read, with their codes and checkpoints, and return how many."""
+    """Delete all runs of a store that cannot be read, with codes, weights and checkpoints, and return how many."""
     with Store.open(store, create=False) as opened:
         for _ in opened.find():
             pass
