@@ -73,6 +73,8 @@ from .model.posterior import Draw as Draw
 from .model.posterior import PosteriorDistribution as PosteriorDistribution
 from .model.posterior import in_type_of as in_type_of
 from .model.progress import Progress as Progress
+from .model.sampling import Sampling as Sampling
+from .model.sampling import SamplingDecoder as SamplingDecoder
 from .model.seeding import Noise as Noise
 from .model.seeding import SeededNoise as SeededNoise
 from .model.vae import VAE as VAE

@@ -235,7 +235,8 @@ class Decoder(Component):
         """Build a module (x, z, dropout) -> log p(x|z) in nats, (S, B), for z of shape (S, B, D).
 
         With D = 0 it is the unconditional decoder. Dropout masks are drawn from the Noise `dropout`; None means no
-        dropout. Raises UsageError for data that it cannot model.
+        dropout. A module that is to be looked at has `sample`, too: see SamplingDecoder. Raises UsageError for data
+        that it cannot model.
         """
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from collapsebench.errors import PluginError
@@ -17,6 +17,7 @@ from collapsebench.model.distributions import DiagonalGaussian, PriorDistributio
 from collapsebench.model.kernels.recurrent import twice_differentiable
 from collapsebench.model.posterior import Draw, PosteriorDistribution
 from collapsebench.model.progress import Progress
+from collapsebench.model.sampling import Sampling, SamplingDecoder
 from collapsebench.model.seeding import Noise
 
 
@@ -145,6 +146,24 @@ class VAE(nn.Module):
         if log_p.shape != z.shape[:2]:
             raise PluginError(f"the decoder must return (S, B) = {tuple(z.shape[:2])}, got {tuple(log_p.shape)}")
         return log_p
+
+    def sample(
+        self, z: Float[Tensor, "S B D"], shape: tuple[int, ...], noise: Noise, sampling: Sampling = Sampling.RANDOM
+    ) -> Shaped[Tensor, "S B ..."]:
+        """Give an example of p(x|z) for each z, (S, B, *shape), where `shape` is that of one example.
+
+        See `SamplingDecoder`. Raises PluginError if the decoder cannot be sampled, or gives another shape.
+        """
+        if not isinstance(self.decoder, SamplingDecoder):
+            name = type(self.decoder).__name__
+            raise PluginError(
+                f"the decoder cannot be sampled: its module {name} has no `sample(z, shape, noise, sampling)`"
+            )
+        self.passes.decoder += z.shape[0] * z.shape[1]
+        x = self.decoder.sample(z, shape, noise, sampling)
+        if x.shape != (*z.shape[:2], *shape):
+            raise PluginError(f"`sample` must return {(*z.shape[:2], *shape)}, got {tuple(x.shape)}")
+        return x
 
 
 @runtime_checkable

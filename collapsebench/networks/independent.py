@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from collapsebench.model.factors import Factorized
-from collapsebench.model.kernels.likelihoods import bernoulli, discretized_logistic, gaussian, negative_binomial
+from collapsebench.model.kernels.likelihoods import CLAMP, bernoulli, discretized_logistic, gaussian, negative_binomial
+from collapsebench.model.sampling import Sampling
 
 if TYPE_CHECKING:
     from collapsebench.model.seeding import Noise
@@ -29,6 +30,14 @@ class Likelihood(nn.Module):
         """Give log p(x|z) in nats under these parameters, summed over the symbols."""
         raise NotImplementedError
 
+    def mean(self, predictions: Float[Tensor, "S B P K"]) -> Float[Tensor, "S B P"]:
+        """Give the mean of each symbol, or what stands for it where symbols have bounds."""
+        raise NotImplementedError
+
+    def draw(self, predictions: Float[Tensor, "S B P K"], noise: Noise) -> Float[Tensor, "S B P"]:
+        """Draw each symbol."""
+        raise NotImplementedError
+
 
 class Bernoulli(Likelihood):
     """A binary symbol. Its parameter is the probability of a one, which is not clamped yet."""
@@ -40,6 +49,14 @@ class Bernoulli(Likelihood):
     def log_prob(self, predictions: Float[Tensor, "S B P 1"], x: Float[Tensor, "B P"]) -> Float[Tensor, "S B"]:
         """Give log p(x|z) in nats."""
         return bernoulli(predictions.squeeze(-1), x)
+
+    def mean(self, predictions: Float[Tensor, "S B P 1"]) -> Float[Tensor, "S B P"]:
+        """Give the probability of a one."""
+        return predictions.squeeze(-1)
+
+    def draw(self, predictions: Float[Tensor, "S B P 1"], noise: Noise) -> Float[Tensor, "S B P"]:
+        """Draw zeros and ones."""
+        return drawn_bits(predictions.squeeze(-1), noise)
 
 
 class Gaussian(Likelihood):
@@ -62,8 +79,18 @@ class Gaussian(Likelihood):
 
     def log_prob(self, predictions: Float[Tensor, "S B P 1"], x: Float[Tensor, "B P"]) -> Float[Tensor, "S B"]:
         """Give log p(x|z) in nats."""
-        fixed = x.new_full((), self.first_log_variance)
-        return gaussian(predictions.squeeze(-1), fixed if self.log_variance is None else self.log_variance, x)
+        return gaussian(predictions.squeeze(-1), self._log_variance(x), x)
+
+    def mean(self, predictions: Float[Tensor, "S B P 1"]) -> Float[Tensor, "S B P"]:
+        """Give the means."""
+        return predictions.squeeze(-1)
+
+    def draw(self, predictions: Float[Tensor, "S B P 1"], noise: Noise) -> Float[Tensor, "S B P"]:
+        """Draw real numbers, which may lie outside of the levels of an image."""
+        return drawn_normal(predictions.squeeze(-1), self._log_variance(predictions), noise)
+
+    def _log_variance(self, like: Tensor) -> Float[Tensor, ""]:
+        return like.new_full((), self.first_log_variance) if self.log_variance is None else self.log_variance
 
 
 class DiscretizedLogistic(Likelihood):
@@ -84,6 +111,16 @@ class DiscretizedLogistic(Likelihood):
         """Give log p(x|z) in nats."""
         location, log_scale = predictions.unbind(-1)
         return discretized_logistic(location, log_scale, x, self.levels)
+
+    def mean(self, predictions: Float[Tensor, "S B P 2"]) -> Float[Tensor, "S B P"]:
+        """Give the locations, from 0 to 1."""
+        return predictions[..., 0].clamp(0, 1)
+
+    def draw(self, predictions: Float[Tensor, "S B P 2"], noise: Noise) -> Float[Tensor, "S B P"]:
+        """Draw levels: the one that is nearest to a draw from the logistic distribution."""
+        location, log_scale = predictions.unbind(-1)
+        drawn = location + log_scale.exp() * noise.uniform(tuple(location.shape), location).logit()
+        return (drawn.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
 
 class NegativeBinomial(Likelihood):
@@ -107,6 +144,19 @@ class NegativeBinomial(Likelihood):
         """Give log p(x|z) in nats."""
         log_mean, log_dispersion = predictions.unbind(-1)
         return negative_binomial(log_mean, log_dispersion, x)
+
+    def mean(self, predictions: Float[Tensor, "S B P 2"]) -> Float[Tensor, "S B P"]:
+        """Give the means."""
+        return predictions[..., 0].exp()
+
+    def draw(self, predictions: Float[Tensor, "S B P 2"], noise: Noise) -> Float[Tensor, "S B P"]:
+        """Draw counts, by the inverse of the distribution function, on the CPU."""
+        from scipy.stats import nbinom
+
+        mean, dispersion = predictions.detach().double().exp().cpu().unbind(-1)
+        share = noise.uniform(tuple(mean.shape), mean)
+        counts = nbinom.ppf(share.numpy(), dispersion.numpy(), (dispersion / (dispersion + mean)).numpy())
+        return torch.from_numpy(counts).clamp(min=0).to(predictions)
 
 
 class Independent(Factorized):
@@ -132,6 +182,15 @@ class Independent(Factorized):
         """Give log p(x|z) in nats."""
         return self.likelihood.log_prob(predictions, x.flatten(1))
 
+    def sample(
+        self, z: Float[Tensor, "S B D"], shape: tuple[int, ...], noise: Noise, sampling: Sampling = Sampling.RANDOM
+    ) -> Float[Tensor, "S B ..."]:
+        """Give one example for each z, (S, B, *shape): all symbols in one pass (see `SamplingDecoder`)."""
+        predictions = self.likelihood.link(self.outputs(z))
+        mean = sampling is Sampling.EXPECTED
+        x = self.likelihood.mean(predictions) if mean else self.likelihood.draw(predictions, noise)
+        return x.reshape(*z.shape[:2], *shape)
+
     def symbols(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P"]:
         """Give the symbols: all numbers of an example, in order."""
         return x.flatten(1)
@@ -139,3 +198,13 @@ class Independent(Factorized):
     def outputs(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P O"]:
         """Give the numbers that the network gives for each symbol."""
         raise NotImplementedError
+
+
+def drawn_bits(probability: Float[Tensor, "*N"], noise: Noise) -> Float[Tensor, "*N"]:
+    """Draw ones with these probabilities, clamped as the likelihood of a Bernoulli clamps them."""
+    return (noise.uniform(tuple(probability.shape), probability) < probability.clamp(CLAMP, 1 - CLAMP)).to(probability)
+
+
+def drawn_normal(mean: Float[Tensor, "*N"], log_variance: Float[Tensor, ""], noise: Noise) -> Float[Tensor, "*N"]:
+    """Draw from normal distributions of these means and one log-variance."""
+    return mean + (0.5 * log_variance).exp() * noise.normal(tuple(mean.shape), mean)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from collapsebench.data.text import BOS, EOS
 from collapsebench.model.factors import Factorized
 from collapsebench.model.kernels.likelihoods import categorical
 from collapsebench.model.kernels.vocabulary import fused_log_likelihood
+from collapsebench.model.sampling import Sampling, drawn_word
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
@@ -62,7 +65,30 @@ class LanguageModel(Factorized):
         self, tokens: Int[Tensor, "B T"], z: Float[Tensor, "S B D"], dropout: Noise | None = None
     ) -> Float[Tensor, "S B T V"]:
         """Give the unnormalised log-probabilities of the token that follows each of `tokens`."""
-        h = self.hidden(tokens, z, dropout)
+        return self._mapped(self.hidden(tokens, z, dropout), z)
+
+    def sample(
+        self, z: Float[Tensor, "S B D"], shape: tuple[int, ...], noise: Noise, sampling: Sampling = Sampling.RANDOM
+    ) -> Int[Tensor, "S B T"]:
+        """Give one document for each z, word by word until all have ended, or have T tokens (see `SamplingDecoder`).
+
+        A document begins with BOS. After its EOS there is padding.
+        """
+        rows, (length,) = z.flatten(0, 1)[None], shape  # (1, N, D), N = S B
+        x = torch.zeros(rows.shape[1], length, dtype=torch.long, device=z.device)
+        x[:, 0] = BOS
+        going = torch.ones_like(x[:, 0], dtype=torch.bool)
+        for place in range(1, length):
+            newest = self.hidden(x[:, :place], rows)[:, :, -1:]
+            word = drawn_word(self._mapped(newest, rows)[0, :, 0], noise.child(place), sampling)
+            x[:, place] = word * going
+            going &= word != EOS
+            if not going.any():
+                break
+        return x.view(*z.shape[:2], length)
+
+    def _mapped(self, h: Float[Tensor, "S B T W"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B T V"]:
+        """Give the logits that belong to these inputs of the map to the vocabulary."""
         if isinstance(self.output, LatentSite):
             connected: Tensor = self.output(h.flatten(0, 1), z.flatten(0, 1))
             return connected.reshape(*h.shape[:-1], -1)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from collapsebench.model.factors import Factorized
 from collapsebench.model.kernels.likelihoods import gaussian
+from collapsebench.model.sampling import Sampling
+from collapsebench.networks.independent import drawn_normal
 
 if TYPE_CHECKING:
     from collapsebench.model.seeding import Noise
@@ -64,6 +66,14 @@ class Decoder(Factorized):
     def symbols(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Give the coordinates."""
         return x
+
+    def sample(
+        self, z: Float[Tensor, "S B D"], shape: tuple[int, ...], noise: Noise, sampling: Sampling = Sampling.RANDOM
+    ) -> Float[Tensor, "S B P"]:
+        """Give one vector for each z, (S, B, P) with P = `shape` (see `SamplingDecoder`)."""
+        del shape
+        mean = self.mean(z)
+        return mean if sampling is Sampling.EXPECTED else drawn_normal(mean, self._log_variance(mean), noise)
 
     def mean(self, z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B P"]:
         """Give Wz + b."""

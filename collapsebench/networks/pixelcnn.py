@@ -18,7 +18,9 @@ from collapsebench.model.kernels.convolution import (
 )
 from collapsebench.model.kernels.gate import gate
 from collapsebench.model.kernels.likelihoods import bernoulli
+from collapsebench.model.sampling import Sampling
 from collapsebench.networks.connections import ConcatenateMap
+from collapsebench.networks.independent import drawn_bits
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
@@ -121,6 +123,22 @@ class Decoder(Factorized):
     def symbols(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B P C"]:
         """Give the pixels in reading order."""
         return x.flatten(2).movedim(1, -1)
+
+    def sample(
+        self, z: Float[Tensor, "S B D"], shape: tuple[int, ...], noise: Noise, sampling: Sampling = Sampling.RANDOM
+    ) -> Float[Tensor, "S B C H W"]:
+        """Give one image for each z, pixel by pixel in reading order (see `SamplingDecoder`).
+
+        This is one pass through the network for each pixel.
+        """
+        rows = z.flatten(0, 1)[None]  # (1, N, D), N = S B
+        x = z.new_zeros(rows.shape[1], *shape)
+        pixels = self.symbols(x)
+        for place in range(pixels.shape[1]):
+            probability = self.predictions(x, rows)[0, :, place]
+            likeliest = sampling is Sampling.EXPECTED
+            pixels[:, place] = probability.round() if likeliest else drawn_bits(probability, noise.child(place))
+        return x.view(*z.shape[:2], *shape)
 
     def probability(self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B C H W"]:
         """Give the probability of a one at each pixel, given the pixels before it. It is not clamped yet."""
