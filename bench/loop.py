@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +25,6 @@ from unittest.mock import patch
 import click
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
 from collapsebench.components import discovery
 from collapsebench.data.files import data_folder
@@ -37,6 +35,7 @@ from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.environment import environment
 from collapsebench.experiment.events import Started
 from collapsebench.experiment.extrapolation import CostPolynomial
+from collapsebench.experiment.live import TerminalLines
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.meter import Meter
 from collapsebench.experiment.planning import Request, SplitCache, plan
@@ -160,16 +159,10 @@ def measure(dataset: str, track: str, method: str, steps: int, data_dir: Path | 
     rare = f"evaluation.every={steps + 1}steps"
     request = Request((method,), dataset, track, budget=f"{steps}steps", settings=(rare,), baseline=False)
     (spec,) = plan([request], components, splits).specs
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(),
-    )
     terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
     with (
         TemporaryDirectory() as folder,
-        Bars(*columns, console=terminal, refresh_per_second=4, transient=True) as live,
+        closing(TerminalLines(terminal, shared=False)) as live,
         patch.object(CostPolynomial, "predict", return_value=None) if every_shape else nullcontext(),
     ):
         screen = Screen(live=live, quiet=False, verbose=False, names={})

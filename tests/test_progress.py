@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
 import struct
 import sys
 import termios
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Thread
 
 import pytest
 import records
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
 
 from collapsebench.experiment import events
-from collapsebench.experiment.progress import progress
+from collapsebench.experiment.live import LiveLine, TerminalLines
+from collapsebench.experiment.outlook import Outlook
+from collapsebench.experiment.progress import Rarely, Screen, progress
 from collapsebench.record import Number, Outcome, Point
 
 
@@ -143,18 +150,123 @@ def test_standard_output_goes_where_it_was_sent_while_live_lines_are_on_the_term
     assert screen.shown == ERRORS
 
 
-def test_live_lines_show_each_run_under_its_own_name(monkeypatch):
-    with terminal(monkeypatch, "stdout", "stderr") as screen, progress(quiet=False, verbose=False, names={}) as runs:
-        for label in ("vae", "sa-vae[steps=2]"):
-            started = events.Started(records.started(label))
-            runs.observe(started)
-            runs.observe(events.Stepped(started.run_id, 5, 0.5, 30.0, 1.0))
-        frame = "".join(segment.text for segment in runs.live.console.render(runs.live.get_renderable()))
-    assert re.findall(r"^(\S+ seed 1) .*step 5 · loss 30\.00 · KL 1\.00 · valid −ELBO …", frame, re.MULTILINE) == [
-        "vae seed 1",
-        "sa-vae[steps=2] seed 1",
+def frame(lines, columns: int) -> list[str]:
+    """The live lines as a terminal of this width and 24 rows gets them."""
+    console = Console(file=io.StringIO(), width=columns, height=24, color_system=None, force_terminal=True)
+    with closing(TerminalLines(console, shared=False)) as live:
+        live.draw(lines)
+        return "".join(segment.text for segment in console.render(live)).splitlines()
+
+
+def drawn(lines, columns: int = 100) -> list[str]:
+    return [" ".join(re.sub("[━╸╺]+", " ", line).split()) for line in frame(lines, columns)]
+
+
+class Kept:
+    """Live lines that are kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[LiveLine] = []
+
+    def draw(self, lines) -> None:
+        self.lines = list(lines)
+
+    def close(self) -> None:
+        self.lines = []
+
+
+def test_live_lines_show_each_run_under_its_own_name():
+    live = Kept()
+    screen = Screen(live=live, quiet=False, verbose=False, names={})
+    for label in ("vae", "sa-vae[steps=2]"):
+        started = events.Started(records.started(label))
+        screen.observe(started)
+        screen.observe(events.Stepped(started.run_id, 5, 0.5, 30.0, 1.0))
+    status = "step 5 · valid −ELBO … · KL 1.00 · loss 30.00"
+    assert [line[:3] for line in live.lines] == [("vae seed 1", 0.5, status), ("sa-vae[steps=2] seed 1", 0.5, status)]
+    assert [line.rpartition(" ")[0] for line in drawn([line._replace(left="4 s") for line in live.lines])] == [
+        f"vae seed 1 {status} 4",
+        f"sa-vae[steps=2] seed 1 {status} 4",
     ]
-    assert screen.shown == []
+
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z", "M")), max_size=120)
+live_lines = st.lists(st.builds(LiveLine, words, st.floats(0, 1), words, st.sampled_from(["", "3 min"])), max_size=40)
+
+
+@given(live_lines, st.integers(30, 200))
+def test_no_live_line_is_wider_than_the_terminal(lines, columns):
+    found = frame(lines, columns)
+    assert all(cell_len(line) <= columns for line in found)
+    assert len(found) == min(len(lines), 23)
+
+
+def test_the_line_of_the_grid_is_seen_however_many_runs_there_are():
+    lines = [*(LiveLine(f"run {number}", 0.5, "", "") for number in range(40)), LiveLine("grid", 0.5, "", "")]
+    assert drawn(lines)[-3:] == ["run 20", "grid", "… and 19 more"]
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80, 120])
+def test_a_long_label_keeps_its_seed(columns):
+    label = "yahoo quick · skip+kl-annealing[schedule=cyclical,start=0.1,warmup=0.15] seed 12"
+    assert " seed 12" in frame([LiveLine(label, 0.5, "step 1", "3 min")], columns)[0]
+
+
+def grid_of(*labels: str, clock, workers: int = 1) -> Screen:
+    """A screen with kept live lines for a grid of these runs."""
+    screen = Screen(live=Kept(), quiet=False, verbose=False, names={})
+    screen.outlook = Outlook([records.spec(label) for label in labels], workers=workers, clock=clock)
+    return screen
+
+
+def test_a_grid_has_a_line_with_what_is_done_what_ended_badly_and_the_time_left():
+    now = [0.0]
+    screen = grid_of("vae", "skip", "sa-vae", clock=lambda: now[0])
+    for label, outcome in (("vae", Outcome.FINISHED), ("skip", Outcome.FAILED)):
+        screen.observe(events.Started(records.started(label)))
+        now[0] += 200
+        screen.observe(events.Finished(records.record(label, outcome=outcome)))
+    assert screen.live.lines == [LiveLine("grid", 2 / 3, "2 of 3 runs done · 1 failed", "3 min")]
+    screen.observe(events.Started(records.started("sa-vae")))
+    screen.observe(events.Stepped(records.started("sa-vae").run_id, 10, 0.5, 30.0, 1.0))
+    assert [line.label for line in screen.live.lines] == ["sa-vae seed 1", "grid"]
+    assert screen.live.lines[-1].share == 2.5 / 3
+
+
+def test_one_run_is_no_grid():
+    screen = grid_of("vae", clock=lambda: 0.0)
+    screen.observe(events.Started(records.started("vae")))
+    assert [line.label for line in screen.live.lines] == ["vae seed 1"]
+
+
+def test_without_live_lines_a_line_says_now_and_then_how_far_the_grid_is(capsys, monkeypatch):
+    now = [0.0]
+    screen = grid_of("vae", "skip", clock=lambda: now[0])
+    screen.live, screen._rarely = None, Rarely(lambda: now[0])
+    screen.observe(events.Started(records.started("vae")))
+    for second in range(241):
+        now[0] = float(second)
+        screen.observe(events.Stepped(VAE, second, second / 400, 30.0, 1.0))
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "  0 of 2 runs done, about 12 min left, vae seed 1 15%",
+        "  0 of 2 runs done, about 11 min left, vae seed 1 30%",
+        "  0 of 2 runs done, about 10 min left, vae seed 1 45%",
+        "  0 of 2 runs done, about 9 min left, vae seed 1 60%",
+    ]
+
+
+def test_lines_become_rarer():
+    now = [0.0]
+    rarely = Rarely(lambda: now[0])
+    said = []
+    for hour in range(0, 100 * 3600, 10):
+        now[0] = float(hour)
+        said += [hour] * rarely.now()
+    assert said[0] == 60
+    assert said[-1] - said[-2] > 3600
+    assert len(said) < 400
 
 
 def test_without_a_terminal_there_are_plain_lines_only(capsys):

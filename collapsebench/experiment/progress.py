@@ -6,16 +6,13 @@ Live lines are on a terminal, or below the cell of a notebook.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
-from importlib import import_module
-from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from collapsebench.experiment.events import (
     Evaluated,
@@ -29,67 +26,26 @@ from collapsebench.experiment.events import (
 )
 from collapsebench.experiment.executors import executor_for
 from collapsebench.experiment.grids import prepare, run_grid
+from collapsebench.experiment.live import LiveLine, NotebookLines, TerminalLines
+from collapsebench.experiment.outlook import Outlook, in_words
 from collapsebench.experiment.output import is_terminal, write_line
+from collapsebench.experiment.summary import EndedRun, summary
 from collapsebench.printable import printable
+from collapsebench.record import Outcome
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
     from collapsebench.experiment.grids import PlannedGrid
+    from collapsebench.experiment.live import LiveLines
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
 
 TEST_COLUMNS = ("neg_elbo", "iw_nll", "kl", "active_units")
 """The metrics in the line of a finished run, if the protocol has them."""
-
-
-class LiveLines(Protocol):
-    """Lines that are drawn again and again, one for each run in progress. rich's `Progress` is one kind."""
-
-    def add_task(self, description: str, *, total: float, status: str) -> TaskID:
-        """Add a line. `total` is the value of `completed` at the end of the budget."""
-
-    def update(self, task_id: TaskID, *, completed: float, status: str) -> None:
-        """Draw a line again."""
-
-    def remove_task(self, task_id: TaskID) -> None:
-        """Remove a line."""
-
-
-class NotebookLines:
-    """Live lines below the cell of a notebook, with one bar for each run in progress."""
-
-    def __init__(self) -> None:
-        display = import_module("IPython.display")  # every notebook has IPython
-
-        self._html: Any = display.HTML
-        self._numbers = count()
-        self._lines: dict[TaskID, tuple[str, float, str]] = {}
-        self._place: Any = display.display(self._html(""), display_id=True)
-
-    def add_task(self, description: str, *, total: float, status: str) -> TaskID:
-        """See LiveLines."""
-        del total
-        task_id = TaskID(next(self._numbers))
-        self._lines[task_id] = description, 0.0, status
-        self._draw()
-        return task_id
-
-    def update(self, task_id: TaskID, *, completed: float, status: str) -> None:
-        """See LiveLines."""
-        self._lines[task_id] = self._lines[task_id][0], completed, status
-        self._draw()
-
-    def remove_task(self, task_id: TaskID) -> None:
-        """See LiveLines."""
-        del self._lines[task_id]
-        self._draw()
-
-    def _draw(self) -> None:
-        lines = (
-            f"<div>{escape(label)} <progress max=1 value={completed:.4f}></progress> {escape(status)}</div>"
-            for label, completed, status in self._lines.values()
-        )
-        self._place.update(self._html("".join(lines)))
+SELDOM = 60.0
+"""Without live lines, a line says at most once in so many seconds how far the grid is."""
+SHARE = 0.02
+"""The time between two such lines is at least this share of the time until then."""
 
 
 @dataclass
@@ -97,8 +53,9 @@ class RunningLine:
     """The state of a run in progress, as the screen shows it."""
 
     label: str
-    task: TaskID | None
-    """Its live line; None if there are no live lines."""
+    share: float = 0.0
+    """The share of its budget that is spent."""
+    status: str = ""
     bound: str = "…"
     """The last negative ELBO on the validation split."""
 
@@ -127,49 +84,60 @@ class Screen:
         self.live, self.quiet, self.verbose, self._names = live, quiet, verbose, names
         self._terminal, self._shared = terminal, shared
         self._running: dict[str, RunningLine] = {}
+        self._ended: list[EndedRun] = []
+        self._rarely = Rarely()
+        self.outlook = Outlook(())
+        """How far the grid is."""
         self.debug = False
         """True to show the tracebacks of failed runs."""
+        self.timeout: float | None = None
+        """The seconds after which a run is ended."""
         self.store_option = ""
         """What a command needs behind it to find the store of the runs."""
 
     def observe(self, event: Event) -> None:
         """Show an event of any run."""
+        self.outlook.observe(event)
         match event:
             case Started(record):
-                self._start(record)
+                self._running[record.run_id] = RunningLine(self._label(record))
             case Skipped(record, reason):
+                self._running.pop(record.run_id, None)
                 self.say(f"skipped  {record.run_id}  {self._label(record)}: {reason}")
             case Warned(_, message):
                 self.say(f"warning: {message}", warning=True)
             case Resumed(run_id, steps):
                 self.say(f"  {self._running[run_id].label}: goes on after step {steps}")
             case Stepped():
-                self._show_step(event)
+                self._step(event)
             case Evaluated():
-                self._show_evaluation(event)
+                self._evaluate(event)
             case Testing(run_id):
                 self._move(run_id, 1.0, "metrics on the test split")
             case Finished(record):
                 self._finish(record)
             case _:
                 assert_never(event)
+        self._draw()
 
     def say(self, line: str, *, warning: bool = False) -> None:
         """Print a line, unless quiet."""
         if not self.quiet:
             self._print(line, err=warning)
 
-    def _start(self, record: RunRecord) -> None:
-        label = self._label(record)
-        task = None if self.live is None else self.live.add_task(label, total=1.0, status="")
-        self._running[record.run_id] = RunningLine(label, task)
+    def sum_up(self) -> None:
+        """Say which of several runs ended badly, and what helps."""
+        if self.outlook.total > 1:
+            total, timeout, option = self.outlook.total, self.timeout, self.store_option
+            for line in summary(self._ended, total, timeout=timeout, store_option=option):
+                self.say(line, warning=True)
 
-    def _show_step(self, step: Stepped) -> None:
+    def _step(self, step: Stepped) -> None:
         bound = self._running[step.run_id].bound
-        status = f"step {step.steps} · loss {step.loss:.2f} · KL {step.kl:.2f} · valid −ELBO {bound}"
+        status = f"step {step.steps} · valid −ELBO {bound} · KL {step.kl:.2f} · loss {step.loss:.2f}"
         self._move(step.run_id, step.fraction, status)
 
-    def _show_evaluation(self, evaluated: Evaluated) -> None:
+    def _evaluate(self, evaluated: Evaluated) -> None:
         line, point = self._running[evaluated.run_id], evaluated.point
         bound, kl = float(point.values["neg_elbo"]), float(point.values["kl"])
         line.bound = f"{bound:.2f}"
@@ -180,10 +148,13 @@ class Screen:
                 f"valid −ELBO {bound:.3f}, KL {kl:.3f}"
             )
 
+    def _move(self, run_id: str, share: float, status: str) -> None:
+        line = self._running[run_id]
+        line.share, line.status = share, status
+
     def _finish(self, record: RunRecord) -> None:
-        line = self._running.pop(record.run_id, None)
-        if self.live is not None and line is not None and line.task is not None:
-            self.live.remove_task(line.task)
+        self._running.pop(record.run_id, None)
+        self._ended.append(EndedRun(self._label(record), record))
         found = {value.column: value for value in record.values}
         numbers = [f"{found[name].title} {float(found[name].estimate):.3f}" for name in TEST_COLUMNS if name in found]
         seconds = record.counters.get("seconds")
@@ -201,10 +172,35 @@ class Screen:
         else:
             self.say(text)
 
-    def _move(self, run_id: str, fraction: float, status: str) -> None:
-        task = self._running[run_id].task
-        if self.live is not None and task is not None:
-            self.live.update(task, completed=fraction, status=status)
+    def _draw(self) -> None:
+        """Draw the live lines again. Without them, say now and then how far the grid is."""
+        if self.live is not None:
+            self.live.draw([*self._run_lines(), *self._grid_lines()])
+        elif self.outlook.total and self._rarely.now():
+            self.say("  " + ", ".join(filter(None, (self._progress(), *self._shares()))), warning=True)
+
+    def _run_lines(self) -> Iterator[LiveLine]:
+        for run_id, line in self._running.items():
+            yield LiveLine(line.label, line.share, line.status, _left(self.outlook.left_of(run_id)))
+
+    def _grid_lines(self) -> Iterator[LiveLine]:
+        """Yield the line of the grid. One run is no grid."""
+        if self.outlook.total > 1:
+            yield LiveLine("grid", self.outlook.share, self._progress(), _left(self.outlook.left()))
+
+    def _progress(self) -> str:
+        """Say how many runs are over, and how many of these ended badly."""
+        ended = self.outlook.ended.items()
+        bad = [f"{number} {outcome.value}" for outcome, number in ended if outcome is not Outcome.FINISHED]
+        return " · ".join([f"{self.outlook.done} of {self.outlook.total} runs done", *bad])
+
+    def _shares(self) -> Iterator[str]:
+        """Yield the time left, and what is running."""
+        left = self.outlook.left()
+        if left is not None:
+            yield f"about {in_words(left)} left"
+        for line in self._running.values():
+            yield f"{line.label} {line.share:.0%}"
 
     def _label(self, record: RunRecord) -> str:
         """Return the contender and the seed of a run, after the name of its protocol if that has one."""
@@ -220,6 +216,26 @@ class Screen:
             write_line(line, sys.stderr if err else sys.stdout)
 
 
+class Rarely:
+    """Says when it is time again for a line: after a minute, and then ever more rarely."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = self._last = clock()
+
+    def now(self) -> bool:
+        """Return whether it is time."""
+        time_ = self._clock()
+        if time_ - self._last < max(SELDOM, SHARE * (time_ - self._began)):
+            return False
+        self._last = time_
+        return True
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else in_words(seconds)
+
+
 @contextmanager
 def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterator[Screen]:
     """Open a screen. It has live lines only on a terminal and in a notebook. If quiet, it shows only errors.
@@ -227,26 +243,18 @@ def progress(*, quiet: bool, verbose: bool, names: Mapping[str, str]) -> Iterato
     `names` are the names of protocols, by id; empty for runs of one protocol.
     """
     console = Console(stderr=True)
-    if console.is_jupyter and not quiet:
-        yield Screen(live=NotebookLines(), quiet=quiet, verbose=verbose, names=names)
-        return
-    if quiet or not is_terminal(sys.stderr):
-        yield Screen(live=None, quiet=quiet, verbose=verbose, names=names)
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),  # brackets of contenders are not markup
-        BarColumn(),
-        TextColumn("{task.fields[status]}", markup=False),
-        TimeRemainingColumn(),
-    )
     shared = is_terminal(sys.stdout)
-    live = Progress(*columns, console=console, refresh_per_second=4, transient=True, redirect_stdout=shared)
+    live: LiveLines | None = None
+    if not quiet and console.is_jupyter:
+        live = NotebookLines()
+    elif not quiet and is_terminal(sys.stderr):
+        live = TerminalLines(console, shared=shared)
+    terminal = console if isinstance(live, TerminalLines) else None
     try:
-        live.start()
-        yield Screen(live=live, quiet=quiet, verbose=verbose, names=names, terminal=console, shared=shared)
+        yield Screen(live=live, quiet=quiet, verbose=verbose, names=names, terminal=terminal, shared=shared)
     finally:
-        with suppress(OSError):  # the terminal may be gone
-            live.stop()
+        if live is not None:
+            live.close()
 
 
 def _outdated(grid: PlannedGrid) -> Iterator[str]:
@@ -285,9 +293,13 @@ def run_on_screen(
     with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
         screen.debug = debug
         grid = prepare(setup)
-        screen.store_option = _store_option(setup)
+        screen.store_option, screen.timeout = _store_option(setup), setup.timeout
+        screen.outlook = Outlook(grid.missing, stored=len(grid.settled), workers=workers)
         total, missing = len(grid.plan.specs), len(grid.missing)
         screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
         for line in _outdated(grid):
             screen.say(f"warning: {line}; to run them again: --rerun", warning=True)
-        return run_grid(grid, executor, screen.observe)
+        try:
+            return run_grid(grid, executor, screen.observe)
+        finally:
+            screen.sum_up()
