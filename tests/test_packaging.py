@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REQUIREMENTS = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
 (CONSTRAINT,) = map(Requirement, re.findall(r"^\w.*", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
@@ -42,9 +43,9 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert line in (ROOT / ".ci" / "run").read_text()
 
 
-def test_every_environment_says_what_it_is_for_and_is_in_the_readme(tox):
+def test_every_environment_says_what_it_is_for_and_is_told_to_contributors(tox):
     assert all("description" in tox[section] for section in tox.sections() if section.startswith("testenv:"))
-    assert environments(tox) <= set(re.findall(r"^\| `([\w.-]+)` \|", README, re.MULTILINE))
+    assert environments(tox) <= set(re.findall(r"^\| `([\w.-]+)` \|", CONTRIBUTING, re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -54,7 +55,7 @@ def test_every_environment_named_in_a_document_is_there(path, tox):
 
 
 def test_every_test_named_to_contributors_is_there():
-    named = re.findall(r"tests/\w+\.py", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    named = re.findall(r"tests/\w+\.py", CONTRIBUTING)
     assert named
     assert [name for name in named if "NAME" not in name and not (ROOT / name).is_file()] == []
 

@@ -8,34 +8,13 @@ from pathlib import Path
 
 import click
 import pytest
-import toys
 
-from collapsebench.cli import COMMANDS, cli
+from collapsebench.cli import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = README + (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^(?:    |\$ )(collapsebench .*)$", PAGES, re.MULTILINE)
-
-
-@pytest.mark.torch
-def test_the_plugin_of_the_readme_runs_alone_and_composed(command, tmp_path):
-    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "fixed_weight.py").write_text(source)
-    toy = ("--plugin", toys.PLUGIN, "--dataset", "toy")
-    answer = command(
-        "run",
-        "--plugin",
-        "fixed_weight.py",
-        *toy,
-        "--method",
-        "fixed-weight[beta=0.5]",
-        "--method",
-        "skip+fixed-weight",
-    )
-    assert answer.code == 0
-    assert "fixed-weight[beta=0.5] seed 1" in answer.out
-    assert "skip+fixed-weight seed 1" in answer.out
 
 
 @pytest.mark.parametrize("line", SHOWN)
@@ -48,5 +27,17 @@ def test_every_command_shown_takes_the_options_shown(line):
     assert {argument for argument in arguments if argument.startswith("--")} <= options
 
 
-def test_every_command_is_in_the_table():
-    assert set(re.findall(r"^\| `collapsebench (\w+)", README, re.MULTILINE)) == set(COMMANDS)
+def test_the_result_of_the_readme_is_what_its_commands_print(command, tmp_path):
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    _, section = README.split("## A result\n")
+    said = [shlex.split(line) for line in re.findall(r"^    collapsebench (.*)$", section, re.MULTILINE)]
+    answers = [command(*words) for words in said]
+    assert [answer.code for answer in answers] == [0] * len(said)
+    shown = re.findall(r"^> (.*)$", section, re.MULTILINE)
+    assert shown
+    assert "\n".join(shown) in answers[-1].out
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)[^):]*\)", README))
+def test_what_the_readme_links_to_is_there(path):
+    assert (ROOT / path).exists()
