@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from importlib import import_module, metadata, util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -94,11 +94,13 @@ def extended(catalog: Catalog, classes: Iterable[type[Component]]) -> Catalog:
     """
     entries = dict(catalog.entries)
     known = {entry.component for entry in entries.values()}
+    hashes = cache(_module_code)
     for component in dict.fromkeys(classes):
         if component not in known:
             check_component(component, component.__module__)
             module = sys.modules.get(component.__module__)
-            _add(entries, [Entry(component, component.__module__, _origin(component), None, _code(component, module))])
+            code = _code(component, module, hashes)
+            _add(entries, [Entry(component, component.__module__, _origin(component), None, code)])
     return replace(catalog, entries=entries)
 
 
@@ -185,10 +187,11 @@ def _registered(source: _Source) -> list[Entry]:
     components = list(answers[0])
     for component in components:
         check_component(component, source.plugin)
-    return [_entry(component, source) for component in components]
+    hashes = cache(_module_code)
+    return [_entry(component, source, hashes) for component in components]
 
 
-def _entry(component: type[Component], source: _Source) -> Entry:
+def _entry(component: type[Component], source: _Source, hashes: Callable[[ModuleType], str | None]) -> Entry:
     here = component.__module__ == source.module.__name__
     module = source.module if here else sys.modules.get(component.__module__)
     return Entry(
@@ -196,16 +199,25 @@ def _entry(component: type[Component], source: _Source) -> Entry:
         plugin=source.plugin,
         origin=source.origin if here else _origin(component),
         package=source.package,
-        code=None if source.shipped else _code(component, module),
+        code=None if source.shipped else _code(component, module, hashes),
     )
 
 
-def _code(component: type[Component], module: ModuleType | None) -> str:
-    """Return the hash of a component's code: of its module, or of the class if its module has no file."""
-    from collapsebench.components.code import class_hash, module_hash  # the shipped components do without
+def _code(component: type[Component], module: ModuleType | None, hashes: Callable[[ModuleType], str | None]) -> str:
+    """Return the hash of a component's code: of its module, or of the class if its module has no file.
 
-    found = None if module is None or module.__name__ == "__main__" else module_hash(module)
+    `hashes` is that of modules, and may know those that it was asked for before.
+    """
+    from collapsebench.components.code import class_hash  # the shipped components do without
+
+    found = None if module is None or module.__name__ == "__main__" else hashes(module)
     return class_hash(component) if found is None else found
+
+
+def _module_code(module: ModuleType) -> str | None:
+    from collapsebench.components.code import module_hash
+
+    return module_hash(module)
 
 
 def check_component(component: type[Component], plugin: str) -> None:
