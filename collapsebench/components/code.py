@@ -36,13 +36,13 @@ def module_hash(module: ModuleType) -> str | None:
     if path is None or path.suffix != ".py":
         return None
     root = _root(module, path)
-    found = {path: _source(module, path)}
+    found = {path: _source(path, [module])}
     waiting = [path]
     while waiting:
         current = waiting.pop()
         for used in _used(found[current], current, root):
             if used not in found:
-                found[used] = _source(_loaded(used), used)
+                found[used] = _source(used, list(sys.modules.values()))
                 waiting += [used] if used.suffix == ".py" else []
     parts = {"": normal(found.pop(path))} | {
         file.relative_to(root).as_posix(): normal(source) if file.suffix == ".py" else source
@@ -158,14 +158,13 @@ def _root(module: ModuleType, path: Path) -> Path:
     return path if path.parent in installed else path.parent
 
 
-def _source(module: ModuleType | None, path: Path) -> bytes:
-    """Return the source that was loaded if its loader has kept it, or the file as it is now."""
-    kept = getattr(getattr(module, "__loader__", None), "source", None)
-    return kept if isinstance(kept, bytes) else path.read_bytes()
-
-
-def _loaded(path: Path) -> ModuleType | None:
-    return next((module for module in list(sys.modules.values()) if _file(module) == path), None)
+def _source(path: Path, modules: Iterable[ModuleType]) -> bytes:
+    """Return the source that was loaded if the loader of one of the modules has kept it, or the file as it is now."""
+    for module in modules:
+        kept = getattr(getattr(module, "__loader__", None), "source", None)
+        if isinstance(kept, bytes) and _file(module) == path:  # few keep it; to find a file takes longer
+            return kept
+    return path.read_bytes()
 
 
 def _used(source: bytes, path: Path, root: Path) -> Iterator[Path]:
