@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import DeclinedColumn, Finding, Outcome, Point, RunRecord, Value
-from collapsebench.spec import Protocol, identity
+from collapsebench.spec import MethodChoice, Protocol, identity
 
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 """The ids of runs and protocols. No other text is ever part of the name of a file."""
@@ -91,9 +92,12 @@ class Observation(NamedTuple):
     contender: str
     contender_id: str
     """A digest. It differs between contenders with equal labels but different versions or defaults."""
+    methods: tuple[MethodChoice, ...]
+    """The methods of the contender, with all their parameters."""
     seed: int
     outcome: Outcome
     message: str
+    started_at: datetime
     parameters: int
     environment: str
     """The environment as JSON with sorted keys."""
@@ -124,9 +128,11 @@ class Observation(NamedTuple):
             track=record.track,
             contender=record.contender,
             contender_id=identity(record.spec.contender),
+            methods=record.spec.contender.methods,
             seed=record.spec.seed,
             outcome=record.outcome,
             message=record.message,
+            started_at=record.started_at.astimezone(UTC),
             parameters=record.parameters,
             environment=json.dumps(record.environment, sort_keys=True),
             points=tuple(map(TrajectoryPoint.of, record.points)),

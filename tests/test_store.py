@@ -218,7 +218,10 @@ def test_observations_are_those_of_the_records(store, made):
 
 def by_id(observations) -> dict:
     """As NaN differs from itself, numbers are compared as text, which has every digit."""
-    return {each.run_id: (each.protocol, repr(each._replace(protocol=None))) for each in observations}
+    return {
+        each.run_id: (each.protocol, each.methods, repr(each._replace(protocol=None, methods=())))
+        for each in observations
+    }
 
 
 def test_observations_read_only_the_last_point_and_board_values(filled):

@@ -172,7 +172,7 @@ def _results(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
         (
             TableCell(marked_label(row)),
             TableCell(_count(row)),
-            *(TableCell(_score(row, column), row.label in best[column.key]) for column in columns),
+            *(TableCell(score_text(row, column), row.label in best[column.key]) for column in columns),
         )
         for row in board.rows
     ]
@@ -224,7 +224,7 @@ def _differences(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
         (
             TableCell(marked_label(row)),
             TableCell(_pairs(row)),
-            *(TableCell(_difference(board, row, column)) for column in columns),
+            *(TableCell(difference_text(board, row, column)) for column in columns),
         )
         for row in board.rows
         if row.label != board.against
@@ -244,9 +244,9 @@ def _costs(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
 
 def _row_of_costs(board: Board, row: Row, columns: Iterable[BoardColumn]) -> Iterator[str]:
     for column in columns:
-        yield _cost(row.sample(column.key))
+        yield cost_text(row.sample(column.key))
         if _has_difference(board, column):
-            yield "" if row is board.compared else _cost(board.difference(row, column.key), signed=True)
+            yield "" if row is board.compared else cost_text(board.difference(row, column.key), signed=True)
 
 
 def _has_difference(board: Board, column: BoardColumn) -> bool:
@@ -274,7 +274,8 @@ def _pairs(row: Row) -> str:
     return str(max((len(sample.seeds) for sample in row.differences.values()), default=0))
 
 
-def _score(row: Row, column: BoardColumn) -> str:
+def score_text(row: Row, column: BoardColumn) -> str:
+    """Write the cell of a row and a column of metrics: mean, interval and marks; or why there is no number."""
     mark = f"{f' {SATURATION_MARK}' if row.saturates(column) else ''}{_mark_of_impossible([row], column)}"
     sample = row.sample(column.key)
     if sample is None:
@@ -283,7 +284,8 @@ def _score(row: Row, column: BoardColumn) -> str:
     return f"{with_interval(sample)}{mark}"
 
 
-def _difference(board: Board, row: Row, column: BoardColumn) -> str:
+def difference_text(board: Board, row: Row, column: BoardColumn) -> str:
+    """Write the paired difference of a row to the compared one, with interval and marks."""
     sample = board.difference(row, column.key)
     both = [row] if board.compared is None else [row, board.compared]
     if sample is None:
@@ -307,7 +309,8 @@ def _mark_of_impossible(rows: Iterable[Row], column: BoardColumn) -> str:
     return f" {IMPOSSIBLE}" if any(row.impossible(column) for row in rows) else ""
 
 
-def _cost(sample: SeedSample | None, *, signed: bool = False) -> str:
+def cost_text(sample: SeedSample | None, *, signed: bool = False) -> str:
+    """Write the mean of a cost: whole, or as a power of ten."""
     if sample is None:
         return BLANK
     mean = sample.mean
