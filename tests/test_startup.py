@@ -100,6 +100,8 @@ READING = (
     ("leaderboard", "--at", "seconds=30"),
     ("leaderboard", "--dialect", "he2019"),
     ("leaderboard", *SUITE),
+    ("report", "--output", "-"),
+    ("report", *SUITE),
     ("plot", *ONE_CELL),
     ("plot", "depth", *SUITE),
     ("plot", "codes", *ONE_CELL, "--examples", "9"),

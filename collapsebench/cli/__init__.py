@@ -18,6 +18,10 @@ COMMANDS = {
     "run": ("collapsebench.cli.run", "Run contenders on a dataset and store every run."),
     "suite": ("collapsebench.cli.suite", "List, show and run suites: the tables and figures of papers."),
     "leaderboard": ("collapsebench.cli.leaderboard", "Render the leaderboards of the stored runs."),
+    "report": (
+        "collapsebench.cli.report",
+        "Write one HTML page of the stored runs, with the evidence of numbers.",
+    ),
     "plot": ("collapsebench.cli.plot", "Draw figures of the stored runs."),
     "runs": ("collapsebench.cli.runs", "List, show, export, import and delete stored runs."),
     "verify": ("collapsebench.cli.verify", "Check a board of others by its records."),

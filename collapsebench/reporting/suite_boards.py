@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.experiment.suites import Cell
     from collapsebench.reporting.leaderboard import Board
+    from collapsebench.reporting.leaderboard.layout import Page
     from collapsebench.store import Store
 
 
@@ -83,9 +84,13 @@ def suite_pieces(found: SuiteBoards, format_: str, *, width: int | None = None) 
     if format_ in EXPORTS:
         export = {"csv": comparison_csv, "json": comparison_json}[format_]
         return iter([export(found.suite.name, found.query.scale, found.pairs)])
+    return page_pieces([suite_page(found)], format_, width=width)
+
+
+def suite_page(found: SuiteBoards) -> Page:
+    """Lay out the comparison of a suite with its paper."""
     title = " · ".join([found.suite.name, found.query.scale, *found.query.variants, found.suite.source])
-    page = comparison_page(title, found.pairs, _notes(found), found.query.command)
-    return page_pieces([page], format_, width=width)
+    return comparison_page(title, found.pairs, _notes(found), found.query.command)
 
 
 def _notes(found: SuiteBoards) -> Iterator[str]:

@@ -72,8 +72,8 @@ def _row(pair: Pair, numbers: Mapping[str, int]) -> tuple[str, ...]:
         f"{_place(pair)}{f' {FINDING}' if pair.findings else ''}",
         "" if pair.measured is None else str(len(pair.measured.seeds)),
         _measured(pair),
-        "" if pair.published is None else _as_printed(pair.published, signed=bool(pair.against)),
-        "" if pair.difference is None or pair.published is None else _signed(pair.difference, pair.published),
+        "" if pair.published is None else printed_text(pair.published, signed=bool(pair.against)),
+        difference_text(pair),
         {True: "yes", False: f"no ({', '.join(str(numbers[r]) for r in pair.reasons if r in numbers)})", None: ""}[
             pair.comparable
         ],
@@ -96,12 +96,18 @@ def _name(pair: Pair) -> str:
     return pair.model if pair.contender == pair.model.casefold() else f"{pair.model} ({pair.contender})"
 
 
+def difference_text(pair: Pair) -> str:
+    """Write the measured number minus the published one, with as many decimals as were printed; empty if unknown."""
+    return "" if pair.difference is None or pair.published is None else _signed(pair.difference, pair.published)
+
+
 def _signed(difference: float, published: PublishedValue) -> str:
     text = f"{difference:+z.{_decimals(published)}f}".replace("-", "−")
     return text if text.strip("+0.") else text[1:]
 
 
-def _as_printed(value: PublishedValue, *, signed: bool) -> str:
+def printed_text(value: PublishedValue, *, signed: bool = False) -> str:
+    """Write a published number as printed, with the sign of the column; a bound and a doubtful digit are marked."""
     if signed:
         return _signed(value.value, value)
     bound, doubtful = "≤ " if value.bound else "", "?" if value.doubtful else ""

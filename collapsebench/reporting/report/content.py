@@ -1,0 +1,117 @@
+"""The content of the report as one JSON value. What runs share stands in it once: a page may hold hundreds of runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from collapsebench.observation import Observation
+from collapsebench.record import Outcome
+from collapsebench.reporting.colours import looks
+from collapsebench.reporting.leaderboard.layout import header, lay_out, rounded
+from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn
+from collapsebench.reporting.report import figures, paper
+from collapsebench.reporting.report.evidence import Pools, rows
+from collapsebench.reporting.report.plain import short, visible
+from collapsebench.reporting.suite_boards import suite_page
+from collapsebench.syntax import print_value
+
+if TYPE_CHECKING:
+    from collapsebench.reporting.suite_boards import SuiteBoards
+    from collapsebench.spec import Protocol
+    from collapsebench.store import Store
+
+SHOWN = {"neg_elbo", "iw_nll", "perplexity", "kl", "mi_lower", "mi_upper", "active_units", "parameters"}
+"""The columns that the page shows at first; the reader picks others."""
+
+
+def content(store: Store, boards: Iterable[Board], suite: SuiteBoards | None = None) -> dict[str, Any]:
+    """Return the content of the page. The runs of one board are in memory at a time.
+
+    The boards of a suite have the published numbers of its paper beside theirs.
+    """
+    pools = Pools()
+    shown = [_board(store, board, pools) | _published(board, suite) for board in boards]
+    found = looks(row["label"] for board in shown for row in board["rows"])
+    return {
+        "title": "collapsebench report" if suite is None else visible(suite.suite.title),
+        "version": metadata.version("collapsebench"),
+        "looks": {label: [look.colour, look.marker.value, list(look.dashes)] for label, look in found.items()},
+        "environments": [visible(json.loads(text)) for text in pools.environments],
+        "lines": [list(line) for line in pools.lines],
+        "tracked": figures.heads(),
+        "boards": shown,
+        "paper": None if suite is None or not suite.pairs else visible(paper.tables(suite_page(suite))),
+    }
+
+
+def _board(store: Store, board: Board, pools: Pools) -> dict[str, Any]:
+    protocol, page = board.protocol, lay_out(board)
+    runs = _observed(store, board)
+    counters = figures.axes(protocol)
+    found = {
+        "id": board.protocol_id,
+        "title": f"{protocol.dataset.name} · {protocol.file_name or protocol.track} · {protocol.budget}",
+        "setting": _setting(protocol),
+        "against": "" if board.compared is None else board.against,
+        "columns": [_column(column, protocol) for column in board.columns],
+        "rows": rows(board, {run.run_id: run for run in runs}, counters, pools),
+        "counters": counters,
+        "planes": figures.planes(board),
+        "outcomes": {outcome.value: board.outcomes[outcome] for outcome in Outcome if board.outcomes.get(outcome)},
+        "environments": sorted({pools.environments[run.environment] for run in runs}),
+        "notes": list(page.notes),
+        "command": page.command,
+        "reference": _reference(board),
+    }
+    return {key: visible(value) for key, value in found.items()}
+
+
+def _published(board: Board, suite: SuiteBoards | None) -> dict[str, Any]:
+    """Return the published numbers beside those of a board, by label and column."""
+    if suite is None or not suite.published:
+        return {}
+    source = f"{suite.published[0].publication}, {suite.published[0].table}"
+    return {"published": visible(paper.published(board, suite.pairs, source))}
+
+
+def _setting(protocol: Protocol) -> str:
+    """Write what is set otherwise than in the track, and the protocol."""
+    overrides = [f"{key} {print_value(value)}" for key, value in protocol.overrides.items()]
+    return " · ".join([*overrides, f"protocol {protocol.protocol_id} (version {protocol.version})"])
+
+
+def _observed(store: Store, board: Board) -> Sequence[Observation]:
+    """Read the runs of a board, with trajectories and the KL of each unit."""
+    entries = figures.unit_entries(board.protocol)
+    known = {run_id for row in board.rows for run_id in row.runs.values()}
+    found = store.observations(protocol=board.protocol_id, trajectories=True, entries=entries)
+    return [run for run in found if run.run_id in known]
+
+
+def _column(column: BoardColumn, protocol: Protocol) -> dict[str, Any]:
+    """Return the head of a column, with the estimator of its metric as the protocol sets it."""
+    metrics = protocol.setting.evaluation.metrics
+    params = next((metric.params for metric in metrics if metric.name == column.metric), {})
+    return {
+        "key": column.key,
+        "metric": column.metric,
+        "head": header(column),
+        "title": column.title,
+        "unit": column.unit,
+        "direction": column.direction.value,
+        "shown": column.key in SHOWN,
+        "estimator": ", ".join(f"{name} {print_value(value)}" for name, value in params.items()),
+    }
+
+
+def _reference(board: Board) -> dict[str, list[Any]]:
+    """Return the best possible numbers, by the place of their column: text, value, standard error."""
+    places = {column.key: str(place) for place, column in enumerate(board.columns)}
+    return {
+        places[key]: [rounded(best.value, best.standard_error), short(best.value), short(best.standard_error, 3)]
+        for key, best in board.reference.items()
+        if key in places
+    }

@@ -1,0 +1,86 @@
+// Reads the content and builds the page.
+
+const content = JSON.parse(document.getElementById("content").textContent);
+const evidence = new Evidence(document.querySelector("dialog"), content);
+const everyFigures = [];
+
+/** Switch between light and dark; without a click, the page follows the system. */
+function themeButton() {
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.style.colorScheme || (system.matches ? "dark" : "light")) === "dark";
+  const button = make("button", { type: "button", class: "quiet theme" });
+  const name = () => {
+    button.textContent = isDark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
+  };
+  button.addEventListener("click", () => {
+    root.style.colorScheme = isDark() ? "light" : "dark";
+    name();
+  });
+  system.addEventListener("change", name);
+  name();
+  return button;
+}
+
+function outcomesText(board) {
+  const total = Object.values(board.outcomes).reduce((sum, many) => sum + many, 0);
+  const parts = Object.entries(board.outcomes).map(([outcome, many]) => `${many} ${outcome === "started" ? "still running" : outcome}`);
+  return `${counted(total, "run")}: ${parts.join(", ")}`;
+}
+
+function boardSection(board) {
+  const open = (row, place) => evidence.open(board, row, place);
+  const figures = new Figures(board, content, open);
+  everyFigures.push(figures);
+  const table = new BoardTable(board, content.looks, open, (rows) => figures.filter(rows));
+  const observer = new IntersectionObserver(
+    (entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) {
+        figures.build();
+        observer.disconnect();
+      }
+    },
+    { rootMargin: "600px" },
+  );
+  observer.observe(figures.element);
+  return make(
+    "section",
+    { id: `board-${board.id}`, "aria-labelledby": `title-${board.id}` },
+    make("h2", { id: `title-${board.id}` }, board.title),
+    make("p", { class: "where" }, `${board.setting} · ${outcomesText(board)}`),
+    table.element,
+    figures.element,
+    make("details", { class: "notes" }, make("summary", {}, "Notes"), make("ul", {}, board.notes.map((note) => make("li", {}, note)))),
+    make("details", { class: "notes" }, make("summary", {}, "The command that makes these runs"), make("pre", { tabindex: 0 }, board.command)),
+  );
+}
+
+function contents() {
+  const links = content.boards.map((board) =>
+    make("li", {}, make("a", { href: `#board-${board.id}` }, board.title), make("span", {}, ` ${board.setting}: `), `${counted(board.rows.length, "contender")}, ${outcomesText(board)}`),
+  );
+  return make("nav", { "aria-label": "Boards" }, make("ol", {}, links));
+}
+
+/** The measured numbers beside those of a paper: one table for each column. */
+function paperSection(paper) {
+  return make(
+    "section",
+    { id: "paper", "aria-labelledby": "title-paper" },
+    make("h2", { id: "title-paper" }, "Beside the paper"),
+    make("p", { class: "where" }, paper.title),
+    make("div", { class: "papers" }, paper.tables.map((table) => plainTable(table.caption, table.heads, table.rows))),
+    make("ul", { class: "small" }, paper.notes.map((note) => make("li", {}, note))),
+    make("pre", { tabindex: 0 }, paper.command),
+  );
+}
+
+document.querySelector(".top").append(
+  make("div", {}, make("h1", {}, content.title), make("p", { class: "where" }, `collapsebench ${content.version} · ${counted(content.boards.length, "board")}`)),
+  themeButton(),
+);
+if (content.boards.length > 1) document.querySelector("main").append(contents());
+document.querySelector("main").append(...content.boards.map(boardSection));
+if (content.paper) document.querySelector("main").append(paperSection(content.paper));
+addEventListener("beforeprint", () => everyFigures.forEach((figures) => figures.build()));
