@@ -52,7 +52,8 @@ def command(
 SERVER = os.environ.get("COLLAPSEBENCH_TEST_POSTGRES")
 """The URL of a database of a PostgreSQL server on which tests may make others; see `.ci/postgres.py`."""
 
-collect_ignore = [] if SERVER else ["test_store_postgres.py"]
+collect_ignore = ["browser", *([] if SERVER else ["test_store_postgres.py"])]
+"""The tests of `browser/` run when they are named: `tox run -e browser`."""
 
 
 def databases() -> list[str]:

@@ -36,7 +36,7 @@ class Plot {
     this.data.addEventListener("toggle", () => this.tabulate(), { once: true });
     this.element = make(
       "figure",
-      {},
+      { "aria-label": title },
       make("figcaption", {}, make("strong", {}, title), note ? make("span", {}, note) : null),
       this.frame,
       this.data,
