@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 
 if TYPE_CHECKING:
@@ -44,7 +44,13 @@ class ReportOptions:
 @options.dataset
 @options.track
 @options.protocol
-@click.option("--suite", default=None, metavar="NAME", help="A suite beside the published numbers of its paper.")
+@click.option(
+    "--suite",
+    default=None,
+    metavar="NAME",
+    shell_complete=completing.suites,
+    help="A suite beside the published numbers of its paper.",
+)
 @options.scale
 @options.variant
 @options.plugin

@@ -33,7 +33,7 @@ def content(store: Store, boards: Iterable[Board], suite: SuiteBoards | None = N
     The boards of a suite have the published numbers of its paper beside theirs.
     """
     pools = Pools()
-    shown = [_board(store, board, pools) | _published(board, suite) for board in boards]
+    shown = [_board(store, board, pools) | _of_suite(board, suite) for board in boards]
     found = looks(row["label"] for board in shown for row in board["rows"])
     return {
         "title": "collapsebench report" if suite is None else visible(suite.suite.title),
@@ -69,12 +69,16 @@ def _board(store: Store, board: Board, pools: Pools) -> dict[str, Any]:
     return {key: visible(value) for key, value in found.items()}
 
 
-def _published(board: Board, suite: SuiteBoards | None) -> dict[str, Any]:
-    """Return the published numbers beside those of a board, by label and column."""
-    if suite is None or not suite.published:
+def _of_suite(board: Board, suite: SuiteBoards | None) -> dict[str, Any]:
+    """Return the cells of a suite that a board is of, and the published numbers beside its own."""
+    if suite is None:
         return {}
-    source = f"{suite.published[0].publication}, {suite.published[0].table}"
-    return {"published": visible(paper.published(board, suite.pairs, source))}
+    cells = [cell.cell.name for cell in suite.cells if cell.board and cell.board.protocol_id == board.protocol_id]
+    source = f"{suite.published[0].publication}, {suite.published[0].table}" if suite.published else ""
+    return {
+        "cells": visible(", ".join(cells)),
+        "published": visible(paper.published(board, suite.pairs, source)),
+    }
 
 
 def _setting(protocol: Protocol) -> str:

@@ -23,6 +23,10 @@ function themeButton() {
   return button;
 }
 
+function nameOf(board) {
+  return board.cells ? `${board.cells} · ${board.title}` : board.title;
+}
+
 function outcomesText(board) {
   const total = Object.values(board.outcomes).reduce((sum, many) => sum + many, 0);
   const parts = Object.entries(board.outcomes).map(([outcome, many]) => `${many} ${outcome === "started" ? "still running" : outcome}`);
@@ -47,7 +51,7 @@ function boardSection(board) {
   return make(
     "section",
     { id: `board-${board.id}`, "aria-labelledby": `title-${board.id}` },
-    make("h2", { id: `title-${board.id}` }, board.title),
+    make("h2", { id: `title-${board.id}` }, nameOf(board)),
     make("p", { class: "where" }, `${board.setting} · ${outcomesText(board)}`),
     table.element,
     figures.element,
@@ -58,7 +62,7 @@ function boardSection(board) {
 
 function contents() {
   const links = content.boards.map((board) =>
-    make("li", {}, make("a", { href: `#board-${board.id}` }, board.title), make("span", {}, ` ${board.setting}: `), `${counted(board.rows.length, "contender")}, ${outcomesText(board)}`),
+    make("li", {}, make("a", { href: `#board-${board.id}` }, nameOf(board)), make("span", {}, ` ${board.setting}: `), `${counted(board.rows.length, "contender")}, ${outcomesText(board)}`),
   );
   return make("nav", { "aria-label": "Boards" }, make("ol", {}, links));
 }

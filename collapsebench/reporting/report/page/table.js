@@ -2,6 +2,7 @@
 
 const MEAN = 1;
 const DIFFERENCE = 4;
+const LONGEST = 5; // a number with more decimals than four does not make its whole column wide
 const NUMBER = /^(?<sign>[+−]?)(?<whole>[\d,]+)(?<decimals>\.\d+)?(?<power>e[\d−-]+)?$/;
 
 /** One board's table. `changed` is called with the rows that are shown after each change. */
@@ -129,7 +130,7 @@ class BoardTable {
     const columns = new Map(places.map((place) => [place, aligned(rows.map((row) => row.cells[place][start]))]));
     const what = this.view === "scores" ? "Results" : `Paired differences to ${this.board.against}`;
     this.table.replaceChildren(
-      make("caption", {}, `${what}: means over seeds with 95 % intervals. Every number opens its evidence.`),
+      make("caption", {}, make("span", {}, `${what}: means over seeds with 95 % intervals. Every number opens its evidence.`)),
       make("thead", {}, make("tr", {}, this.head(-1, "contender", ""), make("th", { scope: "col", class: "number" }, "seeds"),
         places.map((place) => this.head(place, this.board.columns[place].head, this.view === "scores" ? "" : "Δ ")))),
       make("tbody", {}, rows.map((row, at) => this.row(row, places, columns, at))),
@@ -250,10 +251,10 @@ function aligned(texts) {
   }));
 }
 
-/** Return what each number lacks behind its own decimals, so that all have equally many places. */
+/** Return what each number lacks behind its own decimals, so that the points stand below each other. */
 function padding(texts) {
   const decimals = texts.map((text) => (NUMBER.exec(text)?.groups.power ? "" : (NUMBER.exec(text)?.groups.decimals ?? "")));
-  const longest = Math.max(0, ...decimals.map((text) => text.length));
+  const longest = Math.min(LONGEST, Math.max(0, ...decimals.map((text) => text.length)));
   return texts.map((text, place) => (NUMBER.test(text) ? `.${"0".repeat(longest)}`.slice(decimals[place].length, longest) : ""));
 }
 
