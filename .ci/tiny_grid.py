@@ -44,6 +44,7 @@ def assert_a_grid_runs(folder: Path, what: list[str | Path], suites: set[str], p
     output_of("collapsebench", "run", "--method", "skip", "--dataset", "linear-gaussian", "--budget", "2steps")
     board = output_of("collapsebench", "leaderboard", "--dataset", "linear-gaussian", "--format", "csv")
     assert {"vae", "skip"} <= {row["contender"] for row in csv.DictReader(board.splitlines())}
+    assert output_of("collapsebench", "report", "--output", "-").startswith("<!doctype html>")
     found = json.loads(output_of("collapsebench", "plugins", "--json"))
     assert not found["failed"], found["failed"]
     assert plugins <= {component["plugin"] for component in found["components"] if component["kind"] == "method"}

@@ -9,12 +9,14 @@ import re
 from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import START, record, score_records, values
+from records import SETTING, START, record, score_records, values
 
+from collapsebench.data.generated import LinearGaussian
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.observation import Observation, TrajectoryPoint
 from collapsebench.printable import printable
@@ -24,6 +26,7 @@ from collapsebench.reporting.leaderboard.scoring import SeedSample
 from collapsebench.reporting.report import figures
 from collapsebench.reporting.report.evidence import decided
 from collapsebench.reporting.report.page import embedded
+from collapsebench.spec import Choice
 from collapsebench.store import Store
 
 BOARD = ["neg_elbo", "iw_nll", "kl", "active_units", "reconstruction", "mi_lower"]
@@ -287,6 +290,46 @@ def test_the_page_of_two_hundred_runs_is_no_larger_than_500_kilobytes(report):
     assert sum(len(row["runs"]) for row in found["boards"][0]["rows"]) == 200
     assert max(map(len, found["lines"])) == figures.POINTS
     assert len(page.encode()) <= 500_000
+
+
+RECORDS = Path(__file__).parents[1] / "results" / "leaderboards" / "table-3-small.jsonl"
+
+
+def test_published_numbers_stand_beside_ours_with_the_reasons_why_they_do_not_compare(command):
+    command("runs", "import", RECORDS)
+    suite = ("--suite", "dieng-2019/table-3")
+    facts = json.loads(command("leaderboard", *suite, "--format", "json").out)["comparison"]
+    content = content_of(command("report", *suite, "--output", "-").out)
+    assert [board["cells"] for board in content["boards"]] == ["2 layers", "3 layers", "4 layers"]
+    shown = {
+        (board["cells"], label, board["columns"][int(place)]["key"]): own
+        for board in content["boards"]
+        for label, columns in board["published"].items()
+        for place, own in columns.items()
+    }
+    own = [fact for fact in facts if not fact["against"] and not fact["since"] and fact["published"] is not None]
+    assert shown.keys() == {(fact["cell"], fact["contender"], fact["column"]) for fact in own}
+    for fact in own:
+        printed, difference, source, reasons = shown[fact["cell"], fact["contender"], fact["column"]]
+        assert float(printed.lstrip("≤ ").rstrip("?")) == pytest.approx(fact["published"], abs=fact["rounding"] / 100)
+        assert float(difference.replace("−", "-")) == pytest.approx(fact["difference"], abs=1.1 * fact["rounding"])
+        assert source == f"dieng-2019, Table 3, {fact['cell']}, {fact['model']}"
+        assert "; ".join(reasons) == fact["reasons"]
+    assert [table["caption"] for table in content["paper"]["tables"]][:2] == ["−ELBO [nats] ↓", "KL [nats]"]
+
+
+def test_how_far_the_best_possible_is_stands_with_the_evidence(report):
+    dataset = LinearGaussian()
+    choice = Choice(name=dataset.name, version=dataset.version, params=dataset.model_dump(mode="json"))
+    decoder = {"name": "linear", "params": {"variance": 0.25, "learn_variance": False}}
+    protocol = {"dataset": choice.model_dump(), "setting": SETTING | {"decoder": decoder}}
+    records = [record("vae", seed, columns={"iw_nll": 20.0}, protocol=protocol) for seed in (1, 2)]
+    (board,) = content_of(report(*records))["boards"]
+    place = str([column["key"] for column in board["columns"]].index("iw_nll"))
+    text, best, _ = board["reference"][place]
+    assert best == pytest.approx(dataset.best_possible(records[0].spec.protocol.setting)["iw_nll"].value)
+    assert float(text) == pytest.approx(best, rel=1e-3)
+    assert board["rows"][0]["distances"] == {place: f"regret {20.0 - best:.4g} ± 0 nats"}
 
 
 def test_a_file_is_written_and_said(command, tmp_path):

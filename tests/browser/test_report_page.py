@@ -128,6 +128,15 @@ def test_a_column_sorts_the_best_first_and_then_the_other_way(opened):
     assert labels(opened) == ["vae", "sa-vae", "skip", "free-bits"]
 
 
+def test_names_and_numbers_of_seeds_sort_the_board_too(opened):
+    opened.click(".board th[data-column='-1'] button")
+    assert labels(opened) == ["free-bits", "sa-vae", "skip", "vae"]
+    opened.click(".board th[data-column='-2'] button")
+    assert labels(opened)[0] == "free-bits"
+    opened.click(".board th[data-column='-2'] button")
+    assert labels(opened)[-1] == "free-bits"
+
+
 def test_words_filter_the_board_and_the_figures(opened):
     to_the_figures(opened)
     before = opened.count("figure .series")
@@ -283,7 +292,7 @@ def test_it_prints_its_boards_and_figures_without_controls(opened):
     opened.media(kind="print")
     seen = "Array.from(document.querySelectorAll({}), (each) => each.checkVisibility())"
     assert not any(opened.run(seen.format("'.tools, .theme, .data'")))
-    assert all(opened.run(seen.format("'.board, figure svg'")))
+    assert all(opened.run(seen.format("'.board, figure svg, .notes li'")))
 
 
 def test_every_control_has_a_name_and_every_table_a_caption(opened):

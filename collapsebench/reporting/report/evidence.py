@@ -9,7 +9,15 @@ from typing import Any
 
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
-from collapsebench.reporting.leaderboard.layout import command, cost_text, difference_text, marked_label, score_text
+from collapsebench.reporting.leaderboard import reference
+from collapsebench.reporting.leaderboard.layout import (
+    command,
+    cost_text,
+    difference_text,
+    marked_label,
+    score_text,
+    with_interval,
+)
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row, SeedSample
 from collapsebench.reporting.report import figures
 from collapsebench.reporting.report.plain import JsonNumber, short
@@ -45,6 +53,7 @@ def _row(board: Board, row: Row, best: Mapping[str, set[str]]) -> dict[str, Any]
         "saturated": list(map(str, row.saturated)),
         "reasons": _by_column(board, _reasons(board, row)),
         "impossible": _by_column(board, _impossible(board, row)),
+        "distances": _distances(board, row),
         "missing": [str(problem.seed) for problem in row.problems if not problem.run_id],
         "code": _code(row),
     }
@@ -94,6 +103,19 @@ def _by_column(board: Board, texts: Mapping[str, list[str]]) -> dict[str, list[s
     """Name columns by their place. Columns without texts are left out."""
     places = {column.key: str(place) for place, column in enumerate(board.columns)}
     return {places[key]: found for key, found in texts.items() if found}
+
+
+def _distances(board: Board, row: Row) -> dict[str, str]:
+    """Return how far the row is from the best possible, by the place of the column; empty if that is not known."""
+    texts = {
+        reference.LIKELIHOOD: (reference.regret(board, row), "regret {} nats"),
+        reference.INFORMATION: (reference.share(board, row), "{} % of I(x; z)"),
+    }
+    return {
+        str(place): texts[column.key][1].format(with_interval(sample))
+        for place, column in enumerate(board.columns)
+        if column.key in texts and (sample := texts[column.key][0]) is not None
+    }
 
 
 def _code(row: Row) -> list[list[str | list[str]]]:

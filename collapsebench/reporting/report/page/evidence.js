@@ -41,7 +41,7 @@ class Evidence {
       ["Column", `${column.key}${column.unit ? `, in ${column.unit}` : ""}; ${better[column.direction]}`],
       column.metric ? ["Estimator", `metric ${column.metric}${column.estimator ? `: ${column.estimator}` : ""}`] : null,
       difference ? [`Paired difference to ${board.against}`, `${difference}; ${decided ? "its interval excludes zero" : "its interval does not exclude zero"}`] : null,
-      board.reference[place] ? ["Best possible", board.reference[place][0]] : null,
+      board.reference[place] ? ["Best possible", [board.reference[place][0], row.distances?.[place]].filter(Boolean).join("; ")] : null,
     ];
     return [factList(facts), ...this.published(board, row, place)];
   }

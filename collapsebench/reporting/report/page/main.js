@@ -87,4 +87,7 @@ document.querySelector(".top").append(
 if (content.boards.length > 1) document.querySelector("main").append(contents());
 document.querySelector("main").append(...content.boards.map(boardSection));
 if (content.paper) document.querySelector("main").append(paperSection(content.paper));
-addEventListener("beforeprint", () => everyFigures.forEach((figures) => figures.build()));
+addEventListener("beforeprint", () => {
+  everyFigures.forEach((figures) => figures.build());
+  document.querySelectorAll(".notes").forEach((notes) => (notes.open = true));
+});

@@ -1,5 +1,6 @@
 // The table of a board: sorted by any column, filtered by words, with the columns and the view that the reader picks.
 
+const [NAME, SEEDS] = [-1, -2];
 const MEAN = 1;
 const DIFFERENCE = 4;
 const LONGEST = 5; // a number with more decimals than four does not make its whole column wide
@@ -98,7 +99,8 @@ class BoardTable {
   /** The number by which a row is sorted, or its name. */
   key(row) {
     const { column } = this.sorting;
-    if (column < 0) return row.label;
+    if (column === NAME) return row.label;
+    if (column === SEEDS) return finished(row);
     return number(row.cells[column][this.view === "scores" ? MEAN : DIFFERENCE + 1]);
   }
 
@@ -108,7 +110,7 @@ class BoardTable {
     const sign = descending ? -1 : 1;
     return this.rows.sort((one, other) => {
       const [a, b] = [this.key(one), this.key(other)];
-      if (column < 0) return sign * a.localeCompare(b);
+      if (column === NAME) return sign * a.localeCompare(b);
       if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
       return sign * (a - b);
     });
@@ -131,7 +133,7 @@ class BoardTable {
     const what = this.view === "scores" ? "Results" : `Paired differences to ${this.board.against}`;
     this.table.replaceChildren(
       make("caption", {}, make("span", {}, `${what}: means over seeds with 95 % intervals. Every number opens its evidence.`)),
-      make("thead", {}, make("tr", {}, this.head(-1, "contender", ""), make("th", { scope: "col", class: "number" }, "seeds"),
+      make("thead", {}, make("tr", {}, this.head(NAME, "contender", ""), this.head(SEEDS, "seeds", ""),
         places.map((place) => this.head(place, this.board.columns[place].head, this.view === "scores" ? "" : "Δ ")))),
       make("tbody", {}, rows.map((row, at) => this.row(row, places, columns, at))),
       this.foot(places),
@@ -148,7 +150,7 @@ class BoardTable {
     const [, title, unit, arrow] = /^(.*?)(?: \[(.*)\])?( [↓↑])?$/.exec(text);
     return make(
       "th",
-      { scope: "col", "aria-sort": sorted, "data-column": column, class: column < 0 ? "text" : "number" },
+      { scope: "col", "aria-sort": sorted, "data-column": column, class: column === NAME ? "text" : "number" },
       make(
         "button",
         { type: "button", onclick: () => this.sort(column) },
@@ -170,7 +172,7 @@ class BoardTable {
         make("button", { type: "button", tabindex: -1, onclick: () => this.open(row, null) }, row.shown),
         badges(row),
       ),
-      make("td", { class: "number" }, finishedOf(row)),
+      make("td", { class: "number" }, finished(row) === row.seeds.length ? finished(row) : `${finished(row)} of ${row.seeds.length}`),
       places.map((place) => this.cell(row, place, columns.get(place)[at])),
     );
   }
@@ -267,7 +269,6 @@ function badges(row) {
   );
 }
 
-function finishedOf(row) {
-  const finished = row.runs.filter((run) => !run.outcome).length;
-  return finished === row.seeds.length ? String(finished) : `${finished} of ${row.seeds.length}`;
+function finished(row) {
+  return row.runs.filter((run) => !run.outcome).length;
 }
