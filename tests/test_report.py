@@ -284,6 +284,7 @@ def large(number: int) -> list[RunRecord]:
     return made
 
 
+@pytest.mark.slow
 def test_the_page_of_two_hundred_runs_is_no_larger_than_500_kilobytes(report):
     page = report(*large(200))
     found = content_of(page)
