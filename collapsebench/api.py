@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
@@ -18,11 +18,12 @@ from collapsebench.notebook import Boards, Run, Runs
 from collapsebench.observation import unreadable_line
 from collapsebench.record import Outcome
 from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
-from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS, ParameterValue, print_call, print_value, seconds
+from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS, ParameterValue, canonical, print_call, print_value, seconds
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
     from collapsebench.experiment.work import GridSetup
+    from collapsebench.metrics.dialects import Dialect
 
 T = TypeVar("T")
 
@@ -222,14 +223,18 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
     sort: str | None = None,
     at: str | None = None,
     dialect: str | None = None,
-    columns: Iterable[str] = (),
+    columns: Literal["all"] | Iterable[str] = (),
+    contenders: Iterable[str] = (),
+    labels: Mapping[str, str] | None = None,
+    print_differences: bool = False,
     plugins: Iterable[str | Path] = (),
     store: str | Path = DEFAULT_STORE,
 ) -> Boards:
     """Return the leaderboards of stored runs, one for each protocol. With `suite`, they have the numbers of its paper.
 
-    The arguments mean the same as the options of `collapsebench leaderboard`. Raises StoreError if no run is selected,
-    and UsageError for a name that does not exist.
+    The arguments mean the same as the options of `collapsebench leaderboard`. `columns` are the keys of columns, or
+    "all"; if empty, these are the usual five, and in csv and json all. `labels` says how contenders are called, as in
+    `{"skip": "Skip-VAE"}`. Raises StoreError if no run is selected, and UsageError for a name that does not exist.
 
     >>> import collapsebench
     >>> runs = collapsebench.run(["skip"], dataset="linear-gaussian", budget="2steps", store="b.sqlite", progress=False)
@@ -238,14 +243,16 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
     ## linear-gaussian · quick · 2steps · protocol ...
     """
     from collapsebench.reporting.boards import BoardView, boards
-    from collapsebench.reporting.leaderboard import DIALECTS, Cut, pieces
+    from collapsebench.reporting.leaderboard import DIALECTS, Cut, Shown, pieces
     from collapsebench.reporting.suite_boards import suite_boards, suite_pieces
     from collapsebench.store import Store
 
-    files, wanted = tuple(map(Path, _listed("plugins", plugins))), _listed("columns", columns)
+    files = tuple(map(Path, _listed("plugins", plugins)))
+    wanted = Shown.EVERY if columns == "all" else _listed("columns", columns) or Shown.USUAL
+    kept, called = _listed("contenders", contenders), dict(labels or {})
     if suite is not None:
         others = {"track": track, "protocol": protocol, "against": against, "sort": sort, "at": at, "dialect": dialect}
-        _refuse_beside("suite", others)
+        _refuse_beside("suite", others | {"contenders": kept or None, "labels": called or None})
         query = SuiteQuery(suite, scale, _listed("variants", variants), files, dataset)
         with Store.reading(store) as opened:
             return Boards(partial(suite_pieces, suite_boards(opened, query, wanted)))
@@ -253,11 +260,17 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
         _refuse_beside("dialect", {"at": at})
         if dialect not in DIALECTS:
             raise UsageError(unknown("dialect", dialect, DIALECTS))
-    scored = None if at is None else Cut.parse(at)
-    view = BoardView(scored if dialect is None else DIALECTS[dialect], against, sort, wanted)
+    scored: Cut | Dialect | None = None if at is None else Cut.parse(at)
+    scored = scored if dialect is None else DIALECTS[dialect]
+    view = BoardView(scored, against, sort, wanted, kept, _canonical(called), print_differences)
     with Store.reading(store) as opened:
         found = tuple(boards(opened, ProtocolQuery(dataset, track, protocol), view, files))
     return Boards(partial(pieces, found))
+
+
+def _canonical(labels: Mapping[str, str]) -> dict[str, str]:
+    """Write the contenders of labels as boards do. Raises UsageError for one that does not parse."""
+    return {canonical(contender): str(label) for contender, label in labels.items()}
 
 
 def _listed(name: str, values: Iterable[T]) -> tuple[T, ...]:

@@ -72,6 +72,26 @@ def test_every_format_to_a_file_and_to_standard_output(cli, tmp_path, format_):
     assert (tmp_path / "new" / "board").read_text(encoding="utf-8") == out
 
 
+def test_people_see_the_usual_columns_and_exports_have_all(cli):
+    usual, every = (cli("--dataset", "digits", *more)[1] for more in ((), ("--columns", "all")))
+    assert [word for word in ("Costs:", "Machine (", "parameters") if word in usual] == []
+    assert [word for word in ("Costs:", "Machine (", "parameters") if word in every] != []
+    plain = cli("--format", "csv")[1]
+    assert plain == cli("--format", "csv", "--columns", "all")[1]
+    assert ",parameters," in plain
+
+
+def test_chosen_contenders_are_shown_with_the_one_that_they_are_compared_with(cli):
+    def rows(*arguments):
+        return [
+            row["contender"] for row in boards(cli("--dataset", "digits", *arguments, "--format", "json")[1])[0]["rows"]
+        ]
+
+    assert rows("--contender", "a") == ["vae", "a"]
+    assert rows("--contender", " a ", "--contender", "skip", "--against", "skip") == ["skip", "a"]
+    assert "unknown contender 'b'" in cli("--contender", "b")[2]
+
+
 LABELLED = ("--label", "skip=Skip-VAE (ours)", "--label", "vae = VAE")
 
 

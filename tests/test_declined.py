@@ -67,9 +67,9 @@ def test_a_blank_cell_has_the_mark_whatever_makes_it_blank():
         *(without_kl("failing", 1), record("failing", 2, outcome=Outcome.FAILED)),
     ]
     page = lay_out(score_records(runs))
-    blank = {"iaf": "§", "older": "", "failing": "— §"}
+    blank = {"iaf": "§", "older": "", "failing": "— 0 of 2 seeds §"}
     own, differences = cells(page, 0, "KL [nats]"), cells(page, 1, "Δ KL [nats]")
-    assert {label: cell for label, cell in own.items() if label != "vae"} == blank | {"partly": "— §"}
+    assert {label: cell for label, cell in own.items() if label != "vae"} == blank | {"partly": "— 1 of 2 seeds §"}
     assert {label: cell for label, cell in differences.items() if label != "partly"} == blank
     assert "§" not in own["vae"] + differences["partly"], "one seed of the difference has both numbers"
     assert marks(page) == [f"failing, KL: {FLOW}", f"iaf, KL: {FLOW}", f"partly, seed 2, KL: {FLOW}"]
@@ -77,7 +77,7 @@ def test_a_blank_cell_has_the_mark_whatever_makes_it_blank():
 
 def test_a_difference_to_a_contender_that_declines_has_the_mark():
     page = lay_out(score_records([without_kl("vae"), record("skip"), without_kl("iaf")]))
-    assert cells(page, 1, "Δ KL [nats]") == {"iaf": "§", "skip": "— §"}
+    assert cells(page, 1, "Δ KL [nats]") == {"iaf": "§", "skip": "— 0 of 1 seeds §"}
     assert cells(page, 1, "Δ −ELBO [nats] ↓")["skip"] == "−1"
 
 

@@ -19,7 +19,8 @@ from collapsebench.estimates import Direction, Estimate
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import Cut, compare_with, order, pieces, render, score, select
-from collapsebench.reporting.leaderboard.layout import command, rounded, with_interval
+from collapsebench.reporting.leaderboard.layout import command
+from collapsebench.reporting.leaderboard.numbers import rounded, with_interval
 from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
 from collapsebench.spec import Contender, MethodChoice, RunSpec
 from collapsebench.store import Store

@@ -7,17 +7,19 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import ENVIRONMENT, record, score_records, values
+from records import ENVIRONMENT, point, record, score_records, values
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Outcome, Value
-from collapsebench.reporting.leaderboard import FORMATS, render
-from collapsebench.reporting.leaderboard.layout import BLANK, lay_out, title
+from collapsebench.reporting.leaderboard import FORMATS, Presentation, RowOrder, Shown, render
+from collapsebench.reporting.leaderboard.layout import lay_out, title
+from collapsebench.reporting.leaderboard.numbers import BLANK
 from collapsebench.spec import PROTOCOL_VERSION
 
 NASTY = r'a[x="<b> |&%$#_{}~^\\*`"]'
@@ -28,9 +30,9 @@ def board(**fields):
     """Two seeds; skip is best in −ELBO, the nasty one lacks a seed, KL is NaN and infinite in places."""
     made = [
         record("vae", 1, columns={"neg_elbo": Estimate(31.5, 0.01), "kl": 1.0, "active_units": 2.0}),
-        record("vae", 2, columns={"neg_elbo": 31.7, "kl": math.nan, "active_units": 2.0}),
-        record("skip", 1, columns={"neg_elbo": 30.2, "kl": 2.0, "active_units": 2.0}, **fields),
-        record("skip", 2, columns={"neg_elbo": 30.1, "kl": math.inf, "active_units": 2.0}),
+        record("vae", 2, columns={"neg_elbo": 31.75, "kl": math.nan, "active_units": 2.0}),
+        record("skip", 1, columns={"neg_elbo": 30.0, "kl": 2.0, "active_units": 2.0}, **fields),
+        record("skip", 2, columns={"neg_elbo": 30.375, "kl": math.inf, "active_units": 2.0}),
         record(NASTY, 1, columns={"neg_elbo": 0.0, "kl": 0.0}),
         record(NASTY, 2, outcome=Outcome.DIVERGED, message="loss is <nan>\n| at 50 % of step_4"),
     ]
@@ -46,13 +48,13 @@ def test_layout():
     results, differences, costs = page.tables
     assert results.headers == ("contender", "n", "−ELBO [nats] ↓", "KL [nats]", "AU ↑")
     assert [[cell.text for cell in row] for row in results.rows] == [
-        ["vae", "2", "31.6 ± 1.3", "nan", "2 ± 0"],
-        [NASTY, "1 of 2", BLANK, BLANK, BLANK],
-        ["skip", "2", "30.15 ± 0.64", "inf", "2 ± 0"],
+        ["vae", "2", "31.6 ± 1.6", "nan", "2 ± 0"],
+        [NASTY, "1 of 2", f"{BLANK} 1 of 2 seeds", f"{BLANK} 1 of 2 seeds", f"{BLANK} 0 of 2 seeds"],
+        ["skip", "2", "30.2 ± 2.4 ≠", "inf", "2 ± 0"],
     ]
     assert [[cell.text for cell in row] for row in differences.rows] == [
-        [NASTY, "1", BLANK, BLANK, BLANK],
-        ["skip", "2", "−1.4 ± 1.9", "nan", "0 ± 0"],
+        [NASTY, "1", f"{BLANK} 1 of 2 seeds", f"{BLANK} 1 of 2 seeds", f"{BLANK} 0 of 2 seeds"],
+        ["skip", "2", "−1.44 ± 0.79 ≠", "nan", "0 ± 0"],
     ]
     assert costs.headers[:4] == ("contender", "parameters", "Δ parameters", "steps")
     assert [cell.text for cell in costs.rows[2]][:4] == ["skip", "1,000", "0", "350"]
@@ -107,12 +109,13 @@ def test_table_in_a_pipe_is_plain_and_never_cut():
     assert "…" not in text
     assert text.count("k0=0,k1=1,k10=10") == 4  # three tables and the command
     lines = text.splitlines()
-    assert next(line for line in lines if "30.15" in line).split() == [
+    assert next(line for line in lines if "30.2" in line).split() == [
         "skip",
         "2",
-        "30.15",
+        "30.2",
         "±",
-        "0.64",
+        "2.4",
+        "≠",
         "*",
         "inf",
         "2",
@@ -125,22 +128,119 @@ def test_table_in_a_pipe_is_plain_and_never_cut():
 
 def test_table_on_a_terminal_is_bold_where_it_is_best():
     text = render([board()], "table", width=200)
-    assert re.search(r"\x1b\[1m *30\.15 ± 0\.64", text)
-    assert not re.search(r"\x1b\[1m *31\.6 ± 1\.3", text)
+    assert re.search(r"\x1b\[1m *30\.2 ± 2\.4", text)
+    assert not re.search(r"\x1b\[1m *31\.6 ± 1\.6", text)
     assert "*" not in text.replace("(in plain text: *)", "").replace(NASTY, "")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert plain.count(NASTY) == render([board()], "table").count(NASTY)
 
 
-@pytest.mark.parametrize("width", [1, 60, 80, 200])
-def test_tables_are_split_to_fit_a_terminal(width):
-    text = re.sub(r"\x1b\[[0-9;]*m", "", render([board()], "table", width=width))
-    tables = text.partition("Mean over seeds")[0].splitlines()[1:]
-    headers = [line.split() for line in tables if line.strip().startswith("contender")]
-    assert (len(headers) > 3) == (width < 120)
+def plain(made, width):
+    return re.sub(r"\x1b\[[0-9;]*m", "", render([made], "table", width=width))
+
+
+@pytest.mark.parametrize(("width", "parts"), [(1, 14), (60, 5), (100, 3), (200, 3)])
+def test_tables_are_split_where_nothing_else_makes_them_fit_a_terminal(width, parts):
+    text = plain(board(), width)
+    tables = text.partition("Worse")[0].partition("Better")[0].splitlines()
+    rules = [line for line in tables if line.startswith(" ─")]
+    assert len(rules) == parts
     assert width < 60 or all(len(line) <= width for line in tables if "Costs" not in line)
-    assert sum(header.count("KL") for header in headers) == 2
-    assert sum(line.split()[:1] == ["skip"] for line in tables) == len(headers)
+    assert sum(line.split().count("KL") for line in tables) == 2
+    assert sum(line.split()[:1] == ["skip"] for line in tables) == parts
+
+
+def texts(table):
+    """What a table says, whatever its width is: without spaces, and without the word that narrow tables leave out."""
+    return [[re.sub(r"\s|seeds", "", cell.text) for cell in row] for row in table.rows]
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 90, 120])
+def test_no_number_of_a_table_is_lost_or_cut_on_a_narrow_terminal(width):
+    made = replace(board(), presentation=Presentation(Shown.USUAL))
+    results, differences = lay_out(made).tables
+    text = "".join(plain(made, width).split()).replace("seeds", "")
+    for table in (results, differences):
+        for row in texts(table):
+            assert "".join(row) in text
+
+
+def usual(*records):
+    return replace(score_records(records), presentation=Presentation(Shown.USUAL, RowOrder.BY_DECISION))
+
+
+def measured(label, seed, **columns):
+    heads = {
+        "neg_elbo": ("elbo", "nats", "−ELBO", Direction.LOWER),
+        "iw_nll": ("iw-nll", "nats", "IW-NLL", Direction.LOWER),
+        "perplexity": ("perplexity", "", "PPL", Direction.LOWER),
+        "kl": ("kl", "nats", "KL", Direction.NONE),
+        "mi_lower": ("mutual-information", "nats", "MI ≥", Direction.HIGHER),
+        "mi_upper": ("mutual-information", "nats", "MI ≤", Direction.NONE),
+        "active_units": ("active-units", "units", "AU", Direction.NONE),
+        "delta_shuffle": ("latent-use", "nats", "Δ shuffle", Direction.HIGHER),
+    }
+    shown = (
+        Value.of(heads[key][0], key, Estimate(number), unit=heads[key][1], title=heads[key][2], board=True,
+                 direction=heads[key][3])
+        for key, number in columns.items()
+    )  # fmt: skip
+    return record(label, seed, values=tuple(shown))
+
+
+USUAL = {"neg_elbo": 31.0, "iw_nll": 30.5, "kl": 1.5, "mi_lower": 1.0, "mi_upper": 1.25, "active_units": 2.0}
+
+
+def test_people_see_five_columns_and_are_told_of_the_others():
+    runs = [measured("vae", seed, **USUAL, delta_shuffle=0.5) for seed in (1, 2)]
+    page = lay_out(usual(*runs))
+    (results,) = page.tables
+    assert results.headers == ("contender", "−ELBO ↓", "IW-NLL ↓", "KL", "MI ↑ [lower, upper]", "AU")
+    assert [cell.text for cell in results.rows[0]] == ["vae", "31 ± 0", "30.50 ± 0", "1.50 ± 0", "[1, 1.25]", "2 ± 0"]
+    assert results.caption == "Results, 2 seeds"
+    assert any(note.startswith("--columns all shows Δ shuffle, the costs") for note in page.notes)
+
+
+def test_text_has_the_perplexity_in_place_of_the_likelihood_and_it_decides():
+    runs = [
+        measured(label, seed, **USUAL | {"iw_nll": 30.0 + size + seed, "perplexity": 100.0 - size + seed})
+        for label, size in (("vae", 0.0), ("a", 1.0), ("b", 2.0))
+        for seed in (1, 2)
+    ]
+    page = lay_out(usual(*runs))
+    assert page.tables[0].headers[:3] == ("contender", "−ELBO ↓", "PPL ↓")
+    assert [row[0].text for row in page.tables[0].rows] == ["vae", "b", "a"]
+    assert "Better than vae by PPL: b −2 ± 0, a −1 ± 0." in page.notes
+
+
+def test_intervals_and_means_that_cannot_be_are_cut_and_it_is_said():
+    runs = [
+        measured("vae", seed, **USUAL | {"kl": kl, "mi_lower": mi, "active_units": units})
+        for seed, kl, mi, units in ((1, 0.0, -0.25, 2.0), (2, 0.25, 0.125, 1.0))
+    ]
+    page = lay_out(usual(*runs))
+    assert [cell.text for cell in page.tables[0].rows[0]][3:] == ["0.1 [0, 1.7]", "[0.0, 1.25]", "1.5 [0, 2]"]
+    assert "Intervals are cut to what is possible: KL, MI ≥ at least 0; AU from 0 to 2." in page.notes
+    wrong = lay_out(usual(*(measured("vae", seed, **USUAL | {"kl": -1.0}) for seed in (1, 2))))
+    assert wrong.tables[0].rows[0][3].text == "−1 ± 0 !", "an impossible number stays what it is"
+
+
+def test_one_seed_decides_nothing_and_says_so():
+    page = lay_out(usual(measured("vae", 1, **USUAL), measured("a", 1, **USUAL | {"iw_nll": 1.0})))
+    assert not any(cell.bold for row in page.tables[0].rows for cell in row)
+    assert page.notes[0].startswith("Nothing is decided: one seed cannot tell a contender from another.")
+    assert any("nothing is bold" in note for note in page.notes)
+
+
+def test_unequal_costs_are_told_beside_a_budget_that_does_not_count_them():
+    def run(label, flops):
+        counters = {"steps": 350.0, "flops": flops}
+        return measured(label, 1, **USUAL).model_copy(
+            update={"points": (point().model_copy(update={"counters": counters}),)}
+        )
+
+    runs = [run("vae", 1e9), run("a", 1.8e10), run("b", 1.01e9)]
+    assert "FLOPs in multiples of those of vae: a 18." in lay_out(usual(*runs)).notes
 
 
 def unescaped(text: str) -> str:
@@ -160,7 +260,8 @@ def test_markdown_parses_back():
     page = lay_out(board())
     assert [[unescaped(cell) for cell in row] for row in bold] == cells(page)[0]
     assert [[[unescaped(c) for c in row] for row in table] for table in tables[1:]] == cells(page)[1:]
-    assert re.findall(r"\*\*([\d.]+ ± [\d.]+)\*\*", text) == ["2 ± 0", "30.15 ± 0.64", "2 ± 0"]
+    assert re.findall(r"\*\*([\d.]+ ± [\d.]+)\*\*", text) == ["2 ± 0", "2 ± 0"]
+    assert "**30.2 ± 2.4 ≠**" in text
     assert f"    {page.command}\n" in text
 
 
@@ -198,7 +299,7 @@ def test_html_is_a_whole_page_that_parses_back():
     reader.close()
     assert reader.open == []
     assert reader.tables == cells(lay_out(board()))
-    assert reader.bold == ["2 ± 0", "30.15 ± 0.64", "2 ± 0"]
+    assert reader.bold == ["2 ± 0", "30.2 ± 2.4 ≠", "2 ± 0"]
     assert text.startswith("<!doctype html>")
 
 
@@ -231,7 +332,7 @@ def test_latex():
     text = render([board()], "latex")
     check_latex(text)
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 3
-    assert r"skip & 2 & \textbf{30.15 $\pm$ 0.64} & inf & \textbf{2 $\pm$ 0} \\" in text
+    assert r"skip & 2 & \textbf{30.2 $\pm$ 2.4 $\neq$} & inf & \textbf{2 $\pm$ 0} \\" in text
     assert r"$-$ELBO [nats] $\downarrow$" in text
     assert r'a[x="$<$b$>$ $|$\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}' in text
     assert "\n% Made by: collapsebench run " in text
@@ -278,7 +379,7 @@ def test_json_parses_back_exactly():
     assert vae["scores"]["kl"]["aggregate"] == {"n": 2, "mean": "nan", "half_width": "nan"}
     assert skip["scores"]["kl"]["aggregate"]["mean"] == "+inf"
     assert skip["scores"]["neg_elbo"]["best"] is True
-    assert skip["scores"]["neg_elbo"]["difference"]["mean"] == pytest.approx(-1.45)
+    assert skip["scores"]["neg_elbo"]["difference"]["mean"] == -1.4375
     assert nasty["problems"][0]["outcome"] == "diverged"
     assert content["runs"] == {"finished": 5, "diverged": 1}
     assert content["command"] in render([made], "table")

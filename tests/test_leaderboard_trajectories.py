@@ -139,7 +139,7 @@ def test_the_command_labels_the_numbers(command, tmp_path):
     with Store.open(tmp_path / "runs.sqlite") as store:
         store.add(RUNS)
     place = ("leaderboard", "--store", tmp_path / "runs.sqlite")
-    table = command(*place, "--at", f"flops={15 * FLOPS}").out
+    table = command(*place, "--at", f"flops={15 * FLOPS}", "--columns", "all").out
     assert "validation split at flops=60000000000" in table
     assert "counters at flops=60000000000" in table
     assert "blank for runs that did not get there" in table

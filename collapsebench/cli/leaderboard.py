@@ -18,11 +18,12 @@ from collapsebench.syntax import BASELINE
 if TYPE_CHECKING:
     from collapsebench.metrics.dialects import Dialect
     from collapsebench.reporting.boards import BoardView
-    from collapsebench.reporting.leaderboard import Cut
+    from collapsebench.reporting.leaderboard import Cut, Shown
     from collapsebench.store import Store
 
 FORMATS = ("table", "markdown", "latex", "html", "csv", "json")
 EXPORTS = ("csv", "json")
+EVERY_COLUMN = "all"
 DIALECTS = ("dieng2019", "skip-vae-released", "he2019", "li2019")
 """Named here, too, as their own module takes ten times as long to import as click."""
 
@@ -40,7 +41,9 @@ class LeaderboardOptions:
     at: str | None
     dialect: str | None
     columns: str | None
+    contenders: tuple[str, ...]
     labels: Mapping[str, str]
+    print_differences: bool
     suite: str | None
     scale: str
     variants: tuple[str, ...]
@@ -64,7 +67,8 @@ class LeaderboardOptions:
     default=None,
     metavar="COLUMN",
     shell_complete=completing.columns,
-    help="Rows by this column, the best (or lowest) first, below the contender that they are compared with.",
+    help="Rows by this column, the best (or lowest) first, below the contender that they are compared with.  "
+    "[default: the likelihood; in csv and json by name]",
 )
 @click.option(
     "--against",
@@ -89,9 +93,18 @@ class LeaderboardOptions:
     default=None,
     metavar="A,B,…",
     shell_complete=completing.columns,
-    help="Only these columns, in this order.  [default: all]",
+    help="Only these columns, in this order, or `all`.  [default: the usual five; in csv and json all]",
+)
+@click.option(
+    "--contender",
+    "contenders",
+    multiple=True,
+    metavar="CONTENDER",
+    shell_complete=completing.contenders,
+    help="Only this contender, and the one that it is compared with. May be repeated.",
 )
 @options.labels
+@click.option("--differences", "print_differences", is_flag=True, help="In latex: a second table, of the differences.")
 @click.option(
     "--suite",
     default=None,
@@ -109,9 +122,12 @@ def command(given: LeaderboardOptions) -> None:
     """Render one leaderboard for each protocol; runs of different protocols never share one.
 
     Results are means over seeds with 95 % intervals, and paired differences to the baseline 'vae' or, with --against,
-    to another contender: with `--against sa-vae` the row of skip+sa-vae says what skip adds. Formats csv and json hold
-    every seed's value in full precision. Where the data were generated, the best possible numbers stand below the
-    contenders, with each one's regret and its share of the true information.
+    to another contender: with `--against sa-vae` the row of skip+sa-vae says what skip adds. What cannot be told from
+    the best is bold. A line below says what is decided, and how many seeds would decide the rest.
+
+    By default people see the bound, the likelihood, KL, MI and active units. With --columns all they see every column,
+    the costs and, where the data were generated, each one's regret and its share of the true information. Formats csv
+    and json hold every column, and every seed's value in full precision.
 
     With --dialect: the same runs as Dieng et al., their released program, He et al. or Li et al. would have scored
     them, to be read beside their tables.
@@ -161,9 +177,18 @@ def _view(given: LeaderboardOptions) -> BoardView:
             against=given.against,
             at=given.at,
             dialect=given.dialect,
+            contender=given.contenders or None,
             label=given.labels or None,
         )
-    return BoardView(_scored(given), given.against, given.sort, _columns(given), given.labels)
+    return BoardView(
+        scored=_scored(given),
+        against=given.against,
+        sort=given.sort,
+        columns=_columns(given),
+        contenders=given.contenders,
+        labels=given.labels,
+        print_differences=given.print_differences,
+    )
 
 
 def _scored(given: LeaderboardOptions) -> Cut | Dialect | None:
@@ -175,5 +200,9 @@ def _scored(given: LeaderboardOptions) -> Cut | Dialect | None:
     return None if given.at is None else Cut.parse(given.at)
 
 
-def _columns(given: LeaderboardOptions) -> tuple[str, ...]:
-    return () if given.columns is None else options.names(given.columns)
+def _columns(given: LeaderboardOptions) -> Shown | tuple[str, ...]:
+    from collapsebench.reporting.leaderboard import Shown
+
+    if given.columns is None:
+        return Shown.USUAL
+    return Shown.EVERY if given.columns == EVERY_COLUMN else options.names(given.columns)

@@ -20,12 +20,16 @@ from collapsebench.reporting.leaderboard import (
     Board,
     Cut,
     Limits,
+    Presentation,
+    RowOrder,
+    Shown,
     best_possible,
-    call,
     compare_with,
     in_dialect,
+    keep,
     likelihood_limits,
     order,
+    present,
     score,
     select,
 )
@@ -45,15 +49,26 @@ class BoardView(NamedTuple):
     against: str | None = None
     """The contender that is subtracted from the others; the baseline if None."""
     sort: str | None = None
-    """The column that sorts the rows. If None, the baseline is first, and the others follow by name."""
-    columns: Sequence[str] = ()
-    """The keys of the columns that are shown; all columns if empty."""
+    """The column that sorts the rows. If None, people see them by the column that decides, and exports by name."""
+    columns: Shown | Sequence[str] = Shown.USUAL
+    """The columns that people see, or the keys of those that exports have, too."""
+    contenders: Sequence[str] = ()
+    """The contenders that are shown beside the compared one; all contenders if empty."""
     labels: Mapping[str, str] = {}
     """How people read contenders, by their canonical texts."""
+    print_differences: bool = False
+    """True if LaTeX gets a second table, with the paired differences."""
+
+    @property
+    def presentation(self) -> Presentation:
+        """How the boards are shown to people."""
+        columns = self.columns if isinstance(self.columns, Shown) else Shown.EVERY
+        order = RowOrder.BY_DECISION if self.sort is None else RowOrder.AS_SCORED
+        return Presentation(columns, order, self.labels, self.print_differences)
 
 
 AT_THE_END = BoardView()
-"""The view of all columns, with the metrics of the test split."""
+"""The usual view, with the metrics of the test split."""
 
 
 def boards(
@@ -76,10 +91,11 @@ def boards(
         found = compare_with(found, canonical(view.against))
     if view.sort is not None:
         found = order(found, view.sort)
-    if view.columns:
+    if view.contenders:
+        found = keep(found, [canonical(text) for text in view.contenders])
+    if not isinstance(view.columns, Shown):
         found = select(found, view.columns)
-    if view.labels:
-        found = call(found, view.labels)
+    found = present(found, view.presentation)
     return chain([next(found)], found)
 
 

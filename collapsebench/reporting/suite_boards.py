@@ -13,7 +13,19 @@ from collapsebench.experiment.suites import Suite
 from collapsebench.facts import SplitFacts
 from collapsebench.observation import Unreadable, unreadable_line
 from collapsebench.published import PublishedRow, publication
-from collapsebench.reporting.leaderboard import ENTRIES, EXPORTS, likelihood_limits, page_pieces, pieces, score
+from collapsebench.reporting.leaderboard import (
+    ENTRIES,
+    EXPORTS,
+    Presentation,
+    RowOrder,
+    Shown,
+    likelihood_limits,
+    page_pieces,
+    pieces,
+    present,
+    score,
+    select,
+)
 from collapsebench.reporting.leaderboard.comparison import MeasuredCell, Pair, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
 from collapsebench.reporting.queries import SuiteQuery
@@ -23,7 +35,7 @@ if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.experiment.suites import Cell
     from collapsebench.reporting.leaderboard import Board
-    from collapsebench.reporting.leaderboard.layout import Page
+    from collapsebench.reporting.leaderboard.pages import Page
     from collapsebench.store import Store
 
 
@@ -45,11 +57,12 @@ class SuiteBoards(NamedTuple):
         return tuple(of_protocol.values())
 
 
-def suite_boards(store: Store, query: SuiteQuery, columns: Sequence[str] = ()) -> SuiteBoards:
+def suite_boards(store: Store, query: SuiteQuery, columns: Shown | Sequence[str] = Shown.USUAL) -> SuiteBoards:
     """Read the boards of a suite, and compare their numbers with those of its paper.
 
-    `columns` are the keys of the columns that are compared; if empty, these are the columns of the paper. Raises
-    UsageError for a suite, scale, variant, cell or column that does not exist, and StoreError if the suite has no runs.
+    `columns` are the keys of the columns that are compared; the usual ones are those of the paper. If the paper prints
+    no numbers, the boards show these columns. Raises UsageError for a suite, scale, variant, cell or column that does
+    not exist, and StoreError if the suite has no runs.
     """
     suite, cells = suites.suite(query.suite), declared_cells(query)
     components = suite.catalog(query.plugins)
@@ -57,10 +70,28 @@ def suite_boards(store: Store, query: SuiteQuery, columns: Sequence[str] = ()) -
     if all(cell.board is None for cell in measured):
         raise nothing_ran(query)
     if suite.published is None:
-        return SuiteBoards(query, suite, measured, (), ())
+        return SuiteBoards(query, suite, _showing(measured, columns), (), ())
     published = publication(suite.published.publication).table(suite.published.table)
-    pairs = compare(suite.scale(query.scale), measured, published, columns)
+    pairs = compare(suite.scale(query.scale), measured, published, _keys(measured, columns))
     return SuiteBoards(query, suite, measured, published, pairs)
+
+
+def _showing(cells: Sequence[MeasuredCell], columns: Shown | Sequence[str]) -> tuple[MeasuredCell, ...]:
+    """Choose the columns of the boards of cells."""
+    boards: Iterator[Board] = (cell.board for cell in cells if cell.board is not None)
+    if not isinstance(columns, Shown):
+        boards = select(boards, columns)
+    shown = columns if isinstance(columns, Shown) else Shown.EVERY
+    shown_boards = present(boards, Presentation(shown, RowOrder.BY_DECISION))
+    return tuple(cell if cell.board is None else cell._replace(board=next(shown_boards)) for cell in cells)
+
+
+def _keys(cells: Sequence[MeasuredCell], columns: Shown | Sequence[str]) -> Sequence[str]:
+    """Return the keys of the compared columns; none for those of the paper."""
+    if not isinstance(columns, Shown):
+        return columns
+    boards = [cell.board for cell in cells if cell.board is not None] if columns is Shown.EVERY else []
+    return list(dict.fromkeys(column.key for board in boards for column in board.columns))
 
 
 def measured_cell(store: Store, cell: Cell, components: Catalog) -> MeasuredCell:

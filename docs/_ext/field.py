@@ -17,7 +17,7 @@ from paper import table
 from collapsebench import Point, RunRecord, Unit
 from collapsebench.components import discovery
 from collapsebench.experiment import suites
-from collapsebench.reporting.leaderboard.layout import with_interval
+from collapsebench.reporting.leaderboard.numbers import with_interval
 from collapsebench.reporting.leaderboard.scoring import SeedSample
 from collapsebench.reporting.selection import labels
 from collapsebench.store.interchange import read_lines

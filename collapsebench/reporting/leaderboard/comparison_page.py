@@ -11,17 +11,9 @@ from collapsebench.published import PublishedValue
 from collapsebench.record import json_number
 from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard.comparison import Pair
-from collapsebench.reporting.leaderboard.layout import (
-    BLANK,
-    DECLINED,
-    FINDING,
-    IMPOSSIBLE,
-    Page,
-    TableCell,
-    TextTable,
-    header,
-    with_interval,
-)
+from collapsebench.reporting.leaderboard.layout import header
+from collapsebench.reporting.leaderboard.numbers import BLANK, with_interval
+from collapsebench.reporting.leaderboard.pages import DECLINED, FINDING, IMPOSSIBLE, Page, TableCell, TextTable
 from collapsebench.reporting.leaderboard.scoring import BoardColumn
 
 LEGEND = (

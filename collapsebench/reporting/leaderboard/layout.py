@@ -1,100 +1,134 @@
-"""The layout of a board: tables of text with captions and notes. Numbers are rounded to the digits that are certain."""
+"""The layout of a board: the texts of its tables. The columns are those that people have chosen to see."""
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from collapsebench.estimates import SATURATION, Direction, Estimate
-from collapsebench.metrics.dialects import Dialect
-from collapsebench.observation import unreadable_line
-from collapsebench.printable import printable
-from collapsebench.record import Outcome
+from collapsebench.estimates import Direction
 from collapsebench.reporting.leaderboard import reference
-from collapsebench.reporting.leaderboard.scoring import (
-    PARAMETERS,
-    Board,
-    BoardColumn,
-    Problem,
-    Row,
-    RowReason,
-    SeedSample,
+from collapsebench.reporting.leaderboard.decisions import LIKELIHOODS, deciding, differs, leaders
+from collapsebench.reporting.leaderboard.notes import notes, usual_notes
+from collapsebench.reporting.leaderboard.numbers import (
+    ANY,
+    BLANK,
+    Range,
+    bracket,
+    cost,
+    possible,
+    with_error,
+    with_interval,
 )
+from collapsebench.reporting.leaderboard.pages import (
+    DECLINED,
+    DIFFERS,
+    FINDING,
+    IMPOSSIBLE,
+    SATURATED,
+    Page,
+    Part,
+    TableCell,
+    TextTable,
+)
+from collapsebench.reporting.leaderboard.presentation import RowOrder, Shown
+from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Row, SeedSample, ordered
 from collapsebench.syntax import BASELINE, print_value
 
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
-BETTER = {Direction.LOWER: ", lower is better", Direction.HIGHER: ", higher is better", Direction.NONE: ""}
-BLANK = "—"
-LEGEND = (
-    "Mean over seeds ± half-width of its 95 % Student-t interval; one seed has no interval. "
-    "The best mean of a column is bold (in plain text: *)."
-)
-IMPOSSIBLE = "!"
-"""The mark of impossible numbers."""
-SATURATION_MARK = "†"
-"""The mark of numbers that have reached the limit of their estimator."""
-FINDING = "‡"
-"""The mark of contenders about whose runs there is something to know."""
-DECLINED = "§"
-"""The mark of cells whose metric has no number for the contender, and says why."""
-MANY = 1e9
-"""Counts from this number on, such as FLOPs, are written as powers of ten."""
-NORMAL = 1.96
-"""The 95 % interval of a normal distribution has this many standard errors on either side."""
-NEGLIGIBLE = 1e-12
-"""An uncertainty below this share of a number says nothing about its digits."""
+LOWER, UPPER = "mi_lower", "mi_upper"
+"""The two bounds on the mutual information, which the usual view shows as a bracket."""
+USUAL = ("neg_elbo", *LIKELIHOODS, "kl", LOWER, "active_units")
+"""The columns of the usual view, each if the board has it. Of the likelihoods there is one beside the bound."""
+FINEST, FINE = 3, 2
+"""The most decimals of a likelihood, and of another column, in the usual view. A decided difference may have more."""
 
 
-class TableCell(NamedTuple):
-    """One cell of a table."""
+class Head(NamedTuple):
+    """One column of a table: a column of the board, or a bracket of two."""
 
-    text: str
-    bold: bool = False
+    column: BoardColumn
+    upper: BoardColumn | None = None
+    """The upper bound of a bracket, whose lower bound is `column`."""
 
+    @property
+    def bounds(self) -> tuple[BoardColumn, ...]:
+        """The columns of the board that it shows."""
+        return (self.column,) if self.upper is None else (self.column, self.upper)
 
-class TextTable(NamedTuple):
-    """A table with a caption. The first column is text, the others are numbers."""
+    @property
+    def most_decimals(self) -> int:
+        """The most decimals in the usual view."""
+        return FINEST if self.column.key in LIKELIHOODS else FINE
 
-    caption: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[TableCell, ...], ...]
-
-    def escaped(self, escape: Callable[[str], str]) -> TextTable:
-        """Return the table with every text escaped."""
-        rows = tuple(tuple(TableCell(escape(cell.text), cell.bold) for cell in row) for row in self.rows)
-        return TextTable(escape(self.caption), tuple(map(escape, self.headers)), rows)
-
-
-class Page(NamedTuple):
-    """A board that can be written in any format."""
-
-    title: str
-    tables: tuple[TextTable, ...]
-    notes: tuple[str, ...]
-    command: str
-    """The command that makes the runs."""
-
-    def escaped(self, escape: Callable[[str], str], raw: Callable[[str], str] = printable) -> Page:
-        """Return the page with every text escaped: the command by `raw`, all others by `escape`."""
-        tables = tuple(table.escaped(escape) for table in self.tables)
-        return Page(escape(self.title), tables, tuple(map(escape, self.notes)), raw(self.command))
+    @property
+    def title(self) -> str:
+        """The title with the direction, without the unit."""
+        title, arrow = self.column.title, ARROWS[self.column.direction]
+        return f"{title}{arrow}" if self.upper is None else f"{title.removesuffix(' ≥')}{arrow} [lower, upper]"
 
 
 def lay_out(board: Board) -> Page:
-    """Return the page of a board: results, distances from the best possible, differences, costs and notes."""
+    """Return the page of a board: results, distances from the best possible, differences, costs and notes.
+
+    The usual view has results and differences of a few columns; what else there is stands in its notes.
+    """
     board = board.labelled
-    metrics = [column for column in board.columns if column.metric]
-    costs = [column for column in board.columns if not column.metric]
+    heads = _usual_heads(board) if board.presentation.columns is Shown.USUAL else []
+    shown = [column for head in heads for column in head.bounds] or [each for each in board.columns if each.metric]
+    decisive = deciding(shown)
+    if board.presentation.order is RowOrder.BY_DECISION and decisive is not None:
+        board = ordered(board, decisive.key)
+    return _usual_page(board, heads) if heads else _whole_page(board, shown)
+
+
+def usual_columns(board: Board) -> list[BoardColumn]:
+    """Return the columns of the usual view; empty if the board has none of them."""
+    return [column for head in _usual_heads(board) for column in head.bounds]
+
+
+def score_text(board: Board, row: Row, column: BoardColumn) -> str:
+    """Write the cell of a row and a column of metrics: mean, interval and marks; or why there is no number."""
+    return _result(board, row, Head(column), usual=False)
+
+
+def difference_text(board: Board, row: Row, column: BoardColumn) -> str:
+    """Write the paired difference of a row to the compared one, with interval and marks."""
+    return _difference(board, row, Head(column), usual=False)
+
+
+def _usual_heads(board: Board) -> list[Head]:
+    """Return the heads of the usual view; empty if the board has none of its columns."""
+    if board.dialect is not None:
+        return []
+    by_key = {column.key: column for column in board.columns if column.metric}
+    likelihood = next((key for key in LIKELIHOODS if key in by_key), None)
+    keys = [key for key in USUAL if key in by_key and (key not in LIKELIHOODS or key in {"neg_elbo", likelihood})]
+    return [Head(by_key[key], by_key.get(UPPER) if key == LOWER else None) for key in dict.fromkeys(keys)]
+
+
+def _usual_page(board: Board, heads: Sequence[Head]) -> Page:
+    tables = [_results(board, heads, usual=True)]
+    if board.compared is not None and len(board.rows) > 1:
+        tables.append(_differences(board, heads, usual=True))
+    shown = [column for head in heads for column in head.bounds]
+    return Page(title(board), tuple(tables), tuple(usual_notes(board, shown)), command(board), _printed(board))
+
+
+def _whole_page(board: Board, metrics: Sequence[BoardColumn]) -> Page:
+    heads, costs = list(map(Head, metrics)), [column for column in board.columns if not column.metric]
     tables = []
     if metrics:
-        tables += [_results(board, metrics), *_distances(board, metrics)]
+        tables += [_results(board, heads, usual=False), *_distances(board, metrics)]
     if metrics and board.compared is not None and len(board.rows) > 1:
-        tables.append(_differences(board, metrics))
+        tables.append(_differences(board, heads, usual=False))
     if costs:
         tables.append(_costs(board, costs))
-    return Page(title(board), tuple(tables), tuple(_notes(board, metrics)), command(board))
+    return Page(title(board), tuple(tables), tuple(notes(board, metrics)), command(board), _printed(board))
+
+
+def _printed(board: Board) -> frozenset[Part]:
+    return frozenset({Part.RESULTS, *([Part.DIFFERENCES] if board.presentation.print_differences else [])})
 
 
 def title(board: Board) -> str:
@@ -125,62 +159,34 @@ def command(board: Board) -> str:
     return shlex.join(words if BASELINE in contenders else [*words, "--no-baseline"])
 
 
-def rounded(number: float, uncertainty: float | None) -> str:
-    """Round to the second significant digit of the uncertainty, or to four digits if it is unknown or negligible."""
-    if not math.isfinite(number):
-        return str(number).replace("-", "−")
-    if uncertainty is None or not math.isfinite(uncertainty) or uncertainty <= abs(number) * NEGLIGIBLE:
-        return _four_digits(number)
-    return _fixed(number, _decimals(uncertainty, 2))
-
-
-def with_interval(sample: SeedSample, *, signed: bool = False) -> str:
-    """Write `98.41 ± 0.31`. The interval is left out for one seed, and if it is not finite."""
-    mean, half_width = sample.mean, sample.half_width
-    text = rounded(mean, sample.uncertainty)
-    text = _signed(text) if signed and mean > 0 else text
-    if half_width is None or not math.isfinite(half_width):
-        return text
-    negligible = half_width <= abs(mean) * NEGLIGIBLE
-    return f"{text} ± {f'{half_width:.1g}' if negligible else rounded(half_width, half_width)}"
-
-
-def _signed(text: str) -> str:
-    return f"+{text}" if text.strip("0.") else text
-
-
-def _four_digits(number: float) -> str:
-    if number == round(number) and abs(number) < 1e15:
-        return _fixed(number, 0)
-    if not 1e-4 <= abs(number) < 1e7:
-        return f"{number:.3e}".replace("-", "−")
-    return _fixed(number, max(0, _decimals(number, 4)))
-
-
-def _decimals(number: float, digits: int) -> int:
-    """Return the number of decimals that show so many digits of the rounded number: 0.0996 is 0.10 and has two."""
-    return digits - 1 - int(f"{number:.{digits - 1}e}".partition("e")[2])
-
-
-def _fixed(number: float, decimals: int) -> str:
-    return f"{round(number, decimals):z.{max(decimals, 0)}f}".replace("-", "−")
-
-
-def _results(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
-    best = {column.key: board.best(column) for column in columns}
+def _results(board: Board, heads: Sequence[Head], *, usual: bool) -> TextTable:
+    tops = {head.column.key: leaders(board, head.column) for head in heads}
+    counts = list(map(_count, board.rows))
     rows = [
         (
             TableCell(marked_label(row)),
-            TableCell(_count(row)),
-            *(TableCell(score_text(row, column), row.label in best[column.key]) for column in columns),
+            TableCell(count),
+            *(TableCell(_result(board, row, head, usual=usual), row.label in tops[head.column.key]) for head in heads),
         )
-        for row in board.rows
+        for row, count in zip(board.rows, counts, strict=True)
     ]
-    if any(column.key in board.reference for column in columns):
-        references = (board.reference.get(column.key) for column in columns)
-        cells = (TableCell("" if best is None else _best_possible(best)) for best in references)
-        rows.append((TableCell(reference.LABEL), TableCell(""), *cells))
-    return TextTable("Results", ("contender", "n", *map(header, columns)), tuple(rows))
+    if any(column.key in board.reference for head in heads for column in head.bounds):
+        best = (TableCell(_best_possible(board, head, usual=usual)) for head in heads)
+        rows.append((TableCell(reference.LABEL), TableCell(""), *best))
+    headers = (head.title if usual else header(head.column) for head in heads)
+    table = TextTable("Results", ("contender", "n", *headers), tuple(rows))
+    return _without_count(table, counts) if usual else table
+
+
+def _without_count(table: TextTable, counts: Sequence[str]) -> TextTable:
+    """Say the number of seeds in the caption if all rows have the same, and leave its column out."""
+    if len(set(counts)) > 1 or not counts[0].isdecimal():
+        return table
+    seeds = f"{counts[0]} seed{'' if counts[0] == '1' else 's'}"
+    rows = tuple((row[0], *row[2:]) for row in table.rows)
+    return table._replace(
+        caption=f"{table.caption}, {seeds}", headers=(table.headers[0], *table.headers[2:]), rows=rows
+    )
 
 
 def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTable]:
@@ -202,7 +208,8 @@ def _distances(board: Board, columns: Iterable[BoardColumn]) -> Iterator[TextTab
         ]
         rows = zip(map(marked_label, board.rows), *filled, strict=True)
         headers = ("contender", *(header for header, _, _ in measured))
-        yield TextTable(f"Against the {reference.LABEL}", headers, tuple(tuple(map(TableCell, row)) for row in rows))
+        cells = tuple(tuple(map(TableCell, row)) for row in rows)
+        yield TextTable(f"Against the {reference.LABEL}", headers, cells, Part.DISTANCES)
 
 
 def _distance(board: Board, row: Row, key: str, sample: SeedSample | None) -> str:
@@ -211,26 +218,27 @@ def _distance(board: Board, row: Row, key: str, sample: SeedSample | None) -> st
     return "" if sample is None else f"{with_interval(sample)}{_mark_of_impossible([row], column)}"
 
 
-def _best_possible(best: Estimate) -> str:
-    """Write the value, with its 95 % interval if it was estimated."""
-    if best.standard_error is None:
-        return rounded(best.value, None)
-    half_width = NORMAL * best.standard_error
-    return f"{rounded(best.value, half_width)} ± {rounded(half_width, half_width)}"
+def _best_possible(board: Board, head: Head, *, usual: bool) -> str:
+    """Write what the best model scores. A bracket of one number is that number."""
+    best = [board.reference[column.key] for column in head.bounds if column.key in board.reference]
+    return with_error(best[0], head.most_decimals if usual else None) if best else ""
 
 
-def _differences(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
+def _differences(board: Board, heads: Sequence[Head], *, usual: bool) -> TextTable:
     rows = [
         (
             TableCell(marked_label(row)),
             TableCell(_pairs(row)),
-            *(TableCell(difference_text(board, row, column)) for column in columns),
+            *(TableCell(_difference(board, row, head, usual=usual)) for head in heads),
         )
         for row in board.rows
         if row.label != board.against
     ]
-    headers = ("contender", "pairs", *(f"Δ {header(column)}" for column in columns))
-    return TextTable(f"Paired difference to {board.against}", headers, tuple(rows))
+    titles = (f"Δ {head.title if usual else header(head.column)}" for head in heads)
+    table = TextTable(
+        f"Paired difference to {board.against}", ("contender", "pairs", *titles), tuple(rows), Part.DIFFERENCES
+    )
+    return _without_count(table, [row[1].text for row in rows]) if usual and rows else table
 
 
 def _costs(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
@@ -239,14 +247,14 @@ def _costs(board: Board, columns: Sequence[BoardColumn]) -> TextTable:
         headers += [column.title, f"Δ {column.title}"] if _has_difference(board, column) else [column.title]
     rows = ((TableCell(marked_label(row)), *map(TableCell, _row_of_costs(board, row, columns))) for row in board.rows)
     caption = f"Costs: parameters, and counters at {board.at or 'the end of training'} (means)"
-    return TextTable(caption, tuple(headers), tuple(rows))
+    return TextTable(caption, tuple(headers), tuple(rows), Part.COSTS)
 
 
 def _row_of_costs(board: Board, row: Row, columns: Iterable[BoardColumn]) -> Iterator[str]:
     for column in columns:
-        yield cost_text(row.sample(column.key))
+        yield cost(row.sample(column.key))
         if _has_difference(board, column):
-            yield "" if row is board.compared else cost_text(board.difference(row, column.key), signed=True)
+            yield "" if row is board.compared else cost(board.difference(row, column.key), signed=True)
 
 
 def _has_difference(board: Board, column: BoardColumn) -> bool:
@@ -274,29 +282,55 @@ def _pairs(row: Row) -> str:
     return str(max((len(sample.seeds) for sample in row.differences.values()), default=0))
 
 
-def score_text(row: Row, column: BoardColumn) -> str:
-    """Write the cell of a row and a column of metrics: mean, interval and marks; or why there is no number."""
-    mark = f"{f' {SATURATION_MARK}' if row.saturates(column) else ''}{_mark_of_impossible([row], column)}"
-    sample = row.sample(column.key)
-    if sample is None:
-        blank = _blank([row], column)
+def _result(board: Board, row: Row, head: Head, *, usual: bool) -> str:
+    saturates = any(row.saturates(column) for column in head.bounds)
+    mark = f"{f' {SATURATED}' if saturates else ''}{_marks_of_impossible([row], head)}"
+    samples = [sample for column in head.bounds if (sample := row.sample(column.key)) is not None]
+    if len(samples) < len(head.bounds):
+        blank = _blank([row], head.column)
         return f"{blank}{mark}" if blank else ""
-    return f"{with_interval(sample)}{mark}"
+    within = ANY if row.impossible(head.column) else possible(board, head.column)
+    text = _number(samples, within=within, most=head.most_decimals if usual else None)
+    return f"{text}{mark}{_mark_of_difference(board, row, head)}"
 
 
-def difference_text(board: Board, row: Row, column: BoardColumn) -> str:
-    """Write the paired difference of a row to the compared one, with interval and marks."""
-    sample = board.difference(row, column.key)
+def _number(samples: Sequence[SeedSample], *, signed: bool = False, within: Range = ANY, most: int | None) -> str:
+    """Write a number with its interval, or a bracket of two."""
+    if len(samples) > 1:
+        return bracket(samples[0], samples[1], signed=signed, within=within, most=most)
+    return with_interval(samples[0], signed=signed, within=within, most=most)
+
+
+def _difference(board: Board, row: Row, head: Head, *, usual: bool) -> str:
+    samples = [sample for column in head.bounds if (sample := board.difference(row, column.key)) is not None]
     both = [row] if board.compared is None else [row, board.compared]
-    if sample is None:
-        return _blank(both, column)
-    return f"{with_interval(sample, signed=True)}{_mark_of_impossible(both, column)}"
+    if len(samples) < len(head.bounds):
+        return _blank(both, head.column)
+    mark = _mark_of_difference(board, row, head)
+    fine = min(abs(sample.mean) for sample in samples) < 10**-head.most_decimals
+    text = _number(samples, signed=True, most=None if not usual or (mark and fine) else head.most_decimals)
+    return f"{text}{_marks_of_impossible(both, head)}{mark}"
+
+
+def _mark_of_difference(board: Board, row: Row, head: Head) -> str:
+    """Return the mark of a number that differs from the compared one; of a bracket, both bounds must."""
+    return f" {DIFFERS}" if all(differs(board, row, column) for column in head.bounds) else ""
 
 
 def _blank(rows: Sequence[Row], column: BoardColumn) -> str:
     """Write a cell without a number, which would be computed from these rows. The first one is its own."""
-    missing = BLANK if rows[0].applies(column.key) else ""
+    missing = f"{BLANK}{_reason(rows, column)}" if rows[0].applies(column.key) else ""
     return f"{missing}{_mark_of_declined(rows, column.key)}".strip()
+
+
+def _reason(rows: Iterable[Row], column: BoardColumn) -> str:
+    """Say how many seeds have a number, of the first row that lacks one; empty if all have."""
+    for row in rows:
+        sample = row.samples.get(column.key)
+        numbers = 0 if sample is None else len(sample.seeds)
+        if numbers < len(row.seeds):
+            return f" {numbers} of {len(row.seeds)} seeds"
+    return ""
 
 
 def _mark_of_declined(rows: Iterable[Row], key: str) -> str:
@@ -304,120 +338,10 @@ def _mark_of_declined(rows: Iterable[Row], key: str) -> str:
     return f" {DECLINED}" if any(key in row.declined for row in rows) else ""
 
 
+def _marks_of_impossible(rows: Sequence[Row], head: Head) -> str:
+    return next((mark for column in head.bounds if (mark := _mark_of_impossible(rows, column))), "")
+
+
 def _mark_of_impossible(rows: Iterable[Row], column: BoardColumn) -> str:
     """Return the mark of a cell that is computed from the numbers of these rows."""
     return f" {IMPOSSIBLE}" if any(row.impossible(column) for row in rows) else ""
-
-
-def cost_text(sample: SeedSample | None, *, signed: bool = False) -> str:
-    """Write the mean of a cost: whole, or as a power of ten."""
-    if sample is None:
-        return BLANK
-    mean = sample.mean
-    whole = math.isfinite(mean) and (abs(mean) >= 1000 or mean == round(mean))
-    text = f"{mean:z,.0f}" if abs(mean) < MANY else _power_of_ten(mean)
-    text = text.replace("-", "−") if whole else rounded(mean, None)
-    return _signed(text) if signed and mean > 0 else text
-
-
-def _power_of_ten(number: float) -> str:
-    mantissa, _, exponent = f"{number:.3e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def _notes(board: Board, metrics: Sequence[BoardColumn]) -> Iterator[str]:
-    yield LEGEND
-    if board.at:
-        yield (
-            f"Numbers of the validation split where {board.at}, interpolated linearly between the evaluations around "
-            "it; blank for runs that did not get there."
-        )
-    if board.dialect:
-        yield f"Dialect {board.dialect.name}, {board.dialect.source}. {_estimators(board.dialect)}."
-    descriptions = [
-        f"{column.title} = {column.key} ({column.unit or 'no unit'}{BETTER[column.direction]})" for column in metrics
-    ]
-    if descriptions:
-        yield f"Columns: {'; '.join(descriptions)}."
-    if any(column.key in board.reference for column in metrics):
-        yield (
-            f"The {reference.LABEL} is what the best model of this setting scores on the test examples, known because "
-            "they were generated; ± there is the Monte Carlo error of I(x; z). The regret is at least 0 in expectation "
-            "over examples; the share can pass 100 %, as z may hold more of x than made it."
-        )
-    problems = [(row, problem) for row in board.rows for problem in row.problems]
-    if problems:
-        yield f"{BLANK} where a run is missing or did not finish; these {len(problems)}:"
-        yield from (f"{row.label}, seed {problem.seed}: {_problem(problem)}" for row, problem in problems)
-    yield from _declined_notes(board.rows, metrics)
-    if any(row.saturates(column) for row in board.rows for column in metrics):
-        yield (
-            f"{SATURATION_MARK} marks lower bounds on the mutual information within {SATURATION} nats of log N, N the "
-            "test examples: the estimator gets no higher, and the truth may be anything above."
-        )
-    impossible = [
-        (row, seed, found) for row in board.rows for seed, several in row.violations.items() for found in several
-    ]
-    if impossible:
-        number = len(impossible)
-        yield f"{IMPOSSIBLE} marks numbers that cannot be, whatever the model, and are never the best; these {number}:"
-        yield from (f"{row.label}, seed {seed}, run {row.runs[seed]}: {found.text}" for row, seed, found in impossible)
-    yield from finding_notes(board.rows)
-    yield f"Runs: {_outcomes(board.outcomes)}."
-    yield from (f"{unreadable_line(runs)}." for runs in [board.left_out] if runs)
-    total = sum(board.outcomes.values())
-    yield from (f"Machine ({count} of {total}): {_machine(environment)}." for environment, count in board.environments)
-    if len(board.environments) > 1:
-        yield "Seconds of runs on different machines, or with different versions, do not compare."
-
-
-def _declined_notes(rows: Iterable[Row], columns: Sequence[BoardColumn]) -> Iterator[str]:
-    found = [note for row in rows for note in _declined(row, columns)]
-    if found:
-        yield f"{DECLINED} marks cells whose metric has no number for the contender, and says why; these {len(found)}:"
-    yield from found
-
-
-def _declined(row: Row, columns: Iterable[BoardColumn]) -> Iterator[str]:
-    """Yield a note for each reason, with the columns that it is for, and with the seeds if the others have numbers."""
-    titles: dict[RowReason, list[str]] = {}
-    for column in columns:
-        for reason in row.declined.get(column.key, ()):
-            titles.setdefault(reason, []).append(column.title)
-    finished = len(row.seeds) - len(row.problems)
-    for reason, own in titles.items():
-        seeds = f", {_seeds(reason.seeds)}" if len(reason.seeds) < finished else ""
-        yield f"{row.label}{seeds}, {', '.join(own)}: {reason.text}"
-
-
-def finding_notes(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield a note for each distinct finding about the runs of a row."""
-    found = [(row, finding) for row in rows for finding in row.findings]
-    if found:
-        yield f"{FINDING} marks contenders about whose runs there is something to know; these {len(found)}:"
-    for row, finding in found:
-        yield f"{row.label}, {_seeds(finding.seeds)}: {finding.text} ({finding.guard})"
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-
-
-def _estimators(dialect: Dialect) -> str:
-    texts = dialect.estimators.values()
-    return "; ".join(f"{column.title}: {text}" for column, text in zip(dialect.columns, texts, strict=True))
-
-
-def _problem(problem: Problem) -> str:
-    run = f", run {problem.run_id}" if problem.run_id else ""
-    message = f": {' '.join(problem.message.split())}" if problem.message else ""
-    return f"{problem.outcome}{run}{message}"
-
-
-def _outcomes(outcomes: Mapping[Outcome, int]) -> str:
-    total = sum(outcomes.values())
-    return f"{total} ({', '.join(f'{outcomes[o]} {o.value}' for o in Outcome if outcomes.get(o))})"
-
-
-def _machine(environment: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in environment.items() if value is not None)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from functools import partial
 
-from collapsebench.printable import printable
 from collapsebench.reporting.escaping import html, latex, latex_comment, markdown
 from collapsebench.reporting.leaderboard.exports import to_csv, to_json
-from collapsebench.reporting.leaderboard.layout import Page, TableCell, TextTable, lay_out
+from collapsebench.reporting.leaderboard.layout import lay_out
+from collapsebench.reporting.leaderboard.pages import Page, TableCell, TextTable
 from collapsebench.reporting.leaderboard.scoring import Board
+from collapsebench.reporting.leaderboard.terminal import terminal
 
-WIDE = 10_000
-"""The width of a page that is not on a terminal. No table is so wide, so that no table is split."""
-MARGIN, GAP = "  ", "   "
-"""The space before the first column, and between two columns."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
@@ -26,7 +23,7 @@ th, td { padding: .2rem .7rem; border-bottom: 1px solid #ccc; white-space: nowra
 def render(boards: Iterable[Board], format_: str, *, width: int | None = None) -> str:
     """Write boards in one of FORMATS.
 
-    `width` is that of a terminal: tables are split to fit it, and the best numbers are in bold.
+    `width` is that of a terminal: tables are made to fit it, and the best numbers are in bold.
     """
     return "".join(pieces(boards, format_, width=width))
 
@@ -40,77 +37,13 @@ def pieces(boards: Iterable[Board], format_: str, *, width: int | None = None) -
 
 def page_pieces(pages: Iterable[Page], format_: str, *, width: int | None = None) -> Iterator[str]:
     """Write pages in one of PAGED, one page at a time."""
-    return _terminal(pages, width) if format_ == "table" else PAGED[format_](pages)
+    return terminal(pages, width) if format_ == "table" else PAGED[format_](pages)
 
 
 def _apart(pages: Iterable[str]) -> Iterator[str]:
     """Put an empty line between pages."""
     for number, page in enumerate(pages):
         yield f"\n{page}" if number else page
-
-
-def _terminal(pages: Iterable[Page], width: int | None = None) -> Iterator[str]:
-    return _apart(_terminal_page(page.escaped(printable), width) for page in pages)
-
-
-def _terminal_page(page: Page, width: int | None) -> str:
-    styled = width is not None
-    lines = [_bold(page.title) if styled else page.title]
-    for table in page.tables:
-        lines.append(table.caption)
-        for part in _split(table, width or WIDE):
-            lines += ["", *_grid(part, styled=styled)]
-        lines.append("")
-    lines += [*page.notes, f"Made by: {page.command}"]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
-
-
-def _split(table: TextTable, width: int) -> Iterator[TextTable]:
-    """Split a table into parts that fit the width. Each part has the first column."""
-    grid = [table.headers, *([cell.text for cell in row] for row in table.rows)]
-    first, *others = (max(map(len, column)) + len(GAP) for column in zip(*grid, strict=True))
-    start, used = 1, first
-    for index, needed in enumerate(others, start=1):
-        if used + needed > width and index > start:
-            yield _part(table, start, index)
-            start, used = index, first
-        used += needed
-    yield _part(table, start, len(table.headers))
-
-
-def _part(table: TextTable, start: int, stop: int) -> TextTable:
-    rows = tuple((row[0], *row[start:stop]) for row in table.rows)
-    return TextTable(table.caption, (table.headers[0], *table.headers[start:stop]), rows)
-
-
-def _grid(table: TextTable, *, styled: bool) -> Iterator[str]:
-    """Write a table in lines. Text is on the left, and numbers on the right. The best have bold type or a star."""
-    from rich.cells import cell_len
-
-    starred = {place for row in table.rows for place, cell in enumerate(row) if cell.bold and not styled}
-    rows = [[_starred(cell) if place in starred else cell.text for place, cell in enumerate(r)] for r in table.rows]
-    widths = [max(map(cell_len, column)) for column in zip(table.headers, *rows, strict=True)]
-
-    def line(texts: Iterable[str], strong: Iterable[bool]) -> str:
-        cells: list[str] = []
-        for text, width, bold in zip(texts, widths, strong, strict=False):
-            space = " " * (width - cell_len(text))
-            styled_text = _bold(text) if bold and styled else text
-            cells.append(space + styled_text if cells else styled_text + space)
-        return MARGIN + GAP.join(cells)
-
-    yield line(table.headers, repeat(True))
-    yield " " + "─" * (sum(widths) + len(GAP) * len(widths) - 1)
-    for row, texts in zip(table.rows, rows, strict=True):
-        yield line(texts, (cell.bold for cell in row))
-
-
-def _starred(cell: TableCell) -> str:
-    return f"{cell.text} {'*' if cell.bold else ' '}"
-
-
-def _bold(text: str) -> str:
-    return f"\x1b[1m{text}\x1b[0m" if text else text
 
 
 def _markdown(pages: Iterable[Page]) -> Iterator[str]:
@@ -189,7 +122,7 @@ def _latex_cell(cell: TableCell) -> str:
 
 
 PAGED: Mapping[str, Callable[[Iterable[Page]], Iterator[str]]] = {
-    "table": _terminal,
+    "table": partial(terminal, width=None),
     "markdown": _markdown,
     "latex": _latex,
     "html": _html,

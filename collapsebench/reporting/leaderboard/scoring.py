@@ -24,6 +24,7 @@ from collapsebench.metrics.dialects import Dialect
 from collapsebench.observation import Observation, Unreadable
 from collapsebench.plausibility import LikelihoodLimit, Violation, checker
 from collapsebench.record import Outcome
+from collapsebench.reporting.leaderboard.presentation import PLAIN, Presentation
 from collapsebench.spec import Protocol
 from collapsebench.syntax import BASELINE
 
@@ -201,20 +202,19 @@ class Board:
     """The label of the contender that is subtracted from the others."""
     left_out: tuple[Unreadable, ...] = ()
     """The stored runs that cannot be read."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """What people read in place of a contender, by contender. Exports keep the contenders."""
+    presentation: Presentation = PLAIN
+    """How the board is shown to people."""
 
     @property
     def labelled(self) -> Board:
-        """The board for people: each row has its label of `labels`, if there is one."""
+        """The board for people: each row has the label that the presentation gives it."""
         of_label = {row.label: self._label(row) for row in self.rows}
         rows = tuple(replace(row, label=of_label[row.label]) for row in self.rows)
-        return replace(self, rows=rows, against=of_label.get(self.against, self.against), labels={})
+        return replace(self, rows=rows, against=of_label.get(self.against, self.against))
 
     def _label(self, row: Row) -> str:
-        if row.contender not in self.labels:
-            return row.label
-        return f"{self.labels[row.contender]}{row.label.removeprefix(row.contender)}"
+        label = self.presentation.labels.get(row.contender)
+        return row.label if label is None else f"{label}{row.label.removeprefix(row.contender)}"
 
     @property
     def compared(self) -> Row | None:
@@ -286,7 +286,7 @@ def order(boards: Iterable[Board], key: str) -> Iterator[Board]:
     Rows without the number, or with an impossible one, come last. Raises UsageError for a column that no board has.
     """
     for board in _having(boards, [key]):
-        yield _ordered(board, key)
+        yield ordered(board, key)
 
 
 def compare_with(boards: Iterable[Board], contender: str) -> Iterator[Board]:
@@ -303,17 +303,29 @@ def compare_with(boards: Iterable[Board], contender: str) -> Iterator[Board]:
         yield replace(board, rows=tuple(rows), against=contender)
 
 
-def call(boards: Iterable[Board], labels: Mapping[str, str]) -> Iterator[Board]:
-    """Give contenders labels for people.
+def present(boards: Iterable[Board], presentation: Presentation) -> Iterator[Board]:
+    """Say how boards are shown to people.
 
-    Raises UsageError for a contender that no board has, and for a board that would call two contenders the same.
+    Raises UsageError for the label of a contender that no board has, and if two contenders would have equal labels.
     """
+    labels = presentation.labels
     for board in _holding(boards, list(labels), "contender", lambda board: (row.contender for row in board.rows)):
-        called = replace(board, labels=labels)
-        twice = [label for label, rows in Counter(row.label for row in called.labelled.rows).items() if rows > 1]
+        presented = replace(board, presentation=presentation)
+        twice = [label for label, rows in Counter(row.label for row in presented.labelled.rows).items() if rows > 1]
         if twice:
             raise UsageError(f"protocol {board.protocol_id}: two contenders cannot both be called '{twice[0]}'")
-        yield called
+        yield presented
+
+
+def keep(boards: Iterable[Board], contenders: Sequence[str]) -> Iterator[Board]:
+    """Keep the rows of some contenders, and the row that they are compared with. Boards without them are left out.
+
+    Raises UsageError for a contender that no board has.
+    """
+    for board in _holding(boards, contenders, "contender", lambda board: (row.contender for row in board.rows)):
+        if any(row.contender in contenders for row in board.rows):
+            rows = (row for row in board.rows if row.contender in contenders or row is board.compared)
+            yield replace(board, rows=tuple(rows))
 
 
 def _having(boards: Iterable[Board], keys: Sequence[str]) -> Iterator[Board]:
@@ -338,7 +350,8 @@ def _holding(
     yield from coming
 
 
-def _ordered(board: Board, key: str) -> Board:
+def ordered(board: Board, key: str) -> Board:
+    """Sort the rows of a board as `order` does. A board without the column keeps its order but for the compared row."""
     column = next((column for column in board.columns if column.key == key), None)
     sign = -1 if column is not None and column.direction is Direction.HIGHER else 1
 

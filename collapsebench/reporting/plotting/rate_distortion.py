@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from collapsebench.reporting.leaderboard.layout import FINDING, IMPOSSIBLE
+from collapsebench.reporting.leaderboard.pages import FINDING, IMPOSSIBLE
 from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
 from collapsebench.reporting.plotting.canvas import INTERVAL, drawable, legend, looks, panels
 

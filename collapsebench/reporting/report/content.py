@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.colours import looks
-from collapsebench.reporting.leaderboard.layout import header, lay_out, rounded
-from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn
+from collapsebench.reporting.leaderboard.decisions import deciding
+from collapsebench.reporting.leaderboard.layout import command, header, usual_columns
+from collapsebench.reporting.leaderboard.notes import decisions, notes
+from collapsebench.reporting.leaderboard.numbers import with_error
+from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, ordered
 from collapsebench.reporting.report import figures, paper
 from collapsebench.reporting.report.evidence import Pools, rows
 from collapsebench.reporting.report.plain import short, visible
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
     from collapsebench.spec import Protocol
     from collapsebench.store import Store
 
-SHOWN = {"neg_elbo", "iw_nll", "perplexity", "kl", "mi_lower", "mi_upper", "active_units", "parameters"}
-"""The columns that the page shows at first; the reader picks others."""
-
 
 def content(store: Store, boards: Iterable[Board], suite: SuiteBoards | None = None) -> dict[str, Any]:
     """Return the content of the page. The runs of one board are in memory at a time.
@@ -33,7 +33,7 @@ def content(store: Store, boards: Iterable[Board], suite: SuiteBoards | None = N
     The boards of a suite have the published numbers of its paper beside theirs.
     """
     pools = Pools()
-    shown = [_board(store, board, pools) | _of_suite(board, suite) for board in boards]
+    shown = [_board(store, board.labelled, pools) | _of_suite(board, suite) for board in boards]
     found = looks(row["label"] for board in shown for row in board["rows"])
     return {
         "title": "collapsebench report" if suite is None else visible(suite.suite.title),
@@ -48,7 +48,10 @@ def content(store: Store, boards: Iterable[Board], suite: SuiteBoards | None = N
 
 
 def _board(store: Store, board: Board, pools: Pools) -> dict[str, Any]:
-    protocol, page = board.protocol, lay_out(board)
+    protocol, usual = board.protocol, usual_columns(board)
+    metrics = [column for column in board.columns if column.metric]
+    decisive = deciding(usual or metrics)
+    board = board if decisive is None else ordered(board, decisive.key)
     runs = _observed(store, board)
     counters = figures.axes(protocol)
     found = {
@@ -56,14 +59,15 @@ def _board(store: Store, board: Board, pools: Pools) -> dict[str, Any]:
         "title": f"{protocol.dataset.name} · {protocol.file_name or protocol.track} · {protocol.budget}",
         "setting": _setting(protocol),
         "against": "" if board.compared is None else board.against,
-        "columns": [_column(column, protocol) for column in board.columns],
+        "columns": [_column(column, protocol, usual or metrics) for column in board.columns],
         "rows": rows(board, {run.run_id: run for run in runs}, counters, pools),
         "counters": counters,
         "planes": figures.planes(board),
         "outcomes": {outcome.value: board.outcomes[outcome] for outcome in Outcome if board.outcomes.get(outcome)},
         "environments": sorted({pools.environments[run.environment] for run in runs}),
-        "notes": list(page.notes),
-        "command": page.command,
+        "decisions": list(decisions(board, usual or metrics)),
+        "notes": list(notes(board, metrics)),
+        "command": command(board),
         "reference": _reference(board),
     }
     return {key: visible(value) for key, value in found.items()}
@@ -95,8 +99,11 @@ def _observed(store: Store, board: Board) -> Sequence[Observation]:
     return [run for run in found if run.run_id in known]
 
 
-def _column(column: BoardColumn, protocol: Protocol) -> dict[str, Any]:
-    """Return the head of a column, with the estimator of its metric as the protocol sets it."""
+def _column(column: BoardColumn, protocol: Protocol, usual: Sequence[BoardColumn]) -> dict[str, Any]:
+    """Return the head of a column, with the estimator of its metric as the protocol sets it.
+
+    The page shows the usual columns at first; the reader picks others.
+    """
     metrics = protocol.setting.evaluation.metrics
     params = next((metric.params for metric in metrics if metric.name == column.metric), {})
     return {
@@ -106,7 +113,7 @@ def _column(column: BoardColumn, protocol: Protocol) -> dict[str, Any]:
         "title": column.title,
         "unit": column.unit,
         "direction": column.direction.value,
-        "shown": column.key in SHOWN,
+        "shown": column in usual,
         "estimator": ", ".join(f"{name} {print_value(value)}" for name, value in params.items()),
     }
 
@@ -115,7 +122,7 @@ def _reference(board: Board) -> dict[str, list[Any]]:
     """Return the best possible numbers, by the place of their column: text, value, standard error."""
     places = {column.key: str(place) for place, column in enumerate(board.columns)}
     return {
-        places[key]: [rounded(best.value, best.standard_error), short(best.value), short(best.standard_error, 3)]
+        places[key]: [with_error(best), short(best.value), short(best.standard_error, 3)]
         for key, best in board.reference.items()
         if key in places
     }

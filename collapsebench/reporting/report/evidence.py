@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,15 +9,10 @@ from typing import Any
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import reference
-from collapsebench.reporting.leaderboard.layout import (
-    command,
-    cost_text,
-    difference_text,
-    marked_label,
-    score_text,
-    with_interval,
-)
-from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row, SeedSample
+from collapsebench.reporting.leaderboard.decisions import differs, leaders
+from collapsebench.reporting.leaderboard.layout import command, difference_text, marked_label, score_text
+from collapsebench.reporting.leaderboard.numbers import cost, with_interval
+from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row
 from collapsebench.reporting.report import figures
 from collapsebench.reporting.report.plain import JsonNumber, short
 
@@ -35,7 +29,7 @@ class Pools:
 
 def rows(board: Board, runs: Mapping[str, Observation], counters: Sequence[str], pools: Pools) -> list[dict[str, Any]]:
     """Return the rows of a board. `runs` are its runs by id, with their trajectories and the KL of their units."""
-    best = {column.key: board.best(column) for column in board.columns}
+    best = {column.key: leaders(board, column) for column in board.columns}
     return [
         _row(board, row, best) | {"runs": _runs(row, board.columns, runs, counters, pools)} | _methods(row, runs)
         for row in board.rows
@@ -64,9 +58,9 @@ def _cell(board: Board, row: Row, column: BoardColumn, best: set[str]) -> list[J
     """Return text, mean, half-width, 1 if it is bold, and of the difference its text, mean and 1 if it is decided."""
     sample, difference = row.sample(column.key), board.difference(row, column.key)
     if column.metric:
-        texts = [score_text(row, column), "" if row is board.compared else difference_text(board, row, column)]
+        texts = [score_text(board, row, column), "" if row is board.compared else difference_text(board, row, column)]
     else:
-        texts = [cost_text(sample), "" if difference is None else cost_text(difference, signed=True)]
+        texts = [cost(sample), "" if difference is None else cost(difference, signed=True)]
     return [
         texts[0],
         None if sample is None else short(sample.mean),
@@ -74,14 +68,8 @@ def _cell(board: Board, row: Row, column: BoardColumn, best: set[str]) -> list[J
         int(row.label in best),
         texts[1],
         None if difference is None else short(difference.mean),
-        int(difference is not None and decided(difference)),
+        int(differs(board, row, column)),
     ]
-
-
-def decided(difference: SeedSample) -> bool:
-    """Return True if the interval of a difference excludes zero. One pair decides nothing."""
-    half_width = difference.half_width
-    return half_width is not None and math.isfinite(half_width) and abs(difference.mean) > half_width
 
 
 def _reasons(board: Board, row: Row) -> dict[str, list[str]]:

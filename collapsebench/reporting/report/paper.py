@@ -7,7 +7,7 @@ from typing import Any
 
 from collapsebench.reporting.leaderboard.comparison import Pair
 from collapsebench.reporting.leaderboard.comparison_page import difference_text, printed_text
-from collapsebench.reporting.leaderboard.layout import Page, TextTable
+from collapsebench.reporting.leaderboard.pages import Page, TextTable
 from collapsebench.reporting.leaderboard.scoring import Board
 
 Published = dict[str, list[Any]]

@@ -53,6 +53,7 @@ function boardSection(board) {
     { id: `board-${board.id}`, "aria-labelledby": `title-${board.id}` },
     make("h2", { id: `title-${board.id}` }, nameOf(board)),
     make("p", { class: "where" }, `${board.setting} · ${outcomesText(board)}`),
+    board.decisions.length ? make("ul", { class: "decisions" }, board.decisions.map((line) => make("li", {}, line))) : "",
     table.element,
     figures.element,
     make("details", { class: "notes" }, make("summary", {}, "Notes"), make("ul", {}, board.notes.map((note) => make("li", {}, note)))),

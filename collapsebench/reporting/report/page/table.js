@@ -3,6 +3,8 @@
 const [NAME, SEEDS] = [-1, -2];
 const MEAN = 1;
 const DIFFERENCE = 4;
+const SCORE = /^(\S+)(?: ± (\S+)| (\[[^\]]*\]))?(?: (.*))?$/;
+const DIFFERS = "≠"; // of all marks this one says nothing bad
 const LONGEST = 5; // a number with more decimals than four does not make its whole column wide
 const NUMBER = /^(?<sign>[+−]?)(?<whole>[\d,]+)(?<decimals>\.\d+)?(?<power>e[\d−-]+)?$/;
 
@@ -235,20 +237,19 @@ class BoardTable {
 /** Split the texts of a column so that their decimal points stand below each other, those of the intervals, too. */
 function aligned(texts) {
   const split = texts.map((text) => {
-    const [score, ...marks] = text.split(/ (?![±]|\S+ ±)(?=[^\d±])/);
-    const [mean, width] = score.split(" ± ");
-    return { text, mean, width: width ?? "", marks: marks.join(" ") };
+    const [, mean, width, ends, marks] = SCORE.exec(text) ?? [];
+    return { text, mean: mean ?? text, width: width ?? "", ends: ends ?? "", marks: marks ?? "" };
   });
   const means = padding(split.map((each) => each.mean));
   const widths = padding(split.map((each) => each.width));
   const marked = split.some((each) => each.marks);
-  const interval = split.some((each) => each.width);
+  const interval = split.some((each) => each.width || each.ends);
   return split.map((each, place) => ({
     text: each.text,
     element: () => [
       make("span", { "data-pad": means[place] }, each.mean),
-      interval ? make("span", { class: "interval", "data-pad": widths[place] }, each.width ? `± ${each.width}` : "") : null,
-      marked ? make("span", { class: "mark" }, each.marks ? ` ${each.marks}` : "") : null,
+      interval ? make("span", { class: "interval", "data-pad": widths[place] }, each.width ? `± ${each.width}` : each.ends) : null,
+      marked ? make("span", { class: each.marks === DIFFERS ? "mark plain-mark" : "mark" }, each.marks ? ` ${each.marks}` : "") : null,
     ],
   }));
 }
