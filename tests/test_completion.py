@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 import toys
 from click.shell_completion import ShellComplete
 
-from collapsebench.cli import COMMANDS, cli
+from collapsebench.cli import COMMANDS, cli, completing
 from collapsebench.cli.completion import SHELLS, VARIABLE
 from collapsebench.components import discovery
 from collapsebench.experiment.suites import suite_names
@@ -27,6 +28,37 @@ def offered(*words):
 
 def test_all_commands_are_offered():
     assert offered("") == list(COMMANDS)
+
+
+NAMED = {
+    "dataset": completing.datasets,
+    "track": completing.tracks,
+    "suite": completing.suites,
+    "methods": completing.contenders,
+    "contender": completing.contenders,
+    "contenders": completing.contenders,
+    "against": completing.contenders,
+    "columns": completing.columns,
+    "sort": completing.columns,
+    "run_id": completing.runs,
+    "run_ids": completing.runs,
+}
+"""What completes the parameters of these names, in whichever command."""
+
+
+def parameters(command, name):
+    """The parameters of a command and of all below it, each with a name for messages."""
+    context = click.Context(command)
+    yield from ((f"{name} {parameter.name}", parameter) for parameter in command.params)
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            yield from parameters(command.get_command(context, child), f"{name} {child}")
+
+
+def test_parameters_of_one_name_are_completed_alike_in_all_commands():
+    found = [(where, parameter) for where, parameter in parameters(cli, "collapsebench") if parameter.name in NAMED]
+    assert {parameter.name for _, parameter in found} == set(NAMED)
+    assert [where for where, each in found if each._custom_shell_complete is not NAMED[each.name]] == []
 
 
 def test_the_methods_are_offered_alone_and_after_a_plus():

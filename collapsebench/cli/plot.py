@@ -144,7 +144,12 @@ def trajectories(given: FigureOptions, x: str, y: str) -> None:
 @command.command("depth", short_help="KL and MI over decoder layers, or another setting.")
 @click.option("--over", default="decoder.layers", show_default=True, metavar="SETTING", help="As --set writes it.")
 @click.option(
-    "--columns", default="kl,mi_lower", show_default=True, metavar="A,B,…", help="A panel for each column of the board."
+    "--columns",
+    default="kl,mi_lower",
+    show_default=True,
+    metavar="A,B,…",
+    shell_complete=completing.columns,
+    help="A panel for each column of the board.",
 )
 @figure_options
 def depth(given: FigureOptions, over: str, columns: str) -> None:
