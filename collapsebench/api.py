@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
 from collapsebench.experiment.processors import MOST
+from collapsebench.experiment.weights import ADVICE, WEIGHTS
 from collapsebench.files import DEFAULT_STORE
 from collapsebench.notebook import Boards, Run, Runs
 from collapsebench.observation import unreadable_line
@@ -22,8 +23,9 @@ from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS, ParameterValue, canon
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
-    from collapsebench.experiment.work import GridSetup
+    from collapsebench.experiment.work import GridSetup, Sources
     from collapsebench.metrics.dialects import Dialect
+    from collapsebench.record import RunRecord
 
 T = TypeVar("T")
 
@@ -72,8 +74,8 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     seeds themselves. `settings` overrides the track, as in `{"decoder.layers": 3}` and `{"decoder": "mlp[layers=3]"}`.
     `track` may be a file: `mine.toml`. `components` are further classes from a notebook or a script, such as a metric;
     the classes of `methods` and `dataset` need not be named. `progress` is True to show the runs, or a function that
-    gets every event; its errors are warnings. `timeout` is a number of seconds, or a text such as `30m`. If a run
-    fails, the others go on: look at `outcome`.
+    gets every event; its errors are warnings. `timeout` is a number of seconds, or a text such as `30m`.
+    `weights` keeps the trained parameters of every run. If a run fails, the others go on: look at `outcome`.
 
     Raises UsageError, DataError, PluginError or StoreError before anything runs.
 
@@ -142,6 +144,7 @@ def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | C
     from collapsebench.experiment.executors import executor_for
     from collapsebench.experiment.grids import prepare, run_grid
     from collapsebench.experiment.progress import run_on_screen
+    from collapsebench.experiment.work import folder_of
     from collapsebench.store import Store
 
     if isinstance(progress, bool):
@@ -151,7 +154,15 @@ def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | C
         setup.check_devices()
         run_grid(prepare(setup), executor_for(workers, threads), progress)
     with Store.reading(setup.store) as store:
-        return Runs([store.get(spec.run_id) for spec in setup.plan.specs])
+        records = [store.get(spec.run_id) for spec in setup.plan.specs]
+    return _runs(records, setup.sources, folder_of(WEIGHTS, setup.store, setup.work_folder))
+
+
+def _runs(records: Iterable[RunRecord], sources: Sources, weights: Path) -> Runs:
+    from collapsebench.experiment.trained import TrainedModel
+    from collapsebench.experiment.weights import WeightFiles
+
+    return Runs(Run(each, TrainedModel(each, sources, WeightFiles(weights, each.run_id))) for each in records)
 
 
 def _composed(contestant: Contestant) -> Sequence[str | Method]:
@@ -301,16 +312,21 @@ def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
         raise UsageError(f"{option} does not go with {', '.join(found)}")
 
 
-def runs(
+def runs(  # noqa: PLR0913 - filters, and what models are made of
     *,
     dataset: str | None = None,
     track: str | None = None,
     protocol: str | None = None,
     contender: str | None = None,
     outcome: Outcome | None = None,
+    plugins: Iterable[str | Path] = (),
+    data_dir: str | Path | None = None,
     store: str | Path = DEFAULT_STORE,
+    work_dir: str | Path | None = None,
 ) -> Runs:
     """Return stored runs, the newest first, as `collapsebench runs list` does. Raises StoreError without a store.
+
+    `plugins`, `data_dir` and `work_dir` are for the models of the runs, as in `load_run`.
 
     >>> import collapsebench
     >>> made = collapsebench.run(["skip"], dataset="linear-gaussian", budget="2steps", store="c.sqlite", progress=False)
@@ -326,11 +342,22 @@ def runs(
         records = sorted(found, key=lambda record: record.started_at, reverse=True)
     if opened.unreadable:
         warnings.warn(unreadable_line(opened.unreadable), stacklevel=2)
-    return Runs(records)
+    return _stored(records, plugins, data_dir, store, work_dir)
 
 
-def load_run(run_id: str, *, store: str | Path = DEFAULT_STORE) -> Run:
+def load_run(
+    run_id: str,
+    *,
+    plugins: Iterable[str | Path] = (),
+    components: Iterable[type[Component]] = (),
+    data_dir: str | Path | None = None,
+    store: str | Path = DEFAULT_STORE,
+    work_dir: str | Path | None = None,
+) -> Run:
     """Return one stored run, by its id or the first digits. Raises StoreError or UsageError if there is no such run.
+
+    Its model is made when it is first asked for: `vae`, `inference`, `data` and `vocabulary` of the run. `plugins`,
+    `components`, `data_dir` and `work_dir` are those of `run`. A finished run that has kept no weights is a warning.
 
     >>> import collapsebench
     >>> made = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="d.sqlite", progress=False)
@@ -340,4 +367,28 @@ def load_run(run_id: str, *, store: str | Path = DEFAULT_STORE) -> Run:
     from collapsebench.store import Store
 
     with Store.reading(store) as opened:
-        return Run(opened.get(run_id))
+        record = opened.get(run_id)
+    (loaded,) = _stored([record], plugins, data_dir, store, work_dir, components)
+    if record.outcome is Outcome.FINISHED and not loaded.has_weights:
+        warnings.warn(f"run {record.run_id} has kept no weights: it has no `vae`; {ADVICE}", stacklevel=2)
+    return loaded
+
+
+def _stored(
+    records: Iterable[RunRecord],
+    plugins: Iterable[str | Path],
+    data_dir: str | Path | None,
+    store: str | Path,
+    work_dir: str | Path | None,
+    components: Iterable[type[Component]] = (),
+) -> Runs:
+    """Return the runs of these records, with their models."""
+    from collapsebench.data.files import data_folder
+    from collapsebench.experiment.work import Sources, folder_of
+
+    sources = Sources(
+        plugins=tuple(map(Path, _listed("plugins", plugins))),
+        components=_listed("components", components),
+        data_folder=data_folder(None if data_dir is None else Path(data_dir)),
+    )
+    return _runs(records, sources, folder_of(WEIGHTS, store, None if work_dir is None else Path(work_dir)))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from collapsebench.errors import UsageError, unknown
 from collapsebench.record import Outcome, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from collapsebench.components.interfaces import Inference
+    from collapsebench.examples import Splits
+    from collapsebench.experiment.trained import TrainedModel
+    from collapsebench.model.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Run:
 
     record: RunRecord
     """The stored record of the run."""
+    _model: Any = field(default=None, repr=False, compare=False)  # a TrainedModel, which is no public name
 
     @property
     def run_id(self) -> str:
@@ -62,6 +68,76 @@ class Run:
         """The reasons why columns have no number, by column."""
         return {each.column: each.reason for each in self.record.declined}
 
+    @property
+    def vae(self) -> VAE:
+        """The trained model on the CPU, with the parameters that were tested, in evaluation mode.
+
+        It is made by the first use, as the run made it, and so are `inference`, `data` and `vocabulary`. Raises
+        DataError if the run has kept no weights, or if the data are others, UsageError for a plugin that is not loaded.
+
+        >>> import collapsebench
+        >>> (run,) = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="v.sqlite", progress=False)
+        >>> run.vae.training, run.vae.prior.sample(3, collapsebench.SeededNoise(0)).shape
+        (False, torch.Size([3, 5]))
+        """
+        return self._trained.vae
+
+    @property
+    def inference(self) -> Inference:
+        """The strategy that finds posteriors. `inference.posterior(vae, x, noise)` is that of the metrics.
+
+        >>> import collapsebench, torch
+        >>> (run,) = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="i.sqlite", progress=False)
+        >>> x = torch.from_numpy(next(run.data.test.batches(4)).x)
+        >>> run.inference.posterior(run.vae, x, collapsebench.SeededNoise(0)).mean.shape
+        torch.Size([4, 5])
+        """
+        return self._trained.inference
+
+    @property
+    def data(self) -> Splits:
+        """The splits of the dataset, as the run read them. Raises DataError if files are missing.
+
+        >>> import collapsebench
+        >>> (run,) = collapsebench.run(dataset="linear-gaussian", budget="2steps", store="e.sqlite", progress=False)
+        >>> run.data.spec, len(run.data.test)
+        (VectorSpec(dimension=10), 1000)
+        """
+        return self._trained.splits
+
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """The words of a text by their ids; None for other data, and for words without names.
+
+        >>> import collapsebench
+        >>> (run,) = collapsebench.run(
+        ...     dataset="synthetic-text", track="demo", budget="1steps", store="w.sqlite", progress=False
+        ... )
+        >>> run.vocabulary[:6]
+        ('<pad>', '<unk>', '<s>', '</s>', 'w0', 'w1')
+        """
+        return self._trained.words
+
+    @property
+    def has_weights(self) -> bool:
+        """True if the run has kept its trained parameters.
+
+        >>> import collapsebench
+        >>> (run,) = collapsebench.run(
+        ...     dataset="linear-gaussian", budget="2steps", weights=False, store="n.sqlite", progress=False
+        ... )
+        >>> run.has_weights
+        False
+        """
+        return self._model is not None and bool(self._model.files.present)
+
+    @property
+    def _trained(self) -> TrainedModel:
+        if self._model is None:
+            raise UsageError(f"run {self.run_id} comes without its data and weights: get it from load_run")
+        model: TrainedModel = self._model
+        return model
+
     def __repr__(self) -> str:
         """Return one line with the run, its outcome and its setting."""
         protocol = self.record.spec.protocol
@@ -80,8 +156,8 @@ class Runs(Sequence[Run]):
     (1, 'vae', 0)
     """
 
-    def __init__(self, records: Iterable[RunRecord]) -> None:
-        self._runs = tuple(map(Run, records))
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs = tuple(runs)
 
     @overload
     def __getitem__(self, index: int) -> Run: ...
@@ -90,7 +166,7 @@ class Runs(Sequence[Run]):
     def __getitem__(self, index: int | slice) -> Run | Runs:
         """Return one run, or some runs as `Runs`."""
         if isinstance(index, slice):
-            return Runs(run.record for run in self._runs[index])
+            return Runs(self._runs[index])
         return self._runs[index]
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from records import point, reasons, record, score_records
 
 from collapsebench.estimates import Estimate
-from collapsebench.notebook import Runs
+from collapsebench.notebook import Run, Runs
 from collapsebench.observation import Observation
 from collapsebench.record import DeclinedColumn, Outcome, Value
 from collapsebench.reporting.leaderboard import DIALECTS, FORMATS, Cut, in_dialect, render, score, select
@@ -152,7 +152,8 @@ def test_a_run_shows_its_reasons_as_text_and_as_json(command, tmp_path):
 
 
 def test_a_notebook_shows_the_reason_where_the_number_would_be():
-    found = Runs([record("vae", columns={"neg_elbo": 1 / 3, "kl": 1.0}), without_kl("iaf"), record("a", columns={})])
+    records = [record("vae", columns={"neg_elbo": 1 / 3, "kl": 1.0}), without_kl("iaf"), record("a", columns={})]
+    found = Runs(map(Run, records))
     assert found[1].declined == {"kl": FLOW, "kl[j]": FLOW, "probe": "no labels"}
     rows = [line.split(maxsplit=4)[1:] for line in repr(found).splitlines()[2:]]
     assert [row[:3] for row in rows] == [["vae", "1", "finished"], ["iaf", "1", "finished"], ["a", "1", "finished"]]

@@ -136,7 +136,10 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda path: path.unlink(), "has no weights: '.*' is not there; runs keep them unless --no-weights is given"),
+        (
+            lambda path: path.unlink(),
+            "has no weights: '.*' is not there; runs keep them unless --no-weights is given, and a --work-dir",
+        ),
         (lambda path: path.write_bytes(b""), "cannot read the weights '.*': "),
         (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot read the weights '.*': "),
         (lambda path: torch.save({"no": torch.ones(1)}, path), "the weights '.*' are not those of this model: "),

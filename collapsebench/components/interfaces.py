@@ -6,7 +6,7 @@ A component describes; its `build`, `load` and `evaluate` do the work. So import
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -73,6 +73,14 @@ class Dataset(Component):
 
         Raises DataError with the URL and the expected place if files are missing or wrong.
         """
+
+    def words(self, folder: Path) -> Sequence[str] | None:
+        """Give the words of a text's vocabulary by their ids; None for other data, and for words without names.
+
+        Raises DataError as `load` does.
+        """
+        del folder
+        return None
 
 
 class SiteKind(StrEnum):

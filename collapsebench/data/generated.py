@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -46,6 +46,13 @@ class SyntheticText(Generated):
         del folder
         train, valid, test = (sample.split() for sample in self._samples())
         return Splits(TextSpec(self.vocabulary + len(MARKERS)), train, valid, test)
+
+    def words(self, folder: Path) -> Sequence[str]:
+        """See Dataset: the words have numbers for names, from `w0` on."""
+        from collapsebench.data.text import MARKERS
+
+        del folder
+        return [*MARKERS, *(f"w{number}" for number in range(self.vocabulary))]
 
     def truth(self) -> Mapping[str, Estimate]:
         """See Generated: H(x) and I(x; z) over the test documents. They are cached, because they take seconds."""

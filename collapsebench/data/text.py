@@ -102,6 +102,11 @@ class _Documents:
         return _Documents([self.texts[i] for i in rows], None if self.classes is None else self.classes[rows])
 
 
+def known_words(train: Iterable[str], options: Preprocessing) -> list[str]:
+    """Return the vocabulary that `preprocess` makes of these lines of the training split."""
+    return vocabulary(documents(train, options.max_tokens), options)
+
+
 def preprocess(
     lines: Mapping[str, Iterable[str]], options: Preprocessing, classes: Mapping[str, Ints] | None = None
 ) -> Splits:

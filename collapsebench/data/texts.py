@@ -10,8 +10,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from collapsebench.data.base import SPLITS, FromFiles, Seed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from collapsebench.data.cleaning import CleanText
     from collapsebench.data.splits import Ints
+    from collapsebench.data.text import Preprocessing
     from collapsebench.examples import Splits
 
 
@@ -64,9 +67,24 @@ class PublishedText(FromFiles):
 
     def parse(self, contents: Mapping[str, bytes]) -> Splits:
         """See FromFiles."""
-        from collapsebench.data.text import Preprocessing, preprocess
+        from collapsebench.data.text import preprocess
 
-        options = Preprocessing(
+        lines, classes = self._prepared(contents)
+        return preprocess(lines, self._options(contents), classes)
+
+    def words(self, folder: Path) -> Sequence[str]:
+        """See Dataset: the markers and the known words. The files are read again."""
+        from collapsebench.data.files import facts_of, read
+        from collapsebench.data.text import known_words
+
+        facts = facts_of(self)
+        contents = {name: read(facts, name, folder).content for name in self.originals()}
+        return known_words(self._prepared(contents).lines["train"], self._options(contents))
+
+    def _options(self, contents: Mapping[str, bytes]) -> Preprocessing:
+        from collapsebench.data.text import Preprocessing
+
+        return Preprocessing(
             vocabulary_size=self.vocabulary_size,
             count_above=self.count_above,
             max_tokens=self.max_tokens,
@@ -74,8 +92,6 @@ class PublishedText(FromFiles):
             word_list=self.given(contents),
             test_documents=self.test_documents,
         )
-        lines, classes = self._prepared(contents)
-        return preprocess(lines, options, classes)
 
 
 class Text(PublishedText):

@@ -174,7 +174,7 @@ class Runner:
         findings = findings_after_training(setup, state, points, self.catalog)
         with own_generators(setup.device), without_trace(setup.vae, setup.keepers, setup.plugin_modules()):
             seed_torch(spec.seed, Purpose.EVALUATION, "test")
-            test = self._test_split(spec, setup, points)
+            test = self.test_split(spec, setup, points)
             values, declined = self._evaluated(spec, test)
             self._keep_codes(spec, test)
         check_after_testing(spec, setup, self.catalog)
@@ -199,7 +199,7 @@ class Runner:
         self.observe(Resumed(spec.run_id, state.meter.steps))
         return setup, state
 
-    def _test_split(self, spec: RunSpec, setup: TrainingSetup, points: tuple[Point, ...]) -> EvaluatedSplit:
+    def test_split(self, spec: RunSpec, setup: TrainingSetup, points: tuple[Point, ...]) -> EvaluatedSplit:
         """Return the test split under the trained model; nothing is computed yet."""
         from collapsebench.metrics.evaluation import EvaluatedSplit, Provenance
         from collapsebench.model.seeding import Purpose, derive, run_noise

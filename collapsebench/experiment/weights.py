@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WEIGHTS = "weights"
 """The name of the folder of weights, as those of codes and checkpoints."""
 
+ADVICE = "runs keep them unless --no-weights is given, and a --work-dir may have them"
+"""What is said where weights are missing."""
+
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError)
 """What torch raises for a file that it cannot load without running code."""
 
@@ -57,6 +60,11 @@ class WeightFiles:
             return ()
         return tuple(path for path in (self.private, self.parameters) if path.is_file())
 
+    def check(self) -> None:
+        """Raise DataError if the run has no weights."""
+        if not self.present:
+            raise DataError(f"run {self.run_id} has no weights: '{self.parameters}' is not there; {ADVICE}")
+
     def write(self, vae: nn.Module, keepers: Sequence[Component]) -> None:
         """Write the files, each whole or not there, the state dict last. Equal weights give equal bytes.
 
@@ -78,6 +86,7 @@ class WeightFiles:
         """
         from collapsebench.experiment.keeping import load_model, load_private
 
+        self.check()
         state = self._read(self.parameters)
         more = self._read(self.private) if self.private.is_file() else {"buffers": {}, "components": []}
         private = more["components"] or [(each.name, {}) for each in keepers]
@@ -94,10 +103,6 @@ class WeightFiles:
 
         try:
             found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            raise DataError(
-                f"run {self.run_id} has no weights: '{path}' is not there; runs keep them unless --no-weights is given"
-            ) from None
         except UNREADABLE as error:
             raise DataError(f"cannot read the weights '{path}': {error_line(error):.200}") from None
         return found

@@ -194,9 +194,13 @@ class GridSetup:
         return self._folder(WEIGHTS) if self.weights else None
 
     def _folder(self, what: str) -> Path:
-        """The folder of files that belong to the runs."""
-        if self.work_folder is not None:
-            return expanded(self.work_folder).resolve() / what
-        from collapsebench.store import connection
+        return folder_of(what, self.store, self.work_folder)
 
-        return connection.companion(connection.store_url(self.store), what)
+
+def folder_of(what: str, store: str | Path, work_folder: Path | None) -> Path:
+    """Return a folder of files that belong to runs, as `codes`: in the folder of work, or beside the store."""
+    if work_folder is not None:
+        return expanded(work_folder).resolve() / what
+    from collapsebench.store import connection
+
+    return connection.companion(connection.store_url(str(store)), what)

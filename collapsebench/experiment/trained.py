@@ -1,0 +1,92 @@
+"""Trained models: the networks of a stored run with the weights that were tested, and what goes with them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from collapsebench.components.interfaces import Dataset
+from collapsebench.experiment.checkpoint import Checkpoints
+from collapsebench.experiment.weights import WeightFiles
+from collapsebench.experiment.work import RunSetup, Sources
+from collapsebench.guards.agreement import check_agreement
+
+if TYPE_CHECKING:
+    from collapsebench.components.interfaces import Inference
+    from collapsebench.examples import Splits
+    from collapsebench.experiment.runner import Runner
+    from collapsebench.experiment.training import TrainingSetup
+    from collapsebench.metrics.evaluation import EvaluatedSplit
+    from collapsebench.model.vae import VAE
+    from collapsebench.record import RunRecord
+    from collapsebench.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The model of one run on the CPU. Each part is made when it is first asked for.
+
+    It is assembled as the run itself assembled it. Its parts raise UsageError for a plugin that is not there, DataError
+    for data or weights that are missing or others, and PluginError for a component of another version.
+    """
+
+    record: RunRecord
+    sources: Sources
+    files: WeightFiles
+    """The weights."""
+
+    @property
+    def vae(self) -> VAE:
+        """The model with the weights that were tested, in evaluation mode."""
+        return self._loaded.vae
+
+    @property
+    def inference(self) -> Inference:
+        """The inference strategy of the contender, with what it kept."""
+        return self._loaded.inference
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data of the run. They have the hashes that its spec has."""
+        return self.sources.splits.of(self._spec.protocol.dataset)
+
+    @cached_property
+    def words(self) -> tuple[str, ...] | None:
+        """The words of the vocabulary by their ids; None for other data, and for words without names."""
+        dataset = self.sources.catalog.create(Dataset, self._spec.protocol.dataset)
+        words = dataset.words(self.sources.data_folder)
+        return None if words is None else tuple(words)
+
+    @property
+    def test_split(self) -> EvaluatedSplit:
+        """The test split under the model, as the metrics of the run saw it; nothing is computed yet."""
+        return self._runner.test_split(self._spec, self._loaded, self.record.points)
+
+    @property
+    def _spec(self) -> RunSpec:
+        return self.record.spec
+
+    @property
+    def _runner(self) -> Runner:
+        return RunSetup(self.sources, Checkpoints(self.files.folder)).runner(_ignore)
+
+    @cached_property
+    def _loaded(self) -> TrainingSetup:
+        """What the run was trained with, with the weights that were tested."""
+        self.files.check()
+        check_agreement(self._spec, self.splits, self.sources.catalog)
+        setup = self._runner.training_setup(self._spec)
+        for name in self.files.load(setup.vae, setup.keepers):
+            warnings.warn(
+                f"what '{name}' kept of run {self.record.run_id} in private attributes is not in a file of plain "
+                "values: it is as at the start of the run",
+                stacklevel=4,
+            )
+        setup.vae.eval()
+        return setup
+
+
+def _ignore(event: object) -> None:
+    del event
