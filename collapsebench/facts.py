@@ -136,10 +136,15 @@ class SharedTracks(Frozen):
 
 
 def registry_folder() -> Path:
-    """Return the folder of declared facts: inside the package in a wheel, beside the package in a checkout."""
+    """Return the folder of declared facts."""
+    return shipped_folder("registry")
+
+
+def shipped_folder(name: str) -> Path:
+    """Return a folder of files that are no code: inside the package in a wheel, beside the package in a checkout."""
     package = Path(__file__).parent
-    installed = package / "_registry"
-    return installed if installed.is_dir() else package.parent / "registry"
+    installed = package / f"_{name}"
+    return installed if installed.is_dir() else package.parent / name
 
 
 def dataset_names() -> list[str]:

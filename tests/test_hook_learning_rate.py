@@ -39,7 +39,7 @@ class Again(Scaled):
 def parameters(*methods, rate=RATE, monkeypatch=None):
     """The parameters after three steps at this rate of the track, which stays what it is."""
     if monkeypatch is not None:
-        monkeypatch.setattr(tiny, "RATE", rate)
+        monkeypatch.setattr("collapsebench.testing.tiny.RATE", rate)
     state, _ = harness_steps("mlp", methods)
     assert state.optimizer.learning_rate == rate
     return dict(state.vae.named_parameters())

@@ -28,6 +28,8 @@ COMMANDS = {
     "data": ("collapsebench.cli.data", "List, show, add, fetch and verify datasets."),
     "methods": ("collapsebench.cli.methods", "List the methods, or show one with its hyperparameters."),
     "plugins": ("collapsebench.cli.plugins", "Show every component: plugin, version, hooks, file."),
+    "check": ("collapsebench.cli.check", "Check that a component does what every component must do."),
+    "new": ("collapsebench.cli.new", "Write a package for a method, a network, a metric or a dataset of your own."),
     "selfcheck": ("collapsebench.cli.selfcheck", "Check the metrics against exact values."),
     "completion": ("collapsebench.cli.completion", "Print the script that completes commands in a shell."),
 }

@@ -75,8 +75,30 @@ class Catalog:
         found = self.entries.get((kind, name))
         if found is not None:
             return found
-        failures = "".join(f"; plugin '{f.plugin}' failed: {f.reason}" for f in self.failed)
-        raise UsageError(unknown(kind, name, self.names(kind)) + failures)
+        raise UsageError(unknown(kind, name, self.names(kind)) + self._failures)
+
+    def named(self, name: str, kind: str | None = None) -> Entry:
+        """The component of a name, whatever its kind is; UsageError if there is none, or if several kinds have one."""
+        if kind is not None and kind not in self.kinds:
+            raise UsageError(unknown("kind of component", kind, self.kinds))
+        kinds = [each for each in self.kinds if kind in {None, each} and (each, name) in self.entries]
+        if len(kinds) > 1:
+            raise UsageError(f"'{name}' is the name of several components: say --kind {' or --kind '.join(kinds)}")
+        if kinds:
+            return self.entries[kinds[0], name]
+        if kind is not None:
+            return self.entry(kind, name)
+        raise UsageError(unknown("component", name, {each for _, each in self.entries}) + self._failures)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of which there are components, sorted."""
+        return sorted({kind for kind, _ in self.entries})
+
+    @property
+    def _failures(self) -> str:
+        """The plugins that failed, in the words behind an error."""
+        return "".join(f"; plugin '{f.plugin}' failed: {f.reason}" for f in self.failed)
 
     @property
     def modules(self) -> list[ModuleType]:

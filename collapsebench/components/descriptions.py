@@ -141,12 +141,14 @@ def parameters(component: type[Component]) -> Iterable[Parameter]:
 
 
 def with_required(component: type[Component]) -> str:
-    """Write a component with what it requires, for trials: `capacity[nats=1]`.
+    """Write a component with what it requires, for trials: `capacity[nats=1]`."""
+    return print_call(component.name, required(component))
 
-    What has no default is the first of the `examples` of its field, or 1 if it has none.
-    """
-    required = {field: info for field, info in component.model_fields.items() if info.is_required()}
-    return print_call(component.name, {field: (info.examples or [1])[0] for field, info in required.items()})
+
+def required(component: type[Component]) -> dict[str, Any]:
+    """Give a value to each field without a default: the first of the `examples` of the field, or 1 if it has none."""
+    bare = {field: info for field, info in component.model_fields.items() if info.is_required()}
+    return {field: (info.examples or [1])[0] for field, info in bare.items()}
 
 
 def _type(node: dict[str, Any], schema: dict[str, Any]) -> str:

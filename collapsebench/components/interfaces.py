@@ -6,7 +6,7 @@ A component describes; its `build`, `load` and `evaluate` do the work. So import
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collapsebench.model.posterior import PosteriorDistribution
     from collapsebench.model.seeding import Noise
     from collapsebench.model.vae import VAE, DependentPrior, Objective, Terms
+    from collapsebench.syntax import ParameterValue
 
 
 class Component(BaseModel):
@@ -379,6 +380,10 @@ class Method(Component):
     kind: ClassVar[str] = "method"
     family: ClassVar[Family] = Family.OTHER
     """The heading under which it is listed."""
+    neutral: ClassVar[Mapping[str, ParameterValue] | None] = None
+    """The settings at which it changes nothing: a run is the plain VAE, bit for bit. None: there are none."""
+    without_gradient: ClassVar[tuple[str, ...]] = ()
+    """The ends of the names of its parameters that get no gradient, for a reason that the docstring says."""
 
     def needs(self) -> frozenset[Need]:
         """Give what this method cannot do without, at its settings. A contender without it is refused."""

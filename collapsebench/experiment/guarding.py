@@ -66,10 +66,11 @@ def check_model(setup: TrainingSetup, catalog: Catalog) -> None:
         noise = run_noise(setup.seed, Purpose.EVALUATION, "causality")
         x = torch.from_numpy(first).to(setup.device)
         check_causality(setup.vae, x, noise)
-        _check_distributions(setup, x[evenly_spaced(len(x), min(EXAMPLES, len(x)))], noise)
+        check_distributions(setup, x[evenly_spaced(len(x), min(EXAMPLES, len(x)))], noise)
 
 
-def _check_distributions(setup: TrainingSetup, x: Tensor, noise: Noise) -> None:
+def check_distributions(setup: TrainingSetup, x: Tensor, noise: Noise) -> None:
+    """Raise PluginError if prior or posterior are no density at some examples, or if looking at them leaves a trace."""
     with torch.no_grad(), evaluation_mode(setup.vae):
         prior = on_processor(setup.vae.prior)
         check_prior(prior, noise.child("prior"))

@@ -26,10 +26,10 @@ def fingerprint(model: nn.Module, components: Iterable[BaseModel] = ()) -> dict[
     optimizers by their state. Other objects count by their type alone.
     """
     tensors = model.state_dict() | dict(model.named_buffers())  # torch leaves some buffers out of its state
-    found = {f"the model's '{name}'": _digest(tensor) for name, tensor in tensors.items()}
+    found = {f"the model's '{name}'": digest(tensor) for name, tensor in tensors.items()}
     for component in components:
         for name, value in (component.__pydantic_private__ or {}).items():
-            found[f"the private attribute '{name}' of {type(component).__name__}"] = _digest(value)
+            found[f"the private attribute '{name}' of {type(component).__name__}"] = digest(value)
     return found
 
 
@@ -56,12 +56,13 @@ def without_trace(
         raise PluginError(f"the evaluation changed {changed[0]}{others}: only training steps may")
 
 
-def _digest(value: object) -> str:
-    digest = hashlib.sha256()
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value, by what `fingerprint` says."""
+    found = hashlib.sha256()
     for part in _parts(value):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()
+        found.update(len(part).to_bytes(8, "big"))
+        found.update(part)
+    return found.hexdigest()
 
 
 def _parts(value: object) -> Iterator[bytes | memoryview]:
@@ -84,7 +85,7 @@ def _content(value: object) -> Iterator[bytes | memoryview]:
         case bool() | int() | float() | complex() | str() | bytes() | bytearray() | None:
             yield repr(value).encode(errors="surrogatepass")
         case set() | frozenset():
-            yield from sorted(_digest(inner).encode() for inner in value)
+            yield from sorted(digest(inner).encode() for inner in value)
 
 
 def _inner(value: object) -> Iterable[object]:

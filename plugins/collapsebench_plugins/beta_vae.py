@@ -25,6 +25,7 @@ class BetaVAE(Method):
 
     name: ClassVar[str] = "beta-vae"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"beta": 1}
     citation: ClassVar[str] = "Higgins et al., beta-VAE, ICLR 2017"
 
     beta: NonNegativeFloat = Field(0.4, description="weight β of the KL term")

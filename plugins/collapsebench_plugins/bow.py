@@ -32,6 +32,7 @@ class BagOfWords(Method):
 
     name: ClassVar[str] = "bow"
     family: ClassVar[Family] = Family.NETWORKS
+    neutral: ClassVar[dict[str, float]] = {"weight": 0}
     citation: ClassVar[str] = (
         "Zhao, Zhao, Eskenazi, Learning Discourse-level Diversity for Neural Dialog Models using Conditional "
         "Variational Autoencoders, ACL 2017"

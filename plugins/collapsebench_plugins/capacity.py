@@ -42,6 +42,7 @@ class Capacity(Method):
 
     name: ClassVar[str] = "capacity"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"nats": 0, "gamma": 1}
     citation: ClassVar[str] = "Burgess et al., Understanding disentangling in beta-VAE, 2018 (arXiv:1804.03599)"
 
     nats: NonNegativeFloat = Field(description="the capacity C at the end, in nats", examples=[3])

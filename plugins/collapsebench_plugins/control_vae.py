@@ -48,6 +48,7 @@ class ControlVAE(Method):
 
     name: ClassVar[str] = "control-vae"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"nats": 3, "minimum": 1, "maximum": 1}
     citation: ClassVar[str] = "Shao et al., ControlVAE: Controllable Variational Autoencoder, ICML 2020"
 
     nats: PositiveFloat = Field(description="the KL K* that is asked for, in nats", examples=[3])

@@ -54,6 +54,7 @@ class ContrastiveCritic(Method):
 
     name: ClassVar[str] = "critic"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"weight": 0}
     citation: ClassVar[str] = (
         "Menon, Blei, Vondrick, Forget-me-not! Contrastive Critics for Mitigating Posterior Collapse, UAI 2022"
     )

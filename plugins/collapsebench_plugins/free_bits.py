@@ -48,6 +48,7 @@ class FreeBits(Method):
 
     name: ClassVar[str] = "free-bits"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"nats": 0}
     citation: ClassVar[str] = (
         "Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016; "
         "Li et al., A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text, EMNLP 2019"

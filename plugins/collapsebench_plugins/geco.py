@@ -37,6 +37,7 @@ class GECO(Method):
 
     name: ClassVar[str] = "geco"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"goal": 3, "step_size": 0}
     citation: ClassVar[str] = "Rezende and Viola, Taming VAEs, 2018 (arXiv:1810.00597)"
 
     goal: float = Field(description="the reconstruction error g that is asked for, in nats per example", examples=[100])

@@ -47,6 +47,7 @@ class IAF(Method):
 
     name: ClassVar[str] = "iaf"
     family: ClassVar[Family] = Family.DISTRIBUTIONS
+    neutral: ClassVar[dict[str, float]] = {"steps": 0}
     citation: ClassVar[str] = (
         "Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016"
     )

@@ -53,6 +53,7 @@ class InfoVAE(Method):
 
     name: ClassVar[str] = "info-vae"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"alpha": 0, "weight": 1}
     citation: ClassVar[str] = "Zhao, Song, Ermon, InfoVAE, AAAI 2019 (arXiv:1706.02262)"
 
     alpha: float = Field(1.0, description="share α of the KL that is left out")

@@ -48,6 +48,7 @@ class KLAnnealing(Method):
 
     name: ClassVar[str] = "kl-annealing"
     family: ClassVar[Family] = Family.PROCEDURE
+    neutral: ClassVar[dict[str, float]] = {"start": 1}
     citation: ClassVar[str] = (
         "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016; "
         "Fu et al., Cyclical Annealing Schedule, NAACL 2019"

@@ -46,6 +46,7 @@ class LIDVAE(Method):
 
     name: ClassVar[str] = "lidvae"
     family: ClassVar[Family] = Family.DECODER
+    without_gradient: ClassVar[tuple[str, ...]] = ("direct.0.bias", "direct.1.bias")
     citation: ClassVar[str] = (
         "Wang, Blei and Cunningham, Posterior Collapse and Latent Variable Non-identifiability, NeurIPS 2021"
     )

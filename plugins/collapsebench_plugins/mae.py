@@ -34,6 +34,7 @@ class MAE(Method):
 
     name: ClassVar[str] = "mae"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"eta": 0, "gamma": 0}
     citation: ClassVar[str] = "Ma, Zhou, Hovy, MAE: Mutual Posterior-Divergence Regularization for VAEs, ICLR 2019"
 
     eta: NonNegativeFloat = Field(1.0, description="weight η of the mean divergence of each unit")

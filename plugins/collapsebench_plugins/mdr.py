@@ -40,6 +40,7 @@ class MDR(Method):
 
     name: ClassVar[str] = "mdr"
     family: ClassVar[Family] = Family.OBJECTIVE
+    neutral: ClassVar[dict[str, float]] = {"nats": 3, "start": 0}
     citation: ClassVar[str] = "Pelsmaeker and Aziz, Effective Estimation of Deep Generative Language Models, ACL 2020"
 
     nats: NonNegativeFloat = Field(description="the rate r that the KL is to have at least, in nats", examples=[3])

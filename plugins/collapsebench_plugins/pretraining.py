@@ -33,6 +33,7 @@ class Pretraining(Method):
 
     name: ClassVar[str] = "pretraining"
     family: ClassVar[Family] = Family.PROCEDURE
+    neutral: ClassVar[dict[str, float]] = {"share": 0}
     citation: ClassVar[str] = (
         "Li et al., A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text, EMNLP 2019"
     )

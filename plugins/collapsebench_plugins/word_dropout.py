@@ -32,6 +32,7 @@ class WordDropout(Method):
 
     name: ClassVar[str] = "word-dropout"
     family: ClassVar[Family] = Family.NETWORKS
+    neutral: ClassVar[dict[str, float]] = {"rate": 0}
     citation: ClassVar[str] = "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016"
 
     rate: Annotated[float, Field(ge=0, le=1)] = Field(0.25, description="probability p that a word is not seen")
