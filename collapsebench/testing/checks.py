@@ -201,7 +201,10 @@ def _resumed(subject: Subject, family: Family, stop: int) -> tuple[list[float], 
 
 
 def _refused(line: str) -> None:
-    raise CheckError(line)
+    raise CheckError(
+        "no checkpoint can hold what it keeps: keep tensors, numbers, texts, and lists, dicts and sets of them, in "
+        f"modules or in private attributes ({line})"
+    )
 
 
 def _kept(state: TrainingState) -> list[str]:

@@ -51,9 +51,14 @@ class Conformance:
         """Make what is tried. Its checks share it, as most of them begin with the same training."""
         return Subject(cls.component, cls.settings, data_folder=cls.data_folder)
 
+    @classmethod
+    def checks(cls) -> tuple[Check, ...]:
+        """Give the checks. A class that tests one of them better leaves it out."""
+        return checks_of(cls.component)
+
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Make a test of every check."""
-        checks = checks_of(self.component)
+        checks = self.checks()
         metafunc.parametrize("check", checks, ids=[check.name for check in checks])
 
     def test_it_conforms(self, check: Check) -> None:
