@@ -27,6 +27,10 @@ COMMANDS = {
     "verify": ("collapsebench.cli.verify", "Check a board of others by its records."),
     "data": ("collapsebench.cli.data", "List, show, add, fetch and verify datasets."),
     "methods": ("collapsebench.cli.methods", "List the methods, or show one with its hyperparameters."),
+    "components": (
+        "collapsebench.cli.components",
+        "List encoders, metrics and all else, or show one with its settings.",
+    ),
     "plugins": ("collapsebench.cli.plugins", "Show every component: plugin, version, hooks, file."),
     "check": ("collapsebench.cli.check", "Check that a component does what every component must do."),
     "new": ("collapsebench.cli.new", "Write a package for a method, a network, a metric or a dataset of your own."),

@@ -79,16 +79,20 @@ class Catalog:
 
     def named(self, name: str, kind: str | None = None) -> Entry:
         """The component of a name, whatever its kind is; UsageError if there is none, or if several kinds have one."""
-        if kind is not None and kind not in self.kinds:
-            raise UsageError(unknown("kind of component", kind, self.kinds))
-        kinds = [each for each in self.kinds if kind in {None, each} and (each, name) in self.entries]
+        if kind is not None:
+            return self.entry(self.checked_kind(kind), name)
+        kinds = [each for each in self.kinds if (each, name) in self.entries]
         if len(kinds) > 1:
             raise UsageError(f"'{name}' is the name of several components: say --kind {' or --kind '.join(kinds)}")
-        if kinds:
-            return self.entries[kinds[0], name]
-        if kind is not None:
-            return self.entry(kind, name)
-        raise UsageError(unknown("component", name, {each for _, each in self.entries}) + self._failures)
+        if not kinds:
+            raise UsageError(unknown("component", name, {each for _, each in self.entries}) + self._failures)
+        return self.entries[kinds[0], name]
+
+    def checked_kind(self, kind: str) -> str:
+        """The kind; UsageError with the nearest one if there are no components of it."""
+        if kind not in self.kinds:
+            raise UsageError(unknown("kind of component", kind, self.kinds))
+        return kind
 
     @property
     def kinds(self) -> list[str]:

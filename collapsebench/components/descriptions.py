@@ -79,8 +79,10 @@ class Description:
     def as_json(self) -> dict[str, Any]:
         """Give the description as JSON has it."""
         return {
+            "kind": self.entry.component.kind,
             "name": self.name,
             "summary": self.summary,
+            "details": self.details,
             "family": self.family,
             "citation": self.entry.component.citation,
             "plugin": self.entry.plugin,
@@ -97,7 +99,7 @@ class Description:
                 *((f"family:   {self.family}",) if self.family else ()),
                 f"citation: {self.entry.component.citation or 'none'}",
                 f"plugin:   {self.entry.plugin} {self.entry.version}",
-                f"hooks:    {', '.join(self.entry.hooks) or 'none'}",
+                *((f"hooks:    {', '.join(self.entry.hooks) or 'none'}",) if self.family else ()),
                 *(parameter.text for parameter in self.parameters),
             )
         )
@@ -122,6 +124,20 @@ def describe_methods(plugins: Iterable[Path] = (), name: str | None = None) -> l
     components = discovery.load(plugins, kinds={"method"})
     names = components.names("method") if name is None else [name]
     return [Description(components.entry("method", each)) for each in names]
+
+
+def describe_components(
+    plugins: Iterable[Path] = (), kind: str | None = None, name: str | None = None
+) -> list[Description]:
+    """Describe all components by kind and name, those of one kind, or only one.
+
+    Raises UsageError for an unknown kind or name, and PluginError for a file that does not load.
+    """
+    components = discovery.load(plugins)
+    kinds = components.kinds if kind is None else [components.checked_kind(kind)]
+    if kind is not None and name is not None:
+        return [Description(components.entry(kind, name))]
+    return [Description(components.entry(each, own)) for each in kinds for own in components.names(each)]
 
 
 def origins(components: Catalog) -> list[ComponentOrigin]:
