@@ -10,24 +10,19 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import cache
 from itertools import permutations
-from typing import Any, NamedTuple
-
-import numpy as np
-import tiny
-import torch
-from torch import Tensor
+from typing import NamedTuple
 
 from collapsebench.components import discovery
 from collapsebench.components.catalog import Catalog, Entry
 from collapsebench.components.descriptions import with_required
 from collapsebench.components.interfaces import Method
 from collapsebench.errors import PluginError, UsageError, error_line
-from collapsebench.examples import Batch
-from collapsebench.experiment.training import TrainingSetup, TrainingState, step
 from collapsebench.syntax import BASELINE
+from collapsebench.testing.subjects import DATA, Trained, train
+from collapsebench.testing.tiny import Model
 
-KINDS = {"images": "mlp", "text": "lstm", "vectors": "linear"}
-"""The kinds of data, with the family of `tiny` that is tried. A pair is tried on the first one that both fit."""
+KINDS = DATA
+"""The kinds of data, with the family that is tried. A pair is tried on the first one that both fit."""
 
 QUICKER = {name: f"{name}[steps=1]" for name in ("svi", "vae-svi", "sa-vae")}
 """What is written for methods whose defaults take long."""
@@ -59,13 +54,6 @@ class Trial(NamedTuple):
     text: str = ""
 
 
-class Trained(NamedTuple):
-    """What three steps have left."""
-
-    losses: list[float]
-    parameters: dict[str, Tensor]
-
-
 @cache
 def catalog() -> Catalog:
     """The installed components."""
@@ -89,41 +77,21 @@ def methods(*names: str) -> tuple[Method, ...]:
     return tuple(catalog().contender(contender(*names))[1])
 
 
-def begin(names: tuple[str, ...], kind: str, **given: Any) -> TrainingSetup:
-    """What methods train together with (see `tiny.setup`). Raises UsageError or PluginError if they are refused."""
-    return tiny.setup(KINDS[kind], methods(*names), **given)
-
-
-def steps(setup: TrainingSetup, state: TrainingState, kind: str, which: slice = slice(None)) -> list[float]:
-    """Do a step on each of these batches, and return the losses. Raises DivergedError if one is not finite."""
-    batches = (Batch(x.numpy(), np.arange(len(x))) for x in tiny.batches(KINDS[kind])[which])
-    return [float(step(setup, state, batch).loss) for batch in batches]
-
-
-def train(names: tuple[str, ...], kind: str, seed: int = 1) -> Trained:
-    """Train methods together. Raises UsageError or PluginError if they are refused."""
-    setup = begin(names, kind, seed=seed)
-    return Trained(steps(setup, TrainingState.start(setup), kind), dict(setup.vae.named_parameters()))
+def model(names: tuple[str, ...], kind: str) -> Model:
+    """What methods are together, in float64. Raises UsageError if they cannot be combined."""
+    return Model(KINDS[kind], methods(*names))
 
 
 @cache
 def tried(names: tuple[str, ...], kind: str) -> Trained | Trial:
     """What training leaves, or how it ended otherwise."""
     try:
-        return train(names, kind)
+        return train(model(names, kind))
     except (UsageError, PluginError) as error:
         ending = Ending.FAILED if "\n" in str(error) else Ending.REFUSED
         return Trial(ending, str(error))
     except Exception as error:  # noqa: BLE001 - every pair is tried
         return Trial(Ending.FAILED, error_line(error))
-
-
-def alike(one: Trained, other: Trained) -> bool:
-    """Whether losses and shared parameters are the same, bit for bit."""
-    shared = [name for name in one.parameters if name in other.parameters]
-    return one.losses == other.losses and all(
-        torch.equal(one.parameters[name], other.parameters[name]) for name in shared
-    )
 
 
 def alone(name: str, kind: str) -> Trial:
@@ -151,7 +119,7 @@ def judged(names: tuple[str, ...], kind: str, parts: tuple[tuple[str, ...], ...]
         return found
     for part in parts:
         without = tried(part, kind)
-        if isinstance(without, Trained) and alike(found, without):
+        if isinstance(without, Trained) and found.alike(without):
             return unchanged(names, kind, part)
     return Trial(Ending.TRAINS)
 

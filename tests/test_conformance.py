@@ -1,6 +1,7 @@
-"""Every shipped method, alone and beside every other one: what a method must do, whatever it does.
+"""Everything that is shipped does what it must do, whatever it does; and every method beside every other one.
 
-A method is found by its entry point, and tried as `composing` says.
+A component is found by its entry point. What it must do alone is in `collapsebench.testing`; pairs of methods are tried
+as `composing` says.
 """
 
 from __future__ import annotations
@@ -11,50 +12,16 @@ from pathlib import Path
 
 import composing
 import pytest
-import torch
 from cogapp import Cog
-from composing import (
-    EXPLAINED,
-    KINDS,
-    Ending,
-    Trained,
-    alike,
-    begin,
-    fitting,
-    methods,
-    ordered,
-    pairs,
-    shipped,
-    singles,
-    train,
-    tried,
-)
-from tiny import STEPS
+from composing import EXPLAINED, Ending, fitting, model, ordered, pairs, shipped, singles, tried
 
-from collapsebench.errors import UsageError
-from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.training import TrainingState
-from collapsebench.spec import Unit
+from collapsebench.testing import Conformance, checks_of
+from collapsebench.testing.subjects import Trained, steps, train
 
 ROOT = Path(__file__).parents[1]
-BUDGETS = {
-    Unit.STEPS: "5steps",
-    Unit.EPOCHS: "2epochs",
-    Unit.EXAMPLES: "20examples",
-    Unit.SECONDS: "600seconds",
-    Unit.FLOPS: "1e12flops",
-}
 
 every_method = pytest.mark.parametrize("name", shipped())
-every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@every_method
-def test_what_a_method_requires_can_be_chosen(name):
-    try:
-        methods(name)
-    except UsageError as error:
-        pytest.fail(f"{error}: give the fields of '{name}' that have no default `examples`", pytrace=False)
 
 
 @every_method
@@ -64,74 +31,53 @@ def test_it_trains_on_some_data_and_has_an_effect_or_is_refused_in_one_line(name
     assert not failed
 
 
-@pytest.mark.slow
-@every_method
-def test_the_same_seed_gives_the_same_bits_and_another_one_others(name):
-    kind = next(fitting(name))
-    first, again, other = (train((name,), kind, seed) for seed in (1, 1, 2))
-    assert alike(first, again)
-    assert not alike(first, other)
+class Shipped(Conformance):
+    """The checks of everything that is shipped."""
+
+    @classmethod
+    def checks(cls):
+        """Leave out what the tests of single methods and of pairs say."""
+        return tuple(check for check in checks_of(cls.component) if check.name not in {"effect", "composition"})
 
 
-def own_parameters(module):
-    """The parameters of a module without its children, and their shapes."""
-    found = dict(module.named_parameters(recurse=False))
-    return found, {name: parameter.shape for name, parameter in found.items()}
+SMALL = {
+    "lstm": {"embedding": 3, "hidden": 4},
+    "gru": {"embedding": 3, "hidden": 4},
+    "transformer": {"width": 4, "heads": 2, "feed_forward": 5, "positions": 5},
+    "mlp": {"hidden": 5},
+    "negative-binomial": {"hidden": 5},
+    "resnet": {"channels": (2,)},
+    "conv": {"channels": (3, 2)},
+    "pixelcnn": {"layers": 2, "maps": 2},
+    "gap": {"steps": 2},
+    "svi": {"steps": 1},
+    "vae-svi": {"steps": 1},
+    "sa-vae": {"steps": 1},
+}
+"""Settings by name of what takes long with its defaults."""
+
+EMBEDDED = {"digits", "linear-gaussian", "synthetic-text"}
+"""The datasets that need no files."""
 
 
-@every_method
-def test_what_it_shares_with_the_baseline_starts_equal(name):
-    """Modules of the same name and shapes: what a contender compares is itself, and no luck of the start."""
-    for kind in fitting(name):
-        plain, own = (dict(begin(names, kind).vae.named_modules()) for names in ((), (name,)))
-        pairs = [(own_parameters(plain[each]), own_parameters(own[each])) for each in plain if each in own]
-        shared = [(one, other) for (one, shapes), (other, others) in pairs if shapes and shapes == others]
-        assert shared
-        assert all(torch.equal(one[each], other[each]) for one, other in shared for each in one)
+def component_class(entry):
+    """The test class of a component."""
+    component = entry.component
+    own = {"component": component, "settings": SMALL.get(component.name, {}), "pytestmark": pytest.mark.slow}
+    return type(f"Test_{component.kind}_{component.name.replace('-', '_')}", (Shipped,), own)
 
 
-@pytest.mark.slow
-@every_method
-@pytest.mark.parametrize("unit", Unit)
-def test_it_trains_under_a_budget_of_any_unit(name, unit):
-    kind = next(fitting(name))
-    setup = begin((name,), kind, budget=BUDGETS[unit])
-    state = TrainingState.start(setup)
-    assert state.meter.affords((4,))
-    composing.steps(setup, state, kind)
-    assert 0 < state.meter.spent(unit) < setup.budget.amount
-    assert 0 < state.progress().fraction < 1
+def component_classes():
+    """A class for every shipped component but executors, datasets whose files are not here, and priors.
+
+    A shipped prior gets its settings from the method that gives it, with which it is tested.
+    """
+    own = [entry for entry in composing.catalog().entries.values() if entry.code is None]
+    tested = [each for each in own if each.component.kind not in {"executor", "dataset", "prior"}]
+    return map(component_class, [*tested, *(each for each in own if each.component.name in EMBEDDED)])
 
 
-def leaves(value):
-    """The tensors and plain values in what a state keeps, as Python writes them."""
-    if isinstance(value, dict):
-        return [leaf for key in value for leaf in (key, *leaves(value[key]))]
-    if isinstance(value, list | tuple | set):
-        return [leaf for each in value for leaf in leaves(each)]
-    return [repr(value.tolist() if isinstance(value, torch.Tensor) else value)]
-
-
-@pytest.mark.slow
-@every_method
-@every_kind
-def test_killed_and_resumed_it_goes_on_to_the_same_bits(name, kind, tmp_path):
-    if kind not in fitting(name):
-        assert composing.alone(name, kind).ending is Ending.REFUSED
-        return
-    whole = begin((name,), kind)
-    wanted = TrainingState.start(whole)
-    losses = composing.steps(whole, wanted, kind)
-    for stop in range(1, STEPS):
-        killed, resumed = (begin((name,), kind) for _ in range(2))
-        first, second = map(TrainingState.start, (killed, resumed))
-        checkpoint = Checkpoints(tmp_path).of(f"{stop:016}", {}, pytest.fail)
-        done = composing.steps(killed, first, kind, slice(stop))
-        checkpoint.save(first.state())
-        second.load(checkpoint.load())
-        assert losses == [*done, *composing.steps(resumed, second, kind, slice(stop, None))]
-        for part in ("vae", "methods", "optimizer", "losses", "kl_weight"):
-            assert leaves(second.state()[part]) == leaves(wanted.state()[part]), part
+globals().update({tests.__name__: tests for tests in component_classes()})
 
 
 def test_every_pair_trains_or_is_refused_as_the_page_says():
@@ -155,7 +101,7 @@ def test_where_order_does_not_matter_it_changes_nothing():
         kind = next(fitting(first, second), None)
         found = None if kind is None or ordered(first, second) else tried((first, second), kind)
         if isinstance(found, Trained) and {*shipped()[first].hooks} & {*shipped()[second].hooks}:
-            assert train((second, first), kind).losses == pytest.approx(found.losses, rel=1e-12), (first, second)
+            assert train(model((second, first), kind)).losses == pytest.approx(found.losses, rel=1e-12), (first, second)
             met += 1
     assert met
 
@@ -170,6 +116,6 @@ def test_every_pair_trains_on_text_too():
     ]
     assert met
     for names in met:
-        setup = begin(names, "text")
-        losses = composing.steps(setup, TrainingState.start(setup), "text", slice(1))
+        setup = model(names, "text").setup()
+        losses = steps(setup, TrainingState.start(setup), model(names, "text"), slice(1))
         assert all(map(math.isfinite, losses)), names

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -20,8 +23,9 @@ from collapsebench.testing.subjects import DATA, Subject
 from collapsebench.testing.tiny import BATCH, SEED, Model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from collapsebench.components.interfaces import Method
     from collapsebench.experiment.training import TrainingSetup
     from collapsebench.record import Point
 
@@ -39,7 +43,7 @@ def metric_described(subject: Subject) -> None:
 
 def measures(subject: Subject) -> None:
     """It gives a number, or the reason why there is none, for its columns; also of a contender without latent units."""
-    for each in _contenders():
+    for each in map(TrainedContender.copied, _contenders()):
         try:
             found = each.measured(subject)
         except Exception as error:
@@ -52,7 +56,7 @@ def measures(subject: Subject) -> None:
 
 def shows_its_columns(subject: Subject) -> None:
     """Each column that it declares has a number for some tiny contender."""
-    found = [(name, value) for each in _contenders() for name, value in each.measured(subject).items()]
+    found = [(name, value) for each in _contenders() for name, value in each.copied().measured(subject).items()]
     given = {name for name, value in found if isinstance(value, Estimate)}
     missing = [column.name for column in _metric(subject).columns if column.name not in given]
     expect(not missing, f"column '{''.join(missing[:1])}' is declared, but evaluate() gives {', '.join(sorted(given))}")
@@ -61,7 +65,7 @@ def shows_its_columns(subject: Subject) -> None:
 def measures_the_same(subject: Subject) -> None:
     """The same contender gives the same numbers, whatever else was measured before."""
     for each in _contenders():
-        first, again = each.measured(subject), each.measured(subject, after_others=True)
+        first, again = each.copied().measured(subject), each.copied().measured(subject, after_others=True)
         other = [name for name in first.keys() | again.keys() if digest(first.get(name)) != digest(again.get(name))]
         expect(
             not other, f"of {each.title} '{min(other, default='')}' differs the second time: draw from `split.noise`"
@@ -70,7 +74,7 @@ def measures_the_same(subject: Subject) -> None:
 
 def metric_leaves_no_trace(subject: Subject) -> None:
     """To measure changes neither the model nor what methods keep."""
-    for each in _contenders():
+    for each in map(TrainedContender.copied, _contenders()):
         with own_generators(each.setup.device), without_trace(each.setup.vae, each.setup.keepers):
             each.measured(subject)
 
@@ -104,6 +108,10 @@ class TrainedContender(NamedTuple):
     points: tuple[Point, ...]
     """Its trajectory."""
 
+    def copied(self) -> TrainedContender:
+        """Give the same contender with a model of its own, as a metric may change what it measures."""
+        return self._replace(setup=replace(self.setup, vae=copy.deepcopy(self.setup.vae)))
+
     def measured(self, subject: Subject, *, after_others: bool = False) -> Mapping[str, Estimate | Declined]:
         """Measure it by the metric. The bound and the KL of `after_others` are measured before."""
         setup = self.setup
@@ -122,13 +130,17 @@ class TrainedContender(NamedTuple):
         return _metric(subject).evaluate(split)
 
 
-def _contenders() -> Iterator[TrainedContender]:
-    """Yield a trained contender on every kind of data, and one without latent units."""
+@cache
+def _contenders() -> tuple[TrainedContender, ...]:
+    """Train a contender on every kind of data, and one without latent units on the first."""
     catalog = load(kinds={"method"})
-    without = [UNCONDITIONAL] if UNCONDITIONAL in catalog.names("method") else []
-    for data, family in DATA.items():
-        for name in ("vae", *without):
-            setup = Model(family, tuple(catalog.contender(name)[1]), dtype=torch.float32).setup()
-            state = TrainingState.start(setup)
-            train(setup, state, Unwatched())
-            yield TrainedContender(f"'{name}' on {data}", setup, tuple(state.trajectory.points))
+    tried = [("vae", data) for data in DATA]
+    tried += [(UNCONDITIONAL, next(iter(DATA)))] if UNCONDITIONAL in catalog.names("method") else []
+    return tuple(_trained(name, tuple(catalog.contender(name)[1]), data) for name, data in tried)
+
+
+def _trained(name: str, methods: tuple[Method, ...], data: str) -> TrainedContender:
+    setup = Model(DATA[data], methods, dtype=torch.float32).setup()
+    state = TrainingState.start(setup)
+    train(setup, state, Unwatched())
+    return TrainedContender(f"'{name}' on {data}", setup, tuple(state.trajectory.points))
