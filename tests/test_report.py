@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 from datetime import timedelta
@@ -11,9 +12,11 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from records import SETTING, START, record, score_records, values
 
 from collapsebench.data.generated import LinearGaussian
@@ -25,6 +28,7 @@ from collapsebench.reporting.leaderboard import render
 from collapsebench.reporting.leaderboard.decisions import leaders
 from collapsebench.reporting.report import figures
 from collapsebench.reporting.report.page import embedded
+from collapsebench.reporting.report.specimens import picture
 from collapsebench.spec import Choice
 from collapsebench.store import Store
 
@@ -323,6 +327,16 @@ def test_how_far_the_best_possible_is_stands_with_the_evidence(report):
     assert best == pytest.approx(dataset.best_possible(records[0].spec.protocol.setting)["iw_nll"].value)
     assert float(text) == pytest.approx(best, rel=1e-3)
     assert board["rows"][0]["distances"] == {place: f"regret {20.0 - best:.4g} ± 0 nats"}
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]), st.randoms())
+def test_an_image_is_a_png_of_its_levels(high, wide, channels, random):
+    levels = np.array([random.randrange(256) for _ in range(channels * high * wide)], np.uint8)
+    image = (levels / np.float32(255)).reshape(channels, high, wide)
+    kind, _, text = picture(image).partition(",")
+    assert kind == "data:image/png;base64"
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+    assert np.array_equal(np.atleast_3d(drawn).transpose(2, 0, 1).ravel(), levels)
 
 
 def test_a_file_is_written_and_said(command, tmp_path):

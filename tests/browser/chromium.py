@@ -190,9 +190,10 @@ class Browser:
         return base64.b64decode(self.call("Page.printToPDF")["data"])
 
     def requests(self) -> list[str]:
-        """Return the addresses that the page has asked for, but for itself."""
+        """Return the addresses that the page has asked for, but for itself and for images that stand in it."""
         sent = [params for method, params in self.events if method == "Network.requestWillBeSent"]
-        return [params["request"]["url"] for params in sent if params.get("type") != "Document"]
+        addresses = [params["request"]["url"] for params in sent if params.get("type") != "Document"]
+        return [address for address in addresses if not address.startswith("data:")]
 
     def complaints(self) -> list[str]:
         """Return what the console and the log have said: exceptions, errors, and violations of the policy."""

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chromium import Browser, PageError, browser
 from records import START, record
 
-from collapsebench.cli import main
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Number, Outcome, Point, RunRecord, Value
+from collapsebench.reporting.queries import EVERY_PROTOCOL
+from collapsebench.reporting.report.report import make_report
+from collapsebench.reporting.samples import Part, Samples, Specimen
 from collapsebench.store import Store
 
 HEADS = {
@@ -56,10 +59,19 @@ def page(tmp_path_factory) -> Path:
         store.add(run(label, rate, seed) for label, rate in RATES.items() for seed in (1, 2, 3))
         store.add([RunRecord.started(record("free-bits", 1).spec, START + timedelta(hours=1), {})])
         store.add([record("free-bits", 2, outcome=Outcome.FAILED, message=ATTACK)])
-    with pytest.raises(SystemExit) as left:
-        main(["report", "--store", str(folder / "runs.sqlite"), "--output", str(folder / "report.html")])
-    assert not left.value.code
+        report = make_report(
+            store, EVERY_PROTOCOL, samples=[samples("vae", "the the", "the the"), samples("skip", "a", ATTACK)]
+        )
+    (folder / "report.html").write_text(report.html, encoding="utf-8")
     return folder / "report.html"
+
+
+def samples(label: str, *texts: str) -> Samples:
+    """Two texts and an image that the model of a contender made."""
+    image = np.tile(np.linspace(0, 1, 4, dtype=np.float32), (1, 4, 1))
+    contents = [("one", texts[0]), ("two", texts[1]), ("image", image)]
+    groups = tuple((Specimen(caption, each, Part.MODEL),) for caption, each in contents[: 2 if label == "vae" else 3])
+    return Samples(run(label, RATES[label], 1).run_id, label, 1, "digits", "2 codes of the prior", groups)
 
 
 @pytest.fixture(scope="module")
@@ -193,12 +205,24 @@ def test_a_number_opens_its_evidence_by_keyboard(opened):
     assert opened.run("document.activeElement.closest('tr').rowIndex") == 3
 
 
+def test_samples_show_whether_a_model_makes_the_same_of_all_codes(opened):
+    opened.scroll_to(".samples")
+    assert opened.texts(".specimens summary strong") == ["vae", "skip"]
+    assert [text.rpartition("; ")[2] for text in opened.texts(".specimens summary")] == [
+        "all are equal",
+        "3 of 3 differ",
+    ]
+    assert opened.texts(".specimens dd") == ["the the", "the the", "a", ATTACK]
+    opened.wait("document.querySelector('.specimens img').complete")
+    assert opened.run("document.querySelector('.specimens img').naturalWidth") == 4
+
+
 def test_runs_that_go_on_or_failed_are_marked_and_their_messages_stay_texts(opened):
     assert opened.texts(".badge") == ["1 running", "1 failed"]
     opened.click(cell(opened, "free-bits", "contender"))
     assert ATTACK in opened.text("dialog")
     assert "running" in opened.text("dialog")
-    assert opened.count("img") == 0
+    assert opened.count("dialog img") == 0
     opened.press("Escape")
 
 

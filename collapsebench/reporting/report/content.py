@@ -18,22 +18,28 @@ from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, orde
 from collapsebench.reporting.report import figures, paper
 from collapsebench.reporting.report.evidence import Pools, rows
 from collapsebench.reporting.report.plain import short, visible
+from collapsebench.reporting.report.specimens import shown_samples
 from collapsebench.reporting.suite_boards import suite_page
 from collapsebench.syntax import print_value
 
 if TYPE_CHECKING:
+    from collapsebench.reporting.samples import Samples
     from collapsebench.reporting.suite_boards import SuiteBoards
     from collapsebench.spec import Protocol
     from collapsebench.store import Store
 
 
-def content(store: Store, boards: Iterable[Board], suite: SuiteBoards | None = None) -> dict[str, Any]:
+def content(
+    store: Store, boards: Iterable[Board], suite: SuiteBoards | None = None, samples: Sequence[Samples] = ()
+) -> dict[str, Any]:
     """Return the content of the page. The runs of one board are in memory at a time.
 
-    The boards of a suite have the published numbers of its paper beside theirs.
+    The boards of a suite have the published numbers of its paper beside theirs. `samples` are of runs of the boards.
     """
     pools = Pools()
-    shown = [_board(store, board.labelled, pools) | _of_suite(board, suite) for board in boards]
+    shown = [
+        _board(store, board.labelled, pools) | _of_suite(board, suite) | _sampled(board, samples) for board in boards
+    ]
     found = looks(row["label"] for board in shown for row in board["rows"])
     return {
         "title": "collapsebench report" if suite is None else visible(suite.suite.title),
@@ -83,6 +89,13 @@ def _of_suite(board: Board, suite: SuiteBoards | None) -> dict[str, Any]:
         "cells": visible(", ".join(cells)),
         "published": visible(paper.published(board, suite.pairs, source)),
     }
+
+
+def _sampled(board: Board, samples: Iterable[Samples]) -> dict[str, Any]:
+    """Return the samples of the runs of a board."""
+    own = {run_id for row in board.rows for run_id in row.runs.values()}
+    found = [visible(shown_samples(each)) for each in samples if each.run_id in own]
+    return {"samples": found} if found else {}
 
 
 def _setting(protocol: Protocol) -> str:

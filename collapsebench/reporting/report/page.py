@@ -15,7 +15,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-SCRIPTS = ("dom.js", "table.js", "plot.js", "figures.js", "evidence.js", "main.js")
+SCRIPTS = ("dom.js", "table.js", "plot.js", "figures.js", "evidence.js", "specimens.js", "main.js")
 """The parts of the script, in their order. They are one module."""
 
 

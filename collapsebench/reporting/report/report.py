@@ -14,6 +14,7 @@ from collapsebench.reporting.suite_boards import suite_boards
 
 if TYPE_CHECKING:
     from collapsebench.reporting.queries import Query
+    from collapsebench.reporting.samples import Samples
     from collapsebench.store import Store
 
 
@@ -31,15 +32,16 @@ class Report(NamedTuple):
         return f"{self.boards} board{plural} of {self.runs} runs, {len(self.html.encode()) / 1000:.0f} kB"
 
 
-def make_report(store: Store, query: Query, plugins: Sequence[Path] = ()) -> Report:
+def make_report(store: Store, query: Query, plugins: Sequence[Path] = (), samples: Sequence[Samples] = ()) -> Report:
     """Make the report of all selected protocols, or of a suite beside the numbers of its paper.
 
+    `samples` of trained models are shown below the boards of their runs.
     Raises StoreError if no run is selected, and UsageError for a suite, scale or variant that does not exist.
     """
     if isinstance(query, SuiteQuery):
         found = suite_boards(store, query)
-        made = content(store, found.boards, found)
+        made = content(store, found.boards, found, samples)
     else:
-        made = content(store, boards(store, query, plugins=plugins))
+        made = content(store, boards(store, query, plugins=plugins), samples=samples)
     runs = sum(len(row["runs"]) for board in made["boards"] for row in board["rows"])
     return Report(render(made), len(made["boards"]), runs)

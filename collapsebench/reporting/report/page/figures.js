@@ -42,6 +42,10 @@ class Figures {
     this.plots.forEach((plot) => plot.hide(hidden));
   }
 
+  emphasize(label) {
+    this.plots.forEach((plot) => plot.emphasize(label));
+  }
+
   legend() {
     const chips = this.board.rows.map((row) =>
       make(
@@ -50,6 +54,10 @@ class Figures {
           type: "button",
           class: "chip",
           "aria-pressed": "true",
+          onpointerenter: () => this.emphasize(row.label),
+          onpointerleave: () => this.emphasize(null),
+          onfocus: () => this.emphasize(row.label),
+          onblur: () => this.emphasize(null),
           onclick: ({ currentTarget: chip }) => {
             const hide = chip.getAttribute("aria-pressed") === "true";
             chip.setAttribute("aria-pressed", String(!hide));

@@ -56,6 +56,7 @@ function boardSection(board) {
     board.decisions.length ? make("ul", { class: "decisions" }, board.decisions.map((line) => make("li", {}, line))) : "",
     table.element,
     figures.element,
+    samplesSection(board, content.looks),
     make("details", { class: "notes" }, make("summary", {}, "Notes"), make("ul", {}, board.notes.map((note) => make("li", {}, note)))),
     make("details", { class: "notes" }, make("summary", {}, "The command that makes these runs"), make("pre", { tabindex: 0 }, board.command)),
   );

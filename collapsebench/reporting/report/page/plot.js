@@ -198,9 +198,16 @@ class Plot {
     this.halo = coloured(draw("circle", { class: "halo", cx: x, cy: y, r: 8 }), series.look[0]);
     this.svg.append(this.halo);
     this.tip.replaceChildren(make("strong", {}, series.name), ...point.text.map((line) => make("span", {}, line)));
-    this.tip.style.left = `${Math.min(Math.max(x, 90), this.width - 90)}px`;
+    const half = this.tip.offsetWidth / 2;
+    this.tip.style.left = `${Math.max(half, Math.min(x, this.width - half))}px`;
     this.tip.style.top = `${y}px`;
     this.tip.classList.toggle("below", y < 90);
+  }
+
+  /** Bring the series of one contender to the fore; null shows all alike. */
+  emphasize(label) {
+    this.svg.classList.toggle("dim", label !== null);
+    for (const series of this.shown) series.group?.classList.toggle("on", series.label === label);
   }
 
   /** Left and right move along a line, up and down to another contender. */
