@@ -63,7 +63,8 @@ def _board(store: Store, board: Board, pools: Pools) -> dict[str, Any]:
     found = {
         "id": board.protocol_id,
         "title": f"{protocol.dataset.name} · {protocol.file_name or protocol.track} · {protocol.budget}",
-        "setting": _setting(protocol),
+        "overrides": [f"{key} {print_value(value)}" for key, value in protocol.overrides.items()],
+        "setting": f"protocol {board.protocol_id} (version {protocol.version})",
         "against": "" if board.compared is None else board.against,
         "columns": [_column(column, protocol, usual or metrics) for column in board.columns],
         "rows": rows(board, {run.run_id: run for run in runs}, counters, pools),
@@ -96,12 +97,6 @@ def _sampled(board: Board, samples: Iterable[Samples]) -> dict[str, Any]:
     own = {run_id for row in board.rows for run_id in row.runs.values()}
     found = [visible(shown_samples(each)) for each in samples if each.run_id in own]
     return {"samples": found} if found else {}
-
-
-def _setting(protocol: Protocol) -> str:
-    """Write what is set otherwise than in the track, and the protocol."""
-    overrides = [f"{key} {print_value(value)}" for key, value in protocol.overrides.items()]
-    return " · ".join([*overrides, f"protocol {protocol.protocol_id} (version {protocol.version})"])
 
 
 def _observed(store: Store, board: Board) -> Sequence[Observation]:

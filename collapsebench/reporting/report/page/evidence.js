@@ -18,7 +18,7 @@ class Evidence {
         make("h2", { id: "evidence-title" }, column ? `${row.label} · ${column.title}` : row.label),
         make("button", { type: "button", class: "quiet", autofocus: true, onclick: () => this.dialog.close() }, "Close"),
       ),
-      make("p", { class: "where" }, `${nameOf(board)} · ${board.setting}`),
+      make("p", { class: "where" }, `${nameOf(board)} · ${settingOf(board)}`),
       ...(column ? this.number(board, row, place) : this.scores(board, row)),
       ...this.runs(board, row, place),
       ...this.difference(board, row),

@@ -23,8 +23,16 @@ function themeButton() {
   return button;
 }
 
+/** The name of a board: with the cells of its suite, or with what sets it apart from boards of the same title. */
 function nameOf(board) {
-  return board.cells ? `${board.cells} · ${board.title}` : board.title;
+  if (board.cells) return `${board.cells} · ${board.title}`;
+  const same = content.boards.filter((other) => other.title === board.title);
+  const apart = board.overrides.filter((text) => !same.every((other) => other.overrides.includes(text)));
+  return [board.title, ...apart].join(" · ");
+}
+
+function settingOf(board) {
+  return [...board.overrides, board.setting].join(" · ");
 }
 
 function outcomesText(board) {
@@ -52,7 +60,7 @@ function boardSection(board) {
     "section",
     { id: `board-${board.id}`, "aria-labelledby": `title-${board.id}` },
     make("h2", { id: `title-${board.id}` }, nameOf(board)),
-    make("p", { class: "where" }, `${board.setting} · ${outcomesText(board)}`),
+    make("p", { class: "where" }, `${settingOf(board)} · ${outcomesText(board)}`),
     board.decisions.length ? make("ul", { class: "decisions" }, board.decisions.map((line) => make("li", {}, line))) : "",
     table.element,
     figures.element,
@@ -64,7 +72,7 @@ function boardSection(board) {
 
 function contents() {
   const links = content.boards.map((board) =>
-    make("li", {}, make("a", { href: `#board-${board.id}` }, nameOf(board)), make("span", {}, ` ${board.setting}: `), `${counted(board.rows.length, "contender")}, ${outcomesText(board)}`),
+    make("li", {}, make("a", { href: `#board-${board.id}` }, nameOf(board)), ` ${counted(board.rows.length, "contender")}, ${outcomesText(board)}`),
   );
   return make("nav", { "aria-label": "Boards" }, make("ol", {}, links));
 }
