@@ -21,12 +21,14 @@ from records import SETTING, START, record, score_records, values
 
 from collapsebench.data.generated import LinearGaussian
 from collapsebench.estimates import Direction, Estimate
+from collapsebench.metrics import METRICS
 from collapsebench.observation import Observation, TrajectoryPoint
 from collapsebench.printable import printable
 from collapsebench.record import DeclinedColumn, Number, Outcome, Point, RunRecord, Value
 from collapsebench.reporting.leaderboard import render
 from collapsebench.reporting.leaderboard.decisions import leaders
 from collapsebench.reporting.report import figures
+from collapsebench.reporting.report.measures import measures
 from collapsebench.reporting.report.page import embedded
 from collapsebench.reporting.report.specimens import picture
 from collapsebench.spec import Choice
@@ -289,7 +291,8 @@ def test_the_page_of_two_hundred_runs_is_no_larger_than_500_kilobytes(report):
     assert len(page.encode()) <= 500_000
 
 
-RECORDS = Path(__file__).parents[1] / "results" / "leaderboards" / "table-3-small.jsonl"
+ROOT = Path(__file__).parents[1]
+RECORDS = ROOT / "results" / "leaderboards" / "table-3-small.jsonl"
 
 
 def test_published_numbers_stand_beside_ours_with_the_reasons_why_they_do_not_compare(command):
@@ -337,6 +340,22 @@ def test_an_image_is_a_png_of_its_levels(high, wide, channels, random):
     assert kind == "data:image/png;base64"
     drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
     assert np.array_equal(np.atleast_3d(drawn).transpose(2, 0, 1).ravel(), levels)
+
+
+def test_a_metric_says_its_formula_its_estimator_and_its_trap():
+    names = [metric.name for metric in METRICS]
+    found = measures([*names, "of a plugin"])
+    assert list(found) == names
+    for parts in found.values():
+        assert [part for part, _ in parts] == ["Formula", "Estimator", "Trap"]
+        assert not any(sign in text for _, text in parts for sign in ("\\(", "`", "\n"))
+    assert dict(found["kl"])["Formula"] == "1/N ∑_i ∑_j KL(q_ij ‖ p_j)."
+
+
+def test_the_pictures_of_the_documentation_are_small():
+    pictures = list((ROOT / "docs" / "_static").glob("report-*.png"))
+    assert {path.stem for path in pictures} == {"report-light", "report-dark", "report-narrow", "report-evidence"}
+    assert max(path.stat().st_size for path in pictures) <= 150_000
 
 
 def test_a_file_is_written_and_said(command, tmp_path):

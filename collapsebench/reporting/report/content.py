@@ -17,6 +17,7 @@ from collapsebench.reporting.leaderboard.numbers import with_error
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, ordered
 from collapsebench.reporting.report import figures, paper
 from collapsebench.reporting.report.evidence import Pools, rows
+from collapsebench.reporting.report.measures import measures
 from collapsebench.reporting.report.plain import short, visible
 from collapsebench.reporting.report.specimens import shown_samples
 from collapsebench.reporting.suite_boards import suite_page
@@ -49,6 +50,7 @@ def content(
         "lines": [list(line) for line in pools.lines],
         "tracked": figures.heads(),
         "boards": shown,
+        "measures": measures(column["metric"] for board in shown for column in board["columns"]),
         "paper": None if suite is None or not suite.pairs else visible(paper.tables(suite_page(suite))),
     }
 

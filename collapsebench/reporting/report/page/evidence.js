@@ -43,7 +43,15 @@ class Evidence {
       difference ? [`Paired difference to ${board.against}`, `${difference}; ${decided ? "its interval excludes zero" : "its interval does not exclude zero"}`] : null,
       board.reference[place] ? ["Best possible", [board.reference[place][0], row.distances?.[place]].filter(Boolean).join("; ")] : null,
     ];
-    return [factList(facts), ...this.published(board, row, place)];
+    return [factList(facts), ...this.published(board, row, place), this.measured(column)];
+  }
+
+  /** What the number means, in the words of its metric. */
+  measured(column) {
+    const parts = this.content.measures[column.metric];
+    if (!parts) return "";
+    const summary = make("summary", {}, `How ${column.metric} is measured, and its trap`);
+    return make("details", { class: "notes" }, summary, factList(parts));
   }
 
   published(board, row, place) {
