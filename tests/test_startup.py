@@ -50,7 +50,19 @@ def test_what_is_not_needed_is_not_imported(arguments, heavy):
 
 
 HELP = (
-    *("run", "suite", "suite run", "leaderboard", "plot", "plot trajectories", "runs", "runs list", "data", "methods"),
+    *(
+        "run",
+        "suite",
+        "suite run",
+        "leaderboard",
+        "plot",
+        "plot trajectories",
+        "samples",
+        "runs",
+        "runs list",
+        "data",
+        "methods",
+    ),
     *("plugins", "selfcheck", "verify"),
 )
 

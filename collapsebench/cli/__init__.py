@@ -23,6 +23,7 @@ COMMANDS = {
         "Write one HTML page of the stored runs, with the evidence of numbers.",
     ),
     "plot": ("collapsebench.cli.plot", "Draw figures of the stored runs."),
+    "samples": ("collapsebench.cli.samples", "Show what the trained models of runs make of codes."),
     "runs": ("collapsebench.cli.runs", "List, show, export, import and delete stored runs."),
     "verify": ("collapsebench.cli.verify", "Check a board of others by its records."),
     "data": ("collapsebench.cli.data", "List, show, add, fetch and verify datasets."),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collapsebench.components.interfaces import Dataset
 from collapsebench.experiment.checkpoint import Checkpoints
-from collapsebench.experiment.weights import WeightFiles
-from collapsebench.experiment.work import RunSetup, Sources
+from collapsebench.experiment.weights import WEIGHTS, WeightFiles
+from collapsebench.experiment.work import RunSetup, Sources, folder_of
 from collapsebench.guards.agreement import check_agreement
 
 if TYPE_CHECKING:
@@ -22,6 +24,27 @@ if TYPE_CHECKING:
     from collapsebench.model.vae import VAE
     from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
+
+
+def stored_models(
+    store: str | Path,
+    run_ids: Iterable[str],
+    plugins: Iterable[Path] = (),
+    data_dir: Path | None = None,
+    work_folder: Path | None = None,
+) -> list[TrainedModel]:
+    """Return the models of stored runs, by their ids or the first digits. They share what they read.
+
+    Raises UsageError or StoreError for a run that is not there.
+    """
+    from collapsebench.data.files import data_folder
+    from collapsebench.store import Store
+
+    sources = Sources(tuple(plugins), (), data_folder(data_dir))
+    folder = folder_of(WEIGHTS, store, work_folder)
+    with Store.reading(store) as opened:
+        records = [opened.get(run_id) for run_id in run_ids]
+    return [TrainedModel(record, sources, WeightFiles(folder, record.run_id)) for record in records]
 
 
 @dataclass(frozen=True)

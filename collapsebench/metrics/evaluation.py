@@ -295,6 +295,11 @@ class EvaluatedSplit:
         """The mean of the negative ELBO over the examples, in nats. It uses one sample of z and weight 1 on the KL."""
         return float(self.reconstruction.mean()) + self.kl_mean
 
+    def posterior_of(self, batch: EvaluatedBatch) -> PosteriorDistribution:
+        """Give the contender's own q(z|x) of one batch, (B, D), in the type and on the device of the model."""
+        with evaluation_mode(self.vae):
+            return self._own(batch, self.noise)
+
     def batches(self) -> Iterator[EvaluatedBatch]:
         """Go through the split in its fixed order."""
         return self._on_device(self.split.batches(self.batch_size))

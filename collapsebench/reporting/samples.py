@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 Content: TypeAlias = "str | NDArray[np.float32]"
 """A text, an image (C, H, W) from 0 to 1, or a row of numbers (P,)."""
+
+
+def is_image(content: Content) -> bool:
+    """Return whether a content is an image."""
+    return not isinstance(content, str) and content.ndim == 3
 
 
 class Part(StrEnum):
@@ -29,7 +35,7 @@ class Specimen(NamedTuple):
     """One thing to look at."""
 
     caption: str
-    """What it is, as in `test example 3` and `z[5] = -2`."""
+    """What it is, as in `test 3` and `z[5] = -2`."""
     content: Content
     part: Part
 
@@ -56,18 +62,52 @@ class Samples:
     @property
     def made(self) -> list[Content]:
         """What the model made."""
-        return [each.content for each in self.specimens if each.part is Part.MODEL]
+        return self._of(Part.MODEL)
 
     @property
     def different(self) -> int:
-        """The number of different things that the model made. A collapsed model makes one of all codes."""
-        return len({each if isinstance(each, str) else each.tobytes() for each in self.made})
+        """The number of different things that the model made. A collapsed model makes one of all codes.
+
+        Numbers are equal if they are as 256 levels from 0 to 1.
+        """
+        return len({each if isinstance(each, str) else np.round(255 * each).tobytes() for each in self.made})
 
     @property
-    def summary(self) -> str:
-        """One line: the run, what is shown, and how much of it is different."""
-        head = f"{self.contender} seed {self.seed} on {self.dataset} ({self.run_id}): {self.what}"
-        return f"{head}; {self.different} of {len(self.made)} differ" if self.different > 1 else f"{head}; all are equal"
+    def spread(self) -> float | None:
+        """How much the numbers that the model made vary, as a share of how much those of the examples do.
+
+        It is the root of the ratio of their variances over the specimens, summed over all numbers. None for texts, and
+        if there are no two examples that differ. A model that uses its code fully has nearly one, a collapsed one zero.
+        """
+        made, examples = (_variance(part) for part in (self.made, self._of(Part.EXAMPLE)))
+        return math.sqrt(made / examples) if examples and made is not None else None
+
+    @property
+    def verdict(self) -> str:
+        """How much of what the model made is different, in words."""
+        if self.different == 1:
+            return "all are equal"
+        if self.spread is None:
+            return f"{self.different} of {len(self.made)} differ"
+        return f"they vary by {self.spread:.1%} of what the examples do"
+
+    @property
+    def title(self) -> str:
+        """The run, and what is shown."""
+        return f"{self.contender} seed {self.seed} on {self.dataset} ({self.run_id}): {self.what}"
+
+    def rows(self, most: int) -> list[list[Specimen]]:
+        """Return the specimens as rows of a grid of at most so many columns.
+
+        Of several groups, each is a column. A single one is cut into rows.
+        """
+        if len(self.groups) == 1:
+            return [list(self.groups[0][start : start + most]) for start in range(0, len(self.groups[0]), most)]
+        places = range(0, len(self.groups), most)
+        return [list(row) for start in places for row in zip(*self.groups[start : start + most], strict=True)]
+
+    def _of(self, part: Part) -> list[Content]:
+        return [each.content for each in self.specimens if each.part is part]
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values: images and rows are nested lists of numbers."""
@@ -76,7 +116,13 @@ class Samples:
             [{"caption": each.caption, "part": each.part.value, "content": _plain(each.content)} for each in group]
             for group in self.groups
         ]
-        return head | {"what": self.what, "different": self.different, "groups": groups}
+        return head | {"what": self.what, "different": self.different, "spread": self.spread, "groups": groups}
+
+
+def _variance(contents: Sequence[Content]) -> float | None:
+    """Return the variance over contents, summed over their numbers; None for texts and for fewer than two."""
+    arrays = [each for each in contents if not isinstance(each, str)]
+    return float(np.var(arrays, axis=0, dtype=np.float64).sum()) if len(arrays) > 1 else None
 
 
 def _plain(content: Content) -> Any:
