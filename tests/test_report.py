@@ -342,6 +342,27 @@ def test_an_image_is_a_png_of_its_levels(high, wide, channels, random):
     assert np.array_equal(np.atleast_3d(drawn).transpose(2, 0, 1).ravel(), levels)
 
 
+@pytest.mark.slow
+@pytest.mark.torch
+def test_samples_of_kept_weights_stand_below_the_board(command):
+    grid = ("--dataset", "linear-gaussian", "--budget", "2steps", "--quiet")
+    assert command("run", *grid, "--method", "skip").code == 0
+    (board,) = content_of(command("report", "--samples", 3, "--output", "-").out)["boards"]
+    assert [samples["label"] for samples in board["samples"]] == ["vae", "skip"]
+    for samples, row in zip(board["samples"], board["rows"], strict=True):
+        assert samples["run"] in {run["id"] for run in row["runs"]}
+        assert (samples["made"], len(samples["groups"])) == (3, 3)
+        assert [made for _, _, made in samples["groups"][1]] == [0, 1]  # an example, and what the model makes of it
+
+
+def test_without_kept_weights_there_are_no_samples(command, tmp_path):
+    with Store.open(tmp_path / "runs.sqlite") as store:
+        store.add(runs("vae"))
+    refused = command("report", "--store", "runs.sqlite", "--samples", 3)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "no finished run of these boards has kept its weights" in refused.err
+
+
 def test_a_metric_says_its_formula_its_estimator_and_its_trap():
     names = [metric.name for metric in METRICS]
     found = measures([*names, "of a plugin"])

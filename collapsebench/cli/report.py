@@ -13,6 +13,7 @@ from collapsebench.cli.files import destination
 
 if TYPE_CHECKING:
     from collapsebench.reporting.queries import Query
+    from collapsebench.reporting.report.sampling import SampleRequest
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,10 @@ class ReportOptions:
     suite: str | None
     scale: str
     variants: tuple[str, ...]
+    samples: int | None
     plugins: tuple[Path, ...]
+    data_dir: Path | None
+    work_dir: Path | None
     output: Path
     store: str
 
@@ -38,6 +42,15 @@ class ReportOptions:
             return ProtocolQuery(self.dataset, self.track, self.protocol)
         options.refuse_beside("suite", dataset=self.dataset, track=self.track, protocol=self.protocol)
         return SuiteQuery(self.suite, self.scale, self.variants, self.plugins)
+
+    @property
+    def sampled(self) -> SampleRequest | None:
+        """The samples that are shown; None without --samples."""
+        from collapsebench.reporting.report.sampling import SampleRequest
+
+        if self.samples is None:
+            return None
+        return SampleRequest(self.samples, self.store, self.plugins, self.data_dir, self.work_dir)
 
 
 @click.command("report")
@@ -53,7 +66,16 @@ class ReportOptions:
 )
 @options.scale
 @options.variant
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="N reconstructions of a run of each contender, if it kept its weights. Needs torch and the data.",
+)
 @options.plugin
+@options.data_dir
+@options.work_dir
 @click.option(
     "--output",
     type=options.FILE,
@@ -78,7 +100,7 @@ def command(given: ReportOptions) -> None:
 
     query = given.query
     with Store.reading(given.store) as store:
-        report = make_report(store, query, given.plugins)
+        report = make_report(store, query, given.plugins, given.sampled)
     with destination(given.output) as stream:
         stream.write(report.html)
     if str(given.output) != "-":

@@ -13,8 +13,9 @@ from records import START, record
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Number, Outcome, Point, RunRecord, Value
-from collapsebench.reporting.queries import EVERY_PROTOCOL
-from collapsebench.reporting.report.report import make_report
+from collapsebench.reporting.boards import boards
+from collapsebench.reporting.report.content import content
+from collapsebench.reporting.report.page import render
 from collapsebench.reporting.samples import Part, Samples, Specimen
 from collapsebench.store import Store
 
@@ -59,10 +60,9 @@ def page(tmp_path_factory) -> Path:
         store.add(run(label, rate, seed) for label, rate in RATES.items() for seed in (1, 2, 3))
         store.add([RunRecord.started(record("free-bits", 1).spec, START + timedelta(hours=1), {})])
         store.add([record("free-bits", 2, outcome=Outcome.FAILED, message=ATTACK)])
-        report = make_report(
-            store, EVERY_PROTOCOL, samples=[samples("vae", "the the", "the the"), samples("skip", "a", ATTACK)]
-        )
-    (folder / "report.html").write_text(report.html, encoding="utf-8")
+        made = [samples("vae", "the the", "the the"), samples("skip", "a", ATTACK)]
+        shown = render(content(store, boards(store), samples=made))
+    (folder / "report.html").write_text(shown, encoding="utf-8")
     return folder / "report.html"
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.reporting.boards import boards
 from collapsebench.reporting.queries import SuiteQuery
 from collapsebench.reporting.report.content import content
 from collapsebench.reporting.report.page import render
+from collapsebench.reporting.report.sampling import reconstructions
 from collapsebench.reporting.suite_boards import suite_boards
 
 if TYPE_CHECKING:
     from collapsebench.reporting.queries import Query
-    from collapsebench.reporting.samples import Samples
+    from collapsebench.reporting.report.sampling import SampleRequest
+    from collapsebench.reporting.suite_boards import SuiteBoards
     from collapsebench.store import Store
 
 
@@ -32,16 +34,26 @@ class Report(NamedTuple):
         return f"{self.boards} board{plural} of {self.runs} runs, {len(self.html.encode()) / 1000:.0f} kB"
 
 
-def make_report(store: Store, query: Query, plugins: Sequence[Path] = (), samples: Sequence[Samples] = ()) -> Report:
+def make_report(
+    store: Store, query: Query, plugins: Sequence[Path] = (), sampled: SampleRequest | None = None
+) -> Report:
     """Make the report of all selected protocols, or of a suite beside the numbers of its paper.
 
-    `samples` of trained models are shown below the boards of their runs.
-    Raises StoreError if no run is selected, and UsageError for a suite, scale or variant that does not exist.
+    `sampled` says which samples of trained models stand below the boards; none if it is None. Raises StoreError if no
+    run is selected, UsageError for a suite, scale or variant that does not exist, and what `reconstructions` raises.
     """
+    suite: SuiteBoards | None = None
     if isinstance(query, SuiteQuery):
-        found = suite_boards(store, query)
-        made = content(store, found.boards, found, samples)
+        suite = suite_boards(store, query)
+        found = iter(suite.boards)
     else:
-        made = content(store, boards(store, query, plugins=plugins), samples=samples)
-    runs = sum(len(row["runs"]) for board in made["boards"] for row in board["rows"])
-    return Report(render(made), len(made["boards"]), runs)
+        found = boards(store, query, plugins=plugins)
+    if sampled is None:
+        return _report(content(store, found, suite))
+    shown = list(found)
+    return _report(content(store, shown, suite, list(reconstructions(sampled, shown))))
+
+
+def _report(content: Mapping[str, Any]) -> Report:
+    runs = sum(len(row["runs"]) for board in content["boards"] for row in board["rows"])
+    return Report(render(content), len(content["boards"]), runs)
