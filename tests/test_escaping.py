@@ -221,7 +221,10 @@ def test_addresses_do_not_become_links_by_themselves(text):
 COMMANDS = {
     *re.findall(r"\w+", "toprule midrule bottomrule begin end centering caption textbf textbackslash textasciitilde"),
     *re.findall(r"\w+", "textasciicircum textasciigrave ldots circ bullet ss ae AE o O oe OE l L i S u r H v d c b"),
-    "copyright",
+    *re.findall(
+        r"\w+", "copyright scriptsize tiny setlength tabcolsep textsuperscript par smallskip parbox columnwidth"
+    ),
+    *re.findall(r"\w+", "multicolumn allowbreak"),
     *escaping.LETTERS.values(),
     *escaping.SYMBOLS.values(),
 }
@@ -235,10 +238,11 @@ def test_latex_has_no_command_of_others_and_comments_stay_comments(board):
     assert "\n".join(code).isascii()
     assert not any(re.search(r"(?<!\\)(\\\\)*%", line) for line in code)
     page = lay_out(board)
-    assert sum(line.startswith("%") for line in text.split("\n")) == 1 + len(page.notes) + 1
-    for table, tabular in zip(page.tables, re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL), strict=True):
-        rows = tabular.split("\\\\\n")[:-1]
-        assert len(rows) == len(table.rows)
+    assert sum(line.startswith("%") for line in text.split("\n")) == 1 + 1 + len(page.notes) + 1
+    tables = [table for table in page.tables if table.part in page.printed]
+    for table, tabular in zip(tables, re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL), strict=True):
+        rows = [row for row in tabular.split("\\\\\n")[:-1] if not row.startswith(r"\multicolumn")]
+        assert len(table.rows) <= len(rows) <= 2 * len(table.rows)
         assert all(len(re.findall(r"(?<!\\)&", row)) == len(table.headers) - 1 for row in rows)
         assert not any(row.startswith(("[", "*")) for row in rows)
 

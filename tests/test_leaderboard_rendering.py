@@ -17,7 +17,7 @@ from records import ENVIRONMENT, point, record, score_records, values
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Outcome, Value
-from collapsebench.reporting.leaderboard import FORMATS, Presentation, RowOrder, Shown, render
+from collapsebench.reporting.leaderboard import FORMATS, Presentation, RowOrder, Shown, render, select
 from collapsebench.reporting.leaderboard.layout import lay_out, title
 from collapsebench.reporting.leaderboard.numbers import BLANK
 from collapsebench.spec import PROTOCOL_VERSION
@@ -322,20 +322,37 @@ def check_latex(text: str) -> None:
     assert re.findall(r"\\end\{(\w+)\}", code) == [
         e for _ in range(code.count(r"\end{table}")) for e in ("tabular", "table")
     ]
-    for tabular in re.findall(r"\\begin\{tabular\}\{(.*?)\}(.*?)\\end\{tabular\}", code, re.DOTALL):
-        for row in tabular[1].split("\\\\\n")[:-1]:
-            assert len(re.findall(r"(?<!\\)&", row)) == len(tabular[0]) - 1
+    for columns, rows in re.findall(r"\\begin\{tabular\}\{@\{\}(.*?)@\{\}\}(.*?)\\end\{tabular\}", code, re.DOTALL):
+        for row in rows.split("\\\\\n")[:-1]:
+            spans = re.match(r"\\multicolumn\{(\d+)\}", row)
+            width = int(spans[1]) if spans else 1 + len(re.findall(r"(?<!\\)&", row))
+            assert width == len(columns)
     assert code.isascii()
 
 
 def test_latex():
     text = render([board()], "latex")
     check_latex(text)
-    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 3
-    assert r"skip & 2 & \textbf{30.2 $\pm$ 2.4 $\neq$} & inf & \textbf{2 $\pm$ 0} \\" in text
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1
+    assert r"skip & 2 & \textbf{30.2}\textsuperscript{$\neq$} & inf & \textbf{2} \\" in text
+    assert r" &  & {\tiny{}$\pm$2.4} &  & {\tiny{}$\pm$0} \\" in text
+    assert "\n% ± half of the 95 % interval" in text
+    assert "\n$\\pm$ half of the 95 \\% interval" in text
     assert r"$-$ELBO [nats] $\downarrow$" in text
     assert r'a[x="$<$b$>$ $|$\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}' in text
     assert "\n% Made by: collapsebench run " in text
+
+
+def test_latex_is_one_line_a_row_where_that_fits_and_has_the_differences_if_they_are_asked_for():
+    runs = [record(label, seed, columns={"kl": seed + len(label)}) for label in ("vae", "skip") for seed in (1, 2)]
+    (chosen,) = select([score_records(runs)], ["kl"])
+    assert r"skip & 2 & 5.5\textsuperscript{$\neq$}{\tiny{}~{}[0, 11.9]} \\" in render([chosen], "latex")
+    both = render([replace(chosen, presentation=Presentation(print_differences=True))], "latex")
+    check_latex(both)
+    assert both.count(r"\toprule") == 2
+    assert "Paired difference to vae" in both
+    (costs,) = select([score_records(runs)], ["parameters"])
+    assert render([costs], "latex").count(r"\toprule") == 1, "a board of costs alone is a table of costs"
 
 
 @given(st.text(st.characters(max_codepoint=126, exclude_categories=["Cc"]), max_size=12))

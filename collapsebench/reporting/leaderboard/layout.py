@@ -9,7 +9,7 @@ from typing import NamedTuple
 from collapsebench.estimates import Direction
 from collapsebench.reporting.leaderboard import reference
 from collapsebench.reporting.leaderboard.decisions import LIKELIHOODS, deciding, differs, leaders
-from collapsebench.reporting.leaderboard.notes import notes, usual_notes
+from collapsebench.reporting.leaderboard.notes import footnotes, notes, usual_notes
 from collapsebench.reporting.leaderboard.numbers import (
     ANY,
     BLANK,
@@ -112,7 +112,7 @@ def _usual_page(board: Board, heads: Sequence[Head]) -> Page:
     if board.compared is not None and len(board.rows) > 1:
         tables.append(_differences(board, heads, usual=True))
     shown = [column for head in heads for column in head.bounds]
-    return Page(title(board), tuple(tables), tuple(usual_notes(board, shown)), command(board), _printed(board))
+    return _page(board, tables, usual_notes(board, shown), shown)
 
 
 def _whole_page(board: Board, metrics: Sequence[BoardColumn]) -> Page:
@@ -124,11 +124,19 @@ def _whole_page(board: Board, metrics: Sequence[BoardColumn]) -> Page:
         tables.append(_differences(board, heads, usual=False))
     if costs:
         tables.append(_costs(board, costs))
-    return Page(title(board), tuple(tables), tuple(notes(board, metrics)), command(board), _printed(board))
+    return _page(board, tables, notes(board, metrics), metrics)
 
 
-def _printed(board: Board) -> frozenset[Part]:
-    return frozenset({Part.RESULTS, *([Part.DIFFERENCES] if board.presentation.print_differences else [])})
+def _page(board: Board, tables: Iterable[TextTable], below: Iterable[str], shown: Sequence[BoardColumn]) -> Page:
+    differences = [Part.DIFFERENCES] if board.presentation.print_differences else []
+    return Page(
+        title=title(board),
+        tables=tuple(tables),
+        notes=tuple(below),
+        command=command(board),
+        printed=frozenset({Part.RESULTS, *differences}),
+        footnotes=tuple(footnotes(board, shown)),
+    )
 
 
 def title(board: Board) -> str:

@@ -18,10 +18,9 @@ from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Prob
 from collapsebench.spec import Unit
 
 BETTER = {Direction.LOWER: ", lower is better", Direction.HIGHER: ", higher is better", Direction.NONE: ""}
-LEGEND = (
-    "± half of the 95 % interval over seeds (Student's t). Bold (in plain text: *) cannot be told from the best: the "
-    "paired difference to it has zero in its interval."
-)
+INTERVALS = "± half of the 95 % interval over seeds (Student's t)."
+TOLD = "cannot be told from the best: the paired difference to it has zero in its interval."
+LEGEND = f"{INTERVALS} Bold (in plain text: *) {TOLD}"
 MOST_NAMED = 6
 """So many contenders are named in a line of what is decided."""
 NEARLY = 1.05
@@ -68,6 +67,17 @@ def usual_notes(board: Board, shown: Sequence[BoardColumn]) -> Iterator[str]:
     yield from _unreadable(board)
     hidden = [column.title for column in board.columns if column.metric and column not in shown]
     yield f"--columns all shows {''.join(f'{title}, ' for title in hidden)}the costs and the machines, too."
+
+
+def footnotes(board: Board, shown: Sequence[BoardColumn]) -> Iterator[str]:
+    """Yield the notes that a table needs in a paper: what its numbers and marks mean."""
+    yield f"{INTERVALS} Bold {TOLD}"
+    yield from _of_marks(board, shown)
+    yield from _of_view(board)
+    yield _units(board, shown, keys=False)
+    if {"mi_lower", "mi_upper"} <= {column.key for column in shown}:
+        yield "MI: its lower bound to its upper bound."
+    yield from _of_runs(board, shown)
 
 
 def decisions(board: Board, columns: Sequence[BoardColumn]) -> Iterator[str]:
@@ -152,11 +162,11 @@ def _of_view(board: Board) -> Iterator[str]:
         yield f"Dialect {board.dialect.name}, {board.dialect.source}. {_estimators(board.dialect)}."
 
 
-def _units(board: Board, columns: Sequence[BoardColumn]) -> str:
+def _units(board: Board, columns: Sequence[BoardColumn], *, keys: bool = True) -> str:
     """Say the unit of each column once, with the names that options take."""
     by_unit: dict[str, list[str]] = {}
     for column in columns:
-        by_unit.setdefault(column.unit, []).append(f"{column.title} ({column.key})")
+        by_unit.setdefault(column.unit, []).append(f"{column.title} ({column.key})" if keys else column.title)
     size = f"units, of {board.protocol.setting.latent_dim}"
     names = {"nats": "nats per example", "units": size, "": "no unit"}
     texts = (f"{', '.join(titles)}: {names.get(unit, unit)}" for unit, titles in by_unit.items())

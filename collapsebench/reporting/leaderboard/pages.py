@@ -60,6 +60,8 @@ class Page(NamedTuple):
     """The command that makes the runs."""
     printed: frozenset[Part] = frozenset({Part.RESULTS})
     """The tables that go into a paper."""
+    footnotes: tuple[str, ...] = ()
+    """The notes that stand below a table in a paper."""
 
     def escaped(self, escape: Callable[[str], str], raw: Callable[[str], str] = printable) -> Page:
         """Return the page with every text escaped: the command by `raw`, all others by `escape`."""
@@ -67,5 +69,6 @@ class Page(NamedTuple):
             title=escape(self.title),
             tables=tuple(table.escaped(escape) for table in self.tables),
             notes=tuple(map(escape, self.notes)),
+            footnotes=tuple(map(escape, self.footnotes)),
             command=raw(self.command),
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from collapsebench.reporting.escaping import html, latex, latex_comment, markdown
+from collapsebench.reporting.escaping import html, markdown
 from collapsebench.reporting.leaderboard.exports import to_csv, to_json
+from collapsebench.reporting.leaderboard.latex import to_latex
 from collapsebench.reporting.leaderboard.layout import lay_out
-from collapsebench.reporting.leaderboard.pages import Page, TableCell, TextTable
+from collapsebench.reporting.leaderboard.pages import Page, TextTable
 from collapsebench.reporting.leaderboard.scoring import Board
 from collapsebench.reporting.leaderboard.terminal import terminal
 
@@ -85,46 +86,10 @@ def _tabulated(table: TextTable, format_: str, bold: str) -> str:
     return tabulate(rows, table.headers, format_, disable_numparse=True, colalign=align)
 
 
-def _latex(pages: Iterable[Page]) -> Iterator[str]:
-    yield "% needs \\usepackage{booktabs}\n\n"
-    yield from _apart(map(_latex_page, pages))
-
-
-def _latex_page(page: Page) -> str:
-    notes = "\n".join(f"% {latex_comment(note)}" for note in (*page.notes, f"Made by: {page.command}"))
-    escaped = page.escaped(latex)
-    return "\n\n".join([*(_latex_table(escaped.title, table) for table in escaped.tables), notes]) + "\n"
-
-
-def _latex_table(title: str, table: TextTable) -> str:
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{title}. {table.caption}.}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(table.headers) - 1)}}}",
-        r"\toprule",
-        _latex_row(table.headers),
-        r"\midrule",
-        *(_latex_row([_latex_cell(cell) for cell in row]) for row in table.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines)
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return rf"{' & '.join(cells)} \\"
-
-
-def _latex_cell(cell: TableCell) -> str:
-    return rf"\textbf{{{cell.text}}}" if cell.bold else cell.text
-
-
 PAGED: Mapping[str, Callable[[Iterable[Page]], Iterator[str]]] = {
     "table": partial(terminal, width=None),
     "markdown": _markdown,
-    "latex": _latex,
+    "latex": to_latex,
     "html": _html,
 }
 """The formats for people."""
