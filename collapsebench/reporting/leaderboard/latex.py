@@ -112,7 +112,7 @@ def _width(headers: Sequence[str], rows: Sequence[tuple[str, Sequence[PrintedCel
     """Return the width of a table in one line a row, in characters."""
     labels = max(map(len, [headers[0], *(label for label, _ in rows)]))
     columns = zip(*(cells for _, cells in rows), strict=True)
-    widths = [
+    widths: list[float] = [
         max(len(header), *(cell.width for cell in column)) for header, column in zip(headers[1:], columns, strict=True)
     ]
     return labels + sum(widths) + BETWEEN * len(widths)
