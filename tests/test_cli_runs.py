@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -17,7 +18,7 @@ from records import point, record, records, spec, started, values
 from collapsebench.cli import main
 from collapsebench.cli import runs as options
 from collapsebench.estimates import Estimate
-from collapsebench.record import Number, Outcome
+from collapsebench.record import DeclinedColumn, Number, Outcome
 from collapsebench.store import Store
 
 
@@ -84,6 +85,22 @@ def test_the_options_name_every_outcome():
     assert tuple(Outcome) == options.OUTCOMES
 
 
+def test_list_of_exports_is_that_of_the_store_and_needs_none(filled, cli, tmp_path):
+    plain, other = tmp_path / "vae.jsonl", tmp_path / "skip.jsonl.gz"
+    filled("export", plain, "--contender", "vae")
+    with gzip.open(other, "wb") as stream:
+        stream.write(filled("export", "-", "--contender", "skip[sites=2]")[1].encode())
+    nowhere = tmp_path / "no.sqlite"
+    assert cli("list", plain, other, store=nowhere) == filled("list")
+    assert cli("list", plain, other, "--outcome", "diverged", "--json", store=nowhere) == filled(
+        "list", "--outcome", "diverged", "--json"
+    )
+    assert not nowhere.exists()
+    assert cli("list", store=nowhere)[0] == 1
+    plain.write_text("{}\n")
+    assert cli("list", plain, store=nowhere)[2].startswith(f"error: cannot import '{plain}', line 1:")
+
+
 def test_list_of_a_wrong_outcome(filled):
     code, out, err = filled("list", "--outcome", "won")
     assert (code, out) == (2, "")
@@ -98,10 +115,30 @@ def test_show(filled):
     assert out.startswith(f"{run_id}  finished  skip[sites=2]  seed 1  digits · quick · 350steps")
     assert re.search(r"elbo +neg_elbo +30.25 +0.125 +nats", out)
     assert re.search(r"kl +kl +nan +nats", out)
-    assert re.search(r"encoder_evaluations +1400", out)
+    assert re.search(r"encoder evaluations +1400", out)
     assert re.search(r"350 .* 31.5 +selected", out)
     assert re.search(r"protocol.setting.optimizer.learning_rate +0.001", out)
     assert "Linux x86_64" in out
+
+
+def test_show_has_the_numbers_first_and_then_what_they_cost_and_what_made_them(path, cli):
+    entry = values(kl=0.5)[0].model_copy(update={"column": "kl[3]", "board": False})
+    reason = DeclinedColumn(metric="probe", column="probe", reason="no labels")
+    with Store.open(path) as store:
+        store.finish(record(values=(entry, *values(neg_elbo=30.0)), declined=(reason,), message="said"))
+    out = cli("show", spec().run_id)[1]
+    order = [
+        "said",
+        "neg_elbo",
+        "parameters",
+        "probe: no labels",
+        "Linux x86_64",
+        "protocol.setting",
+        "kl[3]",
+        "selected",
+    ]
+    places = [out.index(word) for word in order[:-1]] + [out.rindex(order[-1])]
+    assert places == sorted(places)
 
 
 def test_show_says_where_the_parameters_were_selected_and_what_the_kl_was(path, cli):

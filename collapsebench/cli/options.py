@@ -38,12 +38,16 @@ FILE = ExpandedPath(path_type=Path, dir_okay=False)
 
 
 def _present(context: click.Context, parameter: click.Parameter, store: str) -> str:
-    """Refuse a missing file at once, as it takes long to import what reads stores."""
     del context, parameter
+    check_present(store)
+    return store
+
+
+def check_present(store: str) -> None:
+    """Refuse a missing file at once, as it takes long to import what reads stores. Raises StoreError."""
     file = Path(store) if ":" in store else expanded(store)
     if ":" not in store and not file.exists():
         raise StoreError(no_store(str(file)))
-    return store
 
 
 def _by_contender(context: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -71,17 +71,21 @@ def command() -> None:
 
 
 @command.command("list")
+@click.argument("files", metavar="[FILE]...", nargs=-1)
 @run_options
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out the newest ones.")
 @options.as_json
-@options.stored
-def list_(chosen: RunOptions, store: str, limit: int, offset: int, as_json: bool) -> None:
-    """List runs, the newest first."""
+@options.store
+def list_(chosen: RunOptions, files: tuple[str, ...], store: str, limit: int, offset: int, as_json: bool) -> None:
+    """List runs, the newest first: those of the store, or those of each exported FILE, plain or gzipped."""
+    if not files:
+        options.check_present(store)
     from collapsebench.reporting.run_list import read_run_list
     from collapsebench.store import Store
+    from collapsebench.store.interchange import read_exports
 
-    with Store.reading(store) as opened:
+    with read_exports(_sources(files)) if files else Store.reading(store) as opened:
         page = read_run_list(opened, limit=limit, offset=offset, **chosen.filters)
     if as_json:
         click.echo(json.dumps(page.as_json(), indent=2))
@@ -131,7 +135,7 @@ def import_(store: str, files: tuple[str, ...]) -> None:
     """
     from collapsebench.store.interchange import import_runs
 
-    added = import_runs(store, {file: sys.stdin.buffer if file == "-" else expanded(file) for file in files})
+    added = import_runs(store, _sources(files))
     click.echo(f"{added.written} runs imported, {added.skipped} skipped", err=True)
 
 
@@ -153,6 +157,11 @@ def delete(store: str, run_ids: tuple[str, ...], unreadable: bool, yes: bool, wo
     else:
         deleted = delete_runs(store, run_ids, confirm, work_dir)
     click.echo(f"{deleted} runs deleted", err=True)
+
+
+def _sources(files: Sequence[str]) -> dict[str, Path | IO[bytes]]:
+    """Return the files, and standard input for -, by the names that messages call them."""
+    return {file: sys.stdin.buffer if file == "-" else expanded(file) for file in files}
 
 
 def _ask(runs: Sequence[RunRecord | Unreadable]) -> None:

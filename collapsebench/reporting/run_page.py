@@ -56,20 +56,17 @@ def title(record: RunRecord | Unreadable) -> str:
 
 
 def _sections(page: RunPage) -> Iterator[str]:
+    """Yield what people look for first: the numbers, the costs, and what is to be known of both."""
     record = page.record
     yield title(record)
+    if record.message:
+        yield printable(" ".join(record.message.split()))
+    yield from _values("metric", (value for value in record.values if value.board))
+    yield _table(("cost", "at the end"), _costs(record))
+    yield from _marks(page)
     yield _table(("fact", "value"), _facts(record))
     yield _table(("spec", "value"), _flat(record.spec.model_dump(mode="json")))
-    if record.counters:
-        yield _table(("counter", "at the end"), ((name, _number(count)) for name, count in record.counters.items()))
-    if record.values:
-        yield _table(("metric", "column", "value", "standard error", "unit"), map(_value, record.values))
-    if record.declined:
-        yield "\n".join(("What has no number, and why:", *map(printable, _reasons(record))))
-    if page.impossible:
-        yield "\n".join(("What cannot be, whatever the model:", *(printable(found.text) for found in page.impossible)))
-    if record.findings:
-        yield "\n".join(("What the guards found:", *(printable(f"{f.text} ({f.guard})") for f in record.findings)))
+    yield from _values("entry of", (value for value in record.values if not value.board))
     if record.points:
         yield _trajectory(record)
     if page.artifacts:
@@ -78,12 +75,32 @@ def _sections(page: RunPage) -> Iterator[str]:
         yield printable_lines(record.traceback.rstrip())
 
 
+def _values(head: str, values: Iterable[Value]) -> Iterator[str]:
+    """Yield a table of values, if there are any."""
+    rows = list(map(_value, values))
+    if rows:
+        yield _table((head, "column", "value", "standard error", "unit"), rows)
+
+
+def _costs(record: RunRecord) -> Iterator[tuple[str, str]]:
+    yield "parameters", str(record.parameters)
+    yield from ((name.replace("_", " "), _number(count)) for name, count in record.counters.items())
+
+
+def _marks(page: RunPage) -> Iterator[str]:
+    """Yield what boards mark: what has no number, what cannot be, and what the guards found."""
+    record = page.record
+    if record.declined:
+        yield "\n".join(("What has no number, and why:", *map(printable, _reasons(record))))
+    if page.impossible:
+        yield "\n".join(("What cannot be, whatever the model:", *(printable(found.text) for found in page.impossible)))
+    if record.findings:
+        yield "\n".join(("What the guards found:", *(printable(f"{f.text} ({f.guard})") for f in record.findings)))
+
+
 def _facts(record: RunRecord) -> Iterator[tuple[str, object]]:
     yield "started", record.started_at
     yield "finished", record.finished_at or "no"
-    yield "parameters", record.parameters
-    if record.message:
-        yield "message", record.message
     yield from _selected(record)
     yield from record.environment.items()
     yield from ((f"code of {component}", digest) for component, digest in record.code.items())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TextIO
 
 from pydantic import ValidationError
@@ -52,6 +53,16 @@ def import_runs(store: str | Path, sources: Mapping[str, Path | IO[bytes]]) -> A
             pass
         with Store.open(store) as made:
             return made.add(_records(streams))
+
+
+@contextmanager
+def read_exports(sources: Mapping[str, Path | IO[bytes]]) -> Iterator[Store]:
+    """Open the runs of exports as a store that is gone at the end. Raises what `import_runs` raises."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "exports.sqlite"
+        import_runs(file, sources)
+        with Store.reading(file) as store:
+            yield store
 
 
 def _records(streams: Mapping[str, IO[bytes]]) -> Iterator[RunRecord]:
