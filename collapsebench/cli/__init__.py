@@ -18,10 +18,9 @@ COMMANDS = {
     "run": ("collapsebench.cli.run", "Run contenders on a dataset and store every run."),
     "suite": ("collapsebench.cli.suite", "List, show and run suites: the tables and figures of papers."),
     "leaderboard": ("collapsebench.cli.leaderboard", "Render the leaderboards of the stored runs."),
-    "report": (
-        "collapsebench.cli.report",
-        "Write one HTML page of the stored runs, with the evidence of numbers.",
-    ),
+    "compare": ("collapsebench.cli.compare", "Compare two contenders wherever both have run."),
+    "diff": ("collapsebench.cli.diff", "Say in what two protocols or two runs differ."),
+    "report": ("collapsebench.cli.report", "Write one HTML page of the stored runs, with the evidence of numbers."),
     "plot": ("collapsebench.cli.plot", "Draw figures of the stored runs."),
     "samples": ("collapsebench.cli.samples", "Show what the trained models of runs make of codes."),
     "runs": ("collapsebench.cli.runs", "List, show, export, import and delete stored runs."),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +52,7 @@ class LeaderboardOptions:
     @property
     def width(self) -> int | None:
         """The width of the terminal, None if the text goes elsewhere."""
-        return shutil.get_terminal_size().columns if self.output is None and sys.stdout.isatty() else None
+        return options.terminal_width() if self.output is None else None
 
 
 @click.command("leaderboard")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial, wraps
@@ -153,6 +155,11 @@ def tell_unreadable(runs: Sequence[Unreadable]) -> None:
         from collapsebench.observation import unreadable_line
 
         click.echo(unreadable_line(runs), err=True)
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal, None if standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def refuse_beside(option: str, **others: object) -> None:

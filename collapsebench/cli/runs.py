@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from collapsebench.observation import Unreadable
     from collapsebench.record import RunRecord
-    from collapsebench.store import Filters
+    from collapsebench.store import Filters, Store
 
 OUTCOMES = ("started", "finished", "diverged", "failed", "interrupted")
 """Named here, too, as their own module takes several times as long to import as click."""
@@ -79,13 +80,9 @@ def command() -> None:
 @options.store
 def list_(chosen: RunOptions, files: tuple[str, ...], store: str, limit: int, offset: int, as_json: bool) -> None:
     """List runs, the newest first: those of the store, or those of each exported FILE, plain or gzipped."""
-    if not files:
-        options.check_present(store)
     from collapsebench.reporting.run_list import read_run_list
-    from collapsebench.store import Store
-    from collapsebench.store.interchange import read_exports
 
-    with read_exports(_sources(files)) if files else Store.reading(store) as opened:
+    with _opened(store, files) as opened:
         page = read_run_list(opened, limit=limit, offset=offset, **chosen.filters)
     if as_json:
         click.echo(json.dumps(page.as_json(), indent=2))
@@ -157,6 +154,16 @@ def delete(store: str, run_ids: tuple[str, ...], unreadable: bool, yes: bool, wo
     else:
         deleted = delete_runs(store, run_ids, confirm, work_dir)
     click.echo(f"{deleted} runs deleted", err=True)
+
+
+def _opened(store: str, files: Sequence[str]) -> AbstractContextManager[Store]:
+    """Open the store, or the exports in its place if there are any."""
+    if not files:
+        options.check_present(store)
+    from collapsebench.store import Store
+    from collapsebench.store.interchange import read_exports
+
+    return read_exports(_sources(files)) if files else Store.reading(store)
 
 
 def _sources(files: Sequence[str]) -> dict[str, Path | IO[bytes]]:

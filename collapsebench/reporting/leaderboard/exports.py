@@ -55,13 +55,13 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
     names = (*fields, *statistics, *paired, *(mark.name for mark in marks))
     writer.writerow((*names, *(f"seed {seed}" for seed in seeds)))
     for board in boards:
-        head = _head(board)
+        place = head(board)
         for row in board.rows:
             for column in board.columns:
                 own, difference = row.sample(column.key), board.difference(row, column.key)
                 values = row.samples[column.key].seeds if column.key in row.samples else {}
                 writer.writerow(
-                    _texts(head, row.label, column)
+                    _texts(place, row.label, column)
                     + [*_statistics(own), int(row.label in board.best(column)), *_statistics(difference)]
                     + ["; ".join(f"seed {problem.seed} {problem.outcome}" for problem in row.problems)]
                     + [escaping.csv("; ".join(mark.texts(row, column))) for mark in marks]
@@ -72,7 +72,7 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
                 best = board.reference[column.key]
                 writer.writerow(
                     [
-                        *_texts(head, reference.LABEL, column),
+                        *_texts(place, reference.LABEL, column),
                         "",
                         repr(best.value),
                         *([""] * (6 + len(marks) + len(seeds))),
@@ -81,8 +81,8 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
     yield out.getvalue()
 
 
-def _texts(head: Mapping[str, str], label: str, column: BoardColumn) -> list[str]:
-    places = (head[field] for field in ("protocol_id", "dataset", "track", "budget"))
+def _texts(place: Mapping[str, str], label: str, column: BoardColumn) -> list[str]:
+    places = (place[field] for field in ("protocol_id", "dataset", "track", "budget"))
     texts = (*places, label, column.key, column.metric, column.unit, column.direction.value)
     return list(map(escaping.csv, texts))
 
@@ -103,7 +103,8 @@ def to_json(boards: Iterable[Board]) -> Iterator[str]:
     yield "\n  ]\n}\n"
 
 
-def _head(board: Board) -> dict[str, str]:
+def head(board: Board) -> dict[str, str]:
+    """Return what a board is of."""
     protocol = board.protocol
     return {
         "protocol_id": board.protocol_id,
@@ -117,7 +118,7 @@ def _head(board: Board) -> dict[str, str]:
 
 
 def _board(board: Board) -> dict[str, Any]:
-    return _head(board) | {
+    return head(board) | {
         "columns": [column._asdict() for column in board.columns],
         "against": board.against,
         "rows": [_row(board, row) for row in board.rows],
@@ -139,15 +140,15 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "seeds": list(row.seeds),
         "scores": {
             column.key: {
-                "aggregate": _aggregate(row.sample(column.key)),
+                "aggregate": aggregate(row.sample(column.key)),
                 "best": row.label in board.best(column),
-                "difference": _aggregate(board.difference(row, column.key)),
+                "difference": aggregate(board.difference(row, column.key)),
                 "seeds": _seeds(row.samples.get(column.key)),
             }
             for column in board.columns
         },
-        "regret": _aggregate(reference.regret(board, row)),
-        "information_percent": _aggregate(reference.share(board, row)),
+        "regret": aggregate(reference.regret(board, row)),
+        "information_percent": aggregate(reference.share(board, row)),
         "problems": [problem._asdict() for problem in row.problems],
         "saturated": list(row.saturated),
         "impossible": {str(seed): [violation.text for violation in found] for seed, found in row.violations.items()},
@@ -169,7 +170,8 @@ def _known(board: Board, row: Row) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _aggregate(sample: SeedSample | None) -> dict[str, Any] | None:
+def aggregate(sample: SeedSample | None) -> dict[str, Any] | None:
+    """Return the number of seeds, the mean and the half-width of a sample; None without a sample."""
     if sample is None:
         return None
     return {"n": len(sample.seeds), "mean": json_number(sample.mean), "half_width": json_number(sample.half_width)}

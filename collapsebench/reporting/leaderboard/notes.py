@@ -44,7 +44,7 @@ def notes(board: Board, metrics: Sequence[BoardColumn]) -> Iterator[str]:
             "they were generated; ± there is the Monte Carlo error of I(x; z). The regret is at least 0 in expectation "
             "over examples; the share can pass 100 %, as z may hold more of x than made it."
         )
-    yield from _of_runs(board, metrics)
+    yield from run_notes(board, metrics)
     yield f"Runs: {_outcomes(board.outcomes)}."
     yield from _unreadable(board)
     total = sum(board.outcomes.values())
@@ -63,7 +63,7 @@ def usual_notes(board: Board, shown: Sequence[BoardColumn]) -> Iterator[str]:
     yield _units(board, shown)
     if any(column.key in board.reference for column in shown):
         yield f"The {reference.LABEL}: what the best model scores on the test examples, which were generated."
-    yield from _of_runs(board, shown)
+    yield from run_notes(board, shown)
     yield from _unreadable(board)
     hidden = [column.title for column in board.columns if column.metric and column not in shown]
     yield f"--columns all shows {''.join(f'{title}, ' for title in hidden)}the costs and the machines, too."
@@ -77,7 +77,7 @@ def footnotes(board: Board, shown: Sequence[BoardColumn]) -> Iterator[str]:
     yield _units(board, shown, keys=False)
     if {"mi_lower", "mi_upper"} <= {column.key for column in shown}:
         yield "MI: its lower bound to its upper bound."
-    yield from _of_runs(board, shown)
+    yield from run_notes(board, shown)
 
 
 def decisions(board: Board, columns: Sequence[BoardColumn]) -> Iterator[str]:
@@ -173,7 +173,7 @@ def _units(board: Board, columns: Sequence[BoardColumn], *, keys: bool = True) -
     return f"{'; '.join(texts)}. ↓ lower is better, ↑ higher."
 
 
-def _of_runs(board: Board, metrics: Sequence[BoardColumn]) -> Iterator[str]:
+def run_notes(board: Board, metrics: Sequence[BoardColumn]) -> Iterator[str]:
     """Yield the reasons of blanks and marks, run by run."""
     problems = [(row, problem) for row in board.rows for problem in row.problems]
     if problems:

@@ -64,16 +64,27 @@ def _wrapped(text: str, width: int | None) -> list[str]:
 
 
 def _fitted(table: TextTable, width: int | None) -> list[Fit]:
-    """Fit a table to a width: with long labels on lines of their own, then closer together, and then in parts."""
+    """Fit a table to a width: closer together, with long labels on lines of their own, or else in parts."""
     whole = _aligned(table, f" {DIFFERS}")
     if width is None:
         return [Fit(whole)]
-    least = min(SHORTEST, _widths(whole)[0])
-    for tried, gap in ((whole, GAP), (_aligned(_closer(table), DIFFERS), NARROW)):
-        room = width - len(MARGIN) - sum(each + len(gap) for each in _widths(tried)[1:])
-        if room >= least:
-            return [Fit(tried, gap, room)]
-    return list(map(Fit, _split(whole, width)))
+    closer = _aligned(_closer(table), DIFFERS)
+    tried = (Fit(each, gap, _room(each, gap, width)) for each, gap in ((whole, GAP), (closer, NARROW)))
+    fitting = [fit for fit in tried if fit.room >= min(SHORTEST, _widths(whole)[0])]
+    return [min(fitting, key=_lines_of_labels)] if fitting else list(map(Fit, _split(whole, width)))
+
+
+def _room(table: TextTable, gap: str, width: int) -> int:
+    """Return the width that the other columns leave to the labels."""
+    return width - len(MARGIN) - sum(each + len(gap) for each in _widths(table)[1:])
+
+
+def _lines_of_labels(fit: Fit) -> int:
+    """Return the number of labels that need a line of their own."""
+    from rich.cells import cell_len
+
+    labels = (fit.table.headers[0], *(row[0].text for row in fit.table.rows))
+    return sum(cell_len(label) > fit.room for label in labels)
 
 
 def _widths(table: TextTable) -> list[int]:
