@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from collapsebench.store import Store
 
 
+LEGEND = (
+    f"{DIFFERS}: the paired difference has no zero in its interval. The last column says what that decides, or with "
+    "about how many seeds it would have none."
+)
+
+
 class Duel(NamedTuple):
     """Two contenders of one protocol. Differences are the first minus the second."""
 
@@ -88,8 +94,7 @@ class Duel(NamedTuple):
             tables.append(TextTable("What differs in their methods", ("parameter", *names), tuple(rows)))
         notes = (
             INTERVALS,
-            f"{DIFFERS}: the paired difference has no zero in its interval. Otherwise the last column says with about how "
-            "many seeds it would have none.",
+            LEGEND,
             *run_notes(self.board, metrics),
         )
         return Page(title(self.board), tuple(tables), notes, command(self.board))

@@ -242,7 +242,7 @@ def _differences(board: Board, heads: Sequence[Head], *, usual: bool) -> TextTab
         for row in board.rows
         if row.label != board.against
     ]
-    titles = (f"Δ {head.title if usual else header(head.column)}" for head in heads)
+    titles = (head.title if usual else f"Δ {header(head.column)}" for head in heads)
     table = TextTable(
         f"Paired difference to {board.against}", ("contender", "pairs", *titles), tuple(rows), Part.DIFFERENCES
     )
@@ -315,9 +315,16 @@ def _difference(board: Board, row: Row, head: Head, *, usual: bool) -> str:
     if len(samples) < len(head.bounds):
         return _blank(both, head.column)
     mark = _mark_of_difference(board, row, head)
-    fine = min(abs(sample.mean) for sample in samples) < 10**-head.most_decimals
-    text = _number(samples, signed=True, most=None if not usual or (mark and fine) else head.most_decimals)
+    most = _most_decimals(samples, head.most_decimals, small=bool(mark)) if usual else None
+    text = _number(samples, signed=True, most=most)
     return f"{text}{_marks_of_impossible(both, head)}{mark}"
+
+
+def _most_decimals(samples: Sequence[SeedSample], most: int, *, small: bool) -> int | None:
+    """Return the most decimals of a difference. A small one that is decided gets one more, or as many as it needs."""
+    least = min(abs(sample.mean) for sample in samples)
+    enough = (decimals for decimals in (most, most + 1) if least >= 10**-decimals)
+    return next(enough, None) if small else most
 
 
 def _mark_of_difference(board: Board, row: Row, head: Head) -> str:

@@ -9,13 +9,14 @@ from itertools import repeat, starmap
 from typing import NamedTuple
 
 from collapsebench.printable import printable
+from collapsebench.reporting.leaderboard.numbers import BLANK
 from collapsebench.reporting.leaderboard.pages import DIFFERS, Page, TableCell, TextTable
 
 MARGIN, GAP, NARROW = "  ", "   ", "  "
 """The space before the first column, between two columns, and between two columns of a table that hardly fits."""
 SHORTEST = 3
 """The least width of a column of labels. A label that is longer than its column has a line of its own."""
-CLOSER = ((" ± ", "±"), (f" {DIFFERS}", DIFFERS), (" seeds", ""), (", ", ","), (" [", "["))
+CLOSER = ((" ± ", "±"), (f" {DIFFERS}", DIFFERS), (", ", ","), (" [", "["))
 """What stands closer together in the cells of a table that hardly fits."""
 COMMA = re.compile(r",(?=\S)")
 """A comma in the middle of a word, as in the overrides of a track. A long line may be broken there."""
@@ -76,7 +77,7 @@ def _fitted(table: TextTable, width: int | None) -> list[Fit]:
 
 def _room(table: TextTable, gap: str, width: int) -> int:
     """Return the width that the other columns leave to the labels."""
-    return width - len(MARGIN) - sum(each + len(gap) for each in _widths(table)[1:])
+    return width - len(MARGIN) - 1 - sum(each + len(gap) for each in _widths(table)[1:])
 
 
 def _lines_of_labels(fit: Fit) -> int:
@@ -122,7 +123,7 @@ def _aligned(table: TextTable, mark: str) -> TextTable:
 def _close(text: str) -> str:
     for wide, close in CLOSER:
         text = text.replace(wide, close)
-    return text
+    return text.removesuffix(" seeds") if text.startswith(BLANK) else text
 
 
 def _split(table: TextTable, width: int) -> Iterator[TextTable]:
