@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.errors import UsageError
 from collapsebench.syntax import LARGEST_SEED
@@ -114,7 +114,7 @@ sample_options = options.gathered(
 
 
 @click.command("samples")
-@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True, shell_complete=completing.runs)
 @sample_options
 @click.option("--format", "format_", type=click.Choice(("text", "json")), default="text", show_default=True)
 @click.option("--output", type=options.FILE, default=None, help="Write to a file; .png, .svg and .pdf draw images.")
