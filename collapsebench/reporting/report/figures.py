@@ -13,11 +13,13 @@ from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.layout import header
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row
 from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS
-from collapsebench.reporting.report.plain import JsonNumber, drawn, short
+from collapsebench.reporting.report.plain import JsonNumber, short
 from collapsebench.spec import Protocol, Unit
 
 POINTS = 20
 """A trajectory has at most so many points on the page."""
+OF_LINES, OF_UNITS = 5, 4
+"""The significant digits of numbers that are only drawn: those of trajectories, and those of units."""
 TRACKED = ("neg_elbo", "kl", "mi_lower", "active_units")
 """The columns whose trajectories are drawn."""
 
@@ -131,7 +133,9 @@ def trajectory(run: Observation, counters: Sequence[str]) -> list[list[JsonNumbe
     points = thinned(run.points)
     lines = [[point.counters.get(name) for point in points] for name in counters]
     lines += [[point.values.get(name) for point in points] for name in TRACKED]
-    return [[short(number, 5) for number in line] for line in lines] if points and any(p.values for p in points) else []
+    if not any(point.values for point in points):
+        return []
+    return [[short(number, OF_LINES) for number in line] for line in lines]
 
 
 def thinned(points: Sequence[TrajectoryPoint]) -> Sequence[TrajectoryPoint]:
@@ -153,7 +157,8 @@ def spectrum(run: Observation) -> list[JsonNumber]:
         return []
     names = takewhile(lambda name: name in run.entries, (f"kl[{unit}]" for unit in count()))
     values = [run.entries[name].value for name in names]
-    return drawn(sorted(values, key=lambda value: -math.inf if math.isnan(value) else value, reverse=True))
+    falling = sorted(values, key=lambda value: -math.inf if math.isnan(value) else value, reverse=True)
+    return [short(value, OF_UNITS) for value in falling]
 
 
 def shared(lines: Iterable[list[JsonNumber]], pool: dict[tuple[JsonNumber, ...], int]) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from collapsebench.printable import printable
@@ -12,8 +11,8 @@ from collapsebench.record import json_number
 JsonNumber: TypeAlias = float | str | None
 """A number as JSON can hold it: `nan`, `+inf` and `-inf` are texts."""
 
-EXACT, DRAWN = 10, 4
-"""The significant digits of numbers that are read, and of those of a spectrum."""
+EXACT = 10
+"""The significant digits of numbers that are read, as in `runs show`."""
 
 
 def short(value: float | None, digits: int = EXACT) -> JsonNumber:
@@ -26,11 +25,6 @@ def short(value: float | None, digits: int = EXACT) -> JsonNumber:
         return json_number(value)
     rounded = float(f"{value:.{digits}g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
-
-
-def drawn(values: Iterable[float]) -> list[JsonNumber]:
-    """Round the numbers of a spectrum."""
-    return [short(value, DRAWN) for value in values]
 
 
 def visible(value: Any) -> Any:

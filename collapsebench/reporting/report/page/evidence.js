@@ -16,7 +16,11 @@ class Evidence {
         "header",
         {},
         make("h2", { id: "evidence-title" }, column ? `${row.label} · ${column.title}` : row.label),
-        make("button", { type: "button", class: "quiet", autofocus: true, onclick: () => this.dialog.close() }, "Close"),
+        make(
+          "button",
+          { type: "button", class: "quiet", autofocus: true, onclick: () => this.dialog.close() },
+          "Close",
+        ),
       ),
       make("p", { class: "where" }, `${nameOf(board)} · ${settingOf(board)}`),
       ...(column ? this.number(board, row, place) : this.scores(board, row)),
@@ -40,8 +44,15 @@ class Evidence {
       ["Mean over seeds, with its 95 % interval", `${text}${best ? ", bold on the board" : ""}`],
       ["Column", `${column.key}${column.unit ? `, in ${column.unit}` : ""}; ${better[column.direction]}`],
       column.metric ? ["Estimator", `metric ${column.metric}${column.estimator ? `: ${column.estimator}` : ""}`] : null,
-      difference ? [`Paired difference to ${board.against}`, `${difference}; ${decided ? "its interval excludes zero" : "its interval does not exclude zero"}`] : null,
-      board.reference[place] ? ["Best possible", [board.reference[place][0], row.distances?.[place]].filter(Boolean).join("; ")] : null,
+      difference
+        ? [
+            `Paired difference to ${board.against}`,
+            `${difference}; ${decided ? "its interval excludes zero" : "its interval does not exclude zero"}`,
+          ]
+        : null,
+      board.reference[place]
+        ? ["Best possible", [board.reference[place][0], row.distances?.[place]].filter(Boolean).join("; ")]
+        : null,
     ];
     return [factList(facts), ...this.published(board, row, place), this.measured(column)];
   }
@@ -58,10 +69,18 @@ class Evidence {
     const found = board.published?.[row.label]?.[place];
     if (!found) return [];
     const [printed, difference, source, reasons] = found;
-    const comparable = reasons.length ? `Not comparable: ${reasons.join("; ")}.` : difference ? "The two can be compared." : "";
+    const comparable = reasons.length
+      ? `Not comparable: ${reasons.join("; ")}.`
+      : difference
+        ? "The two can be compared."
+        : "";
     return [
       make("h3", {}, "The paper"),
-      factList([["Published", printed], ["Ours minus published", difference], ["Source", source]]),
+      factList([
+        ["Published", printed],
+        ["Ours minus published", difference],
+        ["Source", source],
+      ]),
       make("p", {}, comparable),
     ];
   }
@@ -71,13 +90,26 @@ class Evidence {
       column.metric && row.cells[place][0] ? [[column.head, row.cells[place][0], row.cells[place][4]]] : [],
     );
     const heads = ["column", "mean ± 95 % interval", ...(board.against ? [`difference to ${board.against}`] : [])];
-    return [plainTable("Scores", heads, rows.map((cells) => cells.slice(0, heads.length)))];
+    return [
+      plainTable(
+        "Scores",
+        heads,
+        rows.map((cells) => cells.slice(0, heads.length)),
+      ),
+    ];
   }
 
   /** The runs, with the value of the column and the error of its estimator. */
   runs(board, row, place) {
     const error = place !== null && row.runs.some((run) => run.errors?.[place] !== undefined);
-    const heads = ["seed", ...(place === null ? [] : ["value"]), ...(error ? ["standard error"] : []), "outcome", "started", "run"];
+    const heads = [
+      "seed",
+      ...(place === null ? [] : ["value"]),
+      ...(error ? ["standard error"] : []),
+      "outcome",
+      "started",
+      "run",
+    ];
     const body = row.runs.map((run) => [
       run.seed,
       ...(place === null ? [] : [written(run.values[place], 10)]),
@@ -92,7 +124,11 @@ class Evidence {
       make("h3", {}, "Runs"),
       plainTable("Runs of this contender, one for each seed", heads, body),
       messages.length
-        ? make("ul", {}, messages.map((run) => make("li", {}, `seed ${run.seed}, ${run.outcome ?? "finished"}: ${run.message}`)))
+        ? make(
+            "ul",
+            {},
+            messages.map((run) => make("li", {}, `seed ${run.seed}, ${run.outcome ?? "finished"}: ${run.message}`)),
+          )
         : "",
     ];
   }
@@ -102,7 +138,12 @@ class Evidence {
     const cell = place < 0 ? null : row.cells[place];
     const methods = (row.methods ?? []).map(([name, version, params]) => {
       const settings = Object.entries(params).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
-      return make("li", {}, make("strong", {}, name), ` (version ${version})${settings.length ? `: ${settings.join(", ")}` : ""}`);
+      return make(
+        "li",
+        {},
+        make("strong", {}, name),
+        ` (version ${version})${settings.length ? `: ${settings.join(", ")}` : ""}`,
+      );
     });
     return [
       make("h3", {}, "What differs from the baseline"),
@@ -115,10 +156,18 @@ class Evidence {
     const costs = [...board.columns.entries()].filter(([, column]) => !column.metric && column.key !== "parameters");
     const finished = row.runs.filter((run) => run.values.some((value) => value !== null));
     if (!costs.length || !finished.length) return [];
-    const body = costs.map(([place, column]) => [column.title, row.cells[place][0], ...finished.map((run) => written(run.values[place], 8))]);
+    const body = costs.map(([place, column]) => [
+      column.title,
+      row.cells[place][0],
+      ...finished.map((run) => written(run.values[place], 8)),
+    ]);
     return [
       make("h3", {}, "What it cost"),
-      plainTable("Counters at the end of training", ["counter", "mean", ...finished.map((run) => `seed ${run.seed}`)], body),
+      plainTable(
+        "Counters at the end of training",
+        ["counter", "mean", ...finished.map((run) => `seed ${run.seed}`)],
+        body,
+      ),
     ];
   }
 
@@ -131,19 +180,33 @@ class Evidence {
       ...(saturated.length ? [`† at the limit of its estimator: seed ${saturated.join(", ")}`] : []),
       ...(row.findings ?? []).map(([guard, text, seeds]) => `‡ ${text} (${guard}; seed ${seeds.join(", ")})`),
     ];
-    return lines.length ? [make("h3", {}, "Marks"), make("ul", {}, lines.map((line) => make("li", {}, line)))] : [];
+    return lines.length
+      ? [
+          make("h3", {}, "Marks"),
+          make(
+            "ul",
+            {},
+            lines.map((line) => make("li", {}, line)),
+          ),
+        ]
+      : [];
   }
 
   code(row) {
     if (!row.code) return [];
     const body = row.code.map(([component, hash, seeds]) => [component, make("code", {}, hash), seeds.join(", ")]);
-    return [make("h3", {}, "Code that does not come with collapsebench"), plainTable("Hashes of code", ["component", "hash", "seeds"], body, false)];
+    return [
+      make("h3", {}, "Code that does not come with collapsebench"),
+      plainTable("Hashes of code", ["component", "hash", "seeds"], body, false),
+    ];
   }
 
   machines(row) {
     const places = [...new Set(row.runs.map((run) => run.environment))].filter((place) => place !== undefined);
     const lines = places.map((place) => make("li", {}, environmentText(this.content.environments[place])));
-    return lines.length ? [make("h3", {}, counted(lines.length, "environment").replace(/^1 e/, "E")), make("ul", {}, lines)] : [];
+    return lines.length
+      ? [make("h3", {}, counted(lines.length, "environment").replace(/^1 e/, "E")), make("ul", {}, lines)]
+      : [];
   }
 
   repeat(board, row) {
@@ -153,7 +216,11 @@ class Evidence {
 }
 
 function factList(pairs) {
-  return make("dl", {}, pairs.filter(Boolean).map(([term, text]) => [make("dt", {}, term), make("dd", {}, text)]));
+  return make(
+    "dl",
+    {},
+    pairs.filter(Boolean).map(([term, text]) => [make("dt", {}, term), make("dd", {}, text)]),
+  );
 }
 
 function environmentText(environment) {

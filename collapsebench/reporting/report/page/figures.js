@@ -20,7 +20,11 @@ class Figures {
     const drawn = [...this.planes, ...(this.spectrum ? [this.spectrum] : [])];
     this.element.append(
       this.legend(),
-      make("div", { class: drawn.length === 3 ? "pair three" : "pair" }, drawn.map((plot) => plot.element)),
+      make(
+        "div",
+        { class: drawn.length === 3 ? "pair three" : "pair" },
+        drawn.map((plot) => plot.element),
+      ),
       this.trajectories.length ? this.overBudget() : "",
     );
     this.update();
@@ -102,7 +106,15 @@ class Figures {
       const text = [withInterval(plane.x, x, dx), withInterval(plane.y, y, dy)];
       const front = plane.front.includes(place);
       if (front) text.push("on the Pareto front");
-      const point = { x: number(x), dx: number(dx), y: number(y), dy: number(dy), text, front, open: () => this.open(row, null) };
+      const point = {
+        x: number(x),
+        dx: number(dx),
+        y: number(y),
+        dy: number(dy),
+        text,
+        front,
+        open: () => this.open(row, null),
+      };
       return { label: row.label, name: row.label, look: this.content.looks[row.label], points: [point] };
     });
     const means = new Map(plane.points.map(([place, x, , y]) => [place, [number(x), number(y)]]));
@@ -145,8 +157,15 @@ class Figures {
           const points = xs
             .map((x, at) => ({ x: number(x), y: number(ys[at]), open: () => this.open(row, null) }))
             .filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y) && (!axis.log || point.x > 0));
-          for (const point of points) point.text = [`${written(point.x)} ${axis.label}`, `${written(point.y)} ${label}`];
-          return { label: row.label, name: `${row.label}, seed ${run.seed}`, look: this.content.looks[row.label], line: true, points };
+          for (const point of points)
+            point.text = [`${written(point.x)} ${axis.label}`, `${written(point.y)} ${label}`];
+          return {
+            label: row.label,
+            name: `${row.label}, seed ${run.seed}`,
+            look: this.content.looks[row.label],
+            line: true,
+            points,
+          };
         }),
     );
   }
@@ -168,7 +187,11 @@ class Figures {
         make("p", {}, "Validation split; each line is a run."),
         make("label", { class: "field" }, make("span", {}, "Over"), make("select", { onchange: choose }, options)),
       ),
-      make("div", { class: "pair" }, this.trajectories.map((plot) => plot.element)),
+      make(
+        "div",
+        { class: "pair" },
+        this.trajectories.map((plot) => plot.element),
+      ),
     );
   }
 
@@ -183,7 +206,13 @@ class Figures {
             text: [`unit ${place + 1} of ${run.units.length}, by falling KL`, `${written(value)} nats`],
             open: () => this.open(row, null),
           }));
-          return { label: row.label, name: `${row.label}, seed ${run.seed}`, look: this.content.looks[row.label], line: true, points: points.filter((point) => Number.isFinite(point.y)) };
+          return {
+            label: row.label,
+            name: `${row.label}, seed ${run.seed}`,
+            look: this.content.looks[row.label],
+            line: true,
+            points: points.filter((point) => Number.isFinite(point.y)),
+          };
         }),
     );
     if (!series.length) return null;

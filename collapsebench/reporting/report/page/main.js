@@ -37,7 +37,9 @@ function settingOf(board) {
 
 function outcomesText(board) {
   const total = Object.values(board.outcomes).reduce((sum, many) => sum + many, 0);
-  const parts = Object.entries(board.outcomes).map(([outcome, many]) => `${many} ${outcome === "started" ? "still running" : outcome}`);
+  const parts = Object.entries(board.outcomes).map(
+    ([outcome, many]) => `${many} ${outcome === "started" ? "still running" : outcome}`,
+  );
   return `${counted(total, "run")}: ${parts.join(", ")}`;
 }
 
@@ -61,18 +63,43 @@ function boardSection(board) {
     { id: `board-${board.id}`, "aria-labelledby": `title-${board.id}` },
     make("h2", { id: `title-${board.id}` }, nameOf(board)),
     make("p", { class: "where" }, `${settingOf(board)} · ${outcomesText(board)}`),
-    board.decisions.length ? make("ul", { class: "decisions" }, board.decisions.map((line) => make("li", {}, line))) : "",
+    board.decisions.length
+      ? make(
+          "ul",
+          { class: "decisions" },
+          board.decisions.map((line) => make("li", {}, line)),
+        )
+      : "",
     table.element,
     figures.element,
     samplesSection(board, content.looks),
-    make("details", { class: "notes" }, make("summary", {}, "Notes"), make("ul", {}, board.notes.map((note) => make("li", {}, note)))),
-    make("details", { class: "notes" }, make("summary", {}, "The command that makes these runs"), make("pre", { tabindex: 0 }, board.command)),
+    make(
+      "details",
+      { class: "notes" },
+      make("summary", {}, "Notes"),
+      make(
+        "ul",
+        {},
+        board.notes.map((note) => make("li", {}, note)),
+      ),
+    ),
+    make(
+      "details",
+      { class: "notes" },
+      make("summary", {}, "The command that makes these runs"),
+      make("pre", { tabindex: 0 }, board.command),
+    ),
   );
 }
 
 function contents() {
   const links = content.boards.map((board) =>
-    make("li", {}, make("a", { href: `#board-${board.id}` }, nameOf(board)), ` ${counted(board.rows.length, "contender")}, ${outcomesText(board)}`),
+    make(
+      "li",
+      {},
+      make("a", { href: `#board-${board.id}` }, nameOf(board)),
+      ` ${counted(board.rows.length, "contender")}, ${outcomesText(board)}`,
+    ),
   );
   return make("nav", { "aria-label": "Boards" }, make("ol", {}, links));
 }
@@ -84,16 +111,31 @@ function paperSection(paper) {
     { id: "paper", "aria-labelledby": "title-paper" },
     make("h2", { id: "title-paper" }, "Beside the paper"),
     make("p", { class: "where" }, paper.title),
-    make("div", { class: "papers" }, paper.tables.map((table) => plainTable(table.caption, table.heads, table.rows))),
-    make("ul", { class: "small" }, paper.notes.map((note) => make("li", {}, note))),
+    make(
+      "div",
+      { class: "papers" },
+      paper.tables.map((table) => plainTable(table.caption, table.heads, table.rows)),
+    ),
+    make(
+      "ul",
+      { class: "small" },
+      paper.notes.map((note) => make("li", {}, note)),
+    ),
     make("pre", { tabindex: 0 }, paper.command),
   );
 }
 
-document.querySelector(".top").append(
-  make("div", {}, make("h1", {}, content.title), make("p", { class: "where" }, `collapsebench ${content.version} · ${counted(content.boards.length, "board")}`)),
-  themeButton(),
-);
+document
+  .querySelector(".top")
+  .append(
+    make(
+      "div",
+      {},
+      make("h1", {}, content.title),
+      make("p", { class: "where" }, `collapsebench ${content.version} · ${counted(content.boards.length, "board")}`),
+    ),
+    themeButton(),
+  );
 if (content.boards.length > 1) document.querySelector("main").append(contents());
 document.querySelector("main").append(...content.boards.map(boardSection));
 if (content.paper) document.querySelector("main").append(paperSection(content.paper));

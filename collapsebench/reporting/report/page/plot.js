@@ -89,8 +89,16 @@ class Plot {
     this.horizontal = scale(across, [MARGIN.left, this.width - MARGIN.right], this.x.log, false);
     this.vertical = scale(up, [HEIGHT - MARGIN.bottom, MARGIN.top], this.y.log, this.zero);
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
-    this.svg.replaceChildren(...this.axes(), ...this.levels(), this.frontLine(), ...this.shown.map((each) => this.draw(each)));
-    if (!points.length) this.svg.append(draw("text", { x: this.width / 2, y: HEIGHT / 2, class: "label", "text-anchor": "middle" }, "nothing to show"));
+    this.svg.replaceChildren(
+      ...this.axes(),
+      ...this.levels(),
+      this.frontLine(),
+      ...this.shown.map((each) => this.draw(each)),
+    );
+    if (!points.length)
+      this.svg.append(
+        draw("text", { x: this.width / 2, y: HEIGHT / 2, class: "label", "text-anchor": "middle" }, "nothing to show"),
+      );
   }
 
   axes() {
@@ -109,8 +117,16 @@ class Plot {
     const middle = (MARGIN.top + bottom) / 2;
     return [
       ...ticks,
-      draw("text", { class: "label", x: (MARGIN.left + this.width - MARGIN.right) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, this.x.label),
-      draw("text", { class: "label", transform: `translate(13,${middle}) rotate(-90)`, "text-anchor": "middle" }, this.y.label),
+      draw(
+        "text",
+        { class: "label", x: (MARGIN.left + this.width - MARGIN.right) / 2, y: HEIGHT - 8, "text-anchor": "middle" },
+        this.x.label,
+      ),
+      draw(
+        "text",
+        { class: "label", transform: `translate(13,${middle}) rotate(-90)`, "text-anchor": "middle" },
+        this.y.label,
+      ),
     ];
   }
 
@@ -119,19 +135,21 @@ class Plot {
     if (!this.sums) return [];
     const [left, right] = this.horizontal.ends;
     const [low, high] = this.vertical.ends;
-    return niceTicks(left + low, right + high, 7).map((sum) => {
-      const from = Math.max(left, sum - high);
-      const to = Math.min(right, sum - low);
-      return from < to
-        ? draw("line", {
-            class: "level",
-            x1: this.horizontal.place(from),
-            y1: this.vertical.place(sum - from),
-            x2: this.horizontal.place(to),
-            y2: this.vertical.place(sum - to),
-          })
-        : "";
-    }).filter(Boolean);
+    return niceTicks(left + low, right + high, 7)
+      .map((sum) => {
+        const from = Math.max(left, sum - high);
+        const to = Math.min(right, sum - low);
+        return from < to
+          ? draw("line", {
+              class: "level",
+              x1: this.horizontal.place(from),
+              y1: this.vertical.place(sum - from),
+              x2: this.horizontal.place(to),
+              y2: this.vertical.place(sum - to),
+            })
+          : "";
+      })
+      .filter(Boolean);
   }
 
   frontLine() {
@@ -143,10 +161,23 @@ class Plot {
     const group = coloured(draw("g", { class: "series" }), series.look[0]);
     const places = series.points.map((point) => [this.horizontal.place(point.x), this.vertical.place(point.y)]);
     if (series.line) {
-      group.append(draw("polyline", { class: "line", points: places.map((place) => place.join(",")).join(" "), "stroke-dasharray": series.look[2].map((part) => part * 1.5).join(" ") }));
-      if (places.length === 1) group.append(draw("circle", { class: "mark", cx: places[0][0], cy: places[0][1], r: 2.5 }));
+      group.append(
+        draw("polyline", {
+          class: "line",
+          points: places.map((place) => place.join(",")).join(" "),
+          "stroke-dasharray": series.look[2].map((part) => part * 1.5).join(" "),
+        }),
+      );
+      if (places.length === 1)
+        group.append(draw("circle", { class: "mark", cx: places[0][0], cy: places[0][1], r: 2.5 }));
     } else {
-      series.points.forEach((point, place) => group.append(...this.intervals(point, places[place]), this.mark(series, places[place]), ...this.ring(point, places[place])));
+      series.points.forEach((point, place) =>
+        group.append(
+          ...this.intervals(point, places[place]),
+          this.mark(series, places[place]),
+          ...this.ring(point, places[place]),
+        ),
+      );
     }
     series.group = group;
     return group;
@@ -162,8 +193,10 @@ class Plot {
 
   intervals(point, [x, y]) {
     const bars = [];
-    if (point.dx > 0) bars.push([this.horizontal.within(point.x - point.dx), y, this.horizontal.within(point.x + point.dx), y]);
-    if (point.dy > 0) bars.push([x, this.vertical.within(point.y - point.dy), x, this.vertical.within(point.y + point.dy)]);
+    if (point.dx > 0)
+      bars.push([this.horizontal.within(point.x - point.dx), y, this.horizontal.within(point.x + point.dx), y]);
+    if (point.dy > 0)
+      bars.push([x, this.vertical.within(point.y - point.dy), x, this.vertical.within(point.y + point.dy)]);
     return bars.map(([x1, y1, x2, y2]) => draw("line", { class: "bar", x1, y1, x2, y2 }));
   }
 
@@ -215,7 +248,9 @@ class Plot {
     const shown = this.shown;
     if (event.key === "Escape") this.show(null);
     if (event.key === "Enter") this.active?.point.open();
-    const [along, across] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
+    const [along, across] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
+      event.key
+    ] ?? [0, 0];
     if (!shown.length || !(along || across)) return;
     event.preventDefault();
     const whole = shown.every((each) => each.points.length === 1);
@@ -229,7 +264,12 @@ class Plot {
 
   tabulate() {
     const rows = this.series.flatMap((series) =>
-      series.points.map((point) => [series.name, written(point.x), written(point.y), ...(series.line ? [] : [written(point.dx), written(point.dy)])]),
+      series.points.map((point) => [
+        series.name,
+        written(point.x),
+        written(point.y),
+        ...(series.line ? [] : [written(point.dx), written(point.dy)]),
+      ]),
     );
     const line = this.series.some((series) => series.line);
     const heads = line ? ["run", this.x.label, this.y.label] : ["contender", this.x.label, this.y.label, "± x", "± y"];
@@ -242,7 +282,9 @@ function span(points, name, half) {
   const means = points.map((point) => point[name]).filter(Number.isFinite);
   const [low, high] = [Math.min(...means), Math.max(...means)];
   const most = high > low ? (high - low) * INTERVALS : Infinity;
-  const ends = points.flatMap((point) => (point[half] > 0 ? [point[name] - point[half], point[name] + point[half]] : []));
+  const ends = points.flatMap((point) =>
+    point[half] > 0 ? [point[name] - point[half], point[name] + point[half]] : [],
+  );
   return [...means, ...ends.map((end) => Math.min(Math.max(end, low - most), high + most))];
 }
 
@@ -279,7 +321,8 @@ function logTicks(low, high, many) {
   const parts = high - low < 1.5 ? [1, 2, 5] : [1];
   const found = [];
   for (let power = Math.floor(low); power <= Math.ceil(high); power += 1)
-    for (const part of parts) if (Math.log10(part) + power >= low && Math.log10(part) + power <= high) found.push(part * 10 ** power);
+    for (const part of parts)
+      if (Math.log10(part) + power >= low && Math.log10(part) + power <= high) found.push(part * 10 ** power);
   const every = Math.ceil(found.length / Math.max(many, 2));
   return found.filter((_, place) => place % every === 0);
 }

@@ -33,7 +33,10 @@ class BoardTable {
       type: "search",
       placeholder: "skip, sa-vae …",
       oninput: (event) => {
-        this.words = event.target.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
+        this.words = event.target.value
+          .toLowerCase()
+          .split(/[\s,]+/)
+          .filter(Boolean);
         this.render();
       },
     });
@@ -134,10 +137,27 @@ class BoardTable {
     const columns = new Map(places.map((place) => [place, aligned(rows.map((row) => row.cells[place][start]))]));
     const what = this.view === "scores" ? "Results" : `Paired differences to ${this.board.against}`;
     this.table.replaceChildren(
-      make("caption", {}, make("span", {}, `${what}: means over seeds with 95 % intervals. Every number opens its evidence.`)),
-      make("thead", {}, make("tr", {}, this.head(NAME, "contender", ""), this.head(SEEDS, "seeds", ""),
-        places.map((place) => this.head(place, this.board.columns[place].head, this.view === "scores" ? "" : "Δ ")))),
-      make("tbody", {}, rows.map((row, at) => this.row(row, places, columns, at))),
+      make(
+        "caption",
+        {},
+        make("span", {}, `${what}: means over seeds with 95 % intervals. Every number opens its evidence.`),
+      ),
+      make(
+        "thead",
+        {},
+        make(
+          "tr",
+          {},
+          this.head(NAME, "contender", ""),
+          this.head(SEEDS, "seeds", ""),
+          places.map((place) => this.head(place, this.board.columns[place].head, this.view === "scores" ? "" : "Δ ")),
+        ),
+      ),
+      make(
+        "tbody",
+        {},
+        rows.map((row, at) => this.row(row, places, columns, at)),
+      ),
       this.foot(places),
     );
     const first = this.table.querySelector("tbody button");
@@ -174,7 +194,11 @@ class BoardTable {
         make("button", { type: "button", tabindex: -1, onclick: () => this.open(row, null) }, row.shown),
         badges(row),
       ),
-      make("td", { class: "number" }, finished(row) === row.seeds.length ? finished(row) : `${finished(row)} of ${row.seeds.length}`),
+      make(
+        "td",
+        { class: "number" },
+        finished(row) === row.seeds.length ? finished(row) : `${finished(row)} of ${row.seeds.length}`,
+      ),
       places.map((place) => this.cell(row, place, columns.get(place)[at])),
     );
   }
@@ -182,7 +206,11 @@ class BoardTable {
   cell(row, place, parts) {
     const cell = row.cells[place];
     const scores = this.view === "scores";
-    const kind = ["number", scores && cell[3] ? "best" : "", !scores && cell[DIFFERENCE + 2] ? this.decided(cell, place) : ""];
+    const kind = [
+      "number",
+      scores && cell[3] ? "best" : "",
+      !scores && cell[DIFFERENCE + 2] ? this.decided(cell, place) : "",
+    ];
     if (!parts.text) return make("td", { class: "number" });
     const published = scores && this.board.published?.[row.label]?.[place];
     return make(
@@ -197,7 +225,7 @@ class BoardTable {
   decided(cell, place) {
     const { direction } = this.board.columns[place];
     if (direction === "none") return "decided";
-    return (number(cell[DIFFERENCE + 1]) > 0) === (direction === "higher") ? "decided better" : "decided worse";
+    return number(cell[DIFFERENCE + 1]) > 0 === (direction === "higher") ? "decided better" : "decided worse";
   }
 
   foot(places) {
@@ -206,8 +234,13 @@ class BoardTable {
     return make(
       "tfoot",
       {},
-      make("tr", {}, make("th", { scope: "row" }, "best possible"), make("td", {}),
-        places.map((place) => make("td", { class: "number" }, best[place]?.[0] ?? ""))),
+      make(
+        "tr",
+        {},
+        make("th", { scope: "row" }, "best possible"),
+        make("td", {}),
+        places.map((place) => make("td", { class: "number" }, best[place]?.[0] ?? "")),
+      ),
     );
   }
 
@@ -248,17 +281,29 @@ function aligned(texts) {
     text: each.text,
     element: () => [
       make("span", { "data-pad": means[place] }, each.mean),
-      interval ? make("span", { class: "interval", "data-pad": widths[place] }, each.width ? `± ${each.width}` : each.ends) : null,
-      marked ? make("span", { class: each.marks === DIFFERS ? "mark plain-mark" : "mark" }, each.marks ? ` ${each.marks}` : "") : null,
+      interval
+        ? make("span", { class: "interval", "data-pad": widths[place] }, each.width ? `± ${each.width}` : each.ends)
+        : null,
+      marked
+        ? make(
+            "span",
+            { class: each.marks === DIFFERS ? "mark plain-mark" : "mark" },
+            each.marks ? ` ${each.marks}` : "",
+          )
+        : null,
     ],
   }));
 }
 
 /** Return what each number lacks behind its own decimals, so that the points stand below each other. */
 function padding(texts) {
-  const decimals = texts.map((text) => (NUMBER.exec(text)?.groups.power ? "" : (NUMBER.exec(text)?.groups.decimals ?? "")));
+  const decimals = texts.map((text) =>
+    NUMBER.exec(text)?.groups.power ? "" : (NUMBER.exec(text)?.groups.decimals ?? ""),
+  );
   const longest = Math.min(LONGEST, Math.max(0, ...decimals.map((text) => text.length)));
-  return texts.map((text, place) => (NUMBER.test(text) ? `.${"0".repeat(longest)}`.slice(decimals[place].length, longest) : ""));
+  return texts.map((text, place) =>
+    NUMBER.test(text) ? `.${"0".repeat(longest)}`.slice(decimals[place].length, longest) : "",
+  );
 }
 
 /** The runs of a row that have no result: badges that say how many are going on, and how many ended otherwise. */
