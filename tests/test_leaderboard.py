@@ -19,8 +19,8 @@ from collapsebench.estimates import Direction, Estimate
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import Cut, compare_with, order, pieces, render, score, select
-from collapsebench.reporting.leaderboard.layout import command
 from collapsebench.reporting.leaderboard.numbers import rounded, with_interval
+from collapsebench.reporting.leaderboard.provenance import command, whole_command
 from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
 from collapsebench.spec import Contender, MethodChoice, RunSpec
 from collapsebench.store import Store
@@ -385,3 +385,23 @@ def test_the_command_of_a_board():
         "--set 'x=\"a b\"' --method 'skip[sites=2]' --seed 1 --seed 3"
     )
     assert command(score_records([record()])).endswith("--method skip --seed 1 --no-baseline")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "code", "places"),
+    [
+        ("digits", {}, ""),
+        ("mnist", {}, " --data-dir DATA"),
+        ("digits", {"method mine": "ab" * 32}, " --plugin PLUGIN.py"),
+        ("my-own", {"dataset my-own": "ab" * 32}, " --plugin PLUGIN.py"),
+        ("added", {"method mine": "ab" * 32}, " --plugin PLUGIN.py --data-dir DATA"),
+    ],
+)
+def test_people_get_a_command_with_what_no_record_can_know(dataset, code, places):
+    board = score_records([record("vae", protocol={"dataset": dataset}, code=code)])
+    assert whole_command(board) == command(board) + places
+    text = "".join(render([board], "table"))
+    assert f"Made by: {whole_command(board)}\n" in text
+    assert [f"{word} is the " in text for word in ("PLUGIN.py", "DATA")] == [
+        word in places for word in ("PLUGIN.py", "DATA")
+    ]

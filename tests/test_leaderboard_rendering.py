@@ -376,6 +376,10 @@ def test_csv_parses_back_exactly():
         assert line["difference"] == ("" if difference is None else repr(difference.mean))
         assert (line["best"] == "1") == (row.label in made.best(column))
     assert {line["problems"] for line in lines if line["contender"] == NASTY} == {"seed 2 diverged"}
+    assert list(lines[0])[-1] == "runs"
+    for row in made.rows:
+        ids = {line["runs"] for line in lines if line["contender"] == row.label}
+        assert ids == {f"seed 1 {row.runs[1]}; seed 2 {row.runs[2]}"}
 
 
 def test_json_parses_back_exactly():

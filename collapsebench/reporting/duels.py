@@ -12,11 +12,12 @@ from collapsebench.reporting.boards import BoardView, boards
 from collapsebench.reporting.leaderboard import page_pieces
 from collapsebench.reporting.leaderboard.decisions import MOST_PAIRS, pairs_to_tell, told
 from collapsebench.reporting.leaderboard.exports import aggregate, head
-from collapsebench.reporting.leaderboard.layout import command, difference_text, header, score_text, title
+from collapsebench.reporting.leaderboard.layout import difference_text, header, score_text, title
 from collapsebench.reporting.leaderboard.notes import INTERVALS, run_notes
 from collapsebench.reporting.leaderboard.numbers import BLANK, cost
 from collapsebench.reporting.leaderboard.pages import DIFFERS, Page, Part, TableCell, TextTable
 from collapsebench.reporting.leaderboard.presentation import Shown
+from collapsebench.reporting.leaderboard.provenance import command, places, whole_command
 from collapsebench.syntax import canonical
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ class Duel(NamedTuple):
             INTERVALS,
             LEGEND,
             *run_notes(self.board, metrics),
+            *places(self.board),
         )
-        return Page(title(self.board), tuple(tables), notes, command(self.board))
+        return Page(title(self.board), tuple(tables), notes, whole_command(self.board))
 
     def _of_metric(self, column: BoardColumn) -> Iterator[str]:
         yield header(column)

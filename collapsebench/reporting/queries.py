@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -45,7 +46,9 @@ class SuiteQuery(NamedTuple):
 
     @property
     def _setting(self) -> str:
-        return " ".join((f"--scale {self.scale}", *(f"--variant {name}" for name in self.variants)))
+        variants = (f"--variant {name}" for name in self.variants)
+        plugins = (f"--plugin {shlex.quote(str(path))}" for path in self.plugins)
+        return " ".join((f"--scale {self.scale}", *variants, *plugins))
 
 
 Query: TypeAlias = ProtocolQuery | SuiteQuery

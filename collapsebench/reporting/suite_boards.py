@@ -28,6 +28,7 @@ from collapsebench.reporting.leaderboard import (
 )
 from collapsebench.reporting.leaderboard.comparison import MeasuredCell, Pair, compare
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
+from collapsebench.reporting.leaderboard.provenance import DATA, needs_files
 from collapsebench.reporting.queries import SuiteQuery
 from collapsebench.reporting.selection import declared_cells, labels, nothing_ran, stored_protocol
 
@@ -121,7 +122,12 @@ def suite_pieces(found: SuiteBoards, format_: str, *, width: int | None = None) 
 def suite_page(found: SuiteBoards) -> Page:
     """Lay out the comparison of a suite with its paper."""
     title = " · ".join([found.suite.name, found.query.scale, *found.query.variants, found.suite.source])
-    return comparison_page(title, found.pairs, _notes(found), found.query.command)
+    return comparison_page(title, found.pairs, _notes(found), _command(found))
+
+
+def _command(found: SuiteBoards) -> str:
+    """Return the command that runs the suite, with the place of data files if it needs any."""
+    return f"{found.query.command}{f' --data-dir {DATA}' if any(map(needs_files, found.boards)) else ''}"
 
 
 def _notes(found: SuiteBoards) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from collapsebench.record import json_number
 from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard import reference
-from collapsebench.reporting.leaderboard.layout import command
+from collapsebench.reporting.leaderboard.provenance import command
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row, SeedSample
 
 
@@ -40,6 +40,7 @@ MARKS = (Mark("impossible", _impossible), Mark("findings", _findings), Mark("dec
 
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
     """Write one line for each contender and column, and the best possible after them. `seed 3` is the value of seed 3.
+    The last column has the ids of the runs.
 
     All boards are in memory at once, because the header names the seeds of all boards.
     """
@@ -53,7 +54,7 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
     cells = [(row, column) for board in boards for row in board.rows for column in board.columns]
     marks = [mark for mark in MARKS if any(mark.texts(*cell) for cell in cells)]
     names = (*fields, *statistics, *paired, *(mark.name for mark in marks))
-    writer.writerow((*names, *(f"seed {seed}" for seed in seeds)))
+    writer.writerow((*names, *(f"seed {seed}" for seed in seeds), "runs"))
     for board in boards:
         place = head(board)
         for row in board.rows:
@@ -66,6 +67,7 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
                     + ["; ".join(f"seed {problem.seed} {problem.outcome}" for problem in row.problems)]
                     + [escaping.csv("; ".join(mark.texts(row, column))) for mark in marks]
                     + [repr(values[seed]) if seed in values else "" for seed in seeds]
+                    + ["; ".join(f"seed {seed} {run_id}" for seed, run_id in row.runs.items())]
                 )
         for column in board.columns:
             if column.key in board.reference:
@@ -75,7 +77,7 @@ def to_csv(boards: Iterable[Board]) -> Iterator[str]:
                         *_texts(place, reference.LABEL, column),
                         "",
                         repr(best.value),
-                        *([""] * (6 + len(marks) + len(seeds))),
+                        *([""] * (7 + len(marks) + len(seeds))),
                     ]
                 )
     yield out.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -32,8 +31,8 @@ from collapsebench.reporting.leaderboard.pages import (
     TextTable,
 )
 from collapsebench.reporting.leaderboard.presentation import RowOrder, Shown
+from collapsebench.reporting.leaderboard.provenance import places, whole_command
 from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Row, SeedSample, ordered
-from collapsebench.syntax import BASELINE, print_value
 
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
 LOWER, UPPER = "mi_lower", "mi_upper"
@@ -132,8 +131,8 @@ def _page(board: Board, tables: Iterable[TextTable], below: Iterable[str], shown
     return Page(
         title=title(board),
         tables=tuple(tables),
-        notes=tuple(below),
-        command=command(board),
+        notes=(*below, *places(board)),
+        command=whole_command(board),
         printed=frozenset({Part.RESULTS, *differences}),
         footnotes=tuple(footnotes(board, shown)),
     )
@@ -150,21 +149,6 @@ def title(board: Board) -> str:
         f"{f' · validation split at {board.at}' if board.at else ''}"
         f"{f' · as {board.dialect.name} scores' if board.dialect else ''}"
     )
-
-
-def command(board: Board) -> str:
-    """Return the command that makes the runs of a board."""
-    protocol = board.protocol
-    words = ["collapsebench", "run", "--dataset", protocol.dataset.name, "--track", protocol.track_source]
-    words += ["--budget", str(protocol.budget)]
-    for key, value in sorted(protocol.overrides.items()):
-        words += ["--set", f"{key}={print_value(value)}"]
-    contenders = dict.fromkeys(row.contender for row in board.rows)
-    for contender in contenders:
-        words += [] if contender == BASELINE else ["--method", contender]
-    for seed in sorted({seed for row in board.rows for seed in row.seeds}):
-        words += ["--seed", str(seed)]
-    return shlex.join(words if BASELINE in contenders else [*words, "--no-baseline"])
 
 
 def _results(board: Board, heads: Sequence[Head], *, usual: bool) -> TextTable:
