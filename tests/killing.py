@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import entry_points
 from itertools import count
 from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerProcess
@@ -55,14 +56,22 @@ _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "collapsebench.cli.run",
+        "collapsebench.data.images",
         "collapsebench.experiment.executors",
+        "collapsebench.experiment.guarding",
+        "collapsebench.experiment.ledger",
+        "collapsebench.experiment.progress",
+        "collapsebench.experiment.runner",
+        "collapsebench.experiment.training",
         "collapsebench.metrics.evaluation",
         "collapsebench.networks.lstm",
         "collapsebench.networks.mlp",
         "collapsebench.store",
-        "collapsebench.experiment.training",
-        "collapsebench_plugins.sa_vae",
-        "collapsebench_plugins.skip",
+        *(point.module for point in entry_points(group="collapsebench")),
+        "rich.live",
+        "rich.progress",
+        "sklearn.linear_model",
+        "sklearn.model_selection",
         "toys",
     ]
 )
