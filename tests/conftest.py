@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -36,17 +36,40 @@ def command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., Answer]:
     """Run the command line in an empty folder; no environment variable of the user reaches it."""
-    for name in ("COLLAPSEBENCH_DATA", "COLLAPSEBENCH_STORE", "COLLAPSEBENCH_PLUGINS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+    enter(tmp_path, monkeypatch)
 
     def run(*arguments: object) -> Answer:
-        with pytest.raises(SystemExit) as stopped:
-            command_line.main([str(argument) for argument in arguments])
+        code = exit_code(arguments)
         captured = capsys.readouterr()
-        return Answer(stopped.value.code or 0, captured.out, captured.err)
+        return Answer(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def prepare() -> Callable[..., None]:
+    """Run the command line in a folder; it must succeed. For what takes long and is read by several tests of a file."""
+
+    def run(folder: Path, *arguments: object) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            enter(folder, monkeypatch)
+            assert exit_code(arguments) == 0
+
+    return run
+
+
+def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder, without the user's settings of the command line."""
+    for name in ("COLLAPSEBENCH_DATA", "COLLAPSEBENCH_STORE", "COLLAPSEBENCH_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(folder)
+
+
+def exit_code(arguments: Sequence[object]) -> int | str:
+    """Run the command line, and return its exit code."""
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main([str(argument) for argument in arguments])
+    return stopped.value.code or 0
 
 
 SERVER = os.environ.get("COLLAPSEBENCH_TEST_POSTGRES")

@@ -134,22 +134,29 @@ cells = [
 TOY = ("--plugin", toys.PLUGIN)
 
 
-@pytest.fixture
-def suite(command, tmp_path):
-    """Call the command on a suite of three cells of which two have run."""
-    (tmp_path / "layers.toml").write_text(SUITE)
+@pytest.fixture(scope="module")
+def layers(prepare, tmp_path_factory):
+    """The folder of a suite of three cells of which two have run."""
+    folder = tmp_path_factory.mktemp("layers")
+    (folder / "layers.toml").write_text(SUITE)
     cells = ("--cell", "2 layers", "--cell", "3 layers")
-    done = command("suite", "run", "layers.toml", *TOY, *cells, "--seeds", 2, "-q")
-    assert done.code == 0, done.err
+    prepare(folder, "suite", "run", "layers.toml", *TOY, *cells, "--seeds", 2, "-q")
+    return folder
+
+
+@pytest.fixture
+def suite(command, layers, monkeypatch):
+    """Call the command on that suite."""
+    monkeypatch.chdir(layers)
     return lambda figure, *arguments: command("plot", figure, "--suite", "layers.toml", *TOY, *arguments)
 
 
 @pytest.mark.torch
-def test_a_suite_over_depth_with_its_published_numbers(suite, tmp_path):
+def test_a_suite_over_depth_with_its_published_numbers(suite, layers):
     answer = suite("depth", "--columns", "kl,neg_elbo", "--output", "depth.svg")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == "wrote depth.svg: kl, neg_elbo over decoder.layers at 2, 3\n"
-    drawn = (tmp_path / "depth.svg").read_text()
+    drawn = (layers / "depth.svg").read_text()
     assert "skip (n = 2)" in drawn
     assert "skip, published" in drawn
     assert "three words" in drawn

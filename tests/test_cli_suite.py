@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -21,6 +22,15 @@ def noise(tmp_path):
     """A suite of the user's in the working folder: three runs a seed, seconds."""
     (tmp_path / "noise.toml").write_text(TOY)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def noise_ran(prepare, tmp_path_factory):
+    """The folder in which that suite has run."""
+    folder = tmp_path_factory.mktemp("noise")
+    (folder / "noise.toml").write_text(TOY)
+    prepare(folder, *RUN, "--seeds", 1, "-q")
+    return folder
 
 
 def stored(folder):
@@ -101,8 +111,8 @@ def test_a_suite_that_is_drawn_from_codes_keeps_them(command, noise):
 
 
 @pytest.mark.torch
-def test_stored_runs_without_codes_are_said(command, noise):
-    command(*RUN, "--seeds", 1, "-q")
+def test_stored_runs_without_codes_are_said(command, noise_ran, tmp_path):
+    shutil.copytree(noise_ran, tmp_path, dirs_exist_ok=True)
     again = command(*RUN, "--seeds", 1, "--keep-codes")
     assert "warning: 3 stored runs have kept no codes; to run them again: --rerun\n" in again.err
     done = command(*RUN, "--seeds", 1, "--keep-codes", "--rerun")
@@ -192,12 +202,20 @@ cells = [
 BESIDE = ("leaderboard", "--suite", "tiny.toml")
 
 
+@pytest.fixture(scope="module")
+def tiny_ran(prepare, tmp_path_factory):
+    """The folder of a suite of the user's about a published table; one of its two cells has run."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.toml").write_text(TINY)
+    prepare(folder, "suite", "run", "tiny.toml", "--seeds", 1, "--cell", "2 layers", "-q")
+    return folder
+
+
 @pytest.fixture
-def tiny(tmp_path, command):
-    """A suite of the user's about a published table; one of its two cells has run."""
-    (tmp_path / "tiny.toml").write_text(TINY)
-    assert command("suite", "run", "tiny.toml", "--seeds", 1, "--cell", "2 layers", "-q").code == 0
-    return tmp_path
+def tiny(command, tiny_ran, monkeypatch):
+    """That folder, entered."""
+    monkeypatch.chdir(tiny_ran)
+    return tiny_ran
 
 
 @pytest.mark.torch
@@ -254,8 +272,8 @@ def test_a_cell_against_one_of_another_protocol(command, tmp_path):
 
 
 @pytest.mark.torch
-def test_a_suite_without_a_published_table_is_shown_as_boards(command, noise):
-    command(*RUN, "--seeds", 1, "-q")
+def test_a_suite_without_a_published_table_is_shown_as_boards(command, noise_ran, monkeypatch):
+    monkeypatch.chdir(noise_ran)
     shown = command("leaderboard", "--suite", "noise.toml", "--scale", "toy", "--plugin", toys.PLUGIN)
     assert shown.out.count("protocol ") == 2
 

@@ -30,18 +30,24 @@ def taken_apart(text, format_):
     return (text.splitlines()[0], [list(row.values()) for row in rows]), statistics
 
 
+@pytest.fixture(scope="module", params=RECORDS, ids=lambda path: path.stem)
+def imported(request, prepare, tmp_path_factory):
+    """A store of committed records, with the name of these."""
+    folder = tmp_path_factory.mktemp("imported")
+    prepare(folder, "runs", "import", request.param, "--store", "runs.sqlite")
+    return request.param.stem, folder / "runs.sqlite"
+
+
 @pytest.mark.parametrize("format_", ["csv", "json"])
-@pytest.mark.parametrize("records", RECORDS, ids=lambda path: path.stem)
-def test_exports_of_the_committed_records_are_those_that_are_pinned(records, format_, command, tmp_path):
-    store = tmp_path / "runs.sqlite"
-    assert command("runs", "import", records, "--store", store).code == 0
+def test_exports_of_the_committed_records_are_those_that_are_pinned(imported, format_, command):
+    name, store = imported
     got, statistics = taken_apart(command("leaderboard", "--store", store, "--format", format_).out, format_)
-    pinned = gzip.decompress((PINNED / f"{records.stem}.{format_}.gz").read_bytes()).decode()
+    pinned = gzip.decompress((PINNED / f"{name}.{format_}.gz").read_bytes()).decode()
     wanted, expected = taken_apart(pinned, format_)
     assert got == wanted
     assert [name for name, _ in statistics] == [name for name, _ in expected]
-    for (name, number), (_, value) in zip(statistics, expected, strict=True):
-        assert float(number) == pytest.approx(float(value), rel=TOLERANCES[name], abs=0)
+    for (statistic, number), (_, value) in zip(statistics, expected, strict=True):
+        assert float(number) == pytest.approx(float(value), rel=TOLERANCES[statistic], abs=0)
 
 
 def test_every_file_of_committed_records_is_pinned():
