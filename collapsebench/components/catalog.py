@@ -107,8 +107,10 @@ class Catalog:
     @property
     def modules(self) -> list[ModuleType]:
         """The imported modules of plugins that do not come with the harness: files, what lies beside, and packages."""
-        foreign = [entry for entry in self.entries.values() if entry.package is not None and entry.code is not None]
-        roots = {entry.component.__module__.partition(".")[0] for entry in foreign}
+        foreign = [entry for entry in self.entries.values() if entry.code is not None]
+        if not foreign:
+            return []  # to look through all modules takes milliseconds, and every run asks ten times
+        roots = {entry.component.__module__.partition(".")[0] for entry in foreign if entry.package is not None}
         packages = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in roots]
         return [*plugin_modules(), *packages]
 
