@@ -20,7 +20,8 @@ from collapsebench.experiment.events import Finished
 
 pytestmark = pytest.mark.torch
 
-GRID = {"dataset": "linear-gaussian", "budget": "3steps", "progress": False}
+FEW = {"batch_size": 500, "evaluation.metrics.iw-nll.samples": 2}
+GRID = {"dataset": "linear-gaussian", "budget": "3steps", "settings": FEW, "progress": False}
 
 
 class HalfKL(Method):
@@ -58,7 +59,8 @@ def store(tmp_path):
 def test_the_same_runs_as_on_the_command_line(command, store, tmp_path):
     runs = collapsebench.run(["skip", "kl-annealing[warmup=0.5]"], seeds=2, store=store, **GRID)
     other = tmp_path / "other.sqlite"
-    arguments = ("--method", "skip", "--method", "kl-annealing[warmup=0.5]", "--seeds", 2, "--budget", "3steps")
+    arguments = ["--method", "skip", "--method", "kl-annealing[warmup=0.5]", "--seeds", 2, "--budget", "3steps"]
+    arguments += [word for name, value in FEW.items() for word in ("--set", f"{name}={value}")]
     assert command("run", *arguments, "--dataset", "linear-gaussian", "--store", other, "-q").code == 0
     theirs = {run.run_id: run.values for run in collapsebench.runs(store=other)}
     assert {run.run_id: run.values for run in runs} == theirs
@@ -80,21 +82,20 @@ def test_seeds_settings_and_contenders_as_values(store):
     runs = collapsebench.run(
         [HalfKL(weight=0.25), ["skip", HalfKL()]],
         seeds=(3, 5),
-        settings={"decoder.learn_variance": False, "batch_size": 10},
         baseline=False,
         store=store,
-        **GRID,
+        **GRID | {"settings": FEW | {"decoder.learn_variance": False, "batch_size": 200}},
     )
     assert [(run.contender, run.seed) for run in runs] == [
         (contender, seed) for seed in (3, 5) for contender in ("half-kl[weight=0.25]", "skip+half-kl")
     ]
-    assert runs[0].record.spec.protocol.setting.batch_size == 10
+    assert runs[0].record.spec.protocol.setting.batch_size == 200
     assert [entry.outcome.value for entry in runs] == ["finished"] * 4
 
 
 def test_a_metric_of_a_script_is_measured(store):
-    settings = {"evaluation.metrics.examples.unit": 10}
-    (run,) = collapsebench.run(components=[Examples], settings=settings, store=store, **GRID)
+    grid = GRID | {"settings": FEW | {"evaluation.metrics.examples.unit": 10}}
+    (run,) = collapsebench.run(components=[Examples], store=store, **grid)
     assert run.values["examples"] == 100
 
 
