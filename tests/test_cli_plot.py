@@ -91,6 +91,29 @@ def test_without_a_name_the_figure_is_trajectories(plot, tmp_path):
     assert (tmp_path / "short.svg").read_bytes() == (tmp_path / "named.svg").read_bytes()
 
 
+def test_size_title_and_labels_are_those_of_the_user(plot, tmp_path):
+    figure = ("--dataset", "digits", "--y", "neg_elbo", "--size", "3.3,2.6", "--output", "figure.svg")
+    answer = plot("trajectories", *figure, "--title", "Digits at last", "--label", "skip=Skip-VAE")
+    assert (answer.code, answer.err) == (0, "")
+    drawn = (tmp_path / "figure.svg").read_text()
+    assert 'width="237.6pt" height="187.2pt"' in drawn
+    assert "<!-- Digits at last -->" in drawn
+    assert "<!-- Skip-VAE -->" in drawn
+    assert "<!-- skip -->" not in drawn
+
+
+@pytest.mark.parametrize("size", ["3.3", "a,b", "3,-2", "0,2", "1e9,2", "nan,2", ""])
+def test_what_is_no_size_is_one_line(plot, size):
+    answer = plot("--dataset", "digits", "--size", size)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == f"error: --size '{size}' must be W,H in inches, each of 1 to 60, as in 3.3,2.5\n"
+
+
+def test_a_label_of_no_contender_is_one_line(plot):
+    answer = plot("--dataset", "digits", "--label", "skpi=S")
+    assert (answer.code, answer.err.startswith("error: unknown contender 'skpi'")) == (2, True)
+
+
 def test_some_contenders(plot):
     assert "of 2 runs\n" in plot("--dataset", "digits", "--contender", "vae").out
 
@@ -157,7 +180,7 @@ def test_a_suite_over_depth_with_its_published_numbers(suite, layers):
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == "wrote depth.svg: kl, neg_elbo over decoder.layers at 2, 3\n"
     drawn = (layers / "depth.svg").read_text()
-    assert "skip (n = 2)" in drawn
+    assert "mean over 2 seeds" in drawn
     assert "skip, published" in drawn
     assert "three words" in drawn
 

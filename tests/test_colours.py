@@ -93,6 +93,7 @@ def test_contenders_of_one_colour_differ_in_markers_and_the_first_in_dashes():
     labels = [*GREYS, *map(str, range(len(COLOURS) * len(MARKERS)))]
     found = looks(labels)
     assert len({(look.colour, look.marker) for look in found.values()}) == len(labels)
+    assert len({look.marker for look in looks(SHIPPED).values()}) == len(SHIPPED)
     few = looks(labels[: len(GREYS) + len(COLOURS) * len(DASHES)])
     assert len({(look.colour, look.dashes) for look in few.values()}) == len(few)
 

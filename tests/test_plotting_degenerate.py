@@ -101,7 +101,7 @@ def test_a_collapsed_spectrum_stands_at_the_bottom_and_says_so():
     assert shown[1] == 1e-3
     assert math.isnan(shown[2])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "vae (n = 1)",
+        "vae",
         "active above 0.01",
         "variance 0",
     ]
@@ -115,7 +115,7 @@ def test_marks_of_the_board_stand_in_the_plane():
     made = score_records([good, bad.model_copy(update={"findings": (finding,)})])
     figure = rate_distortion.draw(rate_distortion.places(made), "digits")
     legend = figure.legends[0]
-    assert [text.get_text() for text in legend.get_texts()] == ["vae (n = 1)", "skip ‡ ! (n = 1)"]
+    assert [text.get_text() for text in legend.get_texts()] == ["vae", "skip ‡ !"]
     assert " ".join(legend.get_title().get_text().split()).endswith("!, ‡: see the board")
 
 

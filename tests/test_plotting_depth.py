@@ -55,13 +55,26 @@ def test_the_figure_shows_means_intervals_and_hollow_published_numbers():
     assert published.get_color() == own.get_color()
     (bars,) = axes.collections
     for (low, high), sample in zip(bars.get_segments(), drawn[0].measured.values(), strict=True):
-        assert (high[1] - low[1]) / 2 == pytest.approx(sample.half_width)
+        assert high[1] - sample.mean == pytest.approx(sample.half_width)
+        assert low[1] == pytest.approx(max(0.0, sample.mean - sample.half_width))  # no KL is negative
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["vae (n = 3)", "vae, published"]
-    assert legend.get_title().get_text() == "mean over seeds, 95 % interval. Hollow: published."
+    assert [text.get_text() for text in legend.get_texts()] == ["vae", "vae, published"]
+    assert legend.get_title().get_text() == "mean over 3 seeds, 95 % interval. Hollow: published."
 
 
 def test_another_setting_is_named_as_it_is_written():
     (column,) = [column for column in board(1, {"vae": [1.0]}).columns if column.key == "kl"]
     (axes,) = draw({column: series({2: board(1, {"vae": [1.0]})}, "kl")}, "latent_dim", "").axes
     assert axes.get_xlabel() == "latent_dim"
+
+
+def test_series_stand_aside_so_that_equal_numbers_do_not_hide_each_other():
+    values = {"vae": [1.0, 2.0, 3.0], "skip": [1.0, 2.0, 3.0], "sa-vae": [1.0, 2.0, 3.0]}
+    boards = {1: board(1, values), 4: board(4, values)}
+    (column,) = [column for column in boards[1].columns if column.key == "kl"]
+    (axes,) = draw({column: series(boards, "kl")}, "decoder.layers", "").axes
+    places = [line.get_xdata()[0] for line in axes.get_lines()[:3]]
+    assert places == sorted(set(places))
+    assert sum(places) / 3 == pytest.approx(1)
+    assert places[-1] - places[0] < 1
+    assert axes.get_xticks().tolist() == [1, 4]

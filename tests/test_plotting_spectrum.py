@@ -55,4 +55,4 @@ def test_the_figure_shows_means_seeds_and_the_threshold():
     assert mean.get_ydata().tolist() == drawn[0].mean
     assert list(line.get_ydata()) == [0.02, 0.02]
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert shown == ["vae (n = 2)", "active above 0.02"]
+    assert shown == ["vae", "active above 0.02"]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.errors import UsageError
-from collapsebench.reporting.plotting.canvas import METADATA, check_matplotlib, figure_bytes
+from collapsebench.reporting.plotting.canvas import COLUMN, METADATA, FigureStyle, check_matplotlib, figure_bytes
 
 if TYPE_CHECKING:
     from collapsebench.reporting.figures import DrawnFigure
@@ -31,6 +32,10 @@ COUNTERS = (
 )
 TRAJECTORY_COLUMNS = ("neg_elbo", "kl", "mi_lower", "mi_upper", "active_units", "loss")
 """Named here, too, as their own modules take ten times as long to import as click."""
+
+
+SMALLEST, LARGEST = 1.0, 60.0
+"""The sizes of a figure, in inches."""
 
 
 class Figures(click.Group):
@@ -63,8 +68,16 @@ class FigureOptions:
     cells: tuple[str, ...]
     contenders: tuple[str, ...]
     plugins: tuple[Path, ...]
+    labels: Mapping[str, str]
+    title: str | None
+    size: tuple[float, float] | None
     output: Path
     store: str
+
+    @property
+    def style(self) -> FigureStyle:
+        """The looks of the figure."""
+        return FigureStyle(self.title, self.size, self.labels)
 
     @property
     def format(self) -> str:
@@ -87,6 +100,26 @@ class FigureOptions:
         if self.dataset is None and self.protocol is None:
             raise UsageError("nothing to draw: give --dataset, --protocol or --suite")
         return ProtocolQuery(self.dataset, self.track, self.protocol)
+
+
+class Inches(click.ParamType):  # type: ignore[type-arg]
+    """The width and the height of a figure, as in 3.3,2.5."""
+
+    name = "inches"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Return both. Raises UsageError."""
+        del param, ctx
+        return value if isinstance(value, tuple) else inches(value)
+
+
+def inches(text: str) -> tuple[float, float]:
+    """Read a width and a height in inches. Raises UsageError."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*,\s*(\d+\.?\d*)\s*", text)
+    width, height = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
+    if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
+        raise UsageError(f"--size '{text}' must be W,H in inches, each of {SMALLEST:g} to {LARGEST:g}, as in 3.3,2.5")
+    return width, height
 
 
 figure_options = options.gathered(
@@ -113,6 +146,16 @@ figure_options = options.gathered(
         help="Only this contender, as in skip+sa-vae[steps=20]. May be repeated.",
     ),
     options.plugin,
+    options.labels,
+    click.option("--title", default=None, help="The title; an empty text for none.  [default: what is drawn]"),
+    click.option(
+        "--size",
+        type=Inches(),
+        default=None,
+        metavar="W,H",
+        help="Width and height in inches, legend included, as in 3.3,2.5 for a column of a paper: below "
+        f"{COLUMN:g} inches letters and lines are small.",
+    ),
     click.option(
         "--output",
         type=options.FILE,
@@ -211,7 +254,7 @@ def _draw(given: FigureOptions, draw: Callable[..., DrawnFigure]) -> None:
     check_matplotlib()
     format_ = given.format
     with Store.reading(given.store) as store:
-        drawn = draw(store, query, contenders)
+        drawn = draw(store, query, contenders, given.style)
         options.tell_unreadable(store.unreadable)
     content = figure_bytes(drawn.figure, format_)
     with destination(given.output) as stream:

@@ -40,7 +40,8 @@ class Marker(StrEnum):
     TRIANGLE_LEFT = "<"
 
 
-MARKERS = tuple(Marker)
+MARKERS = tuple(marker for marker in Marker if marker is not Marker.CIRCLE)
+"""The markers of contenders that have a colour. Grey ones are circles."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 1.5, 1.5, 1.5))
 """The dashes of lines: lengths drawn and left out, in widths of the line. Empty for a whole line."""
 
@@ -69,10 +70,10 @@ def colours(contenders: Iterable[str]) -> dict[str, str]:
 def looks(contenders: Iterable[str]) -> dict[str, Look]:
     """Give each contender a colour, a marker and dashes, by its label and in the order given.
 
-    No two of the first 74 have the same colour and the same marker.
+    No two of the first 66 have the same colour and the same marker.
     """
     labels = list(dict.fromkeys(contenders))
-    found = {label: Look(grey, MARKERS[0], DASHES[place]) for place, (label, grey) in enumerate(GREYS.items())}
+    found = {label: Look(grey, Marker.CIRCLE, DASHES[place]) for place, (label, grey) in enumerate(GREYS.items())}
     left = sorted((label for label in labels if label not in GREYS), key=lambda label: (len(label), label))
     turn = 0
     while left:
@@ -103,5 +104,5 @@ def _next_free(place: int, taken: Iterable[int]) -> int:
 
 
 def _look(place: int, turn: int) -> Look:
-    """Return the look with a colour in this turn. Turns differ in markers, and the first four in dashes."""
+    """Return the look with a colour in this turn. Those of a turn, and turns of a colour, differ in markers."""
     return Look(COLOURS[place], MARKERS[(place + turn) % len(MARKERS)], DASHES[(place + turn) % len(DASHES)])

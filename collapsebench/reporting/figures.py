@@ -11,6 +11,7 @@ from collapsebench.reporting.families import sweep
 from collapsebench.reporting.leaderboard import ENTRIES, likelihood_limits, score
 from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS, check_counter
 from collapsebench.reporting.plotting import codes, depth, rate_distortion, spectrum, trajectories
+from collapsebench.reporting.plotting.canvas import AS_USUAL
 from collapsebench.reporting.selection import kept_codes, one_protocol
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from collapsebench.reporting.plotting.canvas import FigureStyle
     from collapsebench.reporting.queries import Query
     from collapsebench.store import Store
 
@@ -31,7 +33,13 @@ class DrawnFigure(NamedTuple):
 
 
 def draw_trajectories(
-    store: Store, query: Query, contenders: Collection[str] = (), *, x: str, y: Sequence[str]
+    store: Store,
+    query: Query,
+    contenders: Collection[str] = (),
+    style: FigureStyle = AS_USUAL,
+    *,
+    x: str,
+    y: Sequence[str],
 ) -> DrawnFigure:
     """Draw values of the validation split over the counter `x`, with one line for each contender.
 
@@ -47,12 +55,20 @@ def draw_trajectories(
     number = max(sum(len(line.seeds) for line in lines) for lines in by_column.values())
     left_out = len(selected.runs) - number
     note = f"; left out {left_out} that did not finish or did not count {x}" if left_out else ""
-    figure = trajectories.draw(by_column, x, selected.title)
+    style.check(run.contender for run in selected.runs)
+    with style.settings():
+        figure = trajectories.draw(by_column, x, selected.title, style)
     return DrawnFigure(figure, f"{', '.join(by_column)} over {x} of {number} runs{note}")
 
 
 def draw_depth(
-    store: Store, query: Query, contenders: Collection[str] = (), *, over: str, columns: Sequence[str]
+    store: Store,
+    query: Query,
+    contenders: Collection[str] = (),
+    style: FigureStyle = AS_USUAL,
+    *,
+    over: str,
+    columns: Sequence[str],
 ) -> DrawnFigure:
     """Draw columns of boards over one setting in which protocols differ. Published numbers are hollow markers.
 
@@ -64,15 +80,18 @@ def draw_depth(
     by_column = {by_key[key]: depth.series(swept.boards, key, swept.published) for key in keys}
     if not any(by_column.values()):
         raise StoreError("no contender has finished all its seeds: `collapsebench leaderboard` shows what there is")
-    figure = depth.draw(by_column, over, swept.title, swept.note)
+    style.check(row.contender for board in swept.boards.values() for row in board.rows)
+    with style.settings():
+        figure = depth.draw(by_column, over, swept.title, swept.note, style)
     places = ", ".join(f"{place:g}" for place in swept.boards)
     return DrawnFigure(figure, f"{', '.join(keys)} over {over} at {places}")
 
 
-def draw_codes(
+def draw_codes(  # noqa: PLR0913 - the options of `plot codes`
     store: Store,
     query: Query,
     contenders: Collection[str] = (),
+    style: FigureStyle = AS_USUAL,
     *,
     seed: int | None,
     examples: int,
@@ -89,11 +108,15 @@ def draw_codes(
     embedded = codes.embeddings(by_contender, examples, number)
     total = len(next(iter(by_contender.values())).mean)
     used = min(examples, total)
-    figure = codes.draw(embedded, selected.title, codes.embedding_note(used, total, number))
+    style.check(run.contender for run in selected.runs)
+    with style.settings():
+        figure = codes.draw(embedded, selected.title, codes.embedding_note(used, total, number), style)
     return DrawnFigure(figure, f"codes of {', '.join(embedded)}, seed {number}, {used} of {total} examples")
 
 
-def draw_rate_distortion(store: Store, query: Query, contenders: Collection[str] = ()) -> DrawnFigure:
+def draw_rate_distortion(
+    store: Store, query: Query, contenders: Collection[str] = (), style: FigureStyle = AS_USUAL
+) -> DrawnFigure:
     """Draw each contender in the plane of rate and distortion. Raises StoreError if no contender has both numbers."""
     selected = one_protocol(store, query, contenders, entries=ENTRIES)
     points = rate_distortion.places(score(selected.runs, likelihood_limits(discovery.load(kinds={"dataset"}))))
@@ -102,11 +125,15 @@ def draw_rate_distortion(store: Store, query: Query, contenders: Collection[str]
             f"no contender of protocol {selected.protocol_id} has KL and reconstruction for all its seeds: "
             "they are of the metrics 'kl' and 'neg-elbo', at the end of a run"
         )
-    figure = rate_distortion.draw(points, selected.title)
+    style.check(run.contender for run in selected.runs)
+    with style.settings():
+        figure = rate_distortion.draw(points, selected.title, style)
     return DrawnFigure(figure, f"rate and distortion of {_labels(points)}")
 
 
-def draw_spectrum(store: Store, query: Query, contenders: Collection[str] = ()) -> DrawnFigure:
+def draw_spectrum(
+    store: Store, query: Query, contenders: Collection[str] = (), style: FigureStyle = AS_USUAL
+) -> DrawnFigure:
     """Draw the variances of the units' posterior means in falling order. Raises StoreError if no run has them."""
     protocol = one_protocol(store, query, contenders).runs[0].protocol
     selected = one_protocol(store, query, contenders, entries=spectrum.entries(protocol))
@@ -116,7 +143,9 @@ def draw_spectrum(store: Store, query: Query, contenders: Collection[str] = ()) 
             f"no run of protocol {selected.protocol_id} has finished with variances of its units: they are of the "
             "metric 'active-units'"
         )
-    figure = spectrum.draw(spectra, spectrum.threshold(protocol), selected.title)
+    style.check(run.contender for run in selected.runs)
+    with style.settings():
+        figure = spectrum.draw(spectra, spectrum.threshold(protocol), selected.title, style)
     return DrawnFigure(figure, f"variances of the units of {_labels(spectra)}")
 
 

@@ -1,4 +1,4 @@
-"""The common parts of all figures: panels, colours, legends that cover no data, and equal bytes for equal figures.
+"""The common parts of all figures: panels, legends that cover no data, intervals, and equal bytes for equal figures.
 
 Figures are drawn without pyplot, so that its state does not change. They follow a user's matplotlibrc.
 """
@@ -8,46 +8,128 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from collapsebench.errors import UsageError
+from collapsebench.errors import UsageError, unknown
 from collapsebench.reporting.escaping import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+    from collapsebench.reporting.colours import Look
+    from collapsebench.reporting.leaderboard.scoring import SeedSample
 
 METADATA: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 """The formats, with the metadata of each. The date is left out, because it would make equal figures differ."""
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The colours of Okabe and Ito, Color Universal Design, 2008, without yellow, which is hard to see on white paper."""
-MARKERS = "os^Dv<>P"
-"""The markers. There is one more than there are colours, so that the pairs repeat only after 56."""
-BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0}
 WIDTH, HEIGHT = 4.6, 3.4
 """The size of a panel, in inches."""
-LETTERS = 11
-"""The number of letters of a title in an inch."""
+NARROWEST = 6.4
+"""The width of a figure with one panel, in inches."""
+COLUMN = 4.5
+"""A figure that is to be narrower, in inches, goes into a column of a paper: its letters and lines are small."""
+SMALL: dict[str, Any] = {
+    "font.size": 7,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 4,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.handlelength": 2.4,
+    "legend.borderpad": 0.3,
+}
+"""The settings of matplotlib for a column of a paper."""
+LETTERS = 110
+"""The number of letters in an inch, times their size in points."""
+MARKER = 0.45
+"""The size of a marker, in sizes of letters."""
+LINE = 1.3
+"""The height of a line of text, in sizes of its letters."""
+MOST_BELOW = 8
+"""A legend with more lines stands to the right of the panels."""
+PANELS = 2 / 3
+"""About this share of the height of a figure is that of its panels."""
+MOST_MARKERS = 12
+"""A line has about so many markers at most."""
 LARGEST = 1e100
 """Larger numbers are left out like those that are not finite: the axes cannot be computed with them."""
-INTERVAL = "mean over seeds, 95 % interval"
+FEW = 2
+"""An interval of so many seeds is 12.7 standard errors wide on each side. The whole of it would hide the means."""
+CROWD = 10
+"""Bands of more contenders are fainter."""
+NOT_NEGATIVE = frozenset({"kl", "active_units"})
+"""The columns that have no values below 0, so that their intervals end there."""
 
 
-class Look(NamedTuple):
-    """The colour and the marker of one contender in all panels of a figure."""
+@dataclass(frozen=True)
+class FigureStyle:
+    """The wishes of a user for the looks of a figure."""
 
-    color: str
-    marker: str
+    title: str | None = None
+    """The title; None for the one that says what is drawn, and an empty text for none."""
+    size: tuple[float, float] | None = None
+    """The width and the height in inches, legend and title included; None if both follow from what is drawn."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What people read in place of a contender, by contender."""
+
+    def called(self, label: str) -> str:
+        """Return what people read in place of the label of a contender. A mark behind the contender stays."""
+        contender, space, mark = label.partition(" ")
+        return f"{self.labels.get(contender, contender)}{space}{mark}"
+
+    def check(self, contenders: Iterable[str]) -> None:
+        """Raise UsageError for a label of none of these contenders, and if two of them would be called the same."""
+        known = sorted(set(contenders))
+        for contender in self.labels:
+            if contender not in known:
+                raise UsageError(unknown("contender", contender, known))
+        twice = [name for name, number in Counter(map(self.called, known)).items() if number > 1]
+        if twice:
+            raise UsageError(f"two contenders of a figure cannot both be called '{twice[0]}'")
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Let matplotlib draw in the block with letters and lines that fit the size."""
+        from matplotlib import rc_context
+
+        small: Any = SMALL if self.size is not None and self.size[0] < COLUMN else {}
+        with rc_context(small):
+            yield
 
 
-def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Give each label a colour and a marker of its own."""
-    return {
-        label: Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
-        for place, label in enumerate(dict.fromkeys(labels))
-    }
+AS_USUAL = FigureStyle()
+
+
+class Interval(NamedTuple):
+    """The mean of a sample, and the ends of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @classmethod
+    def of(cls, sample: SeedSample, column: str = "") -> Interval:
+        """Return the interval of a sample of this column."""
+        return cls.around(sample.mean, sample.half_width or 0.0, len(sample.seeds), column)
+
+    @classmethod
+    def around(cls, mean: float, half_width: float, seeds: int, column: str = "") -> Interval:
+        """Return the interval of this half width. It ends at 0 where the column has no values below."""
+        low = mean - half_width
+        return cls(mean, max(0.0, low) if column in NOT_NEGATIVE and mean >= 0 else low, mean + half_width, seeds)
+
+    @property
+    def lengths(self) -> tuple[float, float]:
+        """The distances from the mean to both ends."""
+        return self.mean - self.low, self.high - self.mean
 
 
 def check_matplotlib() -> None:
@@ -59,22 +141,50 @@ def check_matplotlib() -> None:
 
 
 def panels(
-    number: int, title: str, *, share: bool = False, width: float = WIDTH, height: float = HEIGHT
+    number: int,
+    title: str,
+    style: FigureStyle = AS_USUAL,
+    *,
+    share: bool = False,
+    width: float = WIDTH,
+    height: float = HEIGHT,
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure with a title and so many panels of one size, in inches. `share` gives the panels one x axis."""
     from matplotlib.figure import Figure
 
-    columns = number if number <= 3 else math.ceil(math.sqrt(number))
+    columns = _columns(number, style, width / height)
     rows = math.ceil(number / columns)
-    figure = Figure(figsize=(max(columns * width, 6.4), rows * height + 0.9), layout="constrained")
+    size = style.size or (max(columns * width, NARROWEST), rows * height)
+    figure = Figure(figsize=size, layout="constrained")
     axes = [figure.add_subplot(rows, columns, place + 1) for place in range(number)]
     for each in axes:
-        each.grid(alpha=0.3)
+        each.grid(alpha=0.3, linewidth=0.6)
         each.set_axisbelow(True)
         if share:
             each.sharex(axes[0])
-    figure.suptitle(_wrapped(figure_text(title), figure), fontsize="medium")
+    shown = _wrapped(figure_text(title if style.title is None else style.title), figure)
+    if shown:
+        figure.suptitle(shown, fontsize="medium")
+        if style.size is None:
+            figure.set_figheight(size[1] + _inches(shown))
     return figure, axes
+
+
+def _columns(number: int, style: FigureStyle, shape: float) -> int:
+    """Return in how many columns panels stand: if the size is fixed, so that they come near to their usual shape."""
+    if style.size is None:
+        return number if number <= 3 else math.ceil(math.sqrt(number))
+    width, height = style.size[0], style.size[1] * PANELS
+    shapes = {each: (width / each) / (height / math.ceil(number / each)) for each in range(1, number + 1)}
+    return min(shapes, key=lambda each: abs(math.log(shapes[each] / shape)))
+
+
+def logarithmic(panel: Axes) -> None:
+    """Give a panel, and those that share its axis, a logarithmic x axis with numbers also where it has no decade."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    panel.set_xscale("log", nonpositive="mask", subs=(2, 5))
+    panel.xaxis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(2, 1.5)))
 
 
 def drawable(values: Iterable[float]) -> list[float]:
@@ -82,30 +192,173 @@ def drawable(values: Iterable[float]) -> list[float]:
     return [value if abs(value) <= LARGEST else math.nan for value in values]
 
 
-def show_intervals(panel: Axes, low: Iterable[float], high: Iterable[float]) -> None:
-    """Extend the y axis from the means to the ends of their intervals, but on each side by half its height at most.
+def line_style(look: Look, place: int = 0, number: int = 0) -> dict[str, Any]:
+    """Return how a line of so many points is drawn, the one at this `place` among the lines.
 
-    A 95 % interval of two seeds is 12.7 standard errors wide on each side. The whole of it would hide the means.
+    A dashed line lets another one be seen below it. Markers of a long line stand at other points than those of others.
+    """
+    every = math.ceil(number / MOST_MARKERS)
+    return {
+        "color": look.colour,
+        "marker": str(look.marker),
+        "markersize": MARKER * _font_size(),
+        "markevery": (place % every, every) if every > 1 else None,
+        "linestyle": (0, look.dashes) if look.dashes else "-",
+        "zorder": 2.1 if look.dashes else 2,
+    }
+
+
+def band_style(look: Look, contenders: int) -> dict[str, Any]:
+    """Return how the band of an interval is drawn, one of so many."""
+    return {"color": look.colour, "alpha": 0.18 if contenders <= CROWD else 0.06, "linewidth": 0}
+
+
+def show_intervals(panel: Axes, intervals: Iterable[Interval]) -> bool:
+    """Extend the y axis from the means to the ends of their intervals. Return whether any of two seeds is cut off.
+
+    Those of two seeds extend it by half its height at most on each side.
     """
     bottom, top = panel.get_ylim()
     reach, margin = (top - bottom) / 2, (top - bottom) / 40
-    lowest = min((end for end in low if abs(end) <= LARGEST), default=bottom) - margin
-    highest = max((end for end in high if abs(end) <= LARGEST), default=top) + margin
-    panel.set_ylim(max(min(bottom, lowest), bottom - reach), min(max(top, highest), top + reach))
+    lowest, highest, cut = bottom, top, False
+    for each in intervals:
+        low, high = drawable([each.low - margin, each.high + margin])
+        if each.seeds <= FEW:
+            cut = cut or low < bottom - reach or high > top + reach
+            low, high = max(low, bottom - reach), min(high, top + reach)
+        lowest = min(lowest, low)
+        highest = max(highest, high)
+    panel.set_ylim(lowest, highest)
+    return cut
 
 
-def legend(figure: Figure, artists: Mapping[str, Artist], title: str, *, markers: float = 1.0) -> None:
-    """Put one legend below the figure. Its title says how the figure was made. `markers` scales its markers."""
+CUT = "; intervals of two seeds go on beyond the edge"
+
+
+def mean_over(seeds: Collection[int]) -> str:
+    """Say over how many seeds means are, of contenders with so many each."""
+    numbers = set(seeds)
+    if len(numbers) != 1:
+        return "mean over seeds"
+    (number,) = numbers
+    return "one seed" if number == 1 else f"mean over {number} seeds"
+
+
+def interval_note(seeds: Collection[int], *, cut: bool = False) -> str:
+    """Say what lines and intervals are, of contenders with so many seeds each; `cut` as `show_intervals` says."""
+    return f"{mean_over(seeds)}{', 95 % interval' if max(seeds, default=0) > 1 else ''}{CUT if cut else ''}"
+
+
+def legend_entry(name: str, seeds: int, others: Collection[int]) -> str:
+    """Return the entry of a contender in a legend. It has the number of its seeds if others have another number."""
+    return name if len(set(others)) == 1 else f"{name} (n = {seeds})"
+
+
+class Side(Enum):
+    """Where a legend stands, as matplotlib calls it."""
+
+    BELOW = "outside lower center"
+    RIGHT = "outside right upper"
+
+
+def legend(
+    figure: Figure, artists: Mapping[str, Artist], title: str, style: FigureStyle = AS_USUAL, *, markers: float = 1.0
+) -> None:
+    """Put one legend below the panels, or to their right if it is long. Its title says how the figure was made.
+
+    The figure grows by it, unless its size is fixed. `markers` scales the markers. Raises UsageError if the legend
+    leaves too little of a figure of fixed size.
+    """
+    if style.size is None:
+        side = _side(figure, artists)
+        _grow(figure, side, *_extent(figure, _legend(figure, artists, title, side, markers)))
+        return
+    for side in Side:
+        made = _legend(figure, artists, title, side, markers)
+        extent = _extent(figure, made)
+        if _fits(side, extent, style.size):
+            if side is Side.RIGHT:
+                _move_title(figure, style.size[0] - extent[0])
+            return
+        made.remove()
+    width, height = style.size
+    raise UsageError(
+        f"the legend of {len(artists)} entries does not fit {width:g} × {height:g} inches: choose some with "
+        "--contender, give short names with --label, or a larger --size"
+    )
+
+
+def _fits(side: Side, extent: tuple[float, float], size: tuple[float, float]) -> bool:
+    """Say if a legend leaves half of a figure to its panels."""
+    width, height = extent[0] / size[0], extent[1] / size[1]
+    return width <= 1 and height <= 0.5 if side is Side.BELOW else width <= 0.5 and height <= 1
+
+
+def _side(figure: Figure, artists: Mapping[str, Artist]) -> Side:
+    rows = math.ceil(len(artists) / _legend_columns(figure, artists))
+    return Side.BELOW if rows <= MOST_BELOW else Side.RIGHT
+
+
+def _legend_columns(figure: Figure, artists: Mapping[str, Artist]) -> int:
     widest = max(map(len, artists), default=0)
-    columns = max(1, min(len(artists) or 1, int(figure.get_figwidth() / (0.7 + widest / LETTERS))))
-    figure.legend(
+    per_inch = LETTERS / _font_size()
+    return max(1, min(len(artists) or 1, int(figure.get_figwidth() / (7 / per_inch + widest / per_inch))))
+
+
+def _legend(figure: Figure, artists: Mapping[str, Artist], title: str, side: Side, markers: float) -> Legend:
+    columns, letters = _legend_columns(figure, artists), None
+    if side is Side.RIGHT:
+        rows = max(1, int(figure.get_figheight() / _inches("one line")) - 3)
+        columns = math.ceil(len(artists) / rows)
+        letters = columns * (max(map(len, artists), default=0) + 6)
+    return figure.legend(
         list(artists.values()),
         [_legend_text(text) for text in artists],
-        loc="outside lower center",
+        loc=side.value,
         ncols=columns,
-        title=_wrapped(figure_text(title), figure),
+        title=_wrapped(figure_text(title), figure, letters),
         markerscale=markers,
+        fontsize="medium",
+        title_fontsize="medium",
     )
+
+
+def _extent(figure: Figure, made: Legend) -> tuple[float, float]:
+    """Return the width and the height of a legend, in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    box = made.get_window_extent(FigureCanvasAgg(figure).get_renderer())  # type: ignore[no-untyped-call]
+    return box.width / figure.dpi, box.height / figure.dpi
+
+
+def _grow(figure: Figure, side: Side, width: float, height: float) -> None:
+    """Make room for a legend, so that panels keep their size."""
+    gap = 0.15
+    if side is Side.BELOW:
+        figure.set_size_inches(max(figure.get_figwidth(), width + gap), figure.get_figheight() + height + gap)
+        return
+    before = figure.get_figwidth()
+    figure.set_size_inches(before + width + gap, max(figure.get_figheight(), height + 2 * gap))
+    _move_title(figure, before)
+
+
+def _move_title(figure: Figure, width: float) -> None:
+    """Put the title into the middle of the first inches of a figure, beside the legend."""
+    shown = " ".join(figure.get_suptitle().split())
+    if shown:
+        text = _wrapped(shown, figure, max(1, int(LETTERS / _font_size() * width)))
+        figure.suptitle(text, fontsize="medium", x=width / 2 / figure.get_figwidth())
+
+
+def _font_size() -> float:
+    from matplotlib import rcParams
+
+    return float(rcParams["font.size"])
+
+
+def _inches(text: str) -> float:
+    """Return the height of a text of some lines, in inches."""
+    return (text.count("\n") + 1) * LINE * _font_size() / 72
 
 
 def _legend_text(text: str) -> str:
@@ -114,8 +367,10 @@ def _legend_text(text: str) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
-def _wrapped(text: str, figure: Figure) -> str:
-    return textwrap.fill(text, int(LETTERS * figure.get_figwidth()), break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, figure: Figure, letters: int | None = None) -> str:
+    """Break a text into lines of so many letters, or of as many as the figure is wide."""
+    width = letters or max(1, int(LETTERS / _font_size() * figure.get_figwidth()))
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def figure_bytes(figure: Figure, format_: str) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.reporting.escaping import figure_text
-from collapsebench.reporting.plotting.canvas import legend, panels
+from collapsebench.reporting.plotting.canvas import AS_USUAL, FigureStyle, legend, panels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,12 +158,12 @@ def embedding_note(used: int, total: int, seed: int) -> str:
     )
 
 
-def draw(embedded: Mapping[str, Embedding], title: str, note: str) -> Figure:
+def draw(embedded: Mapping[str, Embedding], title: str, note: str, style: FigureStyle = AS_USUAL) -> Figure:
     """Draw a panel for each contender. Each label has a colour, and its number is at the median of its examples."""
     import numpy as np
     from matplotlib.patheffects import withStroke
 
-    figure, axes = panels(len(embedded), title, height=4.4)
+    figure, axes = panels(len(embedded), title, style, height=4.4)
     classes = np.unique(np.concatenate([each.labels for each in embedded.values()])).tolist()
     colors = _colors(len(classes))
     artists: dict[str, Artist] = {}
@@ -182,10 +182,11 @@ def draw(embedded: Mapping[str, Embedding], title: str, note: str) -> Figure:
                     weight="bold",
                     path_effects=[withStroke(linewidth=2.5, foreground="white")],
                 )
-        panel.set_title(figure_text(label) if not each.note else f"{figure_text(label)}\n{each.note}")
+        name = figure_text(style.called(label))
+        panel.set_title(f"{name}\n{each.note}" if each.note else name)
         panel.set(xticks=[], yticks=[], aspect="equal")
         panel.margins(0.05)
-    legend(figure, artists, note, markers=3)
+    legend(figure, artists, note, style, markers=3)
     return figure
 
 

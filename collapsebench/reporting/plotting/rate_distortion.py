@@ -8,16 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from collapsebench.reporting.colours import looks
 from collapsebench.reporting.leaderboard.pages import FINDING, IMPOSSIBLE
 from collapsebench.reporting.leaderboard.scoring import Board, Row, SeedSample
-from collapsebench.reporting.plotting.canvas import INTERVAL, drawable, legend, looks, panels
+from collapsebench.reporting.plotting.canvas import (
+    AS_USUAL,
+    FEW,
+    FigureStyle,
+    Interval,
+    drawable,
+    interval_note,
+    legend,
+    legend_entry,
+    panels,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from collapsebench.reporting.colours import Look
 
 RATE, DISTORTION = "kl", "reconstruction"
 """The columns of rate and distortion."""
@@ -49,40 +62,69 @@ def _mark(row: Row, board: Board) -> str:
     return f"{f' {FINDING}' if row.findings else ''}{impossible}"
 
 
-def draw(points: Sequence[PlanePoint], title: str) -> Figure:
-    """Draw the mean of each contender with both intervals, each seed as a small mark, and lines of equal -ELBO."""
-    figure, (panel,) = panels(1, title, width=7.0, height=5.0)
-    look = looks([each.label for each in points])
+def draw(points: Sequence[PlanePoint], title: str, style: FigureStyle = AS_USUAL) -> Figure:
+    """Draw the mean of each contender with both intervals, each seed as a small mark, and lines of equal -ELBO.
+
+    Means are half transparent, so that equal ones are seen below each other.
+    """
+    figure, (panel,) = panels(1, title, style, width=7.0, height=4.6)
+    panel.grid(visible=False)  # the lines of equal bounds are enough
+    look = looks(each.label for each in points)
+    number = [len(each.rate.seeds) for each in points]
     artists: dict[str, Artist] = {}
     for each in points:
-        own = look[each.label]
-        seeds = sorted(each.rate.seeds)
-        panel.scatter(
-            drawable(each.rate.seeds[seed] for seed in seeds),
-            drawable(each.distortion.seeds[seed] for seed in seeds),
-            color=own.color,
-            marker=own.marker,
-            s=12,
-            alpha=0.5,
-            linewidths=0,
-        )
+        own, seeds = look[each.label], sorted(each.rate.seeds)
+        places = [drawable(sample.seeds[seed] for seed in seeds) for sample in (each.rate, each.distortion)]
+        panel.scatter(places[0], places[1], color=own.colour, marker=str(own.marker), s=8, alpha=0.5, linewidths=0)
         means = drawable([each.rate.mean, each.distortion.mean])
-        (mean,) = panel.plot(*means, color=own.color, marker=own.marker, linestyle="")
-        without = ", not finite" if any(map(math.isnan, means)) else ""
-        artists[f"{each.label}{each.mark} (n = {len(seeds)}{without})"] = mean
-    panel.margins(0.12)
-    panel.set_xlim(panel.get_xlim())  # it fits the seeds; intervals of two seeds are so wide that they would hide them
-    panel.set_ylim(panel.get_ylim())
+        (mean,) = panel.plot(*means, **_mean_style(own))
+        without = " (not finite)" if any(map(math.isnan, means)) else ""
+        artists[legend_entry(f"{style.called(each.label)}{each.mark}{without}", len(seeds), number)] = mean
+    panel.margins(0.08)
+    cut = _show_intervals(panel, points)
     for each in points:
-        x, y = drawable([each.rate.mean, each.distortion.mean])
-        wide, high = drawable([each.rate.half_width or 0.0, each.distortion.half_width or 0.0])
-        panel.errorbar(x, y, high, wide, fmt="none", color=look[each.label].color, elinewidth=1, capsize=3)
+        rate, distortion = Interval.of(each.rate, RATE), Interval.of(each.distortion, DISTORTION)
+        x, y = drawable([rate.mean, distortion.mean])
+        wide, high = ([[length] for length in drawable(interval.lengths)] for interval in (rate, distortion))
+        panel.errorbar(x, y, high, wide, fmt="none", color=look[each.label].colour, elinewidth=1, capsize=2)
     _equal_bounds(panel)
     panel.set_xlabel("rate: KL [nats]")
     panel.set_ylabel("distortion: reconstruction [nats]")
     marks = f"; {IMPOSSIBLE}, {FINDING}: see the board" if any(each.mark for each in points) else ""
-    legend(figure, artists, f"{INTERVAL}; small: each seed; grey: equal −ELBO{marks}")
+    legend(figure, artists, f"{interval_note(number, cut=cut)}; small: each seed; grey: equal −ELBO{marks}", style)
     return figure
+
+
+def _mean_style(look: Look) -> dict[str, Any]:
+    from matplotlib.colors import to_rgba
+
+    return {
+        "color": look.colour,
+        "marker": str(look.marker),
+        "markerfacecolor": to_rgba(look.colour, 0.5),
+        "linestyle": "",
+        "zorder": 3,
+    }
+
+
+def _show_intervals(panel: Axes, points: Sequence[PlanePoint]) -> bool:
+    """Extend the axes to the ends of the intervals, but of two seeds. Return whether there are such ones."""
+    panel.set_xlim(panel.get_xlim())  # they fit the seeds
+    panel.set_ylim(panel.get_ylim())
+    enough = [each for each in points if len(each.rate.seeds) > FEW]
+    corners = [
+        drawable(ends)
+        for each in enough
+        for rate, distortion in [(Interval.of(each.rate, RATE), Interval.of(each.distortion, DISTORTION))]
+        for ends in ((rate.low, distortion.low), (rate.high, distortion.high))
+    ]
+    known = [corner for corner in corners if all(map(math.isfinite, corner))]
+    if known:
+        panel.update_datalim(known)
+        panel.autoscale()
+        panel.set_xlim(panel.get_xlim())
+        panel.set_ylim(panel.get_ylim())
+    return any(len(each.rate.seeds) == FEW for each in points)
 
 
 def _equal_bounds(panel: Axes) -> None:

@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
+from collapsebench.reporting.colours import looks
 from collapsebench.reporting.leaderboard.scoring import by_contender, mean
-from collapsebench.reporting.plotting.canvas import LARGEST, drawable, legend, looks, panels
+from collapsebench.reporting.plotting.canvas import (
+    AS_USUAL,
+    LARGEST,
+    FigureStyle,
+    drawable,
+    legend,
+    legend_entry,
+    line_style,
+    mean_over,
+    panels,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -77,7 +88,7 @@ def _variances(run: Observation) -> list[float]:
     return [run.entries[entry(rank)].value for rank in ranks]
 
 
-def draw(of_contenders: Sequence[Spectrum], active: float | None, title: str) -> Figure:
+def draw(of_contenders: Sequence[Spectrum], active: float | None, title: str, style: FigureStyle = AS_USUAL) -> Figure:
     """Draw means on a logarithmic axis, each seed as a thin line, and the threshold above which a unit is active.
 
     The figure shows seeds instead of an interval: an interval could reach below zero, but a logarithmic axis cannot.
@@ -85,19 +96,20 @@ def draw(of_contenders: Sequence[Spectrum], active: float | None, title: str) ->
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, (panel,) = panels(1, title, width=7.0, height=4.4)
+    figure, (panel,) = panels(1, title, style, width=7.0, height=4.0)
     panel.set_yscale("log")
-    look = looks([each.label for each in of_contenders])
+    look = looks(each.label for each in of_contenders)
+    number = [len(each.seeds) for each in of_contenders]
     artists: dict[str, Artist] = {}
     bottom = _bottom(of_contenders, active)
-    for each in of_contenders:
+    for place, each in enumerate(of_contenders):
         own, means = look[each.label], _on_axis(each.mean, bottom)
         for variances in each.seeds.values():
             shown = _on_axis(variances, bottom)
-            panel.plot(range(1, len(shown) + 1), shown, color=own.color, linewidth=0.8, alpha=0.5)
+            panel.plot(range(1, len(shown) + 1), shown, color=own.colour, linewidth=0.6, alpha=0.4)
         ranks = range(1, len(means) + 1)
-        (mean,) = panel.plot(ranks, means, color=own.color, marker=own.marker, markersize=4)
-        artists[f"{each.label} (n = {len(each.seeds)})"] = mean
+        (mean,) = panel.plot(ranks, means, **line_style(own, place, len(means)))
+        artists[legend_entry(style.called(each.label), len(each.seeds), number)] = mean
     if not any(math.isfinite(value) for each in of_contenders for value in _on_axis(each.mean, bottom)):
         panel.set_ylim(bottom, 100 * bottom)  # a logarithmic axis without a number has no place of its own
     if active is not None:
@@ -107,7 +119,7 @@ def draw(of_contenders: Sequence[Spectrum], active: float | None, title: str) ->
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("unit, by falling variance")
     panel.set_ylabel("variance of the posterior mean")
-    legend(figure, artists, "mean over seeds; thin: each seed")
+    legend(figure, artists, f"{mean_over(number)}; thin: each seed", style)
     return figure
 
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.observation import Observation
 from collapsebench.record import Outcome
+from collapsebench.reporting.colours import looks
 from collapsebench.reporting.leaderboard.scoring import SeedSample, by_contender
 from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS, curve, value_at
-from collapsebench.reporting.plotting.canvas import BAND, INTERVAL, drawable, legend, looks, panels, show_intervals
+from collapsebench.reporting.plotting.canvas import (
+    AS_USUAL,
+    LARGEST,
+    FigureStyle,
+    Interval,
+    band_style,
+    drawable,
+    interval_note,
+    legend,
+    legend_entry,
+    line_style,
+    logarithmic,
+    panels,
+    show_intervals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,11 +34,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from collapsebench.reporting.colours import Look
     from collapsebench.reporting.leaderboard.trajectories import Curve
-    from collapsebench.reporting.plotting.canvas import Look
 
 UNITS = {"seconds": "s", "flops": "FLOP"}
 """The units of the counters. The other counters have no unit."""
+LOGARITHMIC = frozenset({"flops"})
+"""The counters whose axis is logarithmic: methods differ in them by factors."""
 
 
 class Line(NamedTuple):
@@ -71,38 +88,45 @@ def _sample(curves: Mapping[int, Curve], x: float) -> SeedSample:
     return SeedSample({seed: value for seed, value in at.items() if value is not None}, {})
 
 
-def draw(by_column: Mapping[str, Sequence[Line]], counter: str, title: str) -> Figure:
-    """Draw a panel for each column with its lines."""
-    figure, axes = panels(len(by_column), title, share=True)
-    look = looks([line.label for of_column in by_column.values() for line in of_column])
+def draw(by_column: Mapping[str, Sequence[Line]], counter: str, title: str, style: FigureStyle = AS_USUAL) -> Figure:
+    """Draw a panel for each column with its lines. The axis of FLOPs is logarithmic."""
+    figure, axes = panels(len(by_column), title, style, share=True)
+    look = looks(line.label for of_column in by_column.values() for line in of_column)
     artists: dict[str, Artist] = {}
+    seeds = [len(line.seeds) for of_column in by_column.values() for line in of_column]
+    cut = False
+    places = {x for of_column in by_column.values() for line in of_column for x in line.x if 0 < x <= LARGEST}
+    if counter in LOGARITHMIC and len(places) > 1:
+        logarithmic(axes[0])
     for panel, (column, of_column) in zip(axes, by_column.items(), strict=True):
-        means = {line.label: _mean(panel, line, look[line.label]) for line in of_column}
-        bounds = {line.label: _bounds(line) for line in of_column}
-        show_intervals(panel, *(chain.from_iterable(ends) for ends in zip(*bounds.values(), strict=True)))
+        for place, line in enumerate(of_column):
+            mean = _mean(panel, line, look[line.label], place)
+            artists.setdefault(legend_entry(style.called(line.label), len(line.seeds), seeds), mean)
+        intervals = {line.label: _intervals(line, column) for line in of_column}
+        cut |= show_intervals(panel, chain.from_iterable(intervals.values()))
         for line in of_column:
-            _interval(panel, line, bounds[line.label], look[line.label])
-            artists.setdefault(f"{line.label} (n = {len(line.seeds)})", means[line.label])
+            _draw_intervals(panel, line, intervals[line.label], band_style(look[line.label], len(of_column)))
         unit = UNITS.get(counter)
         panel.set_xlabel(counter.replace("_", " ") if unit is None else f"{counter} [{unit}]")
         panel.set_ylabel(f"{TRAJECTORY_COLUMNS[column].title} [{TRAJECTORY_COLUMNS[column].unit}]")
-    legend(figure, artists, INTERVAL)
+    legend(figure, artists, interval_note(seeds, cut=cut), style)
     return figure
 
 
-def _mean(panel: Axes, line: Line, look: Look) -> Artist:
-    (artist,) = panel.plot(drawable(line.x), drawable(line.mean), color=look.color, marker=look.marker, markersize=3)
+def _mean(panel: Axes, line: Line, look: Look, place: int) -> Artist:
+    style = line_style(look, place, len(line.x))
+    (artist,) = panel.plot(drawable(line.x), drawable(line.mean), **style)
     return artist
 
 
-def _bounds(line: Line) -> tuple[list[float], list[float]]:
-    """Return the lower and the upper ends of the intervals."""
-    low, high = ([m + sign * h for m, h in zip(line.mean, line.half_width, strict=True)] for sign in (-1, 1))
-    return drawable(low), drawable(high)
+def _intervals(line: Line, column: str) -> list[Interval]:
+    ends = zip(line.mean, line.half_width, strict=True)
+    return [Interval.around(mean, half_width, len(line.seeds), column) for mean, half_width in ends]
 
 
-def _interval(panel: Axes, line: Line, bounds: tuple[list[float], list[float]], look: Look) -> None:
+def _draw_intervals(panel: Axes, line: Line, intervals: Sequence[Interval], style: Mapping[str, Any]) -> None:
+    low, high = drawable(each.low for each in intervals), drawable(each.high for each in intervals)
     if len(line.x) == 1:  # a band without width is not seen
-        panel.vlines(drawable(line.x), *bounds, color=look.color)
+        panel.vlines(drawable(line.x), low, high, color=style["color"])
     else:
-        panel.fill_between(drawable(line.x), *bounds, color=look.color, **BAND)
+        panel.fill_between(drawable(line.x), low, high, **style)
