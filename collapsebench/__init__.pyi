@@ -52,6 +52,9 @@ from .experiment.events import Started as Started
 from .experiment.events import Stepped as Stepped
 from .experiment.events import Testing as Testing
 from .experiment.events import Warned as Warned
+from .experiment.logs import CsvLog as CsvLog
+from .experiment.logs import JsonLinesLog as JsonLinesLog
+from .experiment.logs import TensorBoardLog as TensorBoardLog
 from .inference.amortized import Amortized as Amortized
 from .metrics.estimators import AggregateDensity as AggregateDensity
 from .metrics.estimators import ImportanceBound as ImportanceBound

@@ -22,7 +22,7 @@ from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
 from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS, ParameterValue, canonical, print_call, print_value, seconds
 
 if TYPE_CHECKING:
-    from collapsebench.experiment.events import Event
+    from collapsebench.experiment.events import Event, Observer
     from collapsebench.experiment.work import GridSetup, Sources
     from collapsebench.metrics.dialects import Dialect
     from collapsebench.record import RunRecord
@@ -67,6 +67,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     rerun: bool = False,
     fetch: bool = False,
     progress: bool | Callable[[Event], None] = True,
+    log: Iterable[Callable[[Event], None]] = (),
 ) -> Runs:
     """Run the missing runs of a grid, store them, and return all runs of the grid.
 
@@ -74,8 +75,9 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     seeds themselves. `settings` overrides the track, as in `{"decoder.layers": 3}` and `{"decoder": "mlp[layers=3]"}`.
     `track` may be a file: `mine.toml`. `components` are further classes from a notebook or a script, such as a metric;
     the classes of `methods` and `dataset` need not be named. `progress` is True to show the runs, or a function that
-    gets every event; its errors are warnings. `timeout` is a number of seconds, or a text such as `30m`.
-    `weights` keeps the trained parameters of every run. If a run fails, the others go on: look at `outcome`.
+    gets every event; its errors are warnings. `log` has further such functions, as `CsvLog("logs")`. `timeout` is a
+    number of seconds, or a text such as `30m`. `weights` keeps the trained parameters of every run. If a run fails, the
+    others go on: look at `outcome`.
 
     Raises UsageError, DataError, PluginError or StoreError before anything runs.
 
@@ -137,10 +139,17 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         from collapsebench.data.fetching import fetch_for_runs
 
         fetch_for_runs([request.dataset], setup.catalog, setup.data_folder)
-    return _run(setup, workers, threads, progress)
+    return _run(setup, workers, threads, progress, log)
 
 
-def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | Callable[[Event], None]) -> Runs:
+def _run(
+    setup: GridSetup,
+    workers: int,
+    threads: int | None,
+    progress: bool | Callable[[Event], None],
+    log: Iterable[Observer],
+) -> Runs:
+    from collapsebench.experiment.events import Shielded, ToAll
     from collapsebench.experiment.executors import executor_for
     from collapsebench.experiment.grids import prepare, run_grid
     from collapsebench.experiment.progress import run_on_screen
@@ -148,11 +157,12 @@ def _run(setup: GridSetup, workers: int, threads: int | None, progress: bool | C
     from collapsebench.store import Store
 
     if isinstance(progress, bool):
-        run_on_screen(setup, workers, threads, quiet=not progress)
+        run_on_screen(setup, workers, threads, quiet=not progress, logs=log)
     else:
         setup.check_workers(workers)
         setup.check_devices()
-        run_grid(prepare(setup), executor_for(workers, threads), progress)
+        observers: list[Observer] = [*(Shielded(each, "a log") for each in log), progress]
+        run_grid(prepare(setup), executor_for(workers, threads), ToAll(observers))
     with Store.reading(setup.store) as store:
         records = [store.get(spec.run_id) for spec in setup.plan.specs]
     return _runs(records, setup.sources, folder_of(WEIGHTS, setup.store, setup.work_folder))

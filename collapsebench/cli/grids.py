@@ -39,6 +39,7 @@ class GridOptions:
     keep_checkpoints: bool
     keep_codes: bool
     no_weights: bool
+    logs: tuple[str, ...]
     fetch: bool
     dry_run: bool
     as_json: bool
@@ -156,6 +157,14 @@ grid_options = options.gathered(
         is_flag=True,
         help="Do not keep the trained weights, which are written to FILE.weights beside the store, or to --work-dir.",
     ),
+    click.option(
+        "--log",
+        "logs",
+        multiple=True,
+        metavar="KIND[=FOLDER]",
+        help="Log each run while it goes on, for TensorBoard (an extra), as CSV or as JSON lines: tensorboard, csv or "
+        "jsonl. May be repeated.  [default folder: FILE.logs beside the store]",
+    ),
     click.option("--fetch", is_flag=True, help="Fetch missing data first, as `collapsebench data fetch` does."),
     click.option("--dry-run", is_flag=True, help="Print the plan and what is already stored; start nothing."),
     options.as_json,
@@ -200,6 +209,7 @@ def try_guards(requests: Iterable[Request], grid: GridOptions, query: SuiteQuery
 
 
 def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
+    from collapsebench.experiment.logs import LogRequest
     from collapsebench.experiment.memory import keep_mapped
     from collapsebench.experiment.output import keep_writing
     from collapsebench.experiment.progress import run_on_screen
@@ -207,8 +217,10 @@ def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
     keep_mapped()
     keep_writing()
     debug = bool(click.get_current_context().find_root().obj)
-    how = {"quiet": grid.quiet, "verbose": grid.verbose, "debug": debug}
-    return run_on_screen(setup, grid.workers, grid.threads, **how)
+    logs = [request.observer(setup.logs_folder) for request in map(LogRequest.parse, grid.logs)]
+    return run_on_screen(
+        setup, grid.workers, grid.threads, quiet=grid.quiet, verbose=grid.verbose, debug=debug, logs=logs
+    )
 
 
 def _print_plan(setup: GridSetup, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -154,14 +154,23 @@ Observer: TypeAlias = Callable[[Event], None]
 """A function that gets the events of all runs of a grid. Runs can go on at the same time: their ids differ."""
 
 
+def _warn(text: str) -> None:
+    with suppress(Warning):  # where warnings are errors
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
 class Shielded:
     """An observer that passes events on to another one, whose errors reach no run: the first of them is a warning.
 
     If that one raises KeyboardInterrupt, its user wants the grid to end.
     """
 
-    def __init__(self, observe: Observer) -> None:
-        self._observe, self._failed = observe, False
+    def __init__(
+        self, observe: Observer, what: str = "the function that follows the runs", tell: Callable[[str], None] = _warn
+    ) -> None:
+        """`what` is the observer in words. `tell` is told in one line that it failed."""
+        self._observe, self._what, self._tell = observe, what, tell
+        self._failed = False
 
     def __call__(self, event: Event) -> None:
         """Pass on one event."""
@@ -174,9 +183,19 @@ class Shielded:
         except BaseException as error:  # noqa: BLE001 - it is the user's own code
             if not self._failed:
                 self._failed = True
-                text = f"the function that follows the runs failed: {error_line(error)}; the runs go on"
-                with suppress(Warning):  # where warnings are errors
-                    warnings.warn(text, RuntimeWarning, stacklevel=2)
+                self._tell(f"{self._what} failed: {error_line(error)}; the runs go on")
+
+
+class ToAll:
+    """An observer that passes every event on to several observers, in turn."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def __call__(self, event: Event) -> None:
+        """Pass on one event."""
+        for observe in self._observers:
+            observe(event)
 
 
 PULSE = 0.25

@@ -18,10 +18,12 @@ from collapsebench.experiment.events import (
     Evaluated,
     Finished,
     Resumed,
+    Shielded,
     Skipped,
     Started,
     Stepped,
     Testing,
+    ToAll,
     Warned,
 )
 from collapsebench.experiment.executors import executor_for
@@ -34,7 +36,9 @@ from collapsebench.printable import printable
 from collapsebench.record import Outcome
 
 if TYPE_CHECKING:
-    from collapsebench.experiment.events import Event
+    from collections.abc import Iterable
+
+    from collapsebench.experiment.events import Event, Observer
     from collapsebench.experiment.grids import PlannedGrid
     from collapsebench.experiment.live import LiveLines
     from collapsebench.experiment.work import GridSetup
@@ -105,7 +109,7 @@ class Screen:
                 self._running.pop(record.run_id, None)
                 self.say(f"skipped  {record.run_id}  {self._label(record)}: {reason}")
             case Warned(_, message):
-                self.say(f"warning: {message}", warning=True)
+                self.warn(message)
             case Resumed(run_id, steps):
                 self.say(f"  {self._running[run_id].label}: goes on after step {steps}")
             case Stepped():
@@ -124,6 +128,10 @@ class Screen:
         """Print a line, unless quiet."""
         if not self.quiet:
             self._print(line, err=warning)
+
+    def warn(self, text: str) -> None:
+        """Print a warning, unless quiet."""
+        self.say(f"warning: {text}", warning=True)
 
     def sum_up(self) -> None:
         """Say which of several runs ended badly, and what helps."""
@@ -271,7 +279,7 @@ def _store_option(setup: GridSetup) -> str:
     return store_option(setup.store)
 
 
-def run_on_screen(
+def run_on_screen(  # noqa: PLR0913 - how a grid is run, and how it is shown
     setup: GridSetup,
     workers: int = 1,
     threads: int | None = None,
@@ -279,12 +287,13 @@ def run_on_screen(
     quiet: bool = False,
     verbose: bool = False,
     debug: bool = False,
+    logs: Iterable[Observer] = (),
 ) -> list[RunRecord]:
     """Run what is missing of a grid and store it, and show the runs. See `run_grid`.
 
     `workers` processes run the grid, and each run has so many `threads` of torch; None stands for processors / workers.
-    `debug` shows the tracebacks of failed runs. Raises UsageError if so many workers do not fit the devices,
-    or one of these is not there.
+    `debug` shows the tracebacks of failed runs. `logs` follow the runs, too; their errors are lines. Raises UsageError
+    if so many workers do not fit the devices, or one of these is not there.
     """
     executor = executor_for(workers, threads)
     executor.warm_up()
@@ -298,8 +307,9 @@ def run_on_screen(
         total, missing = len(grid.plan.specs), len(grid.missing)
         screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
         for line in _outdated(grid):
-            screen.say(f"warning: {line}; to run them again: --rerun", warning=True)
+            screen.warn(f"{line}; to run them again: --rerun")
+        shielded = (Shielded(log, "a log", screen.warn) for log in logs)
         try:
-            return run_grid(grid, executor, screen.observe)
+            return run_grid(grid, executor, ToAll([*shielded, screen.observe]))
         finally:
             screen.sum_up()

@@ -193,6 +193,11 @@ class GridSetup:
         """The folder that weights are written to; None if they are not to be kept."""
         return self._folder(WEIGHTS) if self.weights else None
 
+    @property
+    def logs_folder(self) -> Path:
+        """The usual folder of logs."""
+        return self._folder("logs")
+
     def _folder(self, what: str) -> Path:
         return folder_of(what, self.store, self.work_folder)
 
