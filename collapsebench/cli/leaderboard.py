@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ import click
 
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
+from collapsebench.cli.watching import watch, watch_option
 from collapsebench.syntax import BASELINE
 
 if TYPE_CHECKING:
     from collapsebench.metrics.dialects import Dialect
     from collapsebench.reporting.boards import BoardView
     from collapsebench.reporting.leaderboard import Cut, Shown
+    from collapsebench.reporting.queries import ProtocolQuery
     from collapsebench.store import Store
 
 FORMATS = ("table", "markdown", "latex", "html", "csv", "json")
@@ -42,6 +45,7 @@ class LeaderboardOptions:
     contenders: tuple[str, ...]
     labels: Mapping[str, str]
     print_differences: bool
+    watch: float | None
     suite: str | None
     scale: str
     variants: tuple[str, ...]
@@ -103,6 +107,7 @@ class LeaderboardOptions:
 )
 @options.labels
 @click.option("--differences", "print_differences", is_flag=True, help="In latex: a second table, of the differences.")
+@watch_option
 @click.option(
     "--suite",
     default=None,
@@ -136,21 +141,30 @@ def command(given: LeaderboardOptions) -> None:
     from collapsebench.store import Store
 
     view = _view(given)
+    if given.watch is not None:
+        watch(given.store, partial(_rendered, given, view), _query(given), seconds=given.watch, output=given.output)
     with Store.reading(given.store) as store:
-        text = _of_protocols(store, given, view) if given.suite is None else _of_suite(store, given, given.suite)
         with destination(given.output) as stream:
-            stream.writelines(text)
+            stream.writelines(_rendered(given, view, store))
         if given.format_ in EXPORTS:  # other formats name them below their tables
             options.tell_unreadable(store.unreadable)
+
+
+def _rendered(given: LeaderboardOptions, view: BoardView, store: Store) -> Iterator[str]:
+    return _of_protocols(store, given, view) if given.suite is None else _of_suite(store, given, given.suite)
+
+
+def _query(given: LeaderboardOptions) -> ProtocolQuery:
+    from collapsebench.reporting.queries import ProtocolQuery
+
+    return ProtocolQuery(given.dataset, given.track, given.protocol)
 
 
 def _of_protocols(store: Store, given: LeaderboardOptions, view: BoardView) -> Iterator[str]:
     from collapsebench.reporting.boards import boards
     from collapsebench.reporting.leaderboard import pieces
-    from collapsebench.reporting.queries import ProtocolQuery
 
-    query = ProtocolQuery(given.dataset, given.track, given.protocol)
-    return pieces(boards(store, query, view, given.plugins), given.format_, width=given.width)
+    return pieces(boards(store, _query(given), view, given.plugins), given.format_, width=given.width)
 
 
 def _of_suite(store: Store, given: LeaderboardOptions, suite: str) -> Iterator[str]:

@@ -8,7 +8,8 @@ from itertools import chain
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from collapsebench.experiment.events import Shielded
+from collapsebench.experiment.events import Shielded, ToAll
+from collapsebench.experiment.pulses import Pulses
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.metrics.codes import codes_file
 
@@ -136,8 +137,8 @@ def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[R
         return []
     from collapsebench.experiment.ledger import Ledger
 
-    shielded = Shielded(observe)
-    with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, shielded, interrupts) as ledger:
+    observers = ToAll([Pulses(grid.setup.checkpoints.folder), Shielded(observe)])
+    with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, observers, interrupts) as ledger:
         for record in executor.submit(grid.setup.runs, ledger.begun(grid.missing), ledger.observe):
             ledger.finish(record)
     return ledger.records

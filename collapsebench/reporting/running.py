@@ -1,0 +1,60 @@
+"""The runs that are still going on, for those who look at boards meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from collapsebench.experiment.outlook import in_words
+from collapsebench.experiment.pulses import read_pulse
+from collapsebench.printable import printable
+from collapsebench.record import Outcome
+from collapsebench.store.connection import companion, store_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from collapsebench.reporting.queries import ProtocolQuery
+    from collapsebench.store import Store
+
+SILENT = 120.0
+"""A run that has said nothing for so many seconds may have been killed."""
+
+
+class RunningRun(NamedTuple):
+    """A run that is stored as started."""
+
+    run_id: str
+    protocol_id: str
+    contender: str
+    seed: int
+    share: float | None
+    """The share of its budget that is spent; None if that is not known, as where another machine computes it."""
+    silent: float | None
+    """The seconds since it said so."""
+
+    def __str__(self) -> str:
+        share = "" if self.share is None else f", {self.share:.0%}"
+        late = self.silent is not None and self.silent > SILENT
+        silence = f" ({in_words(self.silent or 0.0)} ago)" if late else ""
+        return printable(f"{self.contender} seed {self.seed}{share}{silence}")
+
+
+def running(store: Store, name: str, query: ProtocolQuery) -> list[RunningRun]:
+    """Return the runs of a query that are going on, those that began first in front.
+
+    `name` is the file or the URL of the store. Its folder of checkpoints says how far the runs are.
+    """
+    folder = companion(store_url(name), "checkpoints")
+    found = []
+    for run in reversed(store.summaries(outcome=Outcome.STARTED, **query._asdict())):
+        pulse = read_pulse(folder, run.run_id)
+        share, at = (None, None) if pulse is None else (pulse.share, max(0.0, time.time() - pulse.at))
+        found.append(RunningRun(run.run_id, run.protocol_id, run.contender, run.seed, share, at))
+    return found
+
+
+def running_line(runs: Iterable[RunningRun]) -> str:
+    """Write the runs in one line; an empty text if there are none."""
+    listed = "; ".join(map(str, runs))
+    return f"running: {listed}" if listed else ""
