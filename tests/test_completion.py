@@ -109,6 +109,11 @@ def test_a_file_is_offered_where_no_name_fits(words):
     assert [item.type for item in completions] == ["file"]
 
 
+def test_components_of_every_kind_are_offered_to_be_checked():
+    assert {*METHODS, *dataset_names(), "lstm", "kl"} <= set(offered("check", ""))
+    assert offered("check", "--kind", "decoder", "ls") == ["lstm"]
+
+
 def test_suites_are_offered():
     assert offered("suite", "show", "") == suite_names()
     assert offered("leaderboard", "--suite", "fi") == ["field/images", "field/text"]
@@ -157,7 +162,9 @@ def test_bash_completes(tmp_path):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("words", ["run --method skip+", "run --dataset y", "leaderboard --columns kl,", "suite run "])
+@pytest.mark.parametrize(
+    "words", ["run --method skip+", "run --dataset y", "leaderboard --columns kl,", "suite run ", "check ls"]
+)
 def test_no_completion_imports_what_computes(tmp_path, words):
     asked = {
         VARIABLE: "bash_complete",

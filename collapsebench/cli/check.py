@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 
 if TYPE_CHECKING:
     from collapsebench.testing.checking import Outcome, Report
 
 
 @click.command("check")
-@click.argument("target", metavar="NAME[KEY=VALUE]|FILE")
+@click.argument("target", metavar="NAME[KEY=VALUE]|FILE", shell_complete=completing.components)
 @click.option("--kind", default=None, help="The kind, if components of several kinds have the name: method, metric, …")
 @options.plugin
 @options.data_dir

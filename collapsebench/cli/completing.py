@@ -97,6 +97,18 @@ def tracks(context: click.Context, word: str) -> Iterator[CompletionItem]:
 
 @_or_file
 @_quietly
+def components(context: click.Context, word: str) -> Iterator[CompletionItem]:
+    """Offer the components of all kinds, or of the kind that is named before the cursor."""
+    del word
+    from collapsebench.components.discovery import load
+
+    kind = context.params.get("kind")
+    entries = sorted((name, found) for found, name in load().entries if kind in {None, found})
+    yield from (CompletionItem(name, help=found) for name, found in entries)
+
+
+@_or_file
+@_quietly
 def suites(context: click.Context, word: str) -> Iterator[CompletionItem]:
     """Offer the suites of the registry."""
     del context, word
