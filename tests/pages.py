@@ -2,8 +2,9 @@
 
 The language and the caption of a block say what it is. A block with a caption is a file, which is saved under that
 name. `python` without a caption is run. In `console` every line that starts with `$` is run, and the lines below are
-lines of its output, in their order; numbers may differ. Commands in `shell` need a network or hours: they are not run,
-but their options exist. `text` and `toml` are only shown. The blocks of a page are worked through in one folder.
+lines of its output, in their order; numbers may differ. In `shell-session` commands are run, too, but the output is
+that of one machine, as the words that a model draws. Commands in `shell` need a network or hours: they are not run, but
+their options exist. `text` and `toml` are only shown. The blocks of a page are worked through in one folder.
 
 `python tests/pages.py docs/first-hour.md` runs the commands of a page, and writes what they print below each of them.
 """
@@ -25,8 +26,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from markdown_it import MarkdownIt
 
-KINDS = {"python", "console", "shell", "text", "toml"}
-HEAD = re.compile(r"\{code-block\} (\w+)")
+CONSOLES = {"console", "shell-session"}
+KINDS = {"python", "shell", "text", "toml"} | CONSOLES
+HEAD = re.compile(r"\{code-block\} ([\w-]+)")
 CAPTION = re.compile(r":caption: (.+)\n\n")
 STEP = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.MULTILINE)
 NUMBER = re.compile(r"\b[0-9a-f]{16}\b|[+−-]?\d[\d,]*(\.\d+)?(e[+−-]?\d+)?")
@@ -96,12 +98,12 @@ def work_through(block: Block, folder: Path, names: dict[str, Any], run: Runner)
         path.write_text(block.content, encoding="utf-8")
     elif block.language == "python":
         exec(compile(block.content, block.place, "exec"), names)  # noqa: S102 - our own pages
-    elif block.language == "console":
+    elif block.language in CONSOLES:
         for step in steps(block):
             code, printed = run(step.words)
             fails = any(line.startswith(("error: ", "failed ")) for line in step.shown)
             assert (code != 0) == fails, f"{block.place}: {step.written}: exit code {code}\n{printed}"
-            line = missing(step.shown, printed)
+            line = missing(step.shown, printed) if block.language == "console" else None
             assert line is None, f"{block.place}: {step.written}: no line '{line}'\n{printed}"
 
 
@@ -127,7 +129,7 @@ def transcript(page: Path, folder: Path) -> str:
     """The text of a page, worked through in a folder, with all that its commands print now."""
     text = page.read_text(encoding="utf-8")
     for block in blocks(page):
-        if block.language != "console":
+        if block.language not in CONSOLES:
             work_through(block, folder, {"__name__": "__main__"}, answer)
             continue
         printed = [f"$ {step.written}\n{_shown(answer(step.words)[1])}" for step in steps(block)]

@@ -85,6 +85,13 @@ def test_a_page_that_says_what_is_not_so_is_found(shown, wrong, tmp_path):
         work_through(Block("console", None, shown, "page.md:1"), tmp_path, {}, pages.answer)
 
 
+def test_what_one_machine_printed_is_run_and_not_compared(tmp_path):
+    block = Block("shell-session", None, "$ collapsebench suite list\nwords\n", "page.md:1")
+    work_through(block, tmp_path, {}, pages.answer)
+    with pytest.raises(AssertionError, match="exit code 2"):
+        work_through(block._replace(content="$ collapsebench suite x\n"), tmp_path, {}, pages.answer)
+
+
 PAGE = """
 ```{code-block} toml
 :caption: mine.toml
