@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, unknown
 from collapsebench.experiment.processors import MOST
-from collapsebench.experiment.weights import ADVICE, WEIGHTS
+from collapsebench.experiment.weights import ADVICE
 from collapsebench.files import DEFAULT_STORE
 from collapsebench.notebook import Boards, Run, Runs
 from collapsebench.observation import unreadable_line
@@ -23,7 +23,7 @@ from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS, ParameterValue, canon
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event, Observer
-    from collapsebench.experiment.work import GridSetup, Sources
+    from collapsebench.experiment.work import GridSetup
     from collapsebench.metrics.dialects import Dialect
     from collapsebench.record import RunRecord
 
@@ -153,7 +153,7 @@ def _run(
     from collapsebench.experiment.executors import executor_for
     from collapsebench.experiment.grids import prepare, run_grid
     from collapsebench.experiment.progress import run_on_screen
-    from collapsebench.experiment.work import folder_of
+    from collapsebench.experiment.trained import Models
     from collapsebench.store import Store
 
     if isinstance(progress, bool):
@@ -165,14 +165,8 @@ def _run(
         run_grid(prepare(setup), executor_for(workers, threads), ToAll(observers))
     with Store.reading(setup.store) as store:
         records = [store.get(spec.run_id) for spec in setup.plan.specs]
-    return _runs(records, setup.sources, folder_of(WEIGHTS, setup.store, setup.work_folder))
-
-
-def _runs(records: Iterable[RunRecord], sources: Sources, weights: Path) -> Runs:
-    from collapsebench.experiment.trained import TrainedModel
-    from collapsebench.experiment.weights import WeightFiles
-
-    return Runs(Run(each, TrainedModel(each, sources, WeightFiles(weights, each.run_id))) for each in records)
+    models = Models(setup.sources, setup.store, setup.work_folder)
+    return Runs(Run(record, models.of(record)) for record in records)
 
 
 def _composed(contestant: Contestant) -> Sequence[str | Method]:
@@ -394,11 +388,13 @@ def _stored(
 ) -> Runs:
     """Return the runs of these records, with their models."""
     from collapsebench.data.files import data_folder
-    from collapsebench.experiment.work import Sources, folder_of
+    from collapsebench.experiment.trained import Models
+    from collapsebench.experiment.work import Sources
 
     sources = Sources(
         plugins=tuple(map(Path, _listed("plugins", plugins))),
         components=_listed("components", components),
         data_folder=data_folder(None if data_dir is None else Path(data_dir)),
     )
-    return _runs(records, sources, folder_of(WEIGHTS, store, None if work_dir is None else Path(work_dir)))
+    models = Models(sources, store, None if work_dir is None else Path(work_dir))
+    return Runs(Run(record, models.of(record)) for record in records)

@@ -256,7 +256,7 @@ def test_codes_of_the_seed_that_all_have(coded, tmp_path):
 def test_codes_that_are_not_there(coded, tmp_path):
     absent = coded("--seed", "1")
     assert absent.code == 1
-    assert "has no codes that runs of seed 1 have kept; to make them beside these runs: " in absent.err
+    assert "has no codes or weights that runs of seed 1 have kept; to make them beside these runs: " in absent.err
     assert absent.err.endswith("with --keep-codes --store codes.sqlite\n")
     assert "delete" not in absent.err
     kept(tmp_path, "skip").unlink()

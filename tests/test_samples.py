@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 import collapsebench
 from collapsebench.errors import UsageError
-from collapsebench.experiment.trained import stored_models
+from collapsebench.experiment.trained import Models
 from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.reporting.looking import (
     STEPS,
@@ -30,6 +31,7 @@ from collapsebench.reporting.plotting import specimens
 from collapsebench.reporting.plotting.canvas import figure_bytes
 from collapsebench.reporting.samples import Part, Samples, Specimen
 from collapsebench.reporting.samples_page import block_characters, samples_text
+from collapsebench.store import Store
 
 SMALL = {"encoder.hidden": 6, "decoder.hidden": 6, "latent_dim": 2, "evaluation.metrics": ["kl"]}
 QUESTIONS = {
@@ -59,7 +61,7 @@ def run_id(store, dataset, contender="vae"):
 
 
 def model(store, dataset, contender="vae"):
-    (found,) = stored_models(store, [run_id(store, dataset, contender)], [toys.PLUGIN])
+    (found,) = Models.installed(store, None, [toys.PLUGIN]).stored([run_id(store, dataset, contender)])
     return found
 
 
@@ -217,3 +219,18 @@ def test_colours_are_shown_by_their_mean():
 def test_colour_images_and_several_runs_are_drawn():
     colours = made(*np.random.default_rng(0).random((10, 3, 4, 5), np.float32))
     assert figure_bytes(specimens.draw([colours, colours]), "png").startswith(b"\x89PNG")
+
+
+def test_codes_that_were_not_kept_are_computed_from_the_weights(command, store, tmp_path):
+    """The figure is the same to the byte."""
+    draw = ("plot", "codes", "--dataset", "digits", "--examples", 20, "--store")
+    assert command(*draw, store, "--output", "kept.svg").out.startswith("wrote kept.svg: codes of vae, seed 1")
+    other = tmp_path / "other.sqlite"
+    with Store.open(other) as opened, Store.reading(store) as reading:
+        opened.add(reading.find())
+    answer = command(*draw, other, "--output", "none.svg")
+    assert (answer.code, answer.err.count("\n")) == (1, 1)
+    assert "has no codes or weights that all contenders have kept for one seed" in answer.err
+    shutil.copytree(store.with_name(f"{store.name}.weights"), tmp_path / "other.sqlite.weights")
+    assert command(*draw, other, "--output", "computed.svg").code == 0
+    assert (tmp_path / "computed.svg").read_bytes() == (tmp_path / "kept.svg").read_bytes()

@@ -215,16 +215,19 @@ def depth(given: FigureOptions, over: str, columns: str) -> None:
 @click.option(
     "--examples", type=click.IntRange(min=4), default=2000, show_default=True, help="At most so many, drawn at random."
 )
+@options.data_dir
 @options.work_dir
 @figure_options
-def codes(given: FigureOptions, seed: int | None, examples: int, work_dir: Path | None) -> None:
+def codes(given: FigureOptions, seed: int | None, examples: int, data_dir: Path | None, work_dir: Path | None) -> None:
     """t-SNE of the posterior means of the test split, coloured by label (Dieng et al. 2019, Figure 2).
 
-    Of runs that were made with --keep-codes; a panel for each contender.
+    A panel for each contender. Runs that were made without --keep-codes have their codes computed from their weights.
     """
+    from collapsebench.experiment.trained import Models
     from collapsebench.reporting.figures import draw_codes
 
-    _draw(given, partial(draw_codes, seed=seed, examples=examples, work_folder=work_dir))
+    models = Models.installed(given.store, work_dir, given.plugins, data_dir)
+    _draw(given, partial(draw_codes, seed=seed, examples=examples, models=models))
 
 
 @command.command("rate-distortion", short_help="KL against reconstruction.")

@@ -26,27 +26,6 @@ if TYPE_CHECKING:
     from collapsebench.spec import RunSpec
 
 
-def stored_models(
-    store: str | Path,
-    run_ids: Iterable[str],
-    plugins: Iterable[Path] = (),
-    data_dir: Path | None = None,
-    work_folder: Path | None = None,
-) -> list[TrainedModel]:
-    """Return the models of stored runs, by their ids or the first digits. They share what they read.
-
-    Raises UsageError or StoreError for a run that is not there.
-    """
-    from collapsebench.data.files import data_folder
-    from collapsebench.store import Store
-
-    sources = Sources(tuple(plugins), (), data_folder(data_dir))
-    folder = folder_of(WEIGHTS, store, work_folder)
-    with Store.reading(store) as opened:
-        records = [opened.get(run_id) for run_id in run_ids]
-    return [TrainedModel(record, sources, WeightFiles(folder, record.run_id)) for record in records]
-
-
 @dataclass(frozen=True)
 class TrainedModel:
     """The model of one run on the CPU. Each part is made when it is first asked for.
@@ -113,3 +92,45 @@ class TrainedModel:
 
 def _ignore(event: object) -> None:
     del event
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of the runs of one store. They share what they read."""
+
+    sources: Sources
+    store: str | Path
+    work_folder: Path | None = None
+    """The folder of weights and codes; None: beside the store."""
+
+    @classmethod
+    def installed(
+        cls, store: str | Path, work_folder: Path | None, plugins: Iterable[Path] = (), data_dir: Path | None = None
+    ) -> Models:
+        """Return those of the installed plugins and of these files, with the data of a folder."""
+        from collapsebench.data.files import data_folder
+
+        return cls(Sources(tuple(plugins), (), data_folder(data_dir)), store, work_folder)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of the weights."""
+        return folder_of(WEIGHTS, self.store, self.work_folder)
+
+    def files(self, run_id: str) -> WeightFiles:
+        """Return the files of the weights of a run, be they there or not."""
+        return WeightFiles(self.folder, run_id)
+
+    def of(self, record: RunRecord) -> TrainedModel:
+        """Return the model of a run. Nothing is read yet."""
+        return TrainedModel(record, self.sources, self.files(record.run_id))
+
+    def stored(self, run_ids: Iterable[str]) -> list[TrainedModel]:
+        """Return the models of stored runs, by their ids or the first digits.
+
+        Raises UsageError or StoreError for a run that is not there.
+        """
+        from collapsebench.store import Store
+
+        with Store.reading(self.store) as opened:
+            return [self.of(opened.get(run_id)) for run_id in run_ids]

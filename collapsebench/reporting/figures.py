@@ -15,10 +15,10 @@ from collapsebench.reporting.plotting.canvas import AS_USUAL
 from collapsebench.reporting.selection import kept_codes, one_protocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from matplotlib.figure import Figure
 
+    from collapsebench.experiment.trained import Models
     from collapsebench.reporting.plotting.canvas import FigureStyle
     from collapsebench.reporting.queries import Query
     from collapsebench.store import Store
@@ -95,16 +95,16 @@ def draw_codes(  # noqa: PLR0913 - the options of `plot codes`
     *,
     seed: int | None,
     examples: int,
-    work_folder: Path | None = None,
+    models: Models,
 ) -> DrawnFigure:
     """Draw t-SNE of the posterior means, coloured by label, with one panel for each contender.
 
-    `examples` is the largest number of test examples. Codes lie beside the store or in `work_folder`. Without a
-    seed, the first seed is taken for which all contenders have codes. Raises StoreError if there are no codes, and
+    `examples` is the largest number of test examples. Codes that were not kept are computed by
+    `models`. Without a seed, see `kept_codes`. Raises StoreError if there are no codes, and
     DataError if the codes have no labels.
     """
     selected = one_protocol(store, query, contenders)
-    number, by_contender = kept_codes(store, selected, seed, work_folder)
+    number, by_contender = kept_codes(store, selected, seed, models)
     embedded = codes.embeddings(by_contender, examples, number)
     total = len(next(iter(by_contender.values())).mean)
     used = min(examples, total)

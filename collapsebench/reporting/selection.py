@@ -17,6 +17,7 @@ from collapsebench.reporting.queries import SuiteQuery
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.experiment.suites import Cell
+    from collapsebench.experiment.trained import Models
     from collapsebench.observation import Observation
     from collapsebench.reporting.queries import ProtocolQuery, Query
     from collapsebench.spec import Protocol
@@ -156,35 +157,60 @@ def labels(cell: Cell, components: Catalog) -> dict[str, str]:
     return {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
 
 
-def kept_codes(
-    store: Store, selected: ProtocolRuns, seed: int | None, work_folder: Path | None = None
-) -> tuple[int, dict[str, Codes]]:
+def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None, models: Models) -> tuple[int, dict[str, Codes]]:
     """Return the seed whose codes are shown, and its codes by contender, the baseline first.
 
-    Without a seed, it is the first seed for which all contenders have codes. Contenders without codes in any run are
-    left out, such as contenders without a latent variable. Raises StoreError if no run of the seed has codes, and
-    DataError if the dataset has no labels or a file is gone.
+    Runs that have kept no codes have them computed again from their weights. Without a seed, it is a seed for which all
+    contenders have codes, the first of those for which the fewest are computed. Contenders without codes in any run are
+    left out. Raises StoreError if no run of the seed has codes, and DataError if the dataset has no labels or a file is
+    gone.
     """
-    found: dict[str, dict[int, Path]] = {}
+    found: dict[str, dict[int, _CodesOfRun]] = {}
     for label, runs in by_contender(selected.runs).items():
-        kept = ((run.seed, store.artifact_file(run.run_id, ARTIFACT, work_folder)) for run in runs)
-        files = {number: path for number, path in kept if path is not None}
-        if files and (seed is None or seed in files):
-            found[label] = files
+        every = {run.seed: _codes_of(store, run.run_id, models) for run in runs}
+        own = {number: each for number, each in every.items() if each.are_there}
+        if own and (seed is None or seed in own):
+            found[label] = own
     shared = set.intersection(*map(set, found.values())) if found else set[int]()
     if not shared:
         raise _no_codes(selected, seed)
-    number = min(shared) if seed is None else seed
-    codes = {label: Codes.read(files[number]) for label, files in found.items()}
+    cost = {number: sum(own[number].file is None for own in found.values()) for number in shared}
+    number = min(shared, key=lambda each: (cost[each], each)) if seed is None else seed
+    codes = {label: own[number].read(store, models) for label, own in found.items()}
     if any(each.labels is None for each in codes.values()):
         dataset = selected.runs[0].protocol.dataset.name
         raise DataError(f"dataset '{dataset}' has no labels to colour codes by; take one that has, as mnist or digits")
     return number, codes
 
 
+class _CodesOfRun(NamedTuple):
+    """Where the codes of one run come from."""
+
+    run_id: str
+    file: Path | None
+    """The file of its codes, None if it has kept none."""
+    has_weights: bool
+
+    @property
+    def are_there(self) -> bool:
+        return self.file is not None or self.has_weights
+
+    def read(self, store: Store, models: Models) -> Codes:
+        """Read the codes, or compute them. The latter imports torch."""
+        if self.file is not None:
+            return Codes.read(self.file)
+        return Codes.of(models.of(store.get(self.run_id)).test_split)
+
+
+def _codes_of(store: Store, run_id: str, models: Models) -> _CodesOfRun:
+    file = store.artifact_file(run_id, ARTIFACT, models.work_folder)
+    return _CodesOfRun(run_id, file, file is None and bool(models.files(run_id).present))
+
+
 def _no_codes(selected: ProtocolRuns, seed: int | None) -> StoreError:
     which = "all contenders have kept for one seed" if seed is None else f"runs of seed {seed} have kept"
     return StoreError(
-        f"protocol {selected.protocol_id} has no codes that {which}; to make them beside these runs: the command below "
-        f"`collapsebench leaderboard --protocol {selected.protocol_id}`, with --keep-codes --store codes.sqlite"
+        f"protocol {selected.protocol_id} has no codes or weights that {which}; to make them beside these runs: the "
+        f"command below `collapsebench leaderboard --protocol {selected.protocol_id}`, "
+        "with --keep-codes --store codes.sqlite"
     )
