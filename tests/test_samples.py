@@ -15,7 +15,7 @@ from PIL import Image
 
 import collapsebench
 from collapsebench.errors import UsageError
-from collapsebench.experiment.trained import Models
+from collapsebench.experiment.trained import stored_models
 from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.reporting.looking import (
     STEPS,
@@ -61,7 +61,7 @@ def run_id(store, dataset, contender="vae"):
 
 
 def model(store, dataset, contender="vae"):
-    (found,) = Models.installed(store, None, [toys.PLUGIN]).stored([run_id(store, dataset, contender)])
+    (found,) = stored_models(store, [run_id(store, dataset, contender)], [toys.PLUGIN])
     return found
 
 

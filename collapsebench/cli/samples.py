@@ -77,12 +77,12 @@ class SampleOptions:
 
     def samples(self, run_ids: Sequence[str]) -> list[Samples]:
         """Return the samples of these runs. Raises UsageError, DataError, PluginError or StoreError."""
-        from collapsebench.experiment.trained import Models
+        from collapsebench.experiment.trained import stored_models
         from collapsebench.reporting.looking import look
 
         question = self.question
-        models = Models.installed(self.store, self.work_dir, self.plugins, self.data_dir)
-        return [look(model, question, self.seed, self.draw) for model in models.stored(run_ids)]
+        models = stored_models(self.store, run_ids, self.plugins, self.data_dir, self.work_dir)
+        return [look(model, question, self.seed, self.draw) for model in models]
 
 
 sample_options = options.gathered(

@@ -125,12 +125,20 @@ class Models:
         """Return the model of a run. Nothing is read yet."""
         return TrainedModel(record, self.sources, self.files(record.run_id))
 
-    def stored(self, run_ids: Iterable[str]) -> list[TrainedModel]:
-        """Return the models of stored runs, by their ids or the first digits.
 
-        Raises UsageError or StoreError for a run that is not there.
-        """
-        from collapsebench.store import Store
+def stored_models(
+    store: str | Path,
+    run_ids: Iterable[str],
+    plugins: Iterable[Path] = (),
+    data_dir: Path | None = None,
+    work_folder: Path | None = None,
+) -> list[TrainedModel]:
+    """Return the models of stored runs, by their ids or the first digits.
 
-        with Store.reading(self.store) as opened:
-            return [self.of(opened.get(run_id)) for run_id in run_ids]
+    Raises UsageError or StoreError for a run that is not there.
+    """
+    from collapsebench.store import Store
+
+    models = Models.installed(store, work_folder, plugins, data_dir)
+    with Store.reading(store) as opened:
+        return [models.of(opened.get(run_id)) for run_id in run_ids]

@@ -15,7 +15,6 @@ from collapsebench.reporting.plotting.canvas import AS_USUAL
 from collapsebench.reporting.selection import kept_codes, one_protocol
 
 if TYPE_CHECKING:
-
     from matplotlib.figure import Figure
 
     from collapsebench.experiment.trained import Models
