@@ -156,3 +156,38 @@ def test_the_vocabulary_of_a_text_names_its_ids(tmp_path, monkeypatch):
     assert splits.spec.vocabulary == len(words)
     (batch,) = splits.test.batches(5)
     assert [[words[token] for token in row] for row in batch.x.tolist()] == [["<s>", "the", "<unk>", "sat", "</s>"]]
+
+
+def test_weights_travel_beside_the_records_of_their_runs(store, command, tmp_path):
+    exported = command("runs", "export", "runs.jsonl", "--weights", "kept", "--contender", "lagging", "--store", store)
+    run = runs_in(store)["lagging"]
+    assert (exported.code, exported.err) == (0, "1 runs exported\nweights of 1 runs in 'kept'\n")
+    names = [f"{run.run_id}.private.pt", f"{run.run_id}.pt"]
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == sorted(names)
+    for foreign in ("0123456789abcdef.pt", "notes.pt", "../escaped.pt"):
+        (tmp_path / "kept" / foreign).touch()
+    (tmp_path / "other.sqlite.weights").mkdir()
+    (tmp_path / "other.sqlite.weights" / names[0]).write_text("was here before")
+    imported = command("runs", "import", "runs.jsonl", "--weights", "kept", "--store", "other.sqlite")
+    assert (imported.code, imported.err) == (0, "1 runs imported, 0 skipped\nweights of 1 runs imported\n")
+    other = tmp_path / "other.sqlite.weights"
+    assert sorted(path.name for path in other.iterdir()) == sorted(names)
+    assert (other / names[0]).read_text() == "was here before"
+    assert (other / names[1]).read_bytes() == (weights(store) / names[1]).read_bytes()
+    (other / names[0]).unlink()
+    command("runs", "import", "runs.jsonl", "--weights", "kept", "--store", "other.sqlite")
+    loaded = collapsebench.load_run(run.run_id, store=tmp_path / "other.sqlite")
+    assert all(map(torch.equal, run.vae.parameters(), loaded.vae.parameters()))
+
+
+def test_weights_that_cannot_be_copied_are_one_line(store, command, tmp_path):
+    command("runs", "export", "runs.jsonl", "--store", store)
+    missing = command("runs", "import", "runs.jsonl", "--weights", "none", "--store", "other.sqlite")
+    assert (missing.code, missing.err.splitlines()[1:]) == (
+        1,
+        ["error: cannot read weights from 'none': there is no such folder"],
+    )
+    (tmp_path / "file").touch()
+    full = command("runs", "export", "runs.jsonl", "--weights", "file", "--store", store)
+    assert full.code == 1
+    assert full.err.splitlines()[1].endswith("to 'file': File exists")

@@ -109,9 +109,14 @@ def show(store: str, run_id: str, as_json: bool) -> None:
 @command.command("export")
 @click.argument("file")
 @run_options
+@click.option("--weights", type=options.PATH, default=None, metavar="FOLDER", help="Copy their trained weights, too.")
+@options.work_dir
 @options.stored
-def export(chosen: RunOptions, store: str, file: str) -> None:
-    """Write runs to FILE (- for standard output) as JSON lines, one run a line."""
+def export(chosen: RunOptions, store: str, file: str, weights: Path | None, work_dir: Path | None) -> None:
+    """Write runs to FILE (- for standard output) as JSON lines, one run a line.
+
+    With --weights, the files of their weights are copied to a folder, from where `runs import --weights` takes them.
+    """
     from collapsebench.store import Store
     from collapsebench.store.interchange import export_runs
 
@@ -119,12 +124,26 @@ def export(chosen: RunOptions, store: str, file: str) -> None:
         written = export_runs(opened.find(**chosen.filters), stream)
     click.echo(f"{written} runs exported", err=True)
     options.tell_unreadable(opened.unreadable)
+    if weights is not None:
+        _export_weights(chosen, store, weights, work_dir)
+
+
+def _export_weights(chosen: RunOptions, store: str, folder: Path, work_dir: Path | None) -> None:
+    from collapsebench.experiment.exchange import export_weights
+    from collapsebench.store import Store
+
+    with Store.reading(store) as opened:
+        run_ids = [run.run_id for run in opened.summaries(**chosen.filters)]
+    copied = export_weights(store, run_ids, folder, work_dir)
+    click.echo(f"weights of {copied} runs in '{folder}'", err=True)
 
 
 @command.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--weights", type=options.PATH, default=None, metavar="FOLDER", help="Take their weights from here, too.")
+@options.work_dir
 @options.store
-def import_(store: str, files: tuple[str, ...]) -> None:
+def import_(store: str, files: tuple[str, ...], weights: Path | None, work_dir: Path | None) -> None:
     """Read runs from each FILE (- for standard input), plain or gzipped, all or none.
 
     Every line is checked before the first is written, for all that boards compute. Runs that the store has are skipped;
@@ -134,6 +153,10 @@ def import_(store: str, files: tuple[str, ...]) -> None:
 
     added = import_runs(store, _sources(files))
     click.echo(f"{added.written} runs imported, {added.skipped} skipped", err=True)
+    if weights is not None:
+        from collapsebench.experiment.exchange import import_weights
+
+        click.echo(f"weights of {import_weights(store, weights, work_dir)} runs imported", err=True)
 
 
 @command.command("delete")
