@@ -11,6 +11,7 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -25,11 +26,13 @@ from collapsebench.metrics import METRICS
 from collapsebench.observation import Observation, TrajectoryPoint
 from collapsebench.printable import printable
 from collapsebench.record import DeclinedColumn, Number, Outcome, Point, RunRecord, Value
-from collapsebench.reporting.leaderboard import render
+from collapsebench.reporting.leaderboard import ENTRIES, render, score
 from collapsebench.reporting.leaderboard.decisions import leaders
 from collapsebench.reporting.report import figures
+from collapsebench.reporting.report.content import content
 from collapsebench.reporting.report.measures import measures
 from collapsebench.reporting.report.page import embedded
+from collapsebench.reporting.report.page import render as html_of
 from collapsebench.reporting.report.specimens import picture
 from collapsebench.spec import Choice
 from collapsebench.store import Store
@@ -168,6 +171,27 @@ def test_hostile_texts_stay_texts_and_can_be_seen(attack, report):
     (board,) = json.loads(found.texts["script"][0])["boards"]
     assert board["rows"][1]["code"] == [[printable(attack), printable(attack), ["1"]]]
     assert printable(page.replace("\n", "")) == page.replace("\n", "")
+
+
+class Kept(NamedTuple):
+    """A store that hands out these observations, whatever they hold."""
+
+    runs: list[Observation]
+
+    def observations(self, **_):
+        return iter(self.runs)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_hostile_name_of_a_contender_stays_a_text_and_can_be_seen(attack):
+    records = [*runs("vae"), *(each.model_copy(update={"contender": attack}) for each in runs("skip"))]
+    observed = [Observation.of(each, ENTRIES) for each in records]
+    page = html_of(content(Kept(observed), [score(observed)]))
+    found = content_of(page)
+    assert [row["label"] for row in found["boards"][0]["rows"]] == ["vae", printable(attack)]
+    assert set(found["looks"]) == {"vae", printable(attack)}
+    assert [tag for tag, _ in parts(page).elements].count("script") == 2
+    assert "img" not in {tag for tag, _ in parts(page).elements}
 
 
 @given(
