@@ -1,5 +1,7 @@
 """The one small language of the command line: `name[key=value,…]`, `a+b[…]` and `path.to.key=value`.
 
+    sweep       = swept {"+" swept}
+    swept       = name ["[" [key "=" value {"|" value} {"," key "=" value {"|" value}}] "]"]
     composition = call {"+" call}
     call        = name ["[" [pair {"," pair}] "]"]
     pair        = key "=" value
@@ -11,14 +13,16 @@
 
 A bare value is read as `true`, `false`, `none`, an integer or a number if it is one, and as text otherwise; text
 that would be read as something else is written in double quotes. A choice is a call if brackets follow its first
-word. Printing is canonical: `parse(print(x)) == x`.
+word. A sweep is a composition for each of its alternatives. Printing is canonical: `parse(print(x)) == x`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
+from math import prod
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from collapsebench.errors import UsageError
@@ -36,6 +40,8 @@ SettingValue: TypeAlias = "ParameterValue | Call | list[ParameterValue | Call]"
 
 LARGEST_SEED = 2**63 - 1
 """Databases hold no larger integer."""
+MOST_SWEPT = 1000
+"""The largest number of contenders of one sweep."""
 MOST_SEEDS = 10_000
 """The largest number of seeds of one grid, whose plan is held in memory."""
 DEEPEST = 20
@@ -51,7 +57,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """The words that are read as a name. One that no component may have gets "did you mean" from the catalogue."""
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
-BARE = re.compile(r"[^\s,\[\]\"=]+")
+BARE = re.compile(r"[^\s,\[\]\"=|]+")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 INTEGER = re.compile(r"[+-]?\d+")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -63,6 +69,23 @@ class Call(NamedTuple):
 
     name: str
     params: dict[str, ParameterValue]
+
+
+class SweptCall(NamedTuple):
+    """One `name[key=value|value]`, with the alternatives of each parameter."""
+
+    name: str
+    params: dict[str, list[ParameterValue]]
+
+    @property
+    def swept(self) -> frozenset[str]:
+        """The parameters that have several alternatives."""
+        return frozenset(key for key, values in self.params.items() if len(values) > 1)
+
+    def calls(self) -> Iterator[Call]:
+        """Yield the call of each combination of alternatives, the last parameter changing fastest."""
+        for values in product(*self.params.values()):
+            yield Call(self.name, dict(zip(self.params, values, strict=True)))
 
 
 class _Reader:
@@ -134,10 +157,17 @@ class _Reader:
         except ValueError:
             raise self.fail("a text in double quotes") from None
 
-    def pair(self) -> tuple[str, ParameterValue]:
+    def pair(self) -> tuple[str, list[ParameterValue]]:
         key = self.match(KEY, "a key")
         self.expect("=")
-        return key, self.value()
+        values = [self.value()]
+        while self.take("|"):
+            values.append(self.value())
+        written = [print_value(value) for value in values]
+        twice = next((text for text in written if written.count(text) > 1), None)
+        if twice is not None:
+            raise UsageError(f"cannot read '{self.text}': '{key}' has the alternative {twice} twice")
+        return key, values
 
     def setting(self) -> tuple[str, SettingValue]:
         key = self.match(KEY, "a key")
@@ -157,13 +187,22 @@ class _Reader:
         return calls
 
     def call(self) -> Call:
+        call = self.swept_call()
+        if call.swept:
+            raise UsageError(
+                f"cannot read '{self.text}': '{min(call.swept)}' has several values, and a sweep is for the contenders "
+                "of a run alone; a text with | is written in double quotes"
+            )
+        return next(call.calls())
+
+    def swept_call(self) -> SweptCall:
         name = self.match(WORD, "a name")
         pairs = self.several(self.pair, "]") if self.take("[") else []
         keys = [key for key, _ in pairs]
         twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
             raise UsageError(f"cannot read '{self.text}': '{twice}' is given twice")
-        return Call(name, dict(pairs))
+        return SweptCall(name, dict(pairs))
 
 
 def _scalar(word: str) -> ParameterValue:
@@ -184,6 +223,23 @@ def parse_composition(text: str) -> list[Call]:
     reader = _Reader(text)
     calls = reader.composition()
     reader.end()
+    return calls
+
+
+def parse_sweep(text: str) -> list[SweptCall]:
+    """Read `a+b[key=value|value]`. Raises UsageError with the place of the first mistake, and for too many contenders.
+
+    >>> [call.params for call in parse_sweep("free-bits[nats=0.1|2]")[0].calls()]
+    [{'nats': 0.1}, {'nats': 2}]
+    """
+    reader = _Reader(text)
+    calls = [reader.swept_call()]
+    while reader.take("+"):
+        calls.append(reader.swept_call())
+    reader.end()
+    number = prod(len(values) for call in calls for values in call.params.values())
+    if number > MOST_SWEPT:
+        raise UsageError(f"'{reader.text:.80}' is a sweep of {number} contenders: at most {MOST_SWEPT}")
     return calls
 
 

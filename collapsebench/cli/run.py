@@ -18,7 +18,8 @@ from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
     multiple=True,
     metavar="A+B[KEY=VALUE]",
     shell_complete=completing.contenders,
-    help="A contender: methods joined by +, parameters in brackets. May be repeated.",
+    help="A contender: methods joined by +, parameters in brackets; 'a[key=1|2]' is one for each value. "
+    "May be repeated.",
 )
 @click.option(
     "--dataset",

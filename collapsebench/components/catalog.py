@@ -6,9 +6,10 @@ A catalogue is a value. Nothing is global, so two of them can differ.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -17,13 +18,13 @@ from collapsebench.components.beside import plugin_modules
 from collapsebench.components.composition import compose, implemented
 from collapsebench.components.interfaces import Component, Method
 from collapsebench.errors import PluginError, UsageError, unknown
-from collapsebench.syntax import BASELINE, Call, parse_composition, print_call
+from collapsebench.syntax import BASELINE, Call, parse_composition, parse_sweep, print_call
 from collapsebench.validation import describe
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from collapsebench.spec import Choice, Contender, RunSpec
+    from collapsebench.spec import Choice, Contender, MethodChoice, RunSpec
 
 C = TypeVar("C", bound=Component)
 
@@ -163,21 +164,30 @@ class Catalog:
 
     def contender(self, text: str) -> tuple[Contender, list[Method]]:
         """Read `a+b[key=value]`: the resolved contender and its methods. Conflicts are errors, by name."""
-        from collapsebench.spec import Contender, MethodChoice
+        return self._composed([] if text.strip() == BASELINE else parse_composition(text))
 
-        calls = [] if text.strip() == BASELINE else parse_composition(text)
+    def contenders(self, text: str) -> list[Contender]:
+        """Read `a+b[key=value|value]`: a contender for each combination. The label of each has the swept values.
+
+        Raises UsageError if two of them are the same contender.
+        """
+        swept = [] if text.strip() == BASELINE else parse_sweep(text)
+        named = [call.swept for call in swept]
+        found = [self._composed(calls, named)[0] for calls in product(*(call.calls() for call in swept))]
+        labels = [contender.label for contender in found]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise UsageError(f"'{text}' has the contender '{twice}' twice")
+        return found
+
+    def _composed(self, calls: Sequence[Call], named: Sequence[frozenset[str]] = ()) -> tuple[Contender, list[Method]]:
+        """Resolve the calls of a contender. `named` are parameters of each that its label has even at their default."""
+        from collapsebench.spec import Contender
+
         methods = [self._method(call) for call in calls]
         compose(methods)
-        choices = tuple(
-            MethodChoice(
-                name=method.name,
-                version=method.version,
-                params=method.model_dump(mode="json"),
-                passed=method.model_dump(mode="json", exclude_defaults=True),
-            )
-            for method in methods
-        )
-        return Contender.of(choices), methods
+        shown = named or [frozenset[str]()] * len(methods)
+        return Contender.of(tuple(map(_choice, methods, shown))), methods
 
     def methods_of(self, contender: Contender) -> list[Method]:
         """The methods of a resolved contender."""
@@ -187,6 +197,16 @@ class Catalog:
         if call.name == BASELINE:
             raise UsageError(f"'{BASELINE}' is the baseline without any method: it cannot be combined or parameterized")
         return self.create(Method, call)
+
+
+def _choice(method: Method, named: frozenset[str]) -> MethodChoice:
+    """Return the resolved choice of a method, with its version and all its parameters."""
+    from collapsebench.spec import MethodChoice
+
+    params = method.model_dump(mode="json")
+    changed = method.model_dump(mode="json", exclude_defaults=True)
+    passed = {name: value for name, value in params.items() if name in changed or name in named}
+    return MethodChoice(name=method.name, version=method.version, params=params, passed=passed)
 
 
 def _missing(component: type[Component], fields: list[str], params: Mapping[str, Any]) -> str:

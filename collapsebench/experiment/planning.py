@@ -67,13 +67,16 @@ class Plan(NamedTuple):
 def plan(requests: Iterable[Request], catalog: Catalog, splits: SplitCache) -> Plan:
     """Plan the runs of requests. It starts no run. Raises UsageError or DataError in one line.
 
-    A run that several requests ask for is planned once. Runs are in the order of seeds, then in the order of requests.
+    A run that several requests ask for is planned once, and so is one of two contenders that differ in their labels
+    alone: it has the one that says more, as those of sweeps do. Runs are in the order of seeds, then of requests.
     """
     specs: dict[str, RunSpec] = {}
     names: dict[str, dict[str, None]] = {}
     for request in requests:
         for spec in _specs(request, catalog, splits):
-            specs.setdefault(spec.run_id, spec)
+            known = specs.setdefault(spec.run_id, spec)
+            if len(spec.contender.label) > len(known.contender.label):
+                specs[spec.run_id] = spec
             if request.name:
                 names.setdefault(spec.protocol.protocol_id, {})[request.name] = None
     protocol_names = {protocol_id: _joint_name(list(own)) for protocol_id, own in names.items()}
@@ -142,7 +145,7 @@ def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
     texts = [text for text in request.methods if text.strip() != BASELINE]
     if len(texts) < len(request.methods) or request.baseline:
         texts = [BASELINE, *texts]
-    contenders = [catalog.contender(text)[0] for text in texts]
+    contenders = [contender for text in texts for contender in catalog.contenders(text)]
     distinct("contender", tuple(contender.label for contender in contenders))
     if not contenders:
         raise UsageError("nothing to run: give --method, or leave out --no-baseline")

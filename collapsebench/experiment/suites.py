@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -14,7 +15,14 @@ from collapsebench.errors import UsageError, unknown
 from collapsebench.experiment.planning import Request
 from collapsebench.facts import read_facts, registry_folder
 from collapsebench.spec import Budget, Frozen
-from collapsebench.syntax import BASELINE, parse_composition, parse_setting, print_call
+from collapsebench.syntax import (
+    BASELINE,
+    parse_composition,
+    parse_setting,
+    parse_sweep,
+    print_call,
+    print_composition,
+)
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -47,6 +55,18 @@ class Variant(Frozen):
     """The contenders that replace others, by the name of the model in the published table."""
 
 
+def _each(model: str, written: str) -> Iterator[tuple[str, str]]:
+    """Yield the contenders of a sweep, each with the model's name and the swept values. One alone stays as it is."""
+    swept = parse_sweep(written)
+    named = {key for call in swept for key in call.swept}
+    if not named:
+        yield model, written
+        return
+    for calls in product(*(call.calls() for call in swept)):
+        values = {key: value for call in calls for key, value in call.params.items() if key in named}
+        yield print_call(model, values), print_composition(calls)
+
+
 class Cell(Frozen):
     """Runs that share a protocol: one setting of a table, and the contenders that are compared in it."""
 
@@ -62,6 +82,12 @@ class Cell(Frozen):
     """The settings of this cell's rows in the published table; None if the paper has no numbers for the cell."""
     against: str = ""
     """The cell, of another protocol, whose models are subtracted from those of this cell by seed; empty for none."""
+
+    @field_validator("contenders")
+    @classmethod
+    def _swept(cls, contenders: dict[str, str]) -> dict[str, str]:
+        """A sweep is a model for each of its contenders, as in `FB[nats=0.1]` and `FB[nats=2]`."""
+        return {name: text for model, written in contenders.items() for name, text in _each(model, written)}
 
     @property
     def base(self) -> BaseSetting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +13,7 @@ from collapsebench.metrics.codes import ARTIFACT, Codes
 from collapsebench.observation import unreadable_line
 from collapsebench.reporting.leaderboard.scoring import by_contender
 from collapsebench.reporting.queries import SuiteQuery
+from collapsebench.spec import identity
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -38,7 +39,13 @@ class StoredCell(NamedTuple):
     cell: Cell
     protocol_id: str | None
     """The protocol of the runs; None if the cell has no runs."""
-    labels: Collection[str]
+    names: Mapping[str, str]
+    """The labels of its contenders, by the identity of each."""
+
+    @property
+    def labels(self) -> Collection[str]:
+        """The labels of its contenders."""
+        return self.names.values()
 
 
 def one_protocol(
@@ -66,17 +73,17 @@ def one_protocol(
 def _of_suite(
     store: Store, query: SuiteQuery, contenders: Collection[str], *, trajectories: bool, entries: Collection[str]
 ) -> ProtocolRuns:
-    name, protocol, labels = _one_cell(store, query)
+    name, protocol, names = _one_cell(store, query)
     of_protocol = store.observations(protocol=protocol, trajectories=trajectories, entries=entries)
-    found = [run for run in of_protocol if run.contender in labels]
+    found = [run for run in as_written(of_protocol, names) if run.contender_id in names]
     title = " · ".join([query.suite, query.scale, *query.variants, name, f"protocol {protocol}"])
     return ProtocolRuns(protocol, title, of_contenders(found, contenders))
 
 
-def _one_cell(store: Store, query: SuiteQuery) -> tuple[str, str, Collection[str]]:
+def _one_cell(store: Store, query: SuiteQuery) -> tuple[str, str, Mapping[str, str]]:
     """Return the name, the protocol and the contenders of the only cell that has runs."""
-    cells = ((cell.cell.name, cell.protocol_id, cell.labels) for cell in stored_cells(store, query))
-    ran = [(name, protocol, labels) for name, protocol, labels in cells if protocol is not None]
+    cells = ((cell.cell.name, cell.protocol_id, cell.names) for cell in stored_cells(store, query))
+    ran = [(name, protocol, names) for name, protocol, names in cells if protocol is not None]
     if len(ran) > 1:
         names = ", ".join(f"'{name}'" for name, _, _ in ran)
         raise UsageError(f"this figure is of one protocol; choose one with --cell: {names}")
@@ -123,7 +130,7 @@ def stored_cells(store: Store, query: SuiteQuery) -> list[StoredCell]:
     """Return the selected cells with their stored protocols. Raises StoreError if no cell has runs."""
     components = suites.suite(query.suite).catalog(query.plugins)
     cells = [
-        StoredCell(cell, stored_protocol(store, cell, components), labels(cell, components).values())
+        StoredCell(cell, stored_protocol(store, cell, components), names_of(cell, components))
         for cell in declared_cells(query)
     ]
     if all(cell.protocol_id is None for cell in cells):
@@ -155,6 +162,17 @@ def protocol_of(store: Store, protocol_id: str) -> Protocol | None:
 def labels(cell: Cell, components: Catalog) -> dict[str, str]:
     """Return the labels of a cell's rows, by the names of its models in the published table."""
     return {model: components.contender(text)[0].label for model, text in cell.contenders.items()}
+
+
+def names_of(cell: Cell, components: Catalog) -> dict[str, str]:
+    """Return the labels of a cell's contenders, by the identity of each."""
+    own = (components.contender(text)[0] for text in cell.contenders.values())
+    return {identity(contender): contender.label for contender in own}
+
+
+def as_written(runs: Iterable[Observation], names: Mapping[str, str]) -> Iterator[Observation]:
+    """Yield the runs with these labels of their contenders, whatever the sweeps that made them called these."""
+    return (run._replace(contender=names.get(run.contender_id, run.contender)) for run in runs)
 
 
 def kept_codes(store: Store, selected: ProtocolRuns, seed: int | None, models: Models) -> tuple[int, dict[str, Codes]]:

@@ -30,7 +30,14 @@ from collapsebench.reporting.leaderboard.comparison import MeasuredCell, Pair, c
 from collapsebench.reporting.leaderboard.comparison_page import comparison_csv, comparison_json, comparison_page
 from collapsebench.reporting.leaderboard.provenance import DATA, needs_files
 from collapsebench.reporting.queries import SuiteQuery
-from collapsebench.reporting.selection import declared_cells, labels, nothing_ran, stored_protocol
+from collapsebench.reporting.selection import (
+    as_written,
+    declared_cells,
+    labels,
+    names_of,
+    nothing_ran,
+    stored_protocol,
+)
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -102,7 +109,8 @@ def measured_cell(store: Store, cell: Cell, components: Catalog) -> MeasuredCell
     protocol, limits = stored_protocol(store, cell, components), likelihood_limits(components)
     left_out: list[Unreadable] = []
     runs = [] if protocol is None else store.observations(protocol=protocol, entries=ENTRIES, left_out=left_out)
-    board = None if protocol is None else replace(score(runs, limits), left_out=tuple(left_out))
+    named = as_written(runs, names_of(cell, components))
+    board = None if protocol is None else replace(score(named, limits), left_out=tuple(left_out))
     return MeasuredCell(cell, labels(cell, components), test.examples, board)
 
 

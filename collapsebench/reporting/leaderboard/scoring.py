@@ -366,11 +366,18 @@ def ordered(board: Board, key: str) -> Board:
 def by_contender(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
     """Group runs by the label of their contender, the baseline first.
 
-    If contenders of different versions or defaults have equal labels, each label gets a mark.
+    Runs of one contender with several labels have the one that says most: that of a sweep names a default, too. If
+    contenders of different versions or defaults have equal labels, each label gets a mark.
     """
-    runs = sorted(observations, key=lambda run: (run.contender != BASELINE, run.contender, run.seed, run.run_id))
-    by_contender: dict[tuple[str, str], list[Observation]] = {}
+    runs = list(observations)
+    names: dict[str, str] = {}
     for run in runs:
+        names[run.contender_id] = max(
+            names.get(run.contender_id, ""), run.contender, key=lambda name: (len(name), name)
+        )
+    named = [run._replace(contender=names[run.contender_id]) for run in runs]
+    by_contender: dict[tuple[str, str], list[Observation]] = {}
+    for run in sorted(named, key=lambda run: (run.contender != BASELINE, run.contender, run.seed, run.run_id)):
         by_contender.setdefault((run.contender, run.contender_id), []).append(run)
     labels = Counter(label for label, _ in by_contender)
     return {
