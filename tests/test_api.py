@@ -216,6 +216,24 @@ def test_boards_are_those_of_the_command_line(format_, filled, command):
     assert collapsebench.board(dataset="linear-gaussian", store=filled).render(format_) == shown
 
 
+def test_the_choices_of_a_board_are_those_of_the_command_line(filled, command):
+    place = ("leaderboard", "--store", filled, "--format", "latex")
+    every = collapsebench.board(columns="all", sort="kl", store=filled).render("latex")
+    assert every == command(*place, "--columns", "all", "--sort", "kl").out
+    chosen = collapsebench.board(
+        columns=["kl", "iw_nll"], contenders=[" skip "], labels={"skip ": "Skip"}, print_differences=True, store=filled
+    )
+    options = ("--columns", "kl,iw_nll", "--contender", "skip", "--label", "skip=Skip", "--differences")
+    assert chosen.render("latex") == command(*place, *options).out
+    assert "Skip" in repr(chosen)
+    assert "Skip" in chosen._repr_html_()
+    assert set(chosen.frame()["contender"]) == {"vae", "skip", "best possible"}
+    with pytest.raises(UsageError, match="unknown contender 'skop'"):
+        collapsebench.board(labels={"skop": "S"}, store=filled)
+    with pytest.raises(UsageError, match="suite does not go with contenders, labels"):
+        collapsebench.board(suite="dieng-2019/table-3", contenders=["vae"], labels={"vae": "V"}, store=filled)
+
+
 def test_a_notebook_shows_a_board_as_tables_without_a_style_for_the_whole_page(filled):
     shown = collapsebench.board(store=filled)._repr_html_()
     assert "<table>" in shown
