@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from repeating import checked_now_and_then
 from test_plain_step import harness_steps
 
 from collapsebench.components.composition import compose
@@ -118,11 +119,12 @@ def optimum(*methods, steps=1500):
     for number in range(steps):
         optimizer.learning_rate = 0.02 * (1 - number / steps)
         progress = Progress(number / steps, number)
-        optimizer.zero_grad()
-        objective = objective_at(hooks, progress, Cubature())
-        terms = objective(vae, x, vae.encode(x)).backward()
-        optimizer.step()
-        hooks.after_step(vae=vae, x=x, terms=terms, progress=progress)
+        with checked_now_and_then(number):
+            optimizer.zero_grad()
+            objective = objective_at(hooks, progress, Cubature())
+            terms = objective(vae, x, vae.encode(x)).backward()
+            optimizer.step()
+            hooks.after_step(vae=vae, x=x, terms=terms, progress=progress)
     kl = float(terms.kl.sum(1).mean())
     best = start.build().double()
     least = objective_at(compose(()), progress, Cubature())(best, x, best.encode(x)).detach().loss
