@@ -122,7 +122,7 @@ def answer(words: list[str]) -> tuple[int | str, str]:
             main(words[1:])
         except SystemExit as stopped:
             code = stopped.code or 0
-    return code, "".join(stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+    return code, "".join(stream.buffer.getvalue().decode() for stream in (out, err))
 
 
 def transcript(page: Path, folder: Path) -> str:

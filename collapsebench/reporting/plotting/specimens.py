@@ -36,7 +36,7 @@ def draw(every: Sequence[Samples]) -> Figure:
     columns = max(len(row) for table in tables for row in table)
     heights = [len(table) * (SIDE + 0.25) + 0.6 for table in tables]
     figure = Figure(figsize=(max(columns * SIDE, 5.0), sum(heights)), layout="constrained")
-    parts = np.atleast_1d(figure.subfigures(len(tables), 1, height_ratios=heights))
+    parts = figure.subfigures(len(tables), 1, height_ratios=heights, squeeze=False).flat
     for part, samples, table in zip(parts, every, tables, strict=True):
         title = "\n".join(map(figure_text, (samples.title, samples.verdict)))
         part.suptitle(title, fontsize="small")

@@ -11,9 +11,10 @@ from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.colours import looks
 from collapsebench.reporting.leaderboard.decisions import deciding
-from collapsebench.reporting.leaderboard.layout import command, header, usual_columns
+from collapsebench.reporting.leaderboard.layout import header, usual_columns
 from collapsebench.reporting.leaderboard.notes import decisions, notes
 from collapsebench.reporting.leaderboard.numbers import with_error
+from collapsebench.reporting.leaderboard.provenance import whole_command
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, ordered
 from collapsebench.reporting.report import figures, paper
 from collapsebench.reporting.report.evidence import Pools, rows
@@ -76,7 +77,7 @@ def _board(store: Store, board: Board, pools: Pools) -> dict[str, Any]:
         "environments": sorted({pools.environments[run.environment] for run in runs}),
         "decisions": list(decisions(board, usual or metrics)),
         "notes": list(notes(board, metrics)),
-        "command": command(board),
+        "command": whole_command(board),
         "reference": _reference(board),
     }
     return {key: visible(value) for key, value in found.items()}

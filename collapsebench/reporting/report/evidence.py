@@ -10,8 +10,9 @@ from collapsebench.observation import Observation
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard import reference
 from collapsebench.reporting.leaderboard.decisions import differs, leaders
-from collapsebench.reporting.leaderboard.layout import command, difference_text, marked_label, score_text
+from collapsebench.reporting.leaderboard.layout import difference_text, marked_label, score_text
 from collapsebench.reporting.leaderboard.numbers import cost, with_interval
+from collapsebench.reporting.leaderboard.provenance import whole_command
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row
 from collapsebench.reporting.report import figures
 from collapsebench.reporting.report.plain import JsonNumber, short
@@ -40,7 +41,7 @@ def _row(board: Board, row: Row, best: Mapping[str, set[str]]) -> dict[str, Any]
     found = {
         "label": row.label,
         "shown": marked_label(row),
-        "command": command(replace(board, rows=(row,))),
+        "command": whole_command(replace(board, rows=(row,))),
         "seeds": list(map(str, row.seeds)),
         "cells": [_cell(board, row, column, best[column.key]) for column in board.columns],
         "findings": [[each.guard, each.text, list(map(str, each.seeds))] for each in row.findings],
