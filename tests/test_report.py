@@ -229,7 +229,9 @@ def test_what_the_contender_has_and_the_baseline_has_not(report):
     assert "methods" not in vae
     assert other["methods"] == [["skip", 1, {}], ["sa-vae", 1, {"steps": 5}]]
     assert other["code"] == [["method sa-vae", "ab12", ["1", "2"]]]
-    assert other["command"].endswith("--method 'skip+sa-vae[steps=5]' --seed 1 --seed 2 --no-baseline")
+    assert other["command"].endswith(
+        "--method 'skip+sa-vae[steps=5]' --seed 1 --seed 2 --no-baseline --plugin PLUGIN.py"
+    )
 
 
 def test_a_number_that_is_not_finite_is_a_text(report):

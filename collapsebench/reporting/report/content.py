@@ -14,7 +14,7 @@ from collapsebench.reporting.leaderboard.decisions import deciding
 from collapsebench.reporting.leaderboard.layout import header, usual_columns
 from collapsebench.reporting.leaderboard.notes import decisions, notes
 from collapsebench.reporting.leaderboard.numbers import with_error
-from collapsebench.reporting.leaderboard.provenance import whole_command
+from collapsebench.reporting.leaderboard.provenance import places, whole_command
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, ordered
 from collapsebench.reporting.report import figures, paper
 from collapsebench.reporting.report.evidence import Pools, rows
@@ -76,7 +76,7 @@ def _board(store: Store, board: Board, pools: Pools) -> dict[str, Any]:
         "outcomes": {outcome.value: board.outcomes[outcome] for outcome in Outcome if board.outcomes.get(outcome)},
         "environments": sorted({pools.environments[run.environment] for run in runs}),
         "decisions": list(decisions(board, usual or metrics)),
-        "notes": list(notes(board, metrics)),
+        "notes": [*notes(board, metrics), *places(board)],
         "command": whole_command(board),
         "reference": _reference(board),
     }
