@@ -22,6 +22,8 @@ from records import SETTING, START, record, score_records, values
 
 from collapsebench.data.generated import LinearGaussian
 from collapsebench.estimates import Direction, Estimate
+from collapsebench.experiment import events
+from collapsebench.experiment.pulses import Pulses
 from collapsebench.metrics import METRICS
 from collapsebench.observation import Observation, TrajectoryPoint
 from collapsebench.printable import printable
@@ -221,6 +223,16 @@ def test_runs_that_are_going_on_or_ended_badly_are_shown_with_their_message(repo
     ]
     assert skip["runs"][2]["started"] == "2026-11-22 09:30 UTC"
     assert "missing" not in vae
+
+
+def test_a_run_that_is_going_on_says_how_far_it_is(report, tmp_path):
+    begun = RunRecord.started(record("skip", 1).spec, START, {})
+    folder = tmp_path / "runs.sqlite.checkpoints"
+    folder.mkdir()
+    pulses = Pulses(folder)
+    pulses(events.Stepped(begun.run_id, 7, 0.25, 30.0, 1.0))
+    (board,) = content_of(report(*runs("vae"), begun))["boards"]
+    assert board["rows"][1]["runs"][0]["progress"] == "25%"
 
 
 def test_what_the_contender_has_and_the_baseline_has_not(report):

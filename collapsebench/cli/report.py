@@ -100,7 +100,7 @@ def command(given: ReportOptions) -> None:
 
     query = given.query
     with Store.reading(given.store) as store:
-        report = make_report(store, query, given.plugins, given.sampled)
+        report = make_report(store, given.store, query, given.plugins, given.sampled)
     with destination(given.output) as stream:
         stream.write(report.html)
     if str(given.output) != "-":

@@ -33,11 +33,16 @@ class RunningRun(NamedTuple):
     silent: float | None
     """The seconds since it said so."""
 
-    def __str__(self) -> str:
-        share = "" if self.share is None else f", {self.share:.0%}"
+    @property
+    def progress(self) -> str:
+        """How far it is, as in `47%`, and when it said so if that is long ago; empty if it is not known."""
+        if self.share is None:
+            return ""
         late = self.silent is not None and self.silent > SILENT
-        silence = f" ({in_words(self.silent or 0.0)} ago)" if late else ""
-        return printable(f"{self.contender} seed {self.seed}{share}{silence}")
+        return f"{self.share:.0%}{f' ({in_words(self.silent or 0.0)} ago)' if late else ''}"
+
+    def __str__(self) -> str:
+        return printable(f"{self.contender} seed {self.seed}{f', {self.progress}' if self.progress else ''}")
 
 
 def running(store: Store, name: str, query: ProtocolQuery) -> list[RunningRun]:

@@ -64,10 +64,10 @@ def main() -> None:
     """Write the pictures."""
     records, folder = map(Path, sys.argv[1:])
     with TemporaryDirectory() as scratch:
-        page = Path(scratch) / "report.html"
-        with Store.open(Path(scratch) / "runs.sqlite") as store, records.open("rb") as lines:
+        page, file = Path(scratch) / "report.html", Path(scratch) / "runs.sqlite"
+        with Store.open(file) as store, records.open("rb") as lines:
             store.add(read_lines(lines, records.name))
-            page.write_text(make_report(store, EVERY_PROTOCOL).html, encoding="utf-8")
+            page.write_text(make_report(store, str(file), EVERY_PROTOCOL).html, encoding="utf-8")
         with browser() as opened:
             for name, png in taken(opened, page):
                 (folder / name).write_bytes(png)

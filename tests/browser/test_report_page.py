@@ -16,6 +16,7 @@ from collapsebench.record import Number, Outcome, Point, RunRecord, Value
 from collapsebench.reporting.boards import boards
 from collapsebench.reporting.report.content import content
 from collapsebench.reporting.report.page import render
+from collapsebench.reporting.running import RunningRun
 from collapsebench.reporting.samples import Part, Samples, Specimen
 from collapsebench.store import Store
 
@@ -58,10 +59,12 @@ def page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     with Store.open(folder / "runs.sqlite") as store:
         store.add(run(label, rate, seed) for label, rate in RATES.items() for seed in (1, 2, 3))
-        store.add([RunRecord.started(record("free-bits", 1).spec, START + timedelta(hours=1), {})])
+        begun = RunRecord.started(record("free-bits", 1).spec, START + timedelta(hours=1), {})
+        store.add([begun])
         store.add([record("free-bits", 2, outcome=Outcome.FAILED, message=ATTACK)])
         made = [samples("vae", "the the", "the the"), samples("skip", "a", ATTACK)]
-        shown = render(content(store, boards(store), samples=made))
+        going_on = [RunningRun(begun.run_id, begun.protocol_id, "free-bits", 1, 0.47, 1.0)]
+        shown = render(content(store, boards(store), samples=made, running=going_on))
     (folder / "report.html").write_text(shown, encoding="utf-8")
     return folder / "report.html"
 
@@ -218,10 +221,10 @@ def test_samples_show_whether_a_model_makes_the_same_of_all_codes(opened):
 
 
 def test_runs_that_go_on_or_failed_are_marked_and_their_messages_stay_texts(opened):
-    assert opened.texts(".badge") == ["1 running", "1 failed"]
+    assert opened.texts(".badge") == ["1 running, 47%", "1 failed"]
     opened.click(cell(opened, "free-bits", "contender"))
     assert ATTACK in opened.text("dialog")
-    assert "running" in opened.text("dialog")
+    assert "running, 47%" in opened.text("dialog")
     assert opened.count("dialog img") == 0
     opened.press("Escape")
 

@@ -25,6 +25,7 @@ from collapsebench.reporting.suite_boards import suite_page
 from collapsebench.syntax import print_value
 
 if TYPE_CHECKING:
+    from collapsebench.reporting.running import RunningRun
     from collapsebench.reporting.samples import Samples
     from collapsebench.reporting.suite_boards import SuiteBoards
     from collapsebench.spec import Protocol
@@ -32,13 +33,18 @@ if TYPE_CHECKING:
 
 
 def content(
-    store: Store, boards: Iterable[Board], suite: SuiteBoards | None = None, samples: Sequence[Samples] = ()
+    store: Store,
+    boards: Iterable[Board],
+    suite: SuiteBoards | None = None,
+    samples: Sequence[Samples] = (),
+    running: Iterable[RunningRun] = (),
 ) -> dict[str, Any]:
     """Return the content of the page. The runs of one board are in memory at a time.
 
-    The boards of a suite have the published numbers of its paper beside theirs. `samples` are of runs of the boards.
+    The boards of a suite have the published numbers of its paper beside theirs. `samples` are of runs of the boards,
+    and `running` are the runs that are still going on.
     """
-    pools = Pools()
+    pools = Pools({run.run_id: run.progress for run in running})
     shown = [
         _board(store, board.labelled, pools) | _of_suite(board, suite) | _sampled(board, samples) for board in boards
     ]

@@ -20,12 +20,14 @@ from collapsebench.reporting.report.plain import JsonNumber, short
 
 @dataclass
 class Pools:
-    """What several runs share, each distinct value once. Runs refer to it by its place."""
+    """What several boards share: what is known of their runs, and values that runs refer to by their place."""
 
+    progress: Mapping[str, str]
+    """How far runs are that are still going on, by the id of the run."""
     environments: dict[str, int] = field(default_factory=dict)
-    """The environments as JSON."""
+    """The environments as JSON, each once."""
     lines: dict[tuple[JsonNumber, ...], int] = field(default_factory=dict)
-    """The lines of trajectories."""
+    """The lines of trajectories, each once."""
 
 
 def rows(board: Board, runs: Mapping[str, Observation], counters: Sequence[str], pools: Pools) -> list[dict[str, Any]]:
@@ -147,6 +149,7 @@ def _run(
         "id": run.run_id,
         "seed": str(seed),
         "outcome": "" if run.outcome is Outcome.FINISHED else run.outcome.value,
+        "progress": pools.progress.get(run.run_id, ""),
         "message": " ".join(run.message.split()),
         "started": run.started_at.strftime("%Y-%m-%d %H:%M UTC"),
         "environment": pools.environments.setdefault(run.environment, len(pools.environments)),

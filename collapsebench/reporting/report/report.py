@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.reporting.boards import boards
-from collapsebench.reporting.queries import SuiteQuery
+from collapsebench.reporting.queries import EVERY_PROTOCOL, SuiteQuery
 from collapsebench.reporting.report.content import content
 from collapsebench.reporting.report.page import render
 from collapsebench.reporting.report.sampling import reconstructions
+from collapsebench.reporting.running import running
 from collapsebench.reporting.suite_boards import suite_boards
 
 if TYPE_CHECKING:
     from collapsebench.reporting.queries import Query
     from collapsebench.reporting.report.sampling import SampleRequest
+    from collapsebench.reporting.samples import Samples
     from collapsebench.reporting.suite_boards import SuiteBoards
     from collapsebench.store import Store
 
@@ -35,12 +37,13 @@ class Report(NamedTuple):
 
 
 def make_report(
-    store: Store, query: Query, plugins: Sequence[Path] = (), sampled: SampleRequest | None = None
+    store: Store, name: str, query: Query, plugins: Sequence[Path] = (), sampled: SampleRequest | None = None
 ) -> Report:
     """Make the report of all selected protocols, or of a suite beside the numbers of its paper.
 
-    `sampled` says which samples of trained models stand below the boards; none if it is None. Raises StoreError if no
-    run is selected, UsageError for a suite, scale or variant that does not exist, and what `reconstructions` raises.
+    `name` is the file or the URL of the store: beside it, runs that are going on say how far they are. `sampled` says
+    which samples of trained models stand below the boards; none if it is None. Raises StoreError if no run is selected,
+    UsageError for a suite, scale or variant that does not exist, and what `reconstructions` raises.
     """
     suite: SuiteBoards | None = None
     if isinstance(query, SuiteQuery):
@@ -48,10 +51,11 @@ def make_report(
         found = iter(suite.boards)
     else:
         found = boards(store, query, plugins=plugins)
-    if sampled is None:
-        return _report(content(store, found, suite))
-    shown = list(found)
-    return _report(content(store, shown, suite, list(reconstructions(sampled, shown))))
+    samples: tuple[Samples, ...] = ()
+    if sampled is not None:
+        shown = list(found)
+        found, samples = iter(shown), tuple(reconstructions(sampled, shown))
+    return _report(content(store, found, suite, samples, running(store, name, EVERY_PROTOCOL)))
 
 
 def _report(content: Mapping[str, Any]) -> Report:

@@ -114,7 +114,7 @@ class Evidence {
       run.seed,
       ...(place === null ? [] : [written(run.values[place], 10)]),
       ...(error ? [written(run.errors?.[place], 3)] : []),
-      run.outcome === "started" ? "running" : (run.outcome ?? "finished"),
+      run.outcome === "started" ? ["running", run.progress].filter(Boolean).join(", ") : (run.outcome ?? "finished"),
       run.started,
       make("code", {}, run.id),
     ]);

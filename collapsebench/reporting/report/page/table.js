@@ -308,11 +308,15 @@ function padding(texts) {
 
 /** The runs of a row that have no result: badges that say how many are going on, and how many ended otherwise. */
 function badges(row) {
-  const outcomes = new Map();
-  for (const run of row.runs) if (run.outcome) outcomes.set(run.outcome, (outcomes.get(run.outcome) ?? 0) + 1);
-  return [...outcomes].map(([outcome, many]) =>
-    make("span", { class: `badge ${outcome}` }, `${many} ${outcome === "started" ? "running" : outcome}`),
+  const outcomes = Map.groupBy(
+    row.runs.filter((run) => run.outcome),
+    (run) => run.outcome,
   );
+  return [...outcomes].map(([outcome, runs]) => {
+    const progress = runs.map((run) => run.progress).filter(Boolean);
+    const text = `${runs.length} ${outcome === "started" ? "running" : outcome}`;
+    return make("span", { class: `badge ${outcome}` }, [text, ...progress].join(", "));
+  });
 }
 
 function finished(row) {
