@@ -31,8 +31,8 @@ def comparison_page(title: str, pairs: Sequence[Pair], notes: Iterable[str], com
     for pair in pairs:
         by_column.setdefault(pair.column, []).append(pair)
     tables = tuple(_table(column, of_column, numbers) for column, of_column in by_column.items())
-    why = (f"({number}) {reason}." for reason, number in numbers.items())
-    return Page(title, tables, (LEGEND, *why, *_marks(pairs), *notes), command)
+    needed = (LEGEND, *(f"({number}) {reason}." for reason, number in numbers.items()), *_marks(pairs))
+    return Page(title, tables, (*needed, *notes), command, footnotes=needed)
 
 
 def _marks(pairs: Sequence[Pair]) -> Iterator[str]:

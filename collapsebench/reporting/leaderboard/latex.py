@@ -6,15 +6,13 @@ Type is small. Where a table would still be too wide, intervals stand below thei
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from collapsebench.reporting.escaping import latex, latex_comment
 from collapsebench.reporting.leaderboard.pages import Page, TableCell, TextTable
 
 HEAD = "% needs \\usepackage{booktabs}\n\n"
-LONGEST = 12
-"""A label with more characters has a line of its own where the table would be too wide."""
 COLUMN = 56
 """The characters of a line that a column of 3.3 inches has in this type."""
 BETWEEN = 2
@@ -66,6 +64,11 @@ class PrintedCell(NamedTuple):
         """The width in one line, in characters."""
         return len(self.number) + TINY * (len(self.interval) + len(self.marks))
 
+    @property
+    def stacked_width(self) -> float:
+        """The width with the interval below the number, in characters."""
+        return max(len(self.number) + TINY * len(self.marks), TINY * len(self.interval))
+
 
 def to_latex(pages: Iterable[Page]) -> Iterator[str]:
     """Write pages. A board is one table of its results, and all that is known of it stands in comments below."""
@@ -84,7 +87,9 @@ def _page(page: Page) -> str:
 def _table(page: Page, table: TextTable) -> str:
     headers = [header.removesuffix(" [lower, upper]").removeprefix("Δ ") for header in table.headers]
     rows = [(row[0].text, [PrintedCell.of(cell) for cell in row[1:]]) for row in table.rows]
-    write = _in_one_line if _width(headers, rows) <= COLUMN else _stacked
+    labels = max(map(len, [headers[0], *(label for label, _ in rows)]))
+    in_one_line = labels + _width(headers, rows, lambda cell: cell.width) <= COLUMN
+    room = max(len(headers[0]), COLUMN - _width(headers, rows, lambda cell: cell.stacked_width))
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -94,7 +99,11 @@ def _table(page: Page, table: TextTable) -> str:
         r"\toprule",
         _row(map(latex, headers)),
         r"\midrule",
-        *(line for label, cells in rows for line in write(label, cells)),
+        *(
+            line
+            for label, cells in rows
+            for line in ([_line(latex(label), cells)] if in_one_line else _stacked(label, cells, room))
+        ),
         r"\bottomrule",
         r"\end{tabular}",
         *_notes(page.footnotes),
@@ -108,26 +117,26 @@ def _caption(title: str) -> str:
     return re.sub(r"(?<=\w[.,=])(?=[A-Za-z_])", r"\\allowbreak{}", latex(title.replace(" · ", ", ")))
 
 
-def _width(headers: Sequence[str], rows: Sequence[tuple[str, Sequence[PrintedCell]]]) -> float:
-    """Return the width of a table in one line a row, in characters."""
-    labels = max(map(len, [headers[0], *(label for label, _ in rows)]))
+def _width(
+    headers: Sequence[str], rows: Sequence[tuple[str, Sequence[PrintedCell]]], width: Callable[[PrintedCell], float]
+) -> float:
+    """Return the width of the columns of numbers, in characters."""
     columns = zip(*(cells for _, cells in rows), strict=True)
     widths: list[float] = [
-        max(len(header), *(cell.width for cell in column)) for header, column in zip(headers[1:], columns, strict=True)
+        max(len(header), *map(width, column)) for header, column in zip(headers[1:], columns, strict=True)
     ]
-    return labels + sum(widths) + BETWEEN * len(widths)
+    return sum(widths) + BETWEEN * len(widths)
 
 
-def _in_one_line(label: str, cells: Sequence[PrintedCell]) -> Iterator[str]:
-    yield _row([latex(label), *(f"{cell.main}{cell.small}" for cell in cells)])
+def _line(label: str, cells: Sequence[PrintedCell]) -> str:
+    return _row([label, *(f"{cell.main}{cell.small}" for cell in cells)])
 
 
-def _stacked(label: str, cells: Sequence[PrintedCell]) -> Iterator[str]:
-    """Write a row in two lines, or in three for a long label."""
-    long = len(label) > LONGEST
-    if long:
+def _stacked(label: str, cells: Sequence[PrintedCell], room: float) -> Iterator[str]:
+    """Write a row in two lines, and in three if the label is longer than its column."""
+    if len(label) > room:
         yield rf"\multicolumn{{{len(cells) + 1}}}{{@{{}}l@{{}}}}{{{latex(label)}}} \\"
-    yield _row(["" if long else latex(label), *(cell.main for cell in cells)])
+    yield _row(["" if len(label) > room else latex(label), *(cell.main for cell in cells)])
     if any(cell.interval for cell in cells):
         yield _row(["", *(cell.small for cell in cells)])
 

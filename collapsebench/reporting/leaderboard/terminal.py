@@ -18,7 +18,7 @@ SHORTEST = 3
 """The least width of a column of labels. A label that is longer than its column has a line of its own."""
 CLOSER = ((" ± ", "±"), (f" {DIFFERS}", DIFFERS), (", ", ","), (" [", "["))
 """What stands closer together in the cells of a table that hardly fits."""
-COMMA = re.compile(r",(?=\S)")
+COMMA = re.compile(r",(?=[A-Za-z_])")
 """A comma in the middle of a word, as in the overrides of a track. A long line may be broken there."""
 ANY_WIDTH = 10_000
 """The width of a column that may be as wide as it is. No text is so wide."""
