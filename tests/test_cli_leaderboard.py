@@ -92,6 +92,16 @@ def test_chosen_contenders_are_shown_with_the_one_that_they_are_compared_with(cl
     assert "unknown contender 'b'" in cli("--contender", "b")[2]
 
 
+def test_a_table_of_differences_is_for_print(cli):
+    latex = ("--dataset", "digits", "--track", "quick", "--format", "latex")
+    assert [cli(*latex, *more)[1].count(r"\caption") for more in ((), ("--differences",))] == [2, 3]
+    assert cli("--differences") == (
+        2,
+        "",
+        "error: --differences goes with --format latex alone: table has the differences\n",
+    )
+
+
 LABELLED = ("--label", "skip=Skip-VAE (ours)", "--label", "vae = VAE")
 
 

@@ -23,6 +23,7 @@ from collapsebench.reporting.leaderboard.decisions import (
     told,
     verdicts,
 )
+from collapsebench.reporting.leaderboard.notes import decisions
 from collapsebench.reporting.leaderboard.scoring import SeedSample
 
 numbers = st.floats(-1e3, 1e3).map(lambda number: round(number, 3))
@@ -120,6 +121,24 @@ def test_the_likelihood_decides_or_else_what_has_a_direction():
     assert deciding([columns["kl"], columns["active_units"], columns["neg_elbo"]]) is columns["neg_elbo"]
     assert deciding([columns["kl"], columns["active_units"]]) is columns["active_units"]
     assert deciding([columns["kl"], columns["steps"]]) is None
+
+
+def test_the_lines_below_a_board_say_what_is_decided_and_what_is_not():
+    values = {"vae": [3.0, 4.0, 5.0], "a": [2.0, 3.0, 4.25], "b": [4.0, 6.0, 5.5], "c": [3.0, 4.0, 5.0]}
+    board = scored(values | {"d": [5.0, 6.25, 7.0]})
+    (column,) = (column for column in board.columns if column.key == "neg_elbo")
+    pairs = {verdict.label: verdict.pairs for verdict in verdicts(board, column)}
+    assert list(decisions(board, [column])) == [
+        "Better than vae by −ELBO: a −0.92 ± 0.36.",
+        "Worse than vae by −ELBO: d +2.08 ± 0.36.",
+        f"Undecided, with the seeds that would decide: b about {pairs['b']}, c equal.",
+    ]
+    (line,) = decisions(scored({"vae": [1.0], "a": [2.0]}), [column])
+    assert line.startswith("Nothing is decided: one seed")
+    assert list(decisions(scored({"vae": [1.0, 2.0]}), [column])) == []
+    many = {f"m{number}": [3.0, 4.0, 5.5 + number] for number in range(10)}
+    (line,) = (line for line in decisions(scored({"vae": values["vae"]} | many), [column]) if "Undecided" in line)
+    assert line.endswith(", and 4 more.")
 
 
 def test_chosen_contenders_stay_with_the_one_that_they_are_compared_with():

@@ -13,6 +13,7 @@ import click
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.cli.watching import watch, watch_option
+from collapsebench.errors import UsageError
 from collapsebench.syntax import BASELINE
 
 if TYPE_CHECKING:
@@ -191,7 +192,10 @@ def _view(given: LeaderboardOptions) -> BoardView:
             dialect=given.dialect,
             contender=given.contenders or None,
             label=given.labels or None,
+            differences=given.print_differences or None,
         )
+    if given.print_differences and given.format_ != "latex":
+        raise UsageError(f"--differences goes with --format latex alone: {given.format_} has the differences")
     return BoardView(
         scored=_scored(given),
         against=given.against,

@@ -111,6 +111,8 @@ def _difference(verdict: Verdict) -> str:
 
 
 def _would_tell(verdict: Verdict) -> str:
+    if not any(verdict.difference.seeds.values()):
+        return f"{verdict.label} equal"
     return f"{verdict.label} {f'more than {MOST_PAIRS}' if verdict.pairs is None else f'about {verdict.pairs}'}"
 
 
