@@ -1,0 +1,70 @@
+"""The figures of docs/figures.md: `python docs/_ext/figures.py` draws them from the records of real runs.
+
+Each is drawn by `collapsebench plot` in a folder of its own, into which the records are imported first.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from collapsebench.cli import cli
+
+ROOT = Path(__file__).parents[2]
+RECORDS = ROOT / "results" / "leaderboards"
+STATIC = ROOT / "docs" / "_static"
+PAGE = ROOT / "docs" / "figures.md"
+
+
+class PageFigure(NamedTuple):
+    """A figure of the page."""
+
+    records: str
+    """The file of records that it is drawn from, without its ending."""
+    command: str
+    """The words behind `collapsebench plot`; the last one is the file."""
+
+    @property
+    def file(self) -> str:
+        """The name of the picture."""
+        return shlex.split(self.command)[-1]
+
+    def draw(self, folder: Path) -> Path:
+        """Draw the figure into a folder."""
+        with TemporaryDirectory() as place:
+            store = str(Path(place) / "runs.sqlite")
+            _call("runs", "import", str(RECORDS / f"{self.records}.jsonl"), "--store", store)
+            *words, file = shlex.split(self.command)
+            _call("plot", *words, str(folder / file), "--store", store)
+        return folder / self.file
+
+
+FIGURES = (
+    PageFigure(
+        "mnist-quick-flops",
+        "trajectories --dataset mnist --x flops --y neg_elbo,kl --output figure-trajectories.svg",
+    ),
+    PageFigure("mnist-quick-flops", "rate-distortion --dataset mnist --output figure-rate-distortion.svg"),
+    PageFigure("yahoo-9k-quick-flops", "spectrum --dataset yahoo-9k --output figure-spectrum.svg"),
+    PageFigure(
+        "table-2-small",
+        "depth --suite dieng-2019/table-2 --scale small --dataset mnist --output figure-depth.svg",
+    ),
+    PageFigure(
+        "mnist-quick-flops",
+        "trajectories --dataset mnist --x flops --y neg_elbo,kl --size 3.3,2.6 --title '' --contender vae "
+        "--contender skip --contender sa-vae --contender skip+sa-vae --label vae=VAE --label skip=Skip-VAE "
+        "--label sa-vae=SA-VAE --label 'skip+sa-vae=Skip + SA' --output figure-column.svg",
+    ),
+)
+
+
+def _call(*words: str) -> None:
+    cli.main(list(words), standalone_mode=False)
+
+
+if __name__ == "__main__":
+    for figure in FIGURES:
+        figure.draw(STATIC)

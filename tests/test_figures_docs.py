@@ -1,0 +1,46 @@
+"""The pictures of docs/figures.md are those that their commands draw now, and small."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+LARGEST = 100_000
+TEXT = re.compile(r"<!-- (.+?) -->")
+
+
+def extension():
+    path = Path(__file__).parents[1] / "docs" / "_ext" / "figures.py"
+    spec = importlib.util.spec_from_file_location("docs_figures", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MODULE = extension()
+
+
+def texts(path: Path) -> list[str]:
+    """The texts in a figure: title, axes, numbers at the axes, and legend."""
+    return TEXT.findall(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("figure", MODULE.FIGURES, ids=lambda figure: figure.file)
+def test_a_picture_is_the_one_that_its_command_draws(figure, tmp_path):
+    kept = MODULE.STATIC / figure.file
+    assert kept.stat().st_size < LARGEST
+    assert texts(figure.draw(tmp_path)) == texts(kept)
+    assert len(texts(kept)) > 10
+
+
+def test_the_page_shows_every_picture_below_its_command():
+    page = " ".join(MODULE.PAGE.read_text(encoding="utf-8").replace("\\\n", " ").split())
+    places = []
+    for figure in MODULE.FIGURES:
+        command, picture = page.find(f"collapsebench plot {figure.command} ```"), page.find(f"(_static/{figure.file})")
+        assert -1 < command < picture
+        places.append(picture)
+    assert places == sorted(places)
