@@ -28,11 +28,20 @@ def texts(path: Path) -> list[str]:
     return TEXT.findall(path.read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The folder of all figures, drawn now."""
+    folder = tmp_path_factory.mktemp("figures")
+    MODULE.draw_all(folder)
+    return folder
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", MODULE.FIGURES, ids=lambda figure: figure.file)
-def test_a_picture_is_the_one_that_its_command_draws(figure, tmp_path):
+def test_a_picture_is_the_one_that_its_command_draws(figure, drawn):
     kept = MODULE.STATIC / figure.file
     assert kept.stat().st_size < LARGEST
-    assert texts(figure.draw(tmp_path)) == texts(kept)
+    assert texts(drawn / figure.file) == texts(kept)
     assert len(texts(kept)) > 10
 
 

@@ -1,6 +1,6 @@
 """The figures of docs/figures.md: `python docs/_ext/figures.py` draws them from the records of real runs.
 
-Each is drawn by `collapsebench plot` in a folder of its own, into which the records are imported first.
+Each is drawn by `collapsebench plot` from a store into which the records are imported first.
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ class PageFigure(NamedTuple):
         """The name of the picture."""
         return shlex.split(self.command)[-1]
 
-    def draw(self, folder: Path) -> Path:
-        """Draw the figure into a folder."""
-        with TemporaryDirectory() as place:
-            store = str(Path(place) / "runs.sqlite")
-            _call("runs", "import", str(RECORDS / f"{self.records}.jsonl"), "--store", store)
-            *words, file = shlex.split(self.command)
-            _call("plot", *words, str(folder / file), "--store", store)
-        return folder / self.file
+    def draw(self, folder: Path, stores: Path) -> None:
+        """Draw the figure into a folder. `stores` is the folder of imported records."""
+        store = stores / f"{self.records}.sqlite"
+        if not store.exists():
+            _call("runs", "import", str(RECORDS / f"{self.records}.jsonl"), "--store", str(store))
+        *words, file = shlex.split(self.command)
+        _call("plot", *words, str(folder / file), "--store", str(store))
 
 
 FIGURES = (
@@ -65,6 +64,12 @@ def _call(*words: str) -> None:
     cli.main(list(words), standalone_mode=False)
 
 
+def draw_all(folder: Path) -> None:
+    """Draw all figures into a folder."""
+    with TemporaryDirectory() as stores:
+        for figure in FIGURES:
+            figure.draw(folder, Path(stores))
+
+
 if __name__ == "__main__":
-    for figure in FIGURES:
-        figure.draw(STATIC)
+    draw_all(STATIC)
