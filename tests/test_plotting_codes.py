@@ -142,3 +142,18 @@ def test_the_caption_says_how_it_was_made():
     assert "perplexity 30" in embedding_note(2000, 10000, 3)
     assert "perplexity 3," in embedding_note(10, 10, 3)
     assert embedding_note(2000, 10000, 3).endswith("seed 3")
+
+
+@given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), min_size=1, max_size=4))
+def test_panels_have_one_shape_equal_scales_and_all_their_examples(extents):
+    embedded = {
+        f"contender {number}": Embedding(np.array([[0, 0], extent], np.float32), np.array([0, 1]))
+        for number, extent in enumerate(extents)
+    }
+    figure = draw(embedded, "", "")
+    assert len({axes.get_box_aspect() for axes in figure.axes}) == 1
+    for axes, (width, height) in zip(figure.axes, extents, strict=True):
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert (top - bottom) / (right - left) == pytest.approx(axes.get_box_aspect())
+        assert left < 0 < width < right
+        assert bottom < 0 < height < top

@@ -17,7 +17,7 @@ def ended(label: str, outcome: Outcome, message: str = "", seed: int = 1) -> End
 
 
 def said(*runs: EndedRun, timeout: float | None = None) -> list[str]:
-    return list(summary(runs, 12, timeout=timeout, store_option=STORE))
+    return [line.text for line in summary(runs, 12, timeout=timeout, store_option=STORE)]
 
 
 def test_nothing_is_said_of_runs_that_have_a_result():
@@ -46,9 +46,12 @@ def test_each_bad_end_has_its_own_line():
 
 def test_a_result_is_not_run_again_and_what_was_stopped_goes_on():
     (_, diverged) = said(ended("skip", Outcome.DIVERGED, "step 7: loss nan"))
-    (_, stopped) = said(ended("skip", Outcome.INTERRUPTED, "interrupted by the user"))
+    stopped = said(ended("skip", Outcome.INTERRUPTED, "interrupted by the user"))
     assert "again" not in diverged
-    assert stopped.endswith("again: the same command, which goes on from the last checkpoint")
+    assert stopped == [
+        "1 of 12 runs interrupted: skip seed 1",
+        "  again: the same command, which goes on from the last checkpoint",
+    ]
 
 
 def test_many_runs_and_long_messages_are_counted_and_cut():

@@ -31,7 +31,7 @@ from collapsebench.experiment.grids import prepare, run_grid
 from collapsebench.experiment.live import LiveLine, NotebookLines, TerminalLines
 from collapsebench.experiment.outlook import Outlook, in_words
 from collapsebench.experiment.output import is_terminal, write_line
-from collapsebench.experiment.summary import EndedRun, summary
+from collapsebench.experiment.summary import BadEnd, EndedRun, summary
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
 
@@ -138,7 +138,7 @@ class Screen:
         if self.outlook.total > 1:
             total, timeout, option = self.outlook.total, self.timeout, self.store_option
             for line in summary(self._ended, total, timeout=timeout, store_option=option):
-                self.say(line, warning=True)
+                self.say(line.text, warning=line.end is not BadEnd.INTERRUPTED)
 
     def _step(self, step: Stepped) -> None:
         bound = self._running[step.run_id].bound

@@ -60,7 +60,15 @@ class EndedRun(NamedTuple):
         return BY_OUTCOME.get(self.record.outcome)
 
 
-def summary(runs: Iterable[EndedRun], total: int, *, timeout: float | None, store_option: str) -> Iterator[str]:
+class SummaryLine(NamedTuple):
+    """A line of the summary."""
+
+    text: str
+    end: BadEnd
+    """What it is about."""
+
+
+def summary(runs: Iterable[EndedRun], total: int, *, timeout: float | None, store_option: str) -> Iterator[SummaryLine]:
     """Yield lines about the runs that ended badly, of so many in all.
 
     `timeout` is that of the grid, in seconds. `store_option` is what a command needs behind it to find the store.
@@ -71,16 +79,18 @@ def summary(runs: Iterable[EndedRun], total: int, *, timeout: float | None, stor
         if end is not None:
             bad.setdefault(end, []).append(run)
     for end, those in bad.items():
-        yield f"{len(those)} of {total} runs {end.words}: {_listed(those)}"
+        yield SummaryLine(f"{len(those)} of {total} runs {end.words}: {_listed(those, end)}", end)
         look = f"look: collapsebench runs show {those[0].record.run_id}{store_option}"
-        yield "  " + " · ".join(filter(None, (look, end.again)))
+        helps = [end.again] if end is BadEnd.INTERRUPTED else [look, *filter(None, [end.again])]
+        yield SummaryLine(f"  {' · '.join(helps)}", end)
 
 
-def _listed(runs: Sequence[EndedRun]) -> str:
-    """Name the runs, those of one message together."""
+def _listed(runs: Sequence[EndedRun], end: BadEnd) -> str:
+    """Name the runs, those of one message together. Why runs are interrupted is known to who did it."""
     by_message: dict[str, list[str]] = {}
     for run in runs:
-        by_message.setdefault(_first_line(run.record.message), []).append(run.label)
+        message = "" if end is BadEnd.INTERRUPTED else _first_line(run.record.message)
+        by_message.setdefault(message, []).append(run.label)
     groups = [f"{_some(labels)}{f' ({message})' if message else ''}" for message, labels in by_message.items()]
     return "; ".join(_some_of(groups))
 

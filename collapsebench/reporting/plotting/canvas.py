@@ -302,7 +302,8 @@ def _side(figure: Figure, artists: Mapping[str, Artist]) -> Side:
 def _legend_columns(figure: Figure, artists: Mapping[str, Artist]) -> int:
     widest = max(map(len, artists), default=0)
     per_inch = LETTERS / _font_size()
-    return max(1, min(len(artists) or 1, int(figure.get_figwidth() / (7 / per_inch + widest / per_inch))))
+    most = max(1, min(len(artists), int(figure.get_figwidth() / (7 / per_inch + widest / per_inch))))
+    return math.ceil(len(artists) / math.ceil(len(artists) / most)) if artists else 1
 
 
 def _legend(figure: Figure, artists: Mapping[str, Artist], title: str, side: Side, markers: float) -> Legend:

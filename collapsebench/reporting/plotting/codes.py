@@ -5,8 +5,8 @@ A model that uses its latent variable groups examples by their label, although t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.reporting.escaping import figure_text
 from collapsebench.reporting.plotting.canvas import AS_USUAL, FigureStyle, legend, panels
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from collapsebench.metrics.codes import Codes
 
 PERPLEXITY = 30.0
-POINT = 80
-"""The size of the point at which all examples stand."""
+SIDE, TITLE = 3.6, 0.3
+"""The side of a panel, and the height of its title, in inches."""
+POINT, DOT = 8.0, 0.5
+"""The sizes of the point at which all examples stand, and of other points, in squares of the size of letters."""
+MARGIN = 1.08
+"""A panel is so many times as wide as the positions in it."""
+FLATTEST = 0.6
+"""The least height of a panel over its width."""
 FEWEST = 4
 """The fewest examples that t-SNE can place."""
 ROUNDING = 1e-6
@@ -161,17 +167,19 @@ def embedding_note(used: int, total: int, seed: int) -> str:
 def draw(embedded: Mapping[str, Embedding], title: str, note: str, style: FigureStyle = AS_USUAL) -> Figure:
     """Draw a panel for each contender. Each label has a colour, and its number is at the median of its examples."""
     import numpy as np
+    from matplotlib import rcParams
     from matplotlib.patheffects import withStroke
 
-    figure, axes = panels(len(embedded), title, style, height=4.4)
+    shape = _shape(embedded.values())
+    figure, axes = panels(len(embedded), title, style, width=SIDE, height=shape * SIDE + TITLE)
     classes = np.unique(np.concatenate([each.labels for each in embedded.values()])).tolist()
-    colors = _colors(len(classes))
+    colors, letters = _colors(len(classes)), float(rcParams["font.size"])
     artists: dict[str, Artist] = {}
     for panel, (label, each) in zip(axes, embedded.items(), strict=True):
         for name, color in zip(classes, colors, strict=True):
             position = each.position[each.labels == name]
             one_point = not np.ptp(each.position, axis=0).any() if len(each.position) else False
-            size = POINT if one_point else 5
+            size = (POINT if one_point else DOT) * letters
             artists[str(name)] = panel.scatter(position[:, 0], position[:, 1], s=size, color=color, linewidths=0)
             if len(position) and (len(position) == len(each.position) or not one_point):
                 panel.annotate(
@@ -183,11 +191,33 @@ def draw(embedded: Mapping[str, Embedding], title: str, note: str, style: Figure
                     path_effects=[withStroke(linewidth=2.5, foreground="white")],
                 )
         name = figure_text(style.called(label))
-        panel.set_title(f"{name}\n{each.note}" if each.note else name)
-        panel.set(xticks=[], yticks=[], aspect="equal")
-        panel.margins(0.05)
+        panel.set_title(f"{name}\n{each.note}" if each.note else name, fontsize="medium")
+        panel.set(xticks=[], yticks=[], **_window(each.position, shape))
     legend(figure, artists, note, style, markers=3)
     return figure
+
+
+def _extent(position: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the width and the height that positions (n, 2) take."""
+    if len(position) == 0:
+        return 0.0, 0.0
+    width, height = (position.max(0).astype(float) - position.min(0)).tolist()
+    return width, height
+
+
+def _shape(embedded: Iterable[Embedding]) -> float:
+    """Return the height of all panels over their width: as much as the highest embedding needs."""
+    extents = [_extent(each.position) for each in embedded]
+    needed = [height / width if width > 0 else FLATTEST for width, height in extents]
+    return min(max([FLATTEST, *needed]), 1.0)
+
+
+def _window(position: NDArray[np.float32], shape: float) -> dict[str, Any]:
+    """Return the axes of a panel of this shape: equal scales, and all positions in it."""
+    width, height = _extent(position)
+    reach = MARGIN * max(width, height / shape) / 2 or 1.0
+    x, y = ((position.max(0).astype(float) + position.min(0)) / 2).tolist() if len(position) else (0.0, 0.0)
+    return {"xlim": (x - reach, x + reach), "ylim": (y - shape * reach, y + shape * reach), "box_aspect": shape}
 
 
 def _colors(number: int) -> list[str]:
