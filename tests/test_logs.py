@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import records
 import toys
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -114,6 +114,7 @@ def test_what_was_torn_by_a_kill_is_dropped(kind, tmp_path, torn):
     assert sorted({step for step, _, _ in READERS[kind](tmp_path)}) == [1, 2, 3]
 
 
+@settings(max_examples=20)
 @given(st.lists(st.floats(), min_size=1, max_size=4))
 def test_numbers_that_json_cannot_hold_are_texts_and_the_others_are_exact(tmp_path_factory, values):
     for kind in (CsvLog, JsonLinesLog):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import record
 from scipy import stats
@@ -126,6 +126,7 @@ def test_a_contender_has_one_colour_in_all_figures_and_parts_of_them():
     assert part == {label: whole[label] for label in part}
 
 
+@settings(max_examples=20)
 @given(st.lists(st.floats(0.01, 50), min_size=1, max_size=4))
 def test_the_axis_contains_every_interval_of_three_seeds(spreads):
     runs = [run for label, spread in zip(LABELS, spreads, strict=False) for run in seeded(label, spread=spread)]
