@@ -1,4 +1,4 @@
-"""The pictures of docs/figures.md are those that their commands draw now, and small."""
+"""The pictures of the repository are those that their commands draw now, and small."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LARGEST = 100_000
+LARGEST = 150_000
 TEXT = re.compile(r"<!-- (.+?) -->")
 
 
@@ -39,7 +39,7 @@ def drawn(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("figure", MODULE.FIGURES, ids=lambda figure: figure.file)
 def test_a_picture_is_the_one_that_its_command_draws(figure, drawn):
-    kept = MODULE.STATIC / figure.file
+    kept = figure.place / figure.file
     assert kept.stat().st_size < LARGEST
     assert texts(drawn / figure.file) == texts(kept)
     assert len(texts(kept)) > 10
@@ -48,7 +48,7 @@ def test_a_picture_is_the_one_that_its_command_draws(figure, drawn):
 def test_the_page_shows_every_picture_below_its_command():
     page = " ".join(MODULE.PAGE.read_text(encoding="utf-8").replace("\\\n", " ").split())
     places = []
-    for figure in MODULE.FIGURES:
+    for figure in (figure for figure in MODULE.FIGURES if figure.place == MODULE.STATIC):
         command, picture = page.find(f"collapsebench plot {figure.command} ```"), page.find(f"(_static/{figure.file})")
         assert -1 < command < picture
         places.append(picture)

@@ -1,4 +1,4 @@
-"""The figures of docs/figures.md: `python docs/_ext/figures.py` draws them from the records of real runs.
+"""The figures of docs/figures.md and of results/leaderboards: `python docs/_ext/figures.py` draws them from records.
 
 Each is drawn by `collapsebench plot` from a store into which the records are imported first.
 """
@@ -18,13 +18,15 @@ STATIC = ROOT / "docs" / "_static"
 PAGE = ROOT / "docs" / "figures.md"
 
 
-class PageFigure(NamedTuple):
-    """A figure of the page."""
+class RecordFigure(NamedTuple):
+    """A figure that is drawn from records of the repository."""
 
     records: str
     """The file of records that it is drawn from, without its ending."""
     command: str
     """The words behind `collapsebench plot`; the last one is the file."""
+    place: Path = STATIC
+    """The folder of the picture in the repository."""
 
     @property
     def file(self) -> str:
@@ -41,22 +43,38 @@ class PageFigure(NamedTuple):
 
 
 FIGURES = (
-    PageFigure(
+    RecordFigure(
         "mnist-quick-flops",
         "trajectories --dataset mnist --x flops --y neg_elbo,kl --output figure-trajectories.svg",
     ),
-    PageFigure("mnist-quick-flops", "rate-distortion --dataset mnist --output figure-rate-distortion.svg"),
-    PageFigure("yahoo-9k-quick-flops", "spectrum --dataset yahoo-9k --output figure-spectrum.svg"),
-    PageFigure(
+    RecordFigure("mnist-quick-flops", "rate-distortion --dataset mnist --output figure-rate-distortion.svg"),
+    RecordFigure("yahoo-9k-quick-flops", "spectrum --dataset yahoo-9k --output figure-spectrum.svg"),
+    RecordFigure(
         "table-2-small",
         "depth --suite dieng-2019/table-2 --scale small --dataset mnist --output figure-depth.svg",
     ),
-    PageFigure(
+    RecordFigure(
         "mnist-quick-flops",
         "trajectories --dataset mnist --x flops --y neg_elbo,kl --size 3.3,2.6 --title '' --contender vae "
         "--contender skip --contender sa-vae --contender skip+sa-vae --label vae=VAE --label skip=Skip-VAE "
         "--label sa-vae=SA-VAE --label 'skip+sa-vae=Skip + SA' --output figure-column.svg",
     ),
+    RecordFigure(
+        "table-2-small",
+        "depth --suite dieng-2019/table-2 --scale small --dataset mnist --output table-2-small-mnist.svg",
+        RECORDS,
+    ),
+    RecordFigure(
+        "table-2-small",
+        "depth --suite dieng-2019/table-2 --scale small --dataset omniglot --output table-2-small-omniglot.svg",
+        RECORDS,
+    ),
+    RecordFigure(
+        "table-3-small",
+        "depth --suite dieng-2019/table-3 --scale small --columns neg_elbo,kl,active_units --output table-3-small.svg",
+        RECORDS,
+    ),
+    RecordFigure("yahoo-9k-quick", "trajectories --dataset yahoo-9k --output yahoo-9k-trajectories.svg", RECORDS),
 )
 
 
@@ -64,12 +82,12 @@ def _call(*words: str) -> None:
     cli.main(list(words), standalone_mode=False)
 
 
-def draw_all(folder: Path) -> None:
-    """Draw all figures into a folder."""
+def draw_all(folder: Path | None = None) -> None:
+    """Draw all figures into a folder, or each into its own."""
     with TemporaryDirectory() as stores:
         for figure in FIGURES:
-            figure.draw(folder, Path(stores))
+            figure.draw(folder or figure.place, Path(stores))
 
 
 if __name__ == "__main__":
-    draw_all(STATIC)
+    draw_all()
