@@ -21,7 +21,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from collapsebench.experiment import events
-from collapsebench.experiment.live import LiveLine, TerminalLines
+from collapsebench.experiment import live as live_module
+from collapsebench.experiment.live import LiveLine, NotebookLines, TerminalLines
 from collapsebench.experiment.outlook import Outlook
 from collapsebench.experiment.progress import Rarely, Screen, progress
 from collapsebench.record import Number, Outcome, Point
@@ -282,3 +283,33 @@ def test_quiet_says_what_failed(capsys):
         screen.observe(events.Finished(records.record("skip", outcome=Outcome.FAILED, message="its worker\nis gone")))
     said = capsys.readouterr()
     assert (said.out, said.err.splitlines()) == ("", ERRORS[1:])
+
+
+class Cell:
+    """What `IPython.display` gives: a place below a cell, which keeps what it last showed."""
+
+    HTML = str
+
+    def __init__(self) -> None:
+        self.shown = ""
+
+    def display(self, html, *, display_id):
+        assert display_id
+        self.shown = html
+        return self
+
+    def update(self, html) -> None:
+        self.shown = html
+
+
+def test_a_notebook_shows_a_bar_for_each_run_and_one_for_the_grid(monkeypatch):
+    cell = Cell()
+    monkeypatch.setattr(live_module, "import_module", lambda name: cell)
+    lines = NotebookLines()
+    lines.draw([LiveLine("a<b> seed 1", 0.25, "step 5", "3 min"), LiveLine("grid", 0.5, "1 of 2 runs done", "")])
+    assert cell.shown == (
+        "<div>a&lt;b&gt; seed 1 <progress max=1 value=0.2500></progress> step 5 · 3 min left</div>"
+        "<div>grid <progress max=1 value=0.5000></progress> 1 of 2 runs done</div>"
+    )
+    lines.close()
+    assert cell.shown == ""
