@@ -139,7 +139,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         from collapsebench.data.fetching import fetch_for_runs
 
         fetch_for_runs([request.dataset], setup.catalog, setup.data_folder)
-    return _run(setup, workers, threads, progress, log)
+    return _run(setup, workers, threads, progress, _observers(log))
 
 
 def _run(
@@ -147,7 +147,7 @@ def _run(
     workers: int,
     threads: int | None,
     progress: bool | Callable[[Event], None],
-    log: Iterable[Observer],
+    log: Sequence[Observer],
 ) -> Runs:
     from collapsebench.experiment.events import Shielded, ToAll
     from collapsebench.experiment.executors import executor_for
@@ -293,6 +293,15 @@ def _listed(name: str, values: Iterable[T]) -> tuple[T, ...]:
     if isinstance(values, str | Path | Component) or not isinstance(values, Iterable):
         raise UsageError(f"{name} must be a list, got {values!r}: write [{values!r}]")
     return tuple(values)
+
+
+def _observers(log: Iterable[Callable[[Event], None]]) -> tuple[Observer, ...]:
+    """Give functions of events. Raises UsageError for what is none."""
+    observers = _listed("log", log)
+    for each in observers:
+        if not callable(each):
+            raise UsageError(f"log has functions of events, such as CsvLog('logs'), got {each!r:.80}")
+    return observers
 
 
 def _counted(name: str, number: int, most: int) -> int:

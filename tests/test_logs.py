@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import collapsebench
 from collapsebench.errors import UsageError
 from collapsebench.experiment import events, logs
 from collapsebench.experiment.executors import InProcess
@@ -195,6 +196,13 @@ def test_a_log_that_does_not_exist_is_refused_before_anything_runs(command, tmp_
         "error: unknown log 'cvs'. Did you mean 'csv'? Known: csv, jsonl, tensorboard\n",
     )
     assert not (tmp_path / "s.sqlite").exists()
+
+
+@pytest.mark.parametrize("log", ["csv", CsvLog("logs"), ["csv=logs"], [1]])
+def test_from_python_a_log_is_a_list_of_functions(log, tmp_path):
+    with pytest.raises(UsageError, match=r"log must be a list|log has functions of events"):
+        collapsebench.run(dataset="linear-gaussian", budget="2steps", store=tmp_path / "s.sqlite", log=log)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_bits_of_a_run_are_those_without_a_log(tmp_path):
