@@ -33,9 +33,8 @@ def test_the_result_of_the_readme_is_what_its_commands_print(command, tmp_path):
     said = [shlex.split(line) for line in re.findall(r"^    collapsebench (.*)$", section, re.MULTILINE)]
     answers = [command(*words) for words in said]
     assert [answer.code for answer in answers] == [0] * len(said)
-    shown = re.findall(r"^> (.*)$", section, re.MULTILINE)
-    assert shown
-    assert "\n".join(shown) in answers[-1].out
+    (shown,) = re.findall(r"```text\n(.*?)```", section, re.DOTALL)
+    assert shown in answers[-1].out
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)[^):]*\)", README))
