@@ -42,8 +42,21 @@ NAMED = {
     "sort": completing.columns,
     "run_id": completing.runs,
     "run_ids": completing.runs,
+    "kind": completing.kinds,
+    "collapsebench new kind": completing.templates,
+    "collapsebench compare first": completing.contenders,
+    "collapsebench compare second": completing.contenders,
+    "collapsebench diff first": completing.runs,
+    "collapsebench diff second": completing.runs,
+    "collapsebench components name": completing.components,
+    "collapsebench check target": completing.components,
+    "collapsebench methods name": completing.methods,
+    "collapsebench suite show name": completing.suites,
+    "collapsebench suite run name": completing.suites,
+    "collapsebench data show name": completing.datasets,
+    "collapsebench data verify names": completing.datasets,
 }
-"""What completes the parameters of these names, in whichever command."""
+"""What completes the parameters of these names, in whichever command, or those of one command."""
 
 
 def parameters(command, name):
@@ -56,9 +69,11 @@ def parameters(command, name):
 
 
 def test_parameters_of_one_name_are_completed_alike_in_all_commands():
-    found = [(where, parameter) for where, parameter in parameters(cli, "collapsebench") if parameter.name in NAMED]
-    assert {parameter.name for _, parameter in found} == set(NAMED)
-    assert [where for where, each in found if each._custom_shell_complete is not NAMED[each.name]] == []
+    every = dict(parameters(cli, "collapsebench"))
+    wanted = {where: NAMED.get(where, NAMED.get(parameter.name)) for where, parameter in every.items()}
+    found = {where: every[where]._custom_shell_complete for where, completer in wanted.items() if completer}
+    assert found == {where: completer for where, completer in wanted.items() if completer}
+    assert set(NAMED) <= {*every, *(parameter.name for parameter in every.values())}
 
 
 def test_the_methods_are_offered_alone_and_after_a_plus():
@@ -111,7 +126,9 @@ def test_a_file_is_offered_where_no_name_fits(words):
 
 def test_components_of_every_kind_are_offered_to_be_checked():
     assert {*METHODS, *dataset_names(), "lstm", "kl"} <= set(offered("check", ""))
-    assert offered("check", "--kind", "decoder", "ls") == ["lstm"]
+    assert offered("check", "--kind", "decoder", "ls") == offered("components", "decoder", "ls") == ["lstm"]
+    assert offered("components", "en") == ["encoder"]
+    assert offered("new", "me") == ["method", "metric"]
 
 
 def test_suites_are_offered():

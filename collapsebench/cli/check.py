@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("target", metavar="NAME[KEY=VALUE]|FILE", shell_complete=completing.components)
-@click.option("--kind", default=None, help="The kind, if components of several kinds have the name: method, metric, …")
+@click.option(
+    "--kind",
+    default=None,
+    shell_complete=completing.kinds,
+    help="The kind, if components of several kinds have the name: method, metric, …",
+)
 @options.plugin
 @options.data_dir
 @options.as_json

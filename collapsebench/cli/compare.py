@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +34,8 @@ class CompareOptions:
 
 
 @click.command("compare")
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", metavar="A", shell_complete=completing.contenders)
+@click.argument("second", metavar="B", shell_complete=completing.contenders)
 @options.gathered(CompareOptions, options.dataset, options.track, options.protocol, options.plugin)
 @options.as_json
 @options.stored

@@ -107,6 +107,24 @@ def components(context: click.Context, word: str) -> Iterator[CompletionItem]:
     yield from (CompletionItem(name, help=found) for name, found in entries)
 
 
+@_quietly
+def kinds(context: click.Context, word: str) -> Iterator[CompletionItem]:
+    """Offer the kinds of components."""
+    del context, word
+    from collapsebench.components.discovery import load
+
+    yield from map(CompletionItem, sorted({kind for kind, _ in load().entries}))
+
+
+@_quietly
+def templates(context: click.Context, word: str) -> Iterator[CompletionItem]:
+    """Offer the kinds of components for which there is a template."""
+    del context, word
+    from collapsebench.templates import Template
+
+    yield from map(CompletionItem, Template)
+
+
 @_or_file
 @_quietly
 def suites(context: click.Context, word: str) -> Iterator[CompletionItem]:

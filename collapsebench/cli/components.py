@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 
 if TYPE_CHECKING:
     from collapsebench.components.descriptions import Description
 
 
 @click.command("components")
-@click.argument("kind", required=False)
-@click.argument("name", required=False)
+@click.argument("kind", required=False, shell_complete=completing.kinds)
+@click.argument("name", required=False, shell_complete=completing.components)
 @options.plugin
 @options.as_json
 def command(kind: str | None, name: str | None, plugins: tuple[Path, ...], *, as_json: bool) -> None:

@@ -6,12 +6,12 @@ import json
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 
 
 @click.command("diff")
-@click.argument("first", metavar="ID")
-@click.argument("second", metavar="ID")
+@click.argument("first", metavar="ID", shell_complete=completing.runs)
+@click.argument("second", metavar="ID", shell_complete=completing.runs)
 @options.as_json
 @options.stored
 def command(first: str, second: str, store: str, as_json: bool) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from collapsebench.cli import options
+from collapsebench.cli import completing, options
 
 
 @click.command("new")
-@click.argument("kind", metavar="method|metric|decoder|encoder|dataset")
+@click.argument("kind", metavar="method|metric|decoder|encoder|dataset", shell_complete=completing.templates)
 @click.argument("name")
 @click.option(
     "--output",
