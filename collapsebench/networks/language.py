@@ -16,6 +16,8 @@ from collapsebench.model.sampling import Sampling, drawn_word
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from collapsebench.components.interfaces import Connect, Site
     from collapsebench.model.seeding import Noise
 
@@ -77,15 +79,21 @@ class LanguageModel(Factorized):
         rows, (length,) = z.flatten(0, 1)[None], shape  # (1, N, D), N = S B
         x = torch.zeros(rows.shape[1], length, dtype=torch.long, device=z.device)
         x[:, 0] = BOS
-        going = torch.ones_like(x[:, 0], dtype=torch.bool)
+        going, read = torch.ones_like(x[:, 0], dtype=torch.bool), self.reader(rows)
         for place in range(1, length):
-            newest = self.hidden(x[:, :place], rows)[:, :, -1:]
-            word = drawn_word(self._mapped(newest, rows)[0, :, 0], noise.child(place), sampling)
+            word = drawn_word(self._mapped(read(x[:, :place]), rows)[0, :, 0], noise.child(place), sampling)
             x[:, place] = word * going
             going &= word != EOS
             if not going.any():
                 break
         return x.view(*z.shape[:2], length)
+
+    def reader(self, z: Float[Tensor, "1 N D"]) -> Callable[[Int[Tensor, "N T"]], Float[Tensor, "1 N 1 W"]]:
+        """Give a function of all tokens so far, which grow by one a call, to `hidden` after the last of them.
+
+        A network with a state reads the last token alone.
+        """
+        return lambda tokens: self.hidden(tokens, z)[:, :, -1:]
 
     def _mapped(self, h: Float[Tensor, "S B T W"], z: Float[Tensor, "S B D"]) -> Float[Tensor, "S B T V"]:
         """Give the logits that belong to these inputs of the map to the vocabulary."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -13,8 +13,13 @@ from collapsebench.networks.language import LanguageModel, drop, output_layer
 from collapsebench.networks.sites import LatentSite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from collapsebench.components.interfaces import Connect
     from collapsebench.model.seeding import Noise
+
+State: TypeAlias = "tuple[Tensor, Tensor] | None"
+"""The hidden states and the cells of a layer, each (1, N, H). None means zeros."""
 
 
 class Encoder(nn.Module):
@@ -76,16 +81,41 @@ class Decoder(LanguageModel):
         length = tokens.shape[1]
         rows = z.flatten(0, 1)  # (N, D), N = S B
         words = self._drop(self.embedding(tokens), dropout, "embedding").expand(samples, -1, -1, -1)
-        h = words.flatten(0, 1)
-        if self.plain:
-            h = torch.cat([h, rows[:, None].expand(-1, length, -1)], -1)  # (N, T, E + D)
-        for layer, site in zip(self.layers[:-1], self.sites[:-1], strict=True):
-            h = site(layer(h)[0], rows)
-        top = self.layers[-1](h, self._first_state(rows))[0].view(samples, examples, length, -1)
+        outputs, _ = self._through_layers(words.flatten(0, 1), rows, self._first_states(rows))
+        top = outputs.view(samples, examples, length, -1)
         read: Tensor = self.sites[-1](self._drop(top, dropout, "hidden").flatten(0, 1), rows)
         return read.view(samples, examples, length, -1)
 
-    def _first_state(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+    def reader(self, z: Float[Tensor, "1 N D"]) -> Callable[[Int[Tensor, "N T"]], Float[Tensor, "1 N 1 W"]]:
+        """See LanguageModel: the layers go on from the states that they are in."""
+        (rows,) = z
+        states = self._first_states(rows)
+
+        def read(tokens: Int[Tensor, "N T"]) -> Float[Tensor, "1 N 1 W"]:
+            nonlocal states
+            outputs, states = self._through_layers(self.embedding(tokens[:, -1:]), rows, states)
+            newest: Tensor = self.sites[-1](outputs, rows)
+            return newest[None]
+
+        return read
+
+    def _through_layers(
+        self, words: Float[Tensor, "N T E"], rows: Float[Tensor, "N D"], states: list[State]
+    ) -> tuple[Float[Tensor, "N T H"], list[State]]:
+        """Give the outputs of the top layer, before its site, and the states of all layers after the last word."""
+        h = words
+        after: list[State] = []
+        if self.plain:
+            h = torch.cat([h, rows[:, None].expand(-1, h.shape[1], -1)], -1)  # (N, T, E + D)
+        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+            h, left = layer(h if number == 0 else self.sites[number - 1](h, rows), state)
+            after.append(left)
+        return h, after
+
+    def _first_states(self, rows: Float[Tensor, "N D"]) -> list[State]:
+        return [*[None] * (len(self.layers) - 1), self._first_state(rows)]
+
+    def _first_state(self, rows: Tensor) -> State:
         """Give the first hidden state and cell of the top layer, each (1, N, H). None means the zero state."""
         if self.first is None:
             return None
