@@ -431,6 +431,16 @@ def test_a_file_is_written_and_said(command, tmp_path):
     assert "1 board of 2 runs" in answer.err
 
 
+def test_differences_are_to_the_contender_that_is_asked_for(report):
+    page = report(*runs("vae", "skip", "sa-vae"), arguments=("--against", "skip"))
+    (board,) = content_of(page)["boards"]
+    assert board["against"] == board["rows"][0]["label"] == "skip"
+    place = [column["key"] for column in board["columns"]].index("neg_elbo")
+    means = {row["label"]: row["cells"][place][1] for row in board["rows"]}
+    for row in board["rows"][1:]:
+        assert row["cells"][place][5] == pytest.approx(means[row["label"]] - means["skip"])
+
+
 def test_wrong_usage_is_one_line(command, tmp_path):
     with Store.open(tmp_path / "runs.sqlite") as store:
         store.add(runs("vae"))

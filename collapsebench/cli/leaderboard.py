@@ -14,7 +14,6 @@ from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.cli.watching import watch, watch_option
 from collapsebench.errors import UsageError
-from collapsebench.syntax import BASELINE
 
 if TYPE_CHECKING:
     from collapsebench.metrics.dialects import Dialect
@@ -73,13 +72,7 @@ class LeaderboardOptions:
     help="Rows by this column, the best (or lowest) first, below the contender that they are compared with.  "
     "[default: the likelihood; in csv and json by name]",
 )
-@click.option(
-    "--against",
-    default=None,
-    metavar="CONTENDER",
-    shell_complete=completing.contenders,
-    help=f"Paired differences to this contender, as in --method of `run`.  [default: {BASELINE}]",
-)
+@options.against
 @click.option(
     "--at",
     default=None,
@@ -109,13 +102,7 @@ class LeaderboardOptions:
 @options.labels
 @click.option("--differences", "print_differences", is_flag=True, help="In latex: a second table, of the differences.")
 @watch_option
-@click.option(
-    "--suite",
-    default=None,
-    metavar="NAME",
-    shell_complete=completing.suites,
-    help="A suite beside the published numbers of its paper.",
-)
+@options.suite
 @options.scale
 @options.variant
 @options.plugin

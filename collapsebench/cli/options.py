@@ -15,7 +15,7 @@ import click
 from collapsebench.cli import completing
 from collapsebench.errors import StoreError, UsageError, no_store
 from collapsebench.files import DEFAULT_STORE, expanded
-from collapsebench.syntax import parse_label
+from collapsebench.syntax import BASELINE, parse_label
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -107,6 +107,20 @@ track = click.option(
 )
 protocol = click.option(
     "--protocol", default=None, metavar="ID", help="Only this protocol: its id or the first digits."
+)
+against = click.option(
+    "--against",
+    default=None,
+    metavar="CONTENDER",
+    shell_complete=completing.contenders,
+    help=f"Paired differences to this contender, as in --method of `run`.  [default: {BASELINE}]",
+)
+suite = click.option(
+    "--suite",
+    default=None,
+    metavar="NAME",
+    shell_complete=completing.suites,
+    help="A suite beside the published numbers of its paper.",
 )
 scale = click.option("--scale", default="small", show_default=True, help="A scale of the suite: small, paper.")
 variant = click.option(

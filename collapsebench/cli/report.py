@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collapsebench.cli import completing, options
+from collapsebench.cli import options
 from collapsebench.cli.files import destination
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class ReportOptions:
     dataset: str | None
     track: str | None
     protocol: str | None
+    against: str | None
     suite: str | None
     scale: str
     variants: tuple[str, ...]
@@ -40,7 +41,9 @@ class ReportOptions:
 
         if self.suite is None:
             return ProtocolQuery(self.dataset, self.track, self.protocol)
-        options.refuse_beside("suite", dataset=self.dataset, track=self.track, protocol=self.protocol)
+        options.refuse_beside(
+            "suite", dataset=self.dataset, track=self.track, protocol=self.protocol, against=self.against
+        )
         return SuiteQuery(self.suite, self.scale, self.variants, self.plugins)
 
     @property
@@ -57,13 +60,8 @@ class ReportOptions:
 @options.dataset
 @options.track
 @options.protocol
-@click.option(
-    "--suite",
-    default=None,
-    metavar="NAME",
-    shell_complete=completing.suites,
-    help="A suite beside the published numbers of its paper.",
-)
+@options.against
+@options.suite
 @options.scale
 @options.variant
 @click.option(
@@ -100,7 +98,7 @@ def command(given: ReportOptions) -> None:
 
     query = given.query
     with Store.reading(given.store) as store:
-        report = make_report(store, given.store, query, given.plugins, given.sampled)
+        report = make_report(store, given.store, query, given.plugins, against=given.against, sampled=given.sampled)
     with destination(given.output) as stream:
         stream.write(report.html)
     if str(given.output) != "-":

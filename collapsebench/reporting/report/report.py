@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from collapsebench.reporting.boards import boards
+from collapsebench.reporting.boards import BoardView, boards
 from collapsebench.reporting.queries import EVERY_PROTOCOL, SuiteQuery
 from collapsebench.reporting.report.content import content
 from collapsebench.reporting.report.page import render
@@ -37,20 +37,27 @@ class Report(NamedTuple):
 
 
 def make_report(
-    store: Store, name: str, query: Query, plugins: Sequence[Path] = (), sampled: SampleRequest | None = None
+    store: Store,
+    name: str,
+    query: Query,
+    plugins: Sequence[Path] = (),
+    *,
+    against: str | None = None,
+    sampled: SampleRequest | None = None,
 ) -> Report:
     """Make the report of all selected protocols, or of a suite beside the numbers of its paper.
 
-    `name` is the file or the URL of the store: beside it, runs that are going on say how far they are. `sampled` says
+    `name` is the file or the URL of the store: beside it, runs that are going on say how far they are. `against` is the
+    contender that is subtracted from the others on boards that are no suite's; the baseline if None. `sampled` says
     which samples of trained models stand below the boards; none if it is None. Raises StoreError if no run is selected,
-    UsageError for a suite, scale or variant that does not exist, and what `reconstructions` raises.
+    UsageError for a suite, scale, variant or contender that does not exist, and what `reconstructions` raises.
     """
     suite: SuiteBoards | None = None
     if isinstance(query, SuiteQuery):
         suite = suite_boards(store, query)
         found = iter(suite.boards)
     else:
-        found = boards(store, query, plugins=plugins)
+        found = boards(store, query, BoardView(against=against), plugins)
     samples: tuple[Samples, ...] = ()
     if sampled is not None:
         shown = list(found)
