@@ -9,6 +9,8 @@ from typing import Any
 
 from collapsebench.printable import printable
 
+LONGEST_VALUE = 60
+"""The number of characters that are shown of a wrong value at most."""
 LONGEST_LINE = 1000
 """The number of characters that are shown of an error at most."""
 
@@ -110,6 +112,37 @@ def place_of(function: Any) -> str:
     """Return the place of a function in its file: `my_method.py:12`."""
     code = function.__code__
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+
+
+def place_of_class(kind: type) -> str:
+    """Return the place of a class in its file: `my_method.py:12`; empty if it is in no file."""
+    import inspect  # it takes long to import, and nobody waits for it who makes no mistake
+
+    try:
+        return f"{Path(inspect.getfile(kind)).name}:{inspect.getsourcelines(kind)[1]}"
+    except (OSError, TypeError):
+        return ""
+
+
+def place_in_module(module: Any) -> str:
+    """Return where a module of torch computes: `mine.py:12, forward of Mine`. One of torch itself has no place."""
+    kind = type(module)
+    place = "" if kind.__module__.partition(".")[0] == "torch" else f"{place_of(kind.forward)}, "
+    return f"{place}forward of {kind.__name__}"
+
+
+def brief(value: object) -> str:
+    """Return a value in a few printable characters."""
+    return printable(repr(value))[:LONGEST_VALUE]
+
+
+def unexpected(where: str, got: str, wanted: str) -> PluginError:
+    """Return the error of a function of a plugin that returned something else than it should.
+
+    >>> str(unexpected("mine.py:12, kl_weight of method 'mine'", "'fast'", "a number"))
+    "mine.py:12, kl_weight of method 'mine': returned 'fast', expected a number"
+    """
+    return PluginError(f"{where}: returned {got}, expected {wanted}")
 
 
 def no_store(store: str) -> str:

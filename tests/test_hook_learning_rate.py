@@ -66,6 +66,6 @@ def test_a_rate_of_zero_moves_nothing():
 
 @pytest.mark.parametrize("factor", [-0.5, float("nan"), float("inf"), "fast", None])
 def test_a_factor_that_is_no_number_from_zero_on_is_one_line(factor):
-    with pytest.raises(PluginError, match="learning_rate must return a finite number from 0 on, got ") as caught:
+    with pytest.raises(PluginError, match=r"learning_rate of method .*, expected a finite number from 0 on$") as caught:
         learning_rate_at(compose([Scaled.model_construct(factor=factor)]), Progress(0.5, 1))
     assert Path(__file__).name in str(caught.value)

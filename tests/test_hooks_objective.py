@@ -122,10 +122,18 @@ def test_a_sample_is_that_of_the_objective():
 @pytest.mark.parametrize(
     ("method", "give", "line"),
     [
-        (Penalty, lambda s: s.kl, r"kl_penalty must return a tensor of shape \(B,\) = \(3,\), a scalar.*\(3, 2\)"),
-        (Penalty, lambda s: 1.0, r"kl_penalty must .* got 1.0 \(test_hooks_objective.py:\d+\)"),
-        (Extra, lambda s: s.z.sum(-1), r"extra_loss must return a scalar tensor or None, got a tensor \(3,\)"),
-        (Extra, lambda s: 0, r"extra_loss must .* got 0 \(test_hooks_objective.py:\d+\)"),
+        (
+            Penalty,
+            lambda s: s.kl,
+            r"returned a tensor of shape \(3, 2\) .*, expected a tensor of shape \(B,\) = \(3,\)",
+        ),
+        (Penalty, lambda s: 1.0, r"^test_hooks_objective.py:\d+, kl_penalty of method .*: returned 1.0, expected"),
+        (
+            Extra,
+            lambda s: s.z.sum(-1),
+            r"returned a tensor of shape \(3,\) .*, expected a scalar tensor or None",
+        ),
+        (Extra, lambda s: 0, r"^test_hooks_objective.py:\d+, extra_loss of method .*: returned 0, expected"),
     ],
 )
 def test_what_is_no_term_is_one_line(method, give, line):

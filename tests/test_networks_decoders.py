@@ -368,5 +368,8 @@ def test_a_connection_of_a_wrong_shape_is_named(name):
             return torch.cat([h, h], 1)
 
     decoder = build(name, Wrong)
-    with pytest.raises(PluginError, match=r"connect_latent at .* site \d must return a tensor of shape \(.*\), got \("):
+    with pytest.raises(
+        PluginError,
+        match=r"connect_latent gave at .* site \d: returned a tensor of shape \(.*\), expected a tensor of shape \(",
+    ):
         decoder(*draw(name, samples=1))

@@ -74,7 +74,7 @@ def test_what_is_not_named_keeps_its_parameters_and_its_moments():
 
 
 def test_foreign_modules_and_two_choices_are_one_line():
-    with pytest.raises(PluginError, match="modules_to_update must return modules of the model, got Linear"):
+    with pytest.raises(PluginError, match=r"modules_to_update of method .*: returned Linear, expected modules"):
         harness_steps("mlp", (only(lambda vae, progress: [torch.nn.Linear(1, 1)]),))
     with pytest.raises(UsageError, match="methods 'only' and 'lagging' both give modules_to_update"):
         compose([Only(), Lagging()])

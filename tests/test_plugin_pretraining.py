@@ -94,7 +94,7 @@ def test_modules_that_begin_anew_in_every_step_are_one_step_from_their_start():
 
 
 def test_foreign_modules_are_one_line():
-    with pytest.raises(PluginError, match="modules_to_reset must return modules of the model, got Linear"):
+    with pytest.raises(PluginError, match=r"modules_to_reset of method .*: returned Linear, expected modules"):
         harness_steps("mlp", (reset(lambda vae, progress: [nn.Linear(1, 1)]),))
 
 

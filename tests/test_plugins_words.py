@@ -134,7 +134,10 @@ def test_corruptions_are_applied_in_the_order_written_in_training_alone():
 def test_a_corruption_that_is_no_example_is_one_line(give):
     dark = Dark()
     dark._give = give
-    with pytest.raises(PluginError, match=r"must return a tensor \(3, 1, 4, 4\) of torch.float64"):
+    with pytest.raises(
+        PluginError,
+        match=r"corrupt_decoder_input of method .*, expected a tensor of shape \(3, 1, 4, 4\) of torch.float64",
+    ):
         terms("pixelcnn", dark)
 
 
@@ -149,7 +152,9 @@ class Wrong(Method):
 
 
 def test_what_is_no_module_is_one_line():
-    with pytest.raises(PluginError, match=r"auxiliary_module must return a module, got 3 \(test_plugins_words"):
+    with pytest.raises(
+        PluginError, match=r"^test_plugins_words.py:\d+, auxiliary_module of method .*: returned 3, expected a module$"
+    ):
         tiny.vae("mlp", [Wrong()])
 
 

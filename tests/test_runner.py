@@ -194,8 +194,8 @@ def test_a_bug_in_a_method_fails_its_run_only_and_is_run_again(run, store):
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
-        ("no-module", "connect_latent must return a module with an integer `width`"),
-        ("wrong-shape", "must return"),
+        ("no-module", "connect_latent of method 'no-module': returned 3, expected a module with an integer `width`"),
+        ("wrong-shape", "forward of Forget, which connect_latent gave at sequence site 0: returned a tensor of shape"),
     ],
 )
 def test_a_plugin_that_breaks_its_contract_is_named_in_one_line(run, method, expected):

@@ -10,7 +10,7 @@ import pluggy
 
 from collapsebench.components.hookspecs import PROJECT, MethodHooks
 from collapsebench.components.interfaces import Component, Encoder, Inference, Method, Prior
-from collapsebench.errors import PluginError, UsageError
+from collapsebench.errors import UsageError, brief, place_of, unexpected
 from collapsebench.model.needs import Need
 
 if TYPE_CHECKING:
@@ -142,16 +142,23 @@ def call(implementation: pluggy.HookImpl, **given: object) -> Any:
     return implementation.function(**{name: given[name] for name in implementation.argnames})
 
 
+def place_in_method(*givers: pluggy.HookImpl) -> str:
+    """Return where a hook is given, for an error: `mine.py:12, kl_weight of method 'mine'`."""
+    places = " or ".join(place_of(each.function) for each in givers)
+    methods = " or ".join(f"'{each.plugin_name}'" for each in givers)
+    return f"{places}, {givers[0].function.__name__} of method {methods}"
+
+
 def inference_of(hooks: pluggy.HookRelay, default: Inference) -> Inference:
     """The contender's inference strategy. Raises PluginError if a method returns something else."""
     found = hooks.inference()
-    return default if found is None else _instance(found, Inference, "inference")
+    return default if found is None else _instance(found, Inference, hooks.inference)
 
 
 def prior_of(hooks: pluggy.HookRelay, latent_dim: int, data: DataSpec, width: int | None) -> Prior | None:
     """The contender's prior, None for N(0, I). Raises PluginError if a method returns something else."""
     found = hooks.prior(latent_dim=latent_dim, data=data, width=width)
-    return None if found is None else _instance(found, Prior, "prior")
+    return None if found is None else _instance(found, Prior, hooks.prior)
 
 
 def methods_of(hooks: pluggy.HookRelay) -> list[Method]:
@@ -161,7 +168,7 @@ def methods_of(hooks: pluggy.HookRelay) -> list[Method]:
     return list(found.values())
 
 
-def _instance(found: object, kind: type[Any], hook: str) -> Any:
+def _instance(found: object, kind: type[Any], caller: pluggy.HookCaller) -> Any:
     if not isinstance(found, kind):
-        raise PluginError(f"hook {hook} must return an instance of {kind.__name__}, got {type(found).__name__}")
+        raise unexpected(place_in_method(*caller.get_hookimpls()), brief(found), f"an instance of {kind.__name__}")
     return found

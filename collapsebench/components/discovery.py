@@ -25,7 +25,7 @@ from collapsebench.components.composition import implemented
 from collapsebench.components.footprint import Footprint
 from collapsebench.components.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
 from collapsebench.components.interfaces import Component, Family, Method
-from collapsebench.errors import Interrupted, PluginError, UsageError, error_line, unknown
+from collapsebench.errors import Interrupted, PluginError, UsageError, error_line, place_of, place_of_class, unknown
 from collapsebench.syntax import BASELINE, NAME
 
 if TYPE_CHECKING:
@@ -100,11 +100,11 @@ def extended(catalog: Catalog, classes: Iterable[type[Component]]) -> Catalog:
             check_component(component, component.__module__)
             module = sys.modules.get(component.__module__)
             code = _code(component, module, hashes)
-            _add(entries, [Entry(component, component.__module__, _origin(component), None, code)])
+            _add(entries, [Entry(component, component.__module__, origin_of(component), None, code)])
     return replace(catalog, entries=entries)
 
 
-def _origin(component: type[Component]) -> str:
+def origin_of(component: type[Component]) -> str:
     """The file in which a class is written, or `module.Class` if there is none."""
     file = getattr(sys.modules.get(component.__module__), "__file__", None)
     return file or f"{component.__module__}.{component.__qualname__}"
@@ -197,7 +197,7 @@ def _entry(component: type[Component], source: _Source, hashes: Callable[[Module
     return Entry(
         component=component,
         plugin=source.plugin,
-        origin=source.origin if here else _origin(component),
+        origin=source.origin if here else origin_of(component),
         package=source.package,
         code=None if source.shipped else _code(component, module, hashes),
     )
@@ -221,8 +221,15 @@ def _module_code(module: ModuleType) -> str | None:
 
 
 def check_component(component: type[Component], plugin: str) -> None:
-    """Raise PluginError unless the class keeps the contract of components."""
-    where = f"plugin '{plugin}': {getattr(component, '__qualname__', component)!s}"
+    """Raise PluginError unless the class keeps the contract of components. The error begins with the place of it."""
+    try:
+        _check_contract(component, f"plugin '{plugin}': {getattr(component, '__qualname__', component)!s}")
+    except PluginError as error:
+        place = place_of_class(component) if inspect.isclass(component) else ""
+        raise PluginError(f"{place}, {error}" if place else str(error)) from None
+
+
+def _check_contract(component: type[Component], where: str) -> None:
     if not (inspect.isclass(component) and issubclass(component, Component)) or inspect.isabstract(component):
         raise PluginError(f"{where} must be a complete subclass of a kind of component, such as Method or Dataset")
     name = component.__dict__.get("name")
@@ -252,4 +259,5 @@ def _check_method(method: type[Method], where: str) -> None:
         known, wanted = inspect.signature(hook).parameters, inspect.signature(function).parameters
         if not set(wanted) <= set(known):
             extra = ", ".join(set(wanted) - set(known))
-            raise PluginError(f"{where}.{name} asks for {extra}, but the hook gives {', '.join(list(known)[1:])}")
+            gives = ", ".join(list(known)[1:])
+            raise PluginError(f"{where}.{name} asks for {extra}, but the hook gives {gives} ({place_of(function)})")

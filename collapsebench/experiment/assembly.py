@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +13,9 @@ import pluggy
 import torch
 from torch import Tensor, nn
 
-from collapsebench.components.composition import call, check_fit, prior_of
+from collapsebench.components.composition import call, check_fit, place_in_method, prior_of
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior, Site
-from collapsebench.errors import PluginError, UsageError, place_of
+from collapsebench.errors import PluginError, UsageError, brief, place_of, unexpected
 from collapsebench.examples import DataSpec
 from collapsebench.experiment.arithmetic import DETERMINISTIC, algorithms, changed, filling
 from collapsebench.experiment.fitting import check_families
@@ -23,7 +23,6 @@ from collapsebench.model.distributions import PriorDistribution, StandardNormal
 from collapsebench.model.progress import Progress
 from collapsebench.model.seeding import Noise, derive
 from collapsebench.model.vae import VAE, DependentPrior, LatentSample, Networks, Objective
-from collapsebench.printable import printable
 
 NUMBERS: Final = {"kl_weight": "a number", "learning_rate": "a finite number from 0 on"}
 """What the methods give whose answers are multiplied."""
@@ -46,7 +45,8 @@ def _kl_penalty(hooks: pluggy.HookRelay, sample: LatentSample) -> Tensor | None:
     found: object = hooks.kl_penalty(sample=sample)
     if found is None or (isinstance(found, Tensor) and found.shape in {(), sample.reconstruction.shape}):
         return found
-    raise _no_term("kl_penalty", f"a tensor of shape (B,) = ({len(sample.x)},), a scalar tensor or None", found, hooks)
+    wanted = f"a tensor of shape (B,) = ({len(sample.x)},), a scalar tensor or None"
+    raise _unexpected(hooks.kl_penalty.get_hookimpls(), found, wanted)
 
 
 def _extra_loss(hooks: pluggy.HookRelay, sample: LatentSample) -> Tensor | None:
@@ -55,7 +55,7 @@ def _extra_loss(hooks: pluggy.HookRelay, sample: LatentSample) -> Tensor | None:
     total: Tensor | None = None
     for each in found:
         if not isinstance(each, Tensor) or each.shape:
-            raise _no_term("extra_loss", "a scalar tensor or None", each, hooks)
+            raise _unexpected(hooks.extra_loss.get_hookimpls()[::-1], each, "a scalar tensor or None")
         total = each if total is None else total + each
     return total
 
@@ -66,22 +66,18 @@ def _corrupted(hooks: pluggy.HookRelay, x: Tensor, noise: Noise) -> Tensor:
     for giver in hooks.corrupt_decoder_input.get_hookimpls():
         found = call(giver, x=read, noise=noise.child(giver.plugin_name))
         if not isinstance(found, Tensor) or (found.shape, found.dtype) != (x.shape, x.dtype):
-            raise PluginError(
-                f"corrupt_decoder_input must return a tensor {tuple(x.shape)} of {x.dtype}, got {_shown(found)} "
-                f"({place_of(giver.function)})"
-            )
+            raise _unexpected([giver], found, f"a tensor of shape {tuple(x.shape)} of {x.dtype}")
         read = found
     return read
 
 
-def _no_term(hook: str, wanted: str, got: object, hooks: pluggy.HookRelay) -> PluginError:
-    givers = getattr(hooks, hook).get_hookimpls()
-    places = " or ".join(place_of(each.function) for each in reversed(givers))
-    return PluginError(f"{hook} must return {wanted}, got {_shown(got)} ({places})")
+def _unexpected(givers: Sequence[pluggy.HookImpl], got: object, wanted: str) -> PluginError:
+    """Return the error of a hook that returned something else than it should."""
+    return unexpected(place_in_method(*givers), _shown(got), wanted)
 
 
 def _shown(got: object) -> str:
-    return f"a tensor {tuple(got.shape)} of {got.dtype}" if isinstance(got, Tensor) else printable(repr(got))[:60]
+    return f"a tensor of shape {tuple(got.shape)} of {got.dtype}" if isinstance(got, Tensor) else brief(got)
 
 
 def kl_weight_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
@@ -100,7 +96,7 @@ def learning_rate_at(hooks: pluggy.HookRelay, progress: Progress) -> float:
     factor = 1.0
     for number, giver in _numbers(hooks.learning_rate, progress):
         if not 0 <= number < inf:
-            raise _no_number("learning_rate", number, giver)
+            raise _no_number(number, giver)
         factor *= number
     return factor
 
@@ -110,25 +106,23 @@ def _numbers(caller: pluggy.HookCaller, progress: Progress) -> Iterator[tuple[fl
     givers = [each for each in reversed(caller.get_hookimpls()) if not (each.wrapper or each.hookwrapper)]
     found = caller(progress=progress)
     if len(found) < len(givers):
-        raise _no_number(caller.name, None, *givers)
-    return ((_number(caller.name, value, giver), giver) for value, giver in zip(found, givers, strict=False))
+        raise _no_number(None, *givers)
+    return ((_number(value, giver), giver) for value, giver in zip(found, givers, strict=False))
 
 
-def _number(hook: str, value: object, giver: pluggy.HookImpl) -> float:
+def _number(value: object, giver: pluggy.HookImpl) -> float:
     if isinstance(value, Tensor):
         value = value.detach()
     if isinstance(value, str):
-        raise _no_number(hook, value, giver)
+        raise _no_number(value, giver)
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise _no_number(hook, value, giver) from None
+        raise _no_number(value, giver) from None
 
 
-def _no_number(hook: str, value: object, *givers: pluggy.HookImpl) -> PluginError:
-    places = " or ".join(place_of(each.function) for each in givers)
-    wanted = NUMBERS[hook]
-    return PluginError(f"{hook} must return {wanted}, got {printable(repr(value))[:60]} ({places})")
+def _no_number(value: object, *givers: pluggy.HookImpl) -> PluginError:
+    return _unexpected(givers, value, NUMBERS[givers[0].function.__name__])
 
 
 @dataclass(frozen=True)
@@ -170,8 +164,9 @@ def _prior(
     if not givers:
         return StandardNormal(architecture.latent_dim)
     # For its width alone: the encoder of the model is built under the seed that is set after this.
-    encoder = None if architecture.encoder is None else architecture.encoder.build(data)
-    component = prior_of(hooks, architecture.latent_dim, data, None if encoder is None else _width(encoder))
+    encoder = architecture.encoder
+    width = None if encoder is None else _width(encoder, _module(encoder, encoder.build(data)))
+    component = prior_of(hooks, architecture.latent_dim, data, width)
     torch.manual_seed(derive(seed, "prior", *(each.plugin_name for each in givers)))
     return StandardNormal(architecture.latent_dim) if component is None else component.build()
 
@@ -204,25 +199,39 @@ def _modules(caller: pluggy.HookCaller, seed: int, **given: object) -> dict[str,
         torch.manual_seed(derive(seed, caller.name, giver.plugin_name))
         module = call(giver, **given)
         if not isinstance(module, nn.Module):
-            place = place_of(giver.function)
-            raise PluginError(f"{caller.name} must return a module, got {_shown(module)} ({place})")
+            raise _unexpected([giver], module, "a module")
         found[giver.plugin_name] = module
     return found
 
 
 def _networks(architecture: Architecture, data: DataSpec, hooks: pluggy.HookRelay, latent_dim: int) -> Networks:
-    decoder = architecture.decoder.build(data, latent_dim, partial(connection, hooks))
+    built = architecture.decoder.build(data, latent_dim, partial(connection, hooks))
+    decoder = _module(architecture.decoder, built)
     if architecture.encoder is None:
         return Networks(None, None, decoder)
-    encoder = architecture.encoder.build(data)
-    return Networks(encoder, architecture.posterior.build(_width(encoder), latent_dim), decoder)
+    encoder = _module(architecture.encoder, architecture.encoder.build(data))
+    posterior = architecture.posterior.build(_width(architecture.encoder, encoder), latent_dim)
+    return Networks(encoder, _module(architecture.posterior, posterior), decoder)
 
 
-def _width(encoder: nn.Module) -> int:
-    width = encoder.width
+def _module(component: Encoder | Posterior | Decoder, built: object) -> nn.Module:
+    """Return what a component has built. Raises PluginError if it is no module."""
+    if not isinstance(built, nn.Module):
+        raise unexpected(_building(component), brief(built), "a module")
+    return built
+
+
+def _width(component: Encoder, encoder: nn.Module) -> int:
+    width = getattr(encoder, "width", None)
     if not isinstance(width, int):
-        raise PluginError(f"an encoder must have an integer `width`, got {width!r} of {type(encoder).__name__}")
+        got = f"a module {type(encoder).__name__} whose `width` is {width!r}"
+        raise unexpected(_building(component), got, "one with an integer `width`")
     return width
+
+
+def _building(component: Encoder | Posterior | Decoder) -> str:
+    """Return where a component builds its module, for an error."""
+    return f"{place_of(type(component).build)}, build of {component.kind} '{component.name}'"
 
 
 def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
@@ -231,18 +240,15 @@ def connection(hooks: pluggy.HookRelay, site: Site) -> nn.Module | None:
     Raises PluginError if it is not what a connection has to be.
     """
     with torch.random.fork_rng(devices=[]):  # what it draws shifts no other module of the contender
-        module = hooks.connect_latent(site=site)
+        module: object = hooks.connect_latent(site=site)
     if module is None:
         return None
-    width = module.width if isinstance(module, nn.Module) else None
-    required = site.required_width
-    if not isinstance(width, int) or width != (width if required is None else required):
-        wanted = "an integer `width`" + ("" if required is None else f" of {required}")
-        raise PluginError(
-            f"connect_latent must return a module with {wanted}, or None, at {site.kind} site {site.index}, "
-            f"got {module!r}"
-        )
-    return module
+    width, required = getattr(module, "width", None), site.required_width
+    if isinstance(module, nn.Module) and isinstance(width, int) and width == (width if required is None else required):
+        return module
+    wanted = "an integer `width`" + ("" if required is None else f" of {required}")
+    at = f"at {site.kind} site {site.index}"
+    raise _unexpected(hooks.connect_latent.get_hookimpls(), module, f"a module with {wanted}, or None, {at}")
 
 
 def initialize(model: nn.Module, rule: Initialization, seed: int) -> None:

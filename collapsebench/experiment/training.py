@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from collapsebench.components.composition import place_in_method
 from collapsebench.components.interfaces import Decoder
-from collapsebench.errors import DivergedError, PluginError
+from collapsebench.errors import DivergedError, unexpected
 from collapsebench.estimates import Estimate
 from collapsebench.experiment.assembly import learning_rate_at, objective_at
 from collapsebench.experiment.keeping import load_model, load_private, model_state, private_state
@@ -398,19 +399,20 @@ def _reset(setup: TrainingSetup, state: TrainingState, progress: Progress) -> No
     if not chosen:
         return
     first = setup.rebuild()
-    for name in _names_of(chosen, setup.vae, "modules_to_reset"):
+    for name in _names_of(chosen, setup.vae, setup.hooks.modules_to_reset):
         module = setup.vae.get_submodule(name)
         load_model(module, model_state(first.get_submodule(name)))
         state.optimizer.forget(module.parameters())
 
 
-def _names_of(modules: Iterable[nn.Module], vae: VAE, hook: str) -> list[str]:
+def _names_of(modules: Iterable[nn.Module], vae: VAE, caller: pluggy.HookCaller) -> list[str]:
     """Return the names of modules of the model. Raises PluginError if one is of another model."""
     known = {module: name for name, module in vae.named_modules()}
     found = list(modules)
     foreign = [each for each in found if each not in known]
     if foreign:
-        raise PluginError(f"{hook} must return modules of the model, got {type(foreign[0]).__name__}")
+        where = place_in_method(*caller.get_hookimpls())
+        raise unexpected(where, type(foreign[0]).__name__, "modules of the model")
     return [known[each] for each in found]
 
 
@@ -424,7 +426,7 @@ def _leave_alone(setup: TrainingSetup, progress: Progress) -> None:
     chosen = setup.hooks.modules_to_update(vae=setup.vae, progress=progress)
     if chosen is None:
         return
-    found = _names_of(chosen, setup.vae, "modules_to_update")
+    found = _names_of(chosen, setup.vae, setup.hooks.modules_to_update)
     updated = {parameter for name in found for parameter in setup.vae.get_submodule(name).parameters()}
     for parameter in set(setup.vae.parameters()) - updated:
         parameter.grad = None

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from collapsebench.errors import PluginError
+from collapsebench.errors import PluginError, place_in_module, unexpected
 from collapsebench.model.distributions import DiagonalGaussian, PriorDistribution
 from collapsebench.model.kernels.recurrent import twice_differentiable
 from collapsebench.model.posterior import Draw, PosteriorDistribution
@@ -114,10 +114,10 @@ class VAE(nn.Module):
         if self.posterior is None:
             raise PluginError("the model has no encoder, so no features have a posterior")
         posterior: PosteriorDistribution = self.posterior(features)
-        _check_posterior(posterior, len(features), self)
+        _check_posterior(posterior, len(features), self, self.posterior)
         for head in self.heads.values():
             posterior = head(posterior, features)
-            _check_posterior(posterior, len(features), self)
+            _check_posterior(posterior, len(features), self, head)
         return posterior
 
     def encode_states(self, x: Tensor) -> DiagonalGaussian:
@@ -130,7 +130,7 @@ class VAE(nn.Module):
         self.passes.encoder += x.shape[0]
         states: Tensor = self.encoder(x, True).transpose(0, 1)
         posterior: DiagonalGaussian = self.posterior(states.flatten(0, 1))
-        _check_posterior(posterior, states.shape[0] * states.shape[1], self)
+        _check_posterior(posterior, states.shape[0] * states.shape[1], self, self.posterior)
         return posterior
 
     def log_likelihood(
@@ -144,7 +144,8 @@ class VAE(nn.Module):
         log_p: Tensor = self.decoder(x, z, dropout) if read is None else self.decoder(x, z, dropout, read)
         self.passes.decoder += log_p.numel()
         if log_p.shape != z.shape[:2]:
-            raise PluginError(f"the decoder must return (S, B) = {tuple(z.shape[:2])}, got {tuple(log_p.shape)}")
+            got, wanted = f"a tensor of shape {tuple(log_p.shape)}", f"one of shape (S, B) = {tuple(z.shape[:2])}"
+            raise unexpected(place_in_module(self.decoder), got, wanted)
         return log_p
 
     def sample(
@@ -204,17 +205,24 @@ class DependentPrior(Protocol):
         """Give p(z) for the networks as they are now. Gradients flow to them through it."""
 
 
-def _check_posterior(posterior: object, examples: int, vae: VAE) -> None:
+def _check_posterior(posterior: object, examples: int, vae: VAE, giver: nn.Module | None = None) -> None:
+    """Raise PluginError for another posterior than one of shape (B, D). `giver` is the module that returned it."""
     wanted = (examples, vae.latent_dim)
     if not isinstance(posterior, PosteriorDistribution):
-        raise PluginError(f"the posterior must be a PosteriorDistribution {wanted}, got {type(posterior).__name__}")
+        raise _no_posterior(giver, f"a PosteriorDistribution {wanted}", type(posterior).__name__)
     like = posterior.like
     if like.shape != wanted:
-        raise PluginError(f"the posterior must be {wanted}, got {tuple(like.shape)}")
+        raise _no_posterior(giver, str(wanted), str(tuple(like.shape)))
     dtype = next(vae.parameters(), like).dtype
     if like.dtype != dtype:
-        wanted_name, got = (str(each).removeprefix("torch.") for each in (dtype, like.dtype))
-        raise PluginError(f"the posterior must be {wanted_name}, got {got}")
+        raise _no_posterior(giver, *(str(each).removeprefix("torch.") for each in (dtype, like.dtype)))
+
+
+def _no_posterior(giver: nn.Module | None, wanted: str, got: str) -> PluginError:
+    """Return the error for a posterior that is none. That of a strategy names the place where it is used."""
+    if giver is None:
+        return PluginError(f"the posterior must be {wanted}, got {got}")
+    return unexpected(place_in_module(giver), f"a posterior {got}", wanted)
 
 
 def divergence(posterior: PosteriorDistribution, prior: PriorDistribution, drawn: Draw) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from torch import Tensor, nn
 
 from collapsebench.components.interfaces import SiteKind
-from collapsebench.errors import PluginError
+from collapsebench.errors import place_in_module, unexpected
 
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Connect, Site
@@ -38,8 +38,7 @@ class LatentSite(nn.Module):
         if self.site.kind is SiteKind.MEMORY:
             expected[1:2] = connected.shape[1:2]
         if list(connected.shape) != expected:
-            raise PluginError(
-                f"the module of connect_latent at {self.site.kind} site {self.site.index} must return a tensor of "
-                f"shape {tuple(expected)}, got {tuple(connected.shape)}"
-            )
+            at = f"which connect_latent gave at {self.site.kind} site {self.site.index}"
+            got, wanted = (f"a tensor of shape {tuple(shape)}" for shape in (connected.shape, expected))
+            raise unexpected(f"{place_in_module(self.connection)}, {at}", got, wanted)
         return connected

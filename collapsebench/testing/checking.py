@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collapsebench.components import discovery
-from collapsebench.components.catalog import Entry
+from collapsebench.components.catalog import Catalog, Entry
 from collapsebench.components.interfaces import Component, Dataset, Method
 from collapsebench.errors import UsageError, error_line
+from collapsebench.experiment.failures import place_in_plugin
 from collapsebench.metrics.metric import Metric
 from collapsebench.syntax import Call, parse_composition
 from collapsebench.testing import checks, dataset_checks, metric_checks
@@ -136,8 +137,15 @@ def _problem(check: Check, subject: Subject) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
-        return error_line(error)
+        where = place_in_plugin(error.__cause__ or error, _catalog_of(subject.component))
+        return f"{error_line(error)} ({where})" if where else error_line(error)
     return ""
+
+
+def _catalog_of(component: type[Component]) -> Catalog:
+    """Return what tells which lines of a traceback are those of the component."""
+    entry = Entry(component, component.__module__, discovery.origin_of(component), None)
+    return Catalog({(component.kind, component.name): entry})
 
 
 def report_json(report: Report, outcomes: Iterable[Outcome]) -> dict[str, Any]:
