@@ -32,7 +32,10 @@ def main() -> None:
 
 
 def assert_a_grid_runs(folder: Path, what: list[str | Path], suites: set[str], plugins: set[str]) -> None:
-    """Install `what` below `folder`; the commands then know the datasets, the methods and the suites."""
+    """Install `what` below `folder`; the commands then know the datasets, the methods and the suites.
+
+    A package of `collapsebench new` can be installed beside it, and passes the check.
+    """
     venv.create(folder / "environment", with_pip=True)
     (empty := folder / "empty").mkdir()
 
@@ -48,6 +51,9 @@ def assert_a_grid_runs(folder: Path, what: list[str | Path], suites: set[str], p
     found = json.loads(output_of("collapsebench", "plugins", "--json"))
     assert not found["failed"], found["failed"]
     assert plugins <= {component["plugin"] for component in found["components"] if component["kind"] == "method"}
+    output_of("collapsebench", "new", "method", "free-lunch")
+    output_of("pip", "install", "--quiet", "--no-deps", "./collapsebench-free-lunch")
+    output_of("collapsebench", "check", "free-lunch")
     listed = output_of("collapsebench", "suite", "list")
     assert suites == {line.split()[0] for line in listed.splitlines()[1:]}
 
