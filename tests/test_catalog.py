@@ -163,6 +163,22 @@ def test_a_broken_file_is_one_line_that_names_the_mistake(plugin, change, expect
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "line", "expected"),
+    [
+        ((', description="weight of the KL term"', ""), "class Fixed", "must describe its field 'beta'"),
+        (("kl_weight(self)", "kl_weight(self, epoch)"), "class Fixed", "asks for epoch, but the hook gives progress"),
+    ],
+)
+def test_what_is_wrong_with_a_class_begins_with_its_place(plugin, change, line, expected):
+    source = GOOD.replace(*change)
+    number = next(number for number, text in enumerate(source.splitlines(), 1) if line in text)
+    with pytest.raises(PluginError) as caught:
+        discovery.load([path := plugin(source)])
+    assert f"{path.name}:{number}, plugin '{path.stem}': Fixed" in str(caught.value)
+    assert expected in str(caught.value)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         discovery.load([tmp_path / "none.py"])
