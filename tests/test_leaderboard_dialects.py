@@ -59,6 +59,13 @@ def test_the_command_shows_the_dialect_and_how_it_estimates(command, place):
     assert json.loads(command(*place, "--format", "json").out)["boards"][0]["dialect"] == ""
 
 
+def test_people_see_the_columns_of_a_dialect_without_the_costs(command, place):
+    usual = command(*place, "--dataset", "digits", "--dialect", "he2019").out
+    assert "(he2019.mi)" in usual
+    assert "Costs" not in usual
+    assert "Costs" in command(*place, "--dialect", "he2019", "--columns", "all").out
+
+
 def test_columns_and_order_work_in_a_dialect(command, place):
     answer = command(*place, "--dialect", "he2019", "--columns", "he2019.mi", "--sort", "he2019.mi", "--format", "csv")
     assert {line.split(",")[5] for line in answer.out.splitlines()[1:]} == {"he2019.mi"}

@@ -97,9 +97,9 @@ def difference_text(board: Board, row: Row, column: BoardColumn) -> str:
 
 
 def _usual_heads(board: Board) -> list[Head]:
-    """Return the heads of the usual view; empty if the board has none of its columns."""
+    """Return the heads of the usual view; empty if the board has none of its columns. A dialect has few, all usual."""
     if board.dialect is not None:
-        return []
+        return [Head(column) for column in board.columns if column.metric]
     by_key = {column.key: column for column in board.columns if column.metric}
     likelihood = next((key for key in LIKELIHOODS if key in by_key), None)
     keys = [key for key in USUAL if key in by_key and (key not in LIKELIHOODS or key in {"neg_elbo", likelihood})]

@@ -123,10 +123,13 @@ def _of_costs(board: Board) -> Iterator[str]:
     own = board.compared.sample("flops")
     if own is None or not own.mean:
         return
-    ratios = [(row.label, sample.mean / own.mean) for row in board.rows if (sample := row.sample("flops")) is not None]
-    unequal = [f"{label} {ratio:.3g}" for label, ratio in ratios if not 1 / NEARLY <= ratio <= NEARLY]
+    means = ((row.label, sample.mean) for row in board.rows if (sample := row.sample("flops")) is not None)
+    ratios = [(label, mean / own.mean) for label, mean in means if mean > 0]
+    unequal = [(label, ratio) for label, ratio in ratios if not 1 / NEARLY <= ratio <= NEARLY]
     if unequal:
-        yield f"FLOPs in multiples of those of {board.against}: {', '.join(unequal)}."
+        unequal.sort(key=lambda each: -abs(math.log(each[1])))
+        listed = _listed(f"{label} {ratio:.3g}" for label, ratio in unequal)
+        yield f"FLOPs in multiples of those of {board.against}: {listed}."
 
 
 def _of_marks(board: Board, columns: Sequence[BoardColumn]) -> Iterator[str]:
@@ -172,7 +175,8 @@ def _units(board: Board, columns: Sequence[BoardColumn], *, keys: bool = True) -
     size = f"units, of {board.protocol.setting.latent_dim}"
     names = {"nats": "nats per example", "units": size, "": "no unit"}
     texts = (f"{', '.join(titles)}: {names.get(unit, unit)}" for unit, titles in by_unit.items())
-    return f"{'; '.join(texts)}. ↓ lower is better, ↑ higher."
+    directed = any(column.direction is not Direction.NONE for column in columns)
+    return f"{'; '.join(texts)}.{' ↓ lower is better, ↑ higher.' if directed else ''}"
 
 
 def run_notes(board: Board, metrics: Sequence[BoardColumn]) -> Iterator[str]:
