@@ -201,6 +201,31 @@ def test_people_see_five_columns_and_are_told_of_the_others():
     assert any(note.startswith("--columns all shows Δ shuffle, the costs") for note in page.notes)
 
 
+sizes = st.fixed_dictionaries(
+    {
+        "neg_elbo": st.floats(0, 999),
+        "iw_nll": st.floats(0, 999),
+        "kl": st.floats(0, 99),
+        "mi_lower": st.floats(0, 10),
+        "mi_upper": st.floats(0, 99),
+        "active_units": st.integers(0, 64).map(float),
+    }
+)
+
+
+@given(st.lists(st.tuples(sizes, sizes, sizes), min_size=2, max_size=4))
+def test_the_usual_view_is_not_split_at_80_characters(numbers):
+    labels = ("vae", "skip", "kl-annealing[schedule=cyclical,cycles=4]", "sa-vae")
+    runs = [
+        measured(label, seed, **columns)
+        for label, own in zip(labels, numbers, strict=False)
+        for seed, columns in enumerate(own, start=1)
+    ]
+    lines = plain(usual(*runs), 80).partition("\n±")[0].splitlines()
+    assert sum(line.startswith(" ─") for line in lines) == 2
+    assert max(map(len, lines)) <= 80
+
+
 def test_text_has_the_perplexity_in_place_of_the_likelihood_and_it_decides():
     runs = [
         measured(label, seed, **USUAL | {"iw_nll": 30.0 + size + seed, "perplexity": 100.0 - size + seed})

@@ -14,7 +14,7 @@ from collapsebench.reporting.leaderboard.pages import DIFFERS, Page, TableCell, 
 
 MARGIN, GAP, NARROW = "  ", "   ", "  "
 """The space before the first column, between two columns, and between two columns of a table that hardly fits."""
-SHORTEST = 3
+SHORTEST = 1
 """The least width of a column of labels. A label that is longer than its column has a line of its own."""
 CLOSER = ((" ± ", "±"), (f" {DIFFERS}", DIFFERS), (", ", ","), (" [", "["))
 """What stands closer together in the cells of a table that hardly fits."""
@@ -70,8 +70,9 @@ def _fitted(table: TextTable, width: int | None) -> list[Fit]:
     if width is None:
         return [Fit(whole)]
     closer = _aligned(_closer(table), DIFFERS)
-    tried = (Fit(each, gap, _room(each, gap, width)) for each, gap in ((whole, GAP), (closer, NARROW)))
+    tried = (Fit(each, gap, _room(each, gap, width)) for each, gap in ((whole, GAP), (closer, NARROW), (closer, " ")))
     fitting = [fit for fit in tried if fit.room >= min(SHORTEST, _widths(whole)[0])]
+    fitting = [fit for fit in fitting if fit.gap != " "] or fitting
     return [min(fitting, key=_lines_of_labels)] if fitting else list(map(Fit, _split(whole, width)))
 
 
