@@ -117,6 +117,12 @@ def test_labels_are_for_people_and_exports_keep_the_contenders(cli):
         assert cli("--format", format_, *LABELLED)[1] == cli("--format", format_)[1]
 
 
+def test_labels_of_contenders_that_are_not_shown_are_no_error(cli):
+    out = cli("--dataset", "digits", "--contender", "a", *LABELLED)[1]
+    assert "VAE" in out
+    assert "Skip-VAE" not in out
+
+
 @pytest.mark.parametrize(
     ("labels", "error"),
     [

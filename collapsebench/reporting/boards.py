@@ -91,11 +91,11 @@ def boards(
         found = compare_with(found, canonical(view.against))
     if view.sort is not None:
         found = order(found, view.sort)
+    found = present(found, view.presentation)
     if view.contenders:
         found = keep(found, [canonical(text) for text in view.contenders])
     if not isinstance(view.columns, Shown):
         found = select(found, view.columns)
-    found = present(found, view.presentation)
     return chain([next(found)], found)
 
 
