@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 from collapsebench.printable import printable
 from collapsebench.reporting.leaderboard.numbers import BLANK
-from collapsebench.reporting.leaderboard.pages import DIFFERS, Page, TableCell, TextTable
+from collapsebench.reporting.leaderboard.pages import DIFFERS, IMPOSSIBLE, SATURATED, Page, TableCell, TextTable
 
 MARGIN, GAP, NARROW = "  ", "   ", "  "
 """The space before the first column, between two columns, and between two columns of a table that hardly fits."""
 SHORTEST = 1
 """The least width of a column of labels. A label that is longer than its column has a line of its own."""
-CLOSER = ((" ± ", "±"), (f" {DIFFERS}", DIFFERS), (", ", ","), (" [", "["))
+CLOSER = (
+    *((" ± ", "±"), (", ", ","), (" [", "[")),
+    *((f" {mark}", mark) for mark in (DIFFERS, SATURATED, IMPOSSIBLE)),
+)
 """What stands closer together in the cells of a table that hardly fits."""
 COMMA = re.compile(r",(?=[A-Za-z_])")
 """A comma in the middle of a word, as in the overrides of a track. A long line may be broken there."""
