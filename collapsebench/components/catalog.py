@@ -110,10 +110,10 @@ class Catalog:
         """The imported modules of plugins that do not come with the harness: files, what lies beside, and packages."""
         foreign = [entry for entry in self.entries.values() if entry.code is not None]
         if not foreign:
-            return []  # to look through all modules takes milliseconds, and every run asks ten times
+            return []  # to look through all modules takes a while, and every run asks ten times
         roots = {entry.component.__module__.partition(".")[0] for entry in foreign if entry.package is not None}
-        packages = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in roots]
-        return [*plugin_modules(), *packages]
+        known = list(sys.modules.items()) if roots else []
+        return [*plugin_modules(), *(module for name, module in known if name.partition(".")[0] in roots)]
 
     @property
     def files(self) -> frozenset[str]:
