@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import entry_points
 from itertools import count
 from multiprocessing import forkserver, get_context
@@ -53,28 +53,35 @@ GRIDS = {
 
 _FORKSERVER: Any = forkserver._forkserver  # its address is not public
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        "collapsebench.cli.run",
-        "collapsebench.data.images",
-        "collapsebench.experiment.executors",
-        "collapsebench.experiment.guarding",
-        "collapsebench.experiment.ledger",
-        "collapsebench.experiment.progress",
-        "collapsebench.experiment.runner",
-        "collapsebench.experiment.training",
-        "collapsebench.metrics.evaluation",
-        "collapsebench.networks.lstm",
-        "collapsebench.networks.mlp",
-        "collapsebench.store",
-        *(point.module for point in entry_points(group="collapsebench")),
-        "rich.live",
-        "rich.progress",
-        "sklearn.linear_model",
-        "sklearn.model_selection",
-        "toys",
-    ]
+PRELOADED = (
+    "collapsebench.cli.run",
+    "collapsebench.data.images",
+    "collapsebench.experiment.executors",
+    "collapsebench.experiment.guarding",
+    "collapsebench.experiment.ledger",
+    "collapsebench.experiment.progress",
+    "collapsebench.experiment.runner",
+    "collapsebench.experiment.training",
+    "collapsebench.metrics.evaluation",
+    "collapsebench.networks.lstm",
+    "collapsebench.networks.mlp",
+    "collapsebench.store",
+    *(point.module for point in entry_points(group="collapsebench")),
+    "rich.live",
+    "rich.progress",
+    "sklearn.linear_model",
+    "sklearn.model_selection",
+    "toys",
 )
+"""What a command imports, so that a killed one has cost no imports."""
+
+
+@cache
+def _serve_forks() -> None:
+    """Start the process that commands are forks of, in place of one that other tests have started with less in it."""
+    _FORKSERVER._stop()
+    _CONTEXT.set_forkserver_preload(list(PRELOADED))
+    forkserver.ensure_running()
 
 
 DEATH = "killed by the test"
@@ -221,7 +228,7 @@ class Command:
 
     def start(self, fault: Fault | None = None) -> ForkServerProcess:
         arguments = ["run", *self.arguments, "--store", str(self.store)]
-        forkserver.ensure_running()
+        _serve_forks()
         server = _FORKSERVER._forkserver_address
         process = _CONTEXT.Process(target=_serve, args=(arguments, self.log, fault, server))
         process.start()
