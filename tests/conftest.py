@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,12 @@ settings.load_profile("collapsebench")
 
 # In the background of a shell SIGINT is ignored; processes that tests start would inherit that, and never hear Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over what was imported: it stays, and to look through it takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 class Answer(NamedTuple):
