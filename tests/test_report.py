@@ -392,7 +392,8 @@ def test_samples_of_kept_weights_stand_below_the_board(command):
     assert [samples["label"] for samples in board["samples"]] == ["vae", "skip"]
     for samples, row in zip(board["samples"], board["rows"], strict=True):
         assert samples["run"] in {run["id"] for run in row["runs"]}
-        assert (samples["made"], len(samples["groups"])) == (3, 3)
+        assert samples["verdict"].startswith("they vary by ")
+        assert len(samples["groups"]) == 3
         assert [made for _, _, made in samples["groups"][1]] == [0, 1]  # an example, and what the model makes of it
 
 

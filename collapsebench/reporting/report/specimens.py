@@ -21,8 +21,8 @@ def shown_samples(samples: Samples) -> dict[str, Any]:
         "run": samples.run_id,
         "seed": str(samples.seed),
         "what": samples.what,
-        "made": len(samples.made),
-        "different": samples.different,
+        "equal": int(len(samples.made) > 1 and samples.different == 1),
+        "verdict": samples.verdict,
         "groups": [[_specimen(each) for each in group] for group in samples.groups],
     }
 

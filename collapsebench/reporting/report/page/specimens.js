@@ -11,8 +11,6 @@ function samplesSection(board, looks) {
 }
 
 function samplesOf(samples, look) {
-  const equal = samples.made > 1 && samples.different === 1;
-  const verdict = equal ? "all are equal" : `${samples.different} of ${samples.made} differ`;
   return make(
     "details",
     { class: "specimens", open: true },
@@ -22,7 +20,7 @@ function samplesOf(samples, look) {
       coloured(make("span", { class: "spot", "aria-hidden": "true" }), look?.[0] ?? "currentcolor"),
       make("strong", {}, samples.label),
       make("span", { class: "where" }, ` seed ${samples.seed}, run ${samples.run}: ${samples.what}; `),
-      make("span", { class: equal ? "worse" : "where" }, verdict),
+      make("span", { class: samples.equal ? "worse" : "where" }, samples.verdict),
     ),
     samples.groups.map((group) => groupOf(group)),
   );
