@@ -125,6 +125,33 @@ def test_buffers_that_torch_leaves_out_come_back(tmp_path):
     assert all(torch.equal(tensor, model_state(other)[name]) for name, tensor in model_state(model).items())
 
 
+def flip(path):
+    """Flip a bit of the first tensor."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"/data/0") + 100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([1], "TypeError"),
+        ({}, "KeyError: 'buffers'"),
+        ({"buffers": {}, "components": [1]}, "TypeError"),
+        ({"buffers": {}, "components": [("other", {})]}, r"private attributes of \['other'\], and its components are"),
+        ({"buffers": {}, "components": [("keeper", {"_odd": 1})]}, "'keeper' has no private attribute '_odd'"),
+        ({"buffers": {}, "components": [("keeper", 3)]}, "AttributeError"),
+    ],
+)
+def test_private_attributes_of_other_components_are_one_line(found, message, tmp_path):
+    trained(folder=tmp_path)
+    files, keeper = WeightFiles(tmp_path, RUN), Keeper()
+    torch.save(found, files.private)
+    with pytest.raises(DataError, match=f"are not those of this model: .*{message}"):
+        files.load(tiny.vae("mlp"), [keeper])
+    assert keeper._kept is None
+
+
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
     (tmp_path / f"{RUN}.pt.0.part").touch()
     (tmp_path / "fedcba9876543210.pt.0.part").touch()
@@ -142,9 +169,16 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
         (lambda path: path.write_bytes(b""), "cannot read the weights '.*': "),
         (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot read the weights '.*': "),
         (lambda path: torch.save({"no": torch.ones(1)}, path), "the weights '.*' are not those of this model: "),
-        (lambda path: torch.save({"run": Loose()}, path), "cannot read the weights '.*': "),
+        (lambda path: torch.save({"run": Loose()}, path), "cannot read the weights '.*': it has more than tensors and"),
+        (lambda path: path.write_text("hello world"), "cannot read the weights '.*': BadZipFile: "),
+        (flip, "cannot read the weights '.*': ValueError: '.*/data/0' in it does not have its checksum"),
+        (lambda path: torch.save([1], path), "the weights '.*' are not those of this model: "),
+        (
+            lambda path: torch.save({name: each.half() for name, each in torch.load(path).items()}, path),
+            "are not those of this model: TypeError: '.*' is of torch.float16, and that of the model of torch.float64",
+        ),
     ],
-    ids=["missing", "empty", "cut", "of another model", "with code"],
+    ids=["missing", "empty", "cut", "of another model", "with code", "a text", "a bit", "a list", "half precision"],
 )
 def test_files_that_are_no_weights_of_the_model_are_one_line(harm, message, tmp_path):
     trained(folder=tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +90,12 @@ class WeightFiles:
         self.check()
         state = self._read(self.parameters)
         more = self._read(self.private) if self.private.is_file() else {"buffers": {}, "components": []}
-        private = more["components"] or [(each.name, {}) for each in keepers]
         try:
-            load_model(vae, state | more["buffers"])
+            everything = state | more["buffers"]
+            private = more["components"] or [(each.name, {}) for each in keepers]
+            _check_types(vae, everything)
+            _check_names(keepers, private)
+            load_model(vae, everything)
             load_private(keepers, [kept or {} for _, kept in private])
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             reason = f"{error_line(error):.200}"
@@ -99,13 +103,50 @@ class WeightFiles:
         return tuple(name for name, kept in private if kept is None)
 
     def _read(self, path: Path) -> dict[str, Any]:
+        """Return what a file has. Raises DataError if it is damaged, or has what would run code."""
         import torch
 
         try:
-            found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except UNREADABLE as error:
+            found: dict[str, Any] = torch.load(_whole(path), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise DataError(f"cannot read the weights '{path}': it has more than tensors and plain values") from None
+        except Exception as error:  # noqa: BLE001 - a damaged or foreign file fails in many ways
             raise DataError(f"cannot read the weights '{path}': {error_line(error):.200}") from None
         return found
+
+
+def _whole(path: Path) -> io.BytesIO:
+    """Return the content of an archive with intact checksums. Torch writes them, and does not compare them.
+
+    Raises ValueError, OSError or BadZipFile.
+    """
+    content = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(content) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"'{damaged}' in it does not have its checksum")
+    content.seek(0)
+    return content
+
+
+def _check_types(vae: nn.Module, state: Mapping[str, Any]) -> None:
+    """Raise TypeError for a tensor of another type, such as of half precision: torch would convert it in silence."""
+    from collapsebench.experiment.keeping import model_state
+
+    for name, own in model_state(vae).items():
+        if name in state and state[name].dtype != own.dtype:
+            raise TypeError(f"'{name}' is of {state[name].dtype}, and that of the model of {own.dtype}")
+
+
+def _check_names(keepers: Sequence[Component], private: Sequence[tuple[str, Mapping[str, Any] | None]]) -> None:
+    """Raise ValueError unless the private attributes are those of these components, in their order."""
+    names, found = [each.name for each in keepers], [name for name, _ in private]
+    if found != names:
+        raise ValueError(f"it has private attributes of {found}, and its components are {names}")
+    for component, (name, kept) in zip(keepers, private, strict=True):
+        odd = (kept or {}).keys() - type(component).__private_attributes__.keys()
+        if odd:
+            raise ValueError(f"'{name}' has no private attribute {min(odd, key=str)!r}")
 
 
 def _plain(component: Component) -> Mapping[str, Any] | None:
