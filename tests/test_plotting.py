@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -153,6 +154,24 @@ def test_methods_differ_in_flops_by_factors(counter, scale):
     runs = [record("vae", points=(*first, *second))]
     figure = draw({column: lines(runs, counter, column) for column in ("kl", "neg_elbo")}, counter, "")
     assert [axes.get_xscale() for axes in figure.axes] == [scale] * 2
+
+
+@pytest.mark.parametrize("start", [5e10, 2e11])
+@pytest.mark.parametrize("times", [5, 12, 30, 60, 100, 1e4])
+def test_the_numbers_of_a_narrow_axis_of_flops_do_not_touch(start, times):
+    run = record("vae", points=(*points([9.0], flops=start), *points([7.0], flops=start * times)))
+    by_column = {column: lines([run], "flops", column) for column in ("kl", "neg_elbo")}
+    style = FigureStyle(title="", size=(3.3, 2.6))
+    with style.settings():
+        figure = draw(by_column, "flops", "", style)
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            ticks = [*axes.xaxis.get_major_ticks(), *axes.xaxis.get_minor_ticks()]
+            shown = [tick.label1 for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_text()]
+            boxes = sorted((box.x0, box.x1) for box in (label.get_window_extent() for label in shown))
+            assert len(boxes) >= 2
+            assert all(before[1] < after[0] for before, after in pairwise(boxes))
 
 
 def test_one_amount_of_flops_is_drawn():

@@ -179,12 +179,19 @@ def _columns(number: int, style: FigureStyle, shape: float) -> int:
     return min(shapes, key=lambda each: abs(math.log(shapes[each] / shape)))
 
 
-def logarithmic(panel: Axes) -> None:
-    """Give a panel, and those that share its axis, a logarithmic x axis with numbers also where it has no decade."""
-    from matplotlib.ticker import LogFormatterSciNotation
+def logarithmic(panel: Axes, places: Collection[float]) -> None:
+    """Give a panel, and those that share its axis, a logarithmic x axis for points at these places, all above 0.
 
-    panel.set_xscale("log", nonpositive="mask", subs=(2, 5))
-    panel.xaxis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(2, 1.5)))
+    It has numbers at decades. Where there are fewer than two of them, numbers stand between them, too, as far apart as
+    a narrow panel needs.
+    """
+    from matplotlib.ticker import LogFormatterSciNotation, NullFormatter
+
+    low, high = math.log10(min(places)), math.log10(max(places))
+    decades = math.floor(high) - math.ceil(low) + 1
+    panel.set_xscale("log", nonpositive="mask", subs=(3,) if decades == 1 and high - low >= 1 else (2, 5))
+    between = LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(math.inf, math.inf))
+    panel.xaxis.set_minor_formatter(between if decades < 2 else NullFormatter())
 
 
 def drawable(values: Iterable[float]) -> list[float]:

@@ -97,7 +97,7 @@ def draw(by_column: Mapping[str, Sequence[Line]], counter: str, title: str, styl
     cut = False
     places = {x for of_column in by_column.values() for line in of_column for x in line.x if 0 < x <= LARGEST}
     if counter in LOGARITHMIC and len(places) > 1:
-        logarithmic(axes[0])
+        logarithmic(axes[0], places)
     for panel, (column, of_column) in zip(axes, by_column.items(), strict=True):
         for place, line in enumerate(of_column):
             mean = _mean(panel, line, look[line.label], place)
