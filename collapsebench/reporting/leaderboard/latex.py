@@ -1,6 +1,7 @@
 r"""Pages as LaTeX, for one column of a paper with two. It needs `booktabs` alone, and the notes are below each table.
 
 Type is small. Where a table would still be too wide, intervals stand below their numbers, and long labels above them.
+Where most labels stand above, intervals stand beside their numbers if there is room, so that no row has three lines.
 """
 
 from __future__ import annotations
@@ -87,9 +88,11 @@ def _page(page: Page) -> str:
 def _table(page: Page, table: TextTable) -> str:
     headers = [header.removesuffix(" [lower, upper]").removeprefix("Δ ") for header in table.headers]
     rows = [(row[0].text, [PrintedCell.of(cell) for cell in row[1:]]) for row in table.rows]
-    labels = max(map(len, [headers[0], *(label for label, _ in rows)]))
-    in_one_line = labels + _width(headers, rows, lambda cell: cell.width) <= COLUMN
-    room = max(len(headers[0]), COLUMN - _width(headers, rows, lambda cell: cell.stacked_width))
+    beside = COLUMN - _width(headers, rows, lambda cell: cell.width)
+    below = COLUMN - _width(headers, rows, lambda cell: cell.stacked_width)
+    most_above = len(headers[0]) <= beside and _longer(rows, below) > len(rows) / 2
+    stacked = (len(headers[0]) > beside or _longer(rows, beside) > 0) and not most_above
+    room = max(len(headers[0]), below if stacked else beside)
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -99,11 +102,7 @@ def _table(page: Page, table: TextTable) -> str:
         r"\toprule",
         _row(map(latex, headers)),
         r"\midrule",
-        *(
-            line
-            for label, cells in rows
-            for line in ([_line(latex(label), cells)] if in_one_line else _stacked(label, cells, room))
-        ),
+        *(line for label, cells in rows for line in _printed(label, cells, room, stacked=stacked)),
         r"\bottomrule",
         r"\end{tabular}",
         *_notes(page.footnotes),
@@ -128,16 +127,18 @@ def _width(
     return sum(widths) + BETWEEN * len(widths)
 
 
-def _line(label: str, cells: Sequence[PrintedCell]) -> str:
-    return _row([label, *(f"{cell.main}{cell.small}" for cell in cells)])
+def _longer(rows: Sequence[tuple[str, Sequence[PrintedCell]]], room: float) -> int:
+    """Return the number of labels that are longer than a column of this width."""
+    return sum(len(label) > room for label, _ in rows)
 
 
-def _stacked(label: str, cells: Sequence[PrintedCell], room: float) -> Iterator[str]:
-    """Write a row in two lines, and in three if the label is longer than its column."""
+def _printed(label: str, cells: Sequence[PrintedCell], room: float, *, stacked: bool) -> Iterator[str]:
+    """Write a row. A label that is longer than its column has a line, and so have intervals that are stacked."""
     if len(label) > room:
         yield rf"\multicolumn{{{len(cells) + 1}}}{{@{{}}l@{{}}}}{{{latex(label)}}} \\"
-    yield _row(["" if len(label) > room else latex(label), *(cell.main for cell in cells)])
-    if any(cell.interval for cell in cells):
+    numbers = [cell.main if stacked else f"{cell.main}{cell.small}" for cell in cells]
+    yield _row(["" if len(label) > room else latex(label), *numbers])
+    if stacked and any(cell.interval for cell in cells):
         yield _row(["", *(cell.small for cell in cells)])
 
 
