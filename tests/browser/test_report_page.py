@@ -111,6 +111,9 @@ def cell(page: Browser, label: str, title: str) -> str:
     return f".board tbody tr:nth-child({labels(page).index(label) + 1}) > :nth-child({place + 1}) button"
 
 
+OPTIONS = "document.querySelectorAll('.option')"
+
+
 def is_open(page: Browser) -> bool:
     return page.run("document.querySelector('dialog').open")
 
@@ -191,6 +194,35 @@ def test_a_number_opens_its_evidence_by_mouse(opened):
         assert part in text
     opened.press("Escape")
     assert not is_open(opened)
+
+
+@pytest.mark.parametrize("width", [400, 700, 1280])
+def test_no_line_of_a_command_ends_within_the_hyphens_of_an_option(opened, width):
+    opened.resize(width, 900)
+    opened.click(cell(opened, "skip", "IW-NLL"))
+    options = [opened.run(f"{OPTIONS}[{place}].getClientRects().length") for place in range(opened.count(".option"))]
+    assert len(options) > 5
+    assert set(options) <= {0, 1}
+    assert opened.text("dialog pre").startswith("collapsebench run --dataset digits --track quick --budget ")
+    opened.press("Escape")
+
+
+def test_a_setting_that_tells_boards_apart_is_said_once(chromium, tmp_path):
+    usual = record("vae").spec.protocol.setting
+    apart = [
+        {"setting": usual.model_copy(update={"latent_dim": units}), "overrides": {"latent_dim": units, "batch_size": 7}}
+        for units in (2, 3)
+    ]
+    with Store.open(tmp_path / "runs.sqlite") as store:
+        store.add(record("vae", protocol=protocol) for protocol in apart)
+        (tmp_path / "report.html").write_text(render(content(store, boards(store))), encoding="utf-8")
+    chromium.go(tmp_path / "report.html")
+    chromium.wait("document.querySelectorAll('.board tbody tr').length > 1")
+    names, settings = chromium.texts("section h2"), chromium.texts("section > .where")
+    assert sorted(name.rpartition(" · ")[2] for name in names) == ["latent_dim 2", "latent_dim 3"]
+    assert all("batch_size 7" in text and "latent_dim" not in text for text in settings)
+    chromium.click(".board tbody td:nth-child(3) button")
+    assert chromium.text("dialog .where").count("latent_dim") == 1
 
 
 def test_a_number_opens_its_evidence_by_keyboard(opened):

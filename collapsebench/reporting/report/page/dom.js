@@ -7,6 +7,12 @@ function make(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
+/** Make a block of commands. A line ends before an option, and not behind its hyphens. */
+function commandBlock(text) {
+  const option = (part) => (part.startsWith("--") ? make("span", { class: "option" }, part) : part);
+  return make("pre", { tabindex: 0 }, text.split(/(?<=\s)(--[\w-]+)/).map(option));
+}
+
 /** Make an element of a drawing. */
 function draw(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);

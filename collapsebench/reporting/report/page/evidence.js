@@ -211,7 +211,7 @@ class Evidence {
 
   repeat(board, row) {
     const commands = [row.command, ...row.runs.map((run) => `collapsebench runs show ${run.id}`)];
-    return [make("h3", {}, "Repeat it"), make("pre", { tabindex: 0 }, commands.join("\n"))];
+    return [make("h3", {}, "Repeat it"), commandBlock(commands.join("\n"))];
   }
 }
 

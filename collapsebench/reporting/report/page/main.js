@@ -25,14 +25,19 @@ function themeButton() {
 
 /** The name of a board: with the cells of its suite, or with what sets it apart from boards of the same title. */
 function nameOf(board) {
-  if (board.cells) return `${board.cells} · ${board.title}`;
-  const same = content.boards.filter((other) => other.title === board.title);
-  const apart = board.overrides.filter((text) => !same.every((other) => other.overrides.includes(text)));
-  return [board.title, ...apart].join(" · ");
+  return board.cells ? `${board.cells} · ${board.title}` : [board.title, ...apart(board)].join(" · ");
 }
 
+/** The overrides that tell a board from others with its title. */
+function apart(board) {
+  const same = content.boards.filter((other) => other.title === board.title);
+  return board.overrides.filter((text) => !same.every((other) => other.overrides.includes(text)));
+}
+
+/** What the name of a board does not say of its setting. */
 function settingOf(board) {
-  return [...board.overrides, board.setting].join(" · ");
+  const said = board.cells ? [] : apart(board);
+  return [...board.overrides.filter((text) => !said.includes(text)), board.setting].join(" · ");
 }
 
 function outcomesText(board) {
@@ -87,7 +92,7 @@ function boardSection(board) {
       "details",
       { class: "notes" },
       make("summary", {}, "The command that makes these runs"),
-      make("pre", { tabindex: 0 }, board.command),
+      commandBlock(board.command),
     ),
   );
 }
@@ -121,7 +126,7 @@ function paperSection(paper) {
       { class: "small" },
       paper.notes.map((note) => make("li", {}, note)),
     ),
-    make("pre", { tabindex: 0 }, paper.command),
+    commandBlock(paper.command),
   );
 }
 
