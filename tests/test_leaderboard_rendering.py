@@ -165,6 +165,17 @@ def test_no_number_of_a_table_is_lost_or_cut_on_a_narrow_terminal(width):
             assert "".join(row) in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_a_name_in_a_long_note_gets_no_space(width):
+    name = "sa-vae[clip=as-released,hvp=finite-difference]"
+    labels = {"vae": 0.0, "skip": -2.0, "skip+sa-vae": -3.0, name: -4.0}
+    runs = [measured(label, seed, **(USUAL | {"iw_nll": 30 + far})) for label, far in labels.items() for seed in (1, 2)]
+    text = plain(usual(*runs), width)
+    assert len(text.partition("Better than vae")[2].partition(".\n")[0]) > 60
+    assert "as-released, " not in text
+    assert "".join(name.split(",")) in re.sub(r",?\n? *", "", text)
+
+
 def usual(*records):
     return replace(score_records(records), presentation=Presentation(Shown.USUAL, RowOrder.BY_DECISION))
 

@@ -23,6 +23,8 @@ CLOSER = (
 """What stands closer together in the cells of a table that hardly fits."""
 COMMA = re.compile(r",(?=[A-Za-z_])")
 """A comma in the middle of a word, as in the overrides of a track. A long line may be broken there."""
+BREAK = "\v"
+"""Where a word may be broken: white space to `textwrap`, and in no text of a page."""
 ANY_WIDTH = 10_000
 """The width of a column that may be as wide as it is. No text is so wide."""
 
@@ -60,11 +62,10 @@ def _wrapped(text: str, width: int | None) -> list[str]:
     if width is None:
         return [text]
     whole = text.replace(" ± ", "\xa0±\xa0")  # no line begins with half of an interval
-    breakable = whole if len(text) <= width else COMMA.sub(", ", whole)
-    wrapped = textwrap.wrap(
-        breakable, max(width, 20), subsequent_indent=MARGIN, break_on_hyphens=False, break_long_words=False
-    )
-    return [line.replace("\xa0", " ") for line in wrapped] or [text]
+    breakable = whole if len(text) <= width else COMMA.sub(f",{BREAK}", whole)
+    wrapper = textwrap.TextWrapper(max(width, 20), subsequent_indent=MARGIN)
+    wrapper.break_on_hyphens = wrapper.break_long_words = wrapper.replace_whitespace = False
+    return [line.replace("\xa0", " ").replace(BREAK, "") for line in wrapper.wrap(breakable)] or [text]
 
 
 def _fitted(table: TextTable, width: int | None) -> list[Fit]:
