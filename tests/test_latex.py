@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from records import record, score_records
@@ -62,6 +64,17 @@ def test_the_usual_view_fits_the_column_of_a_paper(compiled, made):
     text = render([made], "latex")
     assert r"\tiny" in text or len(made.rows) == 1
     assert "Overfull" not in compiled(text)
+
+
+def test_the_page_of_the_documentation_compiles_and_nothing_leaves_its_column(tmp_path):
+    path = Path(__file__).parents[1] / "docs" / "_ext" / "paper_column.py"
+    spec = importlib.util.spec_from_file_location("paper_column", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert "Overfull" not in module.write_paper(tmp_path)
+    assert (tmp_path / "paper.pdf").stat().st_size > 5000
+    assert module.PICTURE.stat().st_size < 100_000
+    assert f"(_static/{module.PICTURE.name})" in (module.ROOT / "docs" / "board.md").read_text(encoding="utf-8")
 
 
 def test_every_text_compiles(compiled):
