@@ -159,6 +159,14 @@ def test_what_is_no_log_is_an_error(text, message):
         LogRequest.parse(text)
 
 
+@pytest.mark.parametrize("texts", [("csv", "csv"), ("csv=x", "jsonl=x", "csv=./y/../x"), ("csv", "csv=usual")])
+def test_two_logs_that_would_write_the_same_files_are_refused(texts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(LogRequest.parsed(texts[:-1], Path("usual"))) == len(texts) - 1
+    with pytest.raises(UsageError, match=f"--log '{texts[-1]}' is there already"):
+        LogRequest.parsed(texts, Path("usual"))
+
+
 def test_without_tensorboard_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(logs, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install 'collapsebench\\[tensorboard\\]'"):

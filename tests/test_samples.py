@@ -138,6 +138,8 @@ def test_what_does_not_exist_is_one_line(store):
     found, without = model(store, "digits"), model(store, "toy", "no-latent")
     with pytest.raises(UsageError, match="no unit 2: the units are 0 to 1"):
         look(found, Variation(2))
+    with pytest.raises(UsageError, match="100000000000000000000 codes of the prior are too many: at most 10000"):
+        look(found, Prior(10**20))
     with pytest.raises(UsageError, match="no test example 9999: there are examples 0 to"):
         look(found, Interpolation(0, 9999))
     with pytest.raises(UsageError, match="contender 'no-latent' has no latent units to move along"):

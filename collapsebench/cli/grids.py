@@ -217,7 +217,7 @@ def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
     keep_mapped()
     keep_writing()
     debug = bool(click.get_current_context().find_root().obj)
-    logs = [request.observer(setup.logs_folder) for request in map(LogRequest.parse, grid.logs)]
+    logs = [request.observer(setup.logs_folder) for request in LogRequest.parsed(grid.logs, setup.logs_folder)]
     return run_on_screen(
         setup, grid.workers, grid.threads, quiet=grid.quiet, verbose=grid.verbose, debug=debug, logs=logs
     )

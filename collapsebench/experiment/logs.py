@@ -340,6 +340,18 @@ class LogRequest(NamedTuple):
             raise UsageError(f"--log '{text}' names no folder: write {name}=FOLDER, or {name} alone")
         return cls(KINDS[name], expanded(folder) if folder else None)
 
+    @classmethod
+    def parsed(cls, texts: Iterable[str], usual: Path) -> list[Self]:
+        """Read several. Raises UsageError for two of one kind in one folder: both would write the same files."""
+        requests: dict[tuple[type[RunLog], Path], Self] = {}
+        for text in texts:
+            request = cls.parse(text)
+            place = (request.kind, (request.folder or usual).resolve())
+            if place in requests:
+                raise UsageError(f"--log '{text}' is there already: each kind writes once to a folder")
+            requests[place] = request
+        return list(requests.values())
+
     def observer(self, usual: Path) -> Observer:
         """Return the log, in the `usual` folder if the user gave none. Raises UsageError if a library is missing."""
         return self.kind(self.folder or usual)

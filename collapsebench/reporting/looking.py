@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 STEPS = 8
 """The codes of an interpolation, both ends included."""
 
+MOST_CODES = 10_000
+"""No more codes of the prior are drawn, as nobody looks at more, and each needs memory."""
+
 VALUES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 """The values that a unit is set to."""
 
@@ -96,6 +99,8 @@ class _Looker:
         from collapsebench.model.sampling import Sampling
         from collapsebench.model.seeding import SeededNoise
 
+        if number > MOST_CODES:
+            raise UsageError(f"{number} codes of the prior are too many: at most {MOST_CODES}")
         z = self.model.vae.prior.sample(number, SeededNoise(self.seed).child("prior"))
         made = self._made(z, self.sampling or Sampling.RANDOM)
         specimens = (Specimen(f"z {place}", each, Part.MODEL) for place, each in enumerate(made, 1))
