@@ -15,6 +15,7 @@ from collapsebench.record import Finding, Guard, Number
 from collapsebench.spec import Unit
 from collapsebench.store.interchange import write_line
 from collapsebench.verification.comparison import MEASURED, NumberRole, Pair, pairs, tolerance
+from collapsebench.verification.verifying import verify
 
 pytestmark = pytest.mark.torch
 
@@ -184,6 +185,15 @@ def test_hostile_texts_are_shown_as_texts(run, command, tmp_path):
         assert answer.code == 1
         assert not {"\x1b", "\u202e"} & set(answer.out + answer.err)
     assert "marked" in command("verify", "runs.jsonl").out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_terminal_breaks_lines_between_words_below_their_texts(run, tmp_path, width):
+    (tmp_path / "runs.jsonl").write_text(write_line(run))
+    whole = verify(tmp_path / "runs.jsonl", "runs.jsonl")
+    lines = whole.as_text(width).split("\n")
+    assert max(map(len, lines)) <= width < max(map(len, whole.as_text().split("\n")))
+    assert "\n".join(lines).replace("\n" + " " * 24, " ") == whole.as_text()
 
 
 def test_a_component_that_a_record_names_is_never_imported(command, tmp_path, run):

@@ -51,5 +51,5 @@ def command(  # noqa: PLR0913 - one argument for each option
 
     source = sys.stdin.buffer if file == "-" else expanded(file)
     report = verify(source, file, plugins, data_dir, board=board, rerun=rerun)
-    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.as_text())
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.as_text(options.terminal_width()))
     context.exit(report.exit_code)

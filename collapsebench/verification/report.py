@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,18 +64,27 @@ class Report:
         """1 if something differs, else 0."""
         return int(any(check.verdict is Verdict.DIFFERS for check in self.checks))
 
-    def as_text(self) -> str:
-        """Write one line for each check, then the marks, then a summary."""
+    def as_text(self, width: int | None = None) -> str:
+        """Write a line for each check, then the marks, then a summary. A line that is longer than `width` is broken."""
         lines = [f"{self.source}: {self.runs} runs", *(check.as_text() for check in self.checks)]
         lines += [f"marked  {mark.run_id} {mark.contender} seed {mark.seed}: {mark.text}" for mark in self.marks]
         counts = Counter(check.verdict for check in self.checks)
         lines.append(", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict))
-        return "\n".join(map(printable, lines))
+        return "\n".join(_broken(printable(line), width) for line in lines)
 
     def as_json(self) -> dict[str, Any]:
         """Give the same as plain values."""
         checks = [check._asdict() | {"verdict": check.verdict.value} for check in self.checks]
         return {"source": self.source, "runs": self.runs, "checks": checks, "marks": [m._asdict() for m in self.marks]}
+
+
+def _broken(line: str, width: int | None) -> str:
+    """Break a line between words. What follows stands below the texts of the checks."""
+    indent = " " * (len(Verdict.UNCHECKED.value) + 2)
+    if width is None or len(line) <= width or width < 2 * len(indent):
+        return line
+    wrapper = textwrap.TextWrapper(width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    return wrapper.fill(line)
 
 
 def merged(checks: Iterable[Check]) -> tuple[Check, ...]:
