@@ -132,6 +132,10 @@ def test_it_shows_the_board_and_its_figures(opened):
     assert opened.texts("figcaption strong") == [*planes, "valid −ELBO", "valid KL"]
 
 
+def test_it_counts_what_became_of_the_runs(opened):
+    assert "11 runs: 1 still running, 9 finished, 1 failed" in opened.text("section > .where")
+
+
 def test_a_column_sorts_the_best_first_and_then_the_other_way(opened):
     sorting = f"document.querySelector(\"{column('IW-NLL')}\").getAttribute('aria-sort')"
     for click, order, sorted_ in (
@@ -221,6 +225,7 @@ def test_a_setting_that_tells_boards_apart_is_said_once(chromium, tmp_path):
     names, settings = chromium.texts("section h2"), chromium.texts("section > .where")
     assert sorted(name.rpartition(" · ")[2] for name in names) == ["latent_dim 2", "latent_dim 3"]
     assert all("batch_size 7" in text and "latent_dim" not in text for text in settings)
+    assert all(text.endswith("· 1 run, finished") for text in settings)
     chromium.click(".board tbody td:nth-child(3) button")
     assert chromium.text("dialog .where").count("latent_dim") == 1
 

@@ -41,11 +41,12 @@ function settingOf(board) {
 }
 
 function outcomesText(board) {
-  const total = Object.values(board.outcomes).reduce((sum, many) => sum + many, 0);
-  const parts = Object.entries(board.outcomes).map(
-    ([outcome, many]) => `${many} ${outcome === "started" ? "still running" : outcome}`,
-  );
-  return `${counted(total, "run")}: ${parts.join(", ")}`;
+  const words = ([name, many]) => [many, name === "started" ? "still running" : name];
+  const outcomes = Object.entries(board.outcomes).map(words);
+  const total = outcomes.reduce((sum, [many]) => sum + many, 0);
+  const runs = counted(total, "run");
+  if (outcomes.length === 1) return `${runs}, ${total === 1 ? "" : "all "}${outcomes[0][1]}`;
+  return `${runs}: ${outcomes.map((each) => each.join(" ")).join(", ")}`;
 }
 
 function boardSection(board) {
