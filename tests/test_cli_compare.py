@@ -124,6 +124,21 @@ def test_two_protocols_differ_in_their_settings(cli):
     assert [line.split() for line in lines[-1:]] == [["dataset.name", "digits", "ptb"]]
 
 
+def test_amounts_are_written_as_people_write_them(tmp_path, command):
+    budgets = {
+        budget: spec(budget=budget).protocol.protocol_id for budget in ("4e11flops", "200steps", "1234567.5flops")
+    }
+    with Store.open(tmp_path / "runs.sqlite") as store:
+        store.add(record("vae", protocol={"budget": budget}) for budget in budgets)
+
+    def amounts(one, other):
+        shown = command("diff", budgets[one], budgets[other], "--store", tmp_path / "runs.sqlite").out
+        return next(line.split()[1:] for line in shown.splitlines() if line.startswith("budget.amount"))
+
+    assert amounts("4e11flops", "200steps") == ["4e+11", "200"]
+    assert amounts("1234567.5flops", "200steps") == ["1234567.5", "200"]
+
+
 def test_two_runs_differ_in_what_made_them_and_in_what_computed_them(path, cli):
     made = record("skip[sites=2]", 3, outcome=Outcome.FAILED, environment=ENVIRONMENT | {"cpu_count": 8},
                   code={"method skip": "ab" * 32})  # fmt: skip

@@ -129,4 +129,6 @@ def _fields(record: RunRecord) -> Iterator[tuple[str, Any]]:
 def _text(value: Any) -> str:
     if value is None:
         return ABSENT
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"  # 4e+11 and 200 in place of 400000000000.0 and 200.0
     return printable(value if isinstance(value, str) else json.dumps(value))
