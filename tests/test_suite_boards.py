@@ -13,7 +13,7 @@ from collapsebench.reporting.figures import draw_depth, draw_rate_distortion
 from collapsebench.reporting.leaderboard import FORMATS
 from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
 from collapsebench.reporting.selection import one_protocol
-from collapsebench.reporting.suite_boards import suite_boards, suite_pieces
+from collapsebench.reporting.suite_boards import suite_boards, suite_page, suite_pieces
 from collapsebench.store import Store
 from collapsebench.store.interchange import read_lines
 
@@ -53,6 +53,18 @@ def test_measured_numbers_stand_beside_those_of_the_paper(store):
     rows = {row.label: row for row in found.boards[-1].rows}
     assert pair.measured == rows["skip"].sample("neg_elbo")
     assert {pair.column.key for pair in suite_boards(store, TABLE_3, ["iw_nll"]).pairs} == {"iw_nll"}
+
+
+@pytest.mark.parametrize(
+    ("records", "variants", "seeds"), [("table-3-small", (), 3), ("table-3-patient", ("patient",), 1)]
+)
+def test_the_command_of_a_suite_has_the_seeds_of_its_runs(records, variants, seeds, tmp_path):
+    file = RECORDS.with_stem(records)
+    with Store.open(tmp_path / "runs.sqlite") as store, file.open("rb") as lines:
+        store.add(read_lines(lines, file.name))
+        made = suite_page(suite_boards(store, TABLE_3._replace(variants=variants))).command
+    assert f" --seeds {seeds} --data-dir DATA" in made
+    assert made in file.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_a_question_can_be_of_some_cells(store):

@@ -134,8 +134,10 @@ def suite_page(found: SuiteBoards) -> Page:
 
 
 def _command(found: SuiteBoards) -> str:
-    """Return the command that runs the suite, with the place of data files if it needs any."""
-    return f"{found.query.command}{f' --data-dir {DATA}' if any(map(needs_files, found.boards)) else ''}"
+    """Return the command that runs the suite with as many seeds, and with the place of data files if it needs any."""
+    seeds = max((seed for board in found.boards for row in board.rows for seed in row.seeds), default=0)
+    data = f" --data-dir {DATA}" if any(map(needs_files, found.boards)) else ""
+    return f"{found.query.command}{f' --seeds {seeds}' if seeds else ''}{data}"
 
 
 def _notes(found: SuiteBoards) -> Iterator[str]:
