@@ -45,7 +45,8 @@ def test_a_suite_is_one_grid_and_the_same_command_fills_only_gaps(command, noise
     assert "3 runs, 0 already stored, 3 to run" in first.out
     assert "one · vae seed 1: " in first.out
     assert "wide · skip seed 1: " in first.out
-    assert first.out.endswith("next: collapsebench leaderboard --suite noise.toml --scale toy\n")
+    board = f"collapsebench leaderboard --suite noise.toml --scale toy --plugin {toys.PLUGIN}"
+    assert first.out.endswith(f"next: {board}\n")
     again = command(*RUN, "--seeds", 2)
     assert "6 runs, 3 already stored, 3 to run" in again.out
     records = stored(noise).values()
