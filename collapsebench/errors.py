@@ -150,11 +150,17 @@ def no_store(store: str) -> str:
     return f"there is no store '{store}' yet: `collapsebench run` makes one"
 
 
-def unknown(what: str, got: str, choices: Iterable[str]) -> str:
-    """Write the line for a name that does not exist: the name, the nearest match, and every valid choice."""
+def unknown(what: str, got: str, choices: Iterable[str], otherwise: str = "") -> str:
+    """Write the line for a name that does not exist: the name, the nearest match, and every valid choice.
+
+    `otherwise` is what helps where no choice is near.
+
+    >>> unknown("method", "mine", ["skip"], "One of your own needs --plugin FILE.")
+    "unknown method 'mine'. One of your own needs --plugin FILE. Known: skip"
+    """
     from difflib import get_close_matches  # nobody waits for it who makes no mistake
 
     names = sorted(choices)
     near = get_close_matches(got, names, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"unknown {what} '{got}'.{hint} Known: {', '.join(names) or 'none'}"
+    hint = f"Did you mean '{near[0]}'?" if near else otherwise
+    return f"unknown {what} '{got}'.{hint and f' {hint}'} Known: {', '.join(names) or 'none'}"

@@ -218,6 +218,7 @@ def test_the_environment_limits_which_plugins_are_loaded(monkeypatch):
     ("text", "expected"),
     [
         ("skp", "unknown method 'skp'. Did you mean 'skip'? Known: "),
+        ("mine", "unknown method 'mine'. One of your own needs --plugin FILE. Known: "),
         ("sa_vae", "unknown method 'sa_vae'. Did you mean 'sa-vae'?"),
         ("Skip", "unknown method 'Skip'. Did you mean 'skip'?"),
         ("sa-vae[stepz=3]", "method 'sa-vae': unknown parameter 'stepz'. Did you mean 'steps'?"),

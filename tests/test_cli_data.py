@@ -122,6 +122,7 @@ def test_show_says_why_a_truth_is_not_known(run):
     ("name", "complaint"),
     [
         ("digitz", "unknown dataset 'digitz'. Did you mean 'digits'?"),
+        ("own", "unknown dataset 'own'. One of your own needs --plugin FILE or --data-dir FOLDER. Known: "),
         ("digits[treshold=3]", "dataset 'digits': unknown parameter 'treshold'. Did you mean 'threshold'?"),
         ("digits[threshold=many]", "dataset 'digits': threshold: "),
         ("digits+mnist", "'digits+mnist' names several datasets"),

@@ -76,7 +76,9 @@ class Catalog:
         found = self.entries.get((kind, name))
         if found is not None:
             return found
-        raise UsageError(unknown(kind, name, self.names(kind)) + self._failures)
+        data = " or --data-dir FOLDER" if kind == "dataset" else ""
+        own = f"One of your own needs --plugin FILE{data}."
+        raise UsageError(unknown(kind, name, self.names(kind), own) + self._failures)
 
     def named(self, name: str, kind: str | None = None) -> Entry:
         """The component of a name, whatever its kind is; UsageError if there is none, or if several kinds have one."""
