@@ -62,6 +62,13 @@ def test_all_components_of_a_file_are_checked_and_a_fault_is_exit_code_one(comma
     assert all(check["sentence"] for check in (*method["checks"], *metric["checks"]))
 
 
+def test_what_a_component_prints_is_no_part_of_the_json(command, two):
+    two.write_text(TWO.replace("        return 1.0\n", "        print('loud')\n        return 1.0\n"))
+    answer = command("check", two, "--kind", "method", "--json")
+    assert [each["name"] for each in json.loads(answer.out)] == ["idle"]
+    assert "loud" in answer.err
+
+
 def test_a_kind_chooses_among_components_of_one_name(command, two):
     answer = command("check", "idle", "--plugin", two)
     assert (answer.code, answer.out) == (2, "")

@@ -16,10 +16,11 @@ import collapsebench
 from collapsebench import DataError, PluginError, SeededNoise, UsageError
 from collapsebench.data.text import MARKERS
 from collapsebench.data.texts import Text
-from collapsebench.experiment.trained import TrainedModel
+from collapsebench.experiment.trained import Models, TrainedModel
 from collapsebench.experiment.weights import WeightFiles
 from collapsebench.experiment.work import Sources
 from collapsebench.metrics.codes import Codes, codes_file
+from collapsebench.record import Outcome
 
 QUICK = {"dataset": "linear-gaussian", "budget": "6steps", "settings": {"evaluation.every": "2steps"}}
 TINY = {"data.train": 64, "data.valid": 20, "data.test": 20, "batch_size": 16}
@@ -88,6 +89,13 @@ def test_a_run_without_weights_is_whole_and_says_so(tmp_path):
     for get in (lambda: loaded.vae, lambda: loaded.inference):
         with pytest.raises(DataError, match=f"run {run.run_id} has no weights: '.*' is not there; runs keep them"):
             get()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DIVERGED, Outcome.INTERRUPTED])
+def test_a_run_that_did_not_finish_says_so_instead_of_asking_for_its_weights(outcome, store):
+    run = collapsebench.runs(store=store)[0].record.model_copy(update={"outcome": outcome})
+    with pytest.raises(DataError, match=f"run {run.run_id} has no weights: it (was )?{outcome}$"):
+        assert Models.installed(store, None).of(run).vae
 
 
 def test_a_run_of_a_plugin_file_needs_the_file(tmp_path):

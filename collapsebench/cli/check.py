@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,13 +43,14 @@ def command(target: str, kind: str | None, plugins: tuple[Path, ...], data_dir: 
 
 
 def _outcomes(report: Report, *, quiet: bool) -> list[Outcome]:
-    """Run the checks of a component, and print each as it ends."""
+    """Run the checks of a component, and print each as it ends, unless `quiet`."""
     width = max(len(check.name) for check in report.checks)
+    if quiet:
+        with redirect_stdout(sys.stderr):  # what a component prints is no JSON
+            return list(report.run())
     outcomes = []
-    if not quiet:
-        click.echo(report.title)
+    click.echo(report.title)
     for outcome in report.run():
         outcomes.append(outcome)
-        if not quiet:
-            click.echo(f"  {outcome.name:{width}}  {outcome.seconds:5.1f} s  {outcome.problem or 'ok'}")
+        click.echo(f"  {outcome.name:{width}}  {outcome.seconds:5.1f} s  {outcome.problem or 'ok'}")
     return outcomes

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collapsebench.components.interfaces import Dataset
+from collapsebench.errors import DataError
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.weights import WEIGHTS, WeightFiles
 from collapsebench.experiment.work import RunSetup, Sources, folder_of
 from collapsebench.guards.agreement import check_agreement
+from collapsebench.record import Outcome
 
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Inference
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
     from collapsebench.model.vae import VAE
     from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
+
+
+_ENDINGS = {
+    Outcome.STARTED: "has not ended",
+    Outcome.DIVERGED: "diverged",
+    Outcome.FAILED: "failed",
+    Outcome.INTERRUPTED: "was interrupted",
+}
+"""What is said of a run that did not finish, and so has selected no weights."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,8 @@ class TrainedModel:
     @cached_property
     def _loaded(self) -> TrainingSetup:
         """What the run was trained with, with the weights that were tested."""
+        if self.record.outcome is not Outcome.FINISHED:
+            raise DataError(f"run {self.record.run_id} has no weights: it {_ENDINGS[self.record.outcome]}")
         self.files.check()
         check_agreement(self._spec, self.splits, self.sources.catalog)
         setup = self._runner.training_setup(self._spec)
