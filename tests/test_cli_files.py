@@ -122,3 +122,13 @@ def test_a_path_without_a_tilde_stays():
     assert expanded("a/~/b") == Path("a/~/b")
     with pytest.raises(UsageError, match="write the folder itself"):
         expanded(NOBODY)
+
+
+@pytest.mark.parametrize("letters", ["ascii", "latin-1"])
+@pytest.mark.parametrize("arguments", [("leaderboard",), ("compare", "skip", "vae"), ("report", "--output", "-")])
+def test_output_that_lacks_a_letter_is_no_error(store, letters, arguments):
+    line = [sys.executable, "-c", "from collapsebench.cli import main; main()", *arguments, "--store", str(store)]
+    done = subprocess.run(line, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": letters})
+    assert (done.returncode, done.stderr) == (0, b"")
+    if arguments[0] != "compare":  # boards and pages are UTF-8, as their files are
+        assert "−" in done.stdout.decode("utf-8")

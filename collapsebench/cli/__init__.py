@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors become one line on standard error and an exit code (2: usage, 1: failed)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _open_missing_streams()
+    _allow_every_letter()
     try:
         sys.exit(cli.main(arguments, prog_name="collapsebench", standalone_mode=False))
     except (KeyboardInterrupt, click.Abort) as stop:
@@ -154,3 +156,9 @@ def _open_missing_streams() -> None:
             null = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(null, True)
             setattr(sys, name, os.fdopen(null, "r" if number == 0 else "w"))
+
+
+def _allow_every_letter() -> None:
+    r"""Let a terminal that lacks a letter show its number, as in \u2212, instead of an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -46,7 +47,12 @@ def _resolved(path: Path) -> Path:
 
 @contextmanager
 def _standard_output() -> Iterator[TextIO]:
-    """Yield standard output, and write what it holds back, so that a full disk is told here and not at the exit."""
+    """Yield standard output, and write what it holds back, so that a full disk is told here and not at the exit.
+
+    What is piped is UTF-8, as files are. A terminal has its own letters.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         yield sys.stdout
         sys.stdout.flush()
