@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shutil
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -51,7 +52,7 @@ def new_package(kind: str, name: str, folder: Path | None, taken: Collection[str
     """Write the package `collapsebench-NAME` into a folder that does not exist yet, and return its module.
 
     `taken` are the names of the components of this kind. Raises UsageError for a name that cannot be, for one that is
-    taken, and for a folder that exists.
+    taken, and for a folder that exists, and OSError if it cannot be written. Then there is no folder.
     """
     template = Template.of(kind)
     _check_name(template, name, taken)
@@ -61,11 +62,19 @@ def new_package(kind: str, name: str, folder: Path | None, taken: Collection[str
     except FileExistsError:
         raise UsageError(f"'{folder}' exists already: give another --output") from None
     names = template.names(name)
+    try:
+        _write(template, names, folder)
+    except OSError:  # a part of a package would be in the way of the next try
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder / _replaced(f"collapsebench_my_{template}.py", names)
+
+
+def _write(template: Template, names: Mapping[str, str], folder: Path) -> None:
     for file in _files(template):
         written = folder / _replaced(str(file.relative_to(template.folder)), names)
         written.parent.mkdir(exist_ok=True)
         written.write_text(_replaced(file.read_text(encoding="utf-8"), names), encoding="utf-8")
-    return folder / _replaced(f"collapsebench_my_{template}.py", names)
 
 
 def _files(template: Template) -> list[Path]:

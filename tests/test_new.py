@@ -105,3 +105,9 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
     with pytest.raises(UsageError, match="exists already: give another --output"):
         new_package("method", "mine", tmp_path, ())
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_package_that_cannot_be_written_is_not_there(tmp_path):
+    with pytest.raises(OSError, match="name too long"):
+        new_package("method", "a" * 245, tmp_path / "own", ())
+    assert not (tmp_path / "own").exists()
