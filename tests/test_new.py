@@ -35,6 +35,24 @@ def test_a_new_package_passes_the_check_unchanged(kind, packages, command):
     assert all(line.endswith("  ok") for line in lines)
 
 
+def test_what_a_new_decoder_learns_can_be_looked_at(packages, command):
+    plugin = ("--plugin", packages[Template.DECODER])
+    setting = ("--set", "decoder=own-decoder", "--set", "evaluation.metrics=[kl]")
+    ran = command("run", *plugin, "--dataset", "digits", *setting, "--budget", "2steps")
+    run_id = next(line.split()[1] for line in ran.out.splitlines() if line.startswith("finished"))
+    for how in ("expected", "random"):
+        answer = command("samples", run_id, *plugin, "--prior", "2", "--draw", how)
+        assert (answer.code, answer.err) == (0, "")
+        assert f"({run_id}): 2 codes of the prior" in answer.out
+
+
+def test_the_board_of_a_new_metric_is_the_one_that_its_readme_names(packages):
+    module = packages[Template.METRIC]
+    readme = (module.parent / "README.md").read_text()
+    metric = discovery.load([module]).entry("metric", "own-metric").component
+    assert f"--columns kl,{metric.columns[0].name}`" in readme
+
+
 @pytest.mark.slow
 def test_their_own_tests_pass_unchanged(packages):
     """Those of all packages in one process, as torch takes long to start."""

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from collapsebench import Decoder, ImageSpec, Site, SiteKind, UsageError, hookimpl
+from collapsebench import Decoder, ImageSpec, Sampling, Site, SiteKind, UsageError, hookimpl
 
 
 class MyDecoder(Decoder):
@@ -38,12 +38,23 @@ class Pixels(nn.Module):
 
     def forward(self, x, z, dropout=None):
         """Score the examples x, (B, C, H, W). Masks of dropout would be drawn from the noise `dropout`."""
+        logits = self.logits(z)
+        pixels = x.flatten(1).expand_as(logits)
+        return -binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(-1)
+
+    def sample(self, z, shape, noise, sampling=Sampling.RANDOM):
+        """Make an image for each z, (S, B, *shape). `collapsebench samples` shows them."""
+        probability = self.logits(z).sigmoid().view(*z.shape[:2], *shape)
+        if sampling is Sampling.EXPECTED:
+            return probability
+        return (noise.uniform(probability.shape, probability) < probability).to(probability)
+
+    def logits(self, z):
+        """Map z, (S, B, D), to the logits of all pixels, (S, B, pixels)."""
         rows = z.flatten(0, 1)  # (S·B, D)
         h = self.hidden(rows.new_zeros(len(rows), self.width) if self.first is None else self.first(rows))
         h = h if self.connection is None else self.connection(h, rows)
-        logits = self.output(h.relu()).view(*z.shape[:2], -1)  # (S, B, pixels)
-        pixels = x.flatten(1).expand_as(logits)
-        return -binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(-1)
+        return self.output(h.relu()).view(*z.shape[:2], -1)
 
 
 @hookimpl
