@@ -129,8 +129,8 @@ class _Reader:
     def several(self, one: Callable[[], T], close: str) -> list[T]:
         items: list[T] = []
         while not self.take(close):
-            if items:
-                self.expect(",")
+            if items and not self.take(","):
+                raise self.fail(f"',' or '{close}'")
             items.append(one())
         return items
 

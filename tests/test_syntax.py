@@ -73,8 +73,8 @@ def test_parameters_are_printed_sorted():
     [
         ("skip+", "expected a name, got the end"),
         ("skip[steps]", "expected '=', got ']'"),
-        ("skip[a=1 b=2]", "expected ',', got 'b=2]'"),
-        ("skip[a=1", "expected ',', got the end"),
+        ("skip[a=1 b=2]", "expected ',' or ']', got 'b=2]'"),
+        ("skip[a=1", "expected ',' or ']', got the end"),
         ("skip[a=1,a=2]", "'a' is given twice"),
         ("_skip", "expected a name, got '_skip'"),
         ('skip[a="x]', "expected a closing quote"),
