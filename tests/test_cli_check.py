@@ -69,6 +69,16 @@ def test_what_a_component_prints_is_no_part_of_the_json(command, two):
     assert "loud" in answer.err
 
 
+def test_a_problem_of_many_checks_is_told_once(command, two):
+    two.write_text(TWO.replace("return 1.0", "return self.weight"))
+    answer = command("check", "idle", "--plugin", two, "--kind", "method")
+    assert answer.code == 1
+    assert answer.out.count("no attribute 'weight' (two.py:14, in kl_weight of method 'idle')") == 1
+    failed = [line for line in answer.out.splitlines()[1:] if not line.endswith("  ok")]
+    assert len(failed) > 3
+    assert all(line.endswith("s  as in 'training'") for line in failed[1:])
+
+
 def test_a_kind_chooses_among_components_of_one_name(command, two):
     answer = command("check", "idle", "--plugin", two)
     assert (answer.code, answer.out) == (2, "")

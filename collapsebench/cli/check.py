@@ -43,14 +43,21 @@ def command(target: str, kind: str | None, plugins: tuple[Path, ...], data_dir: 
 
 
 def _outcomes(report: Report, *, quiet: bool) -> list[Outcome]:
-    """Run the checks of a component, and print each as it ends, unless `quiet`."""
-    width = max(len(check.name) for check in report.checks)
+    """Run the checks of a component, and print each as it ends, unless `quiet`.
+
+    A problem is told once, however many checks have it.
+    """
     if quiet:
         with redirect_stdout(sys.stderr):  # what a component prints is no JSON
             return list(report.run())
-    outcomes = []
+    width = max(len(check.name) for check in report.checks)
+    outcomes: list[Outcome] = []
+    first: dict[str, str] = {}
     click.echo(report.title)
     for outcome in report.run():
         outcomes.append(outcome)
-        click.echo(f"  {outcome.name:{width}}  {outcome.seconds:5.1f} s  {outcome.problem or 'ok'}")
+        check = first.setdefault(outcome.problem, outcome.name)
+        known = outcome.problem and check != outcome.name
+        said = f"as in '{check}'" if known else outcome.problem or "ok"
+        click.echo(f"  {outcome.name:{width}}  {outcome.seconds:5.1f} s  {said}")
     return outcomes
