@@ -144,6 +144,9 @@ DRIVERS = {"settling", "commit"}
 LOST = "its worker process ended with signal SIGKILL"
 """What is stored with the run of a worker that was killed."""
 
+LINE_OF_LOST = re.compile(rf"^failed .*{LOST}", re.MULTILINE)
+"""The line of such a run on the screen. The end of a grid sums them up once more."""
+
 
 class Fault(NamedTuple):
     """Where a process dies."""
@@ -347,7 +350,8 @@ class Killer:
         while found != self.wanted:
             fault = self._fault(len(self.wanted) - len(found))
             ended = Command(self._arguments, store).run(fault)
-            lost, workers = ended.said.count(LOST), 0 if fault.worker is None else ended.said.count(DEATH)
+            lost = len(LINE_OF_LOST.findall(ended.said))
+            workers = 0 if fault.worker is None else ended.said.count(DEATH)
             assert ended.code in {0, -signal.SIGKILL} if fault.worker is None else ended.code == lost <= workers
             assert not re.search("warning|Traceback", ended.said), ended.said
             died = workers or ended.code < 0

@@ -15,6 +15,7 @@ from collapsebench.metrics.codes import Codes, codes_file
 from collapsebench.observation import Observation
 from collapsebench.record import Finding, Guard, Number, Value
 from collapsebench.reporting.plotting import depth, rate_distortion, spectrum, trajectories
+from collapsebench.spec import Contender, MethodChoice
 from collapsebench.store import Store
 
 values = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e-320, 1e308, -1e308, 5.0]) | st.floats()
@@ -30,7 +31,9 @@ def drawn(figure):
 def run(label, seed, columns, points=None):
     made = record("skip", seed, columns=columns)
     heads = [value.model_copy(update={"board": True}) for value in made.values]
-    fields = {"contender": label, "values": tuple(heads)} | ({} if points is None else {"points": points})
+    own = Contender.of((MethodChoice(name="skip", params={"label": label}, passed={}),))
+    fields = {"spec": made.spec.model_copy(update={"contender": own}), "contender": label, "values": tuple(heads)}
+    fields |= {} if points is None else {"points": points}
     return made.model_copy(update=fields)
 
 

@@ -154,7 +154,7 @@ def test_the_end_of_a_time_limit_or_a_terminal_is_an_orderly_end(tmp_path, numbe
         next(line for line in process.stdout if ": step" in line)
         process.send_signal(signal.Signals[f"SIG{number}"])
         out, err = process.communicate(timeout=120)
-    assert process.returncode == code
+    assert process.returncode == code, err
     assert err.strip() == "interrupted"
     assert f"interrupted by signal SIG{number}" in out
     wait_until_gone(process.pid)

@@ -17,6 +17,7 @@ from typing import Any
 
 from collapsebench.errors import error_line
 from collapsebench.experiment.environment import CODE
+from collapsebench.experiment.pulses import forget_pulse
 from collapsebench.files import replacing
 
 FORMAT = 2
@@ -49,15 +50,19 @@ class Checkpoints:
         return Checkpoint(self._path(run_id), header, warn, free=free)
 
     def settle(self, run_id: str) -> None:
-        """Remove the checkpoint of a run whose result is stored, or put it away if checkpoints are kept."""
+        """Remove the checkpoint of a run whose result is stored, or put it away if checkpoints are kept.
+
+        What processes that were killed have left goes, too.
+        """
         path = self._path(run_id)
         with suppress(FileNotFoundError):
             if self.keep:
                 path.replace(path.with_suffix(".kept.pt"))
             else:
                 path.unlink()
-        for unfinished in self.folder.glob(f"{path.name}.*.part"):  # of a process that was killed
+        for unfinished in self.folder.glob(f"{path.name}.*.part"):
             unfinished.unlink(missing_ok=True)
+        forget_pulse(self.folder, run_id)
 
     def _path(self, run_id: str) -> Path:
         return self.folder / f"{run_id}.pt"

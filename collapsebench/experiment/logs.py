@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -274,6 +275,10 @@ def _logged_until(row: Mapping[str, str | None], names: Iterable[str], steps: in
         return False
 
 
+EVENTS = "events.out.tfevents.*"
+"""The files of TensorBoard. The second in which one was begun comes next in its name."""
+
+
 class TensorBoardLog(RunLog):
     """A log with a folder for each run, as TensorBoard shows them. It needs the extra `tensorboard`.
 
@@ -305,6 +310,9 @@ class _Scalars:
         from torch.utils.tensorboard import SummaryWriter
 
         before = steps + 1 if steps else 0  # TensorBoard forgets what was written from this step on
+        if not steps:
+            _remove_events(place)
+        _await_later_name(place)
         self._writer: Any = SummaryWriter(str(place), purge_step=before)
 
     def write(self, found: Iterable[LoggedNumber]) -> None:
@@ -317,6 +325,18 @@ class _Scalars:
     def close(self) -> None:
         """See OpenLog."""
         self._writer.close()
+
+
+def _remove_events(place: Path) -> None:
+    for path in place.glob(EVENTS):
+        path.unlink(missing_ok=True)
+
+
+def _await_later_name(place: Path) -> None:
+    """Wait until a new file comes after those that are there: names begin with a second, and are read in their order."""
+    last = max((int(path.name.split(".")[3]) for path in place.glob(EVENTS)), default=0)
+    while last == int(time.time()):
+        time.sleep(0.05)
 
 
 KINDS: Mapping[str, type[RunLog]] = {"tensorboard": TensorBoardLog, "csv": CsvLog, "jsonl": JsonLinesLog}

@@ -1,6 +1,7 @@
 """Pulses: small files that say how far each run is, for those who look on from another process.
 
-They lie beside the checkpoints while a run goes on. A process that is killed leaves its pulse, which is old then.
+They lie beside the checkpoints while a run goes on. A process that is killed leaves its pulse, which is old then, and
+goes with the checkpoint.
 """
 
 from __future__ import annotations
@@ -53,18 +54,16 @@ class Pulses:
                 self._beat(run_id, 1.0)
             case Finished() | Skipped():
                 self._last.pop(event.run_id, None)
-                with suppress(OSError):
-                    _place(self._folder, event.run_id).unlink(missing_ok=True)
+                forget_pulse(self._folder, event.run_id)
 
     def _beat(self, run_id: str, share: float) -> None:
         if self._clock() - self._last.get(run_id, -math.inf) < INTERVAL:
             return
         self._last[run_id] = self._clock()
-        path = _place(self._folder, run_id)
         with suppress(OSError):
-            partial = path.with_suffix(".pulse.part")
+            partial = _partial(self._folder, run_id)
             partial.write_text(json.dumps(Pulse(share, self._now())._asdict()), encoding="utf-8")
-            partial.replace(path)
+            partial.replace(_place(self._folder, run_id))
 
 
 def read_pulse(folder: Path, run_id: str) -> Pulse | None:
@@ -78,5 +77,16 @@ def read_pulse(folder: Path, run_id: str) -> Pulse | None:
     return pulse if 0 <= pulse.share <= 1 and math.isfinite(pulse.at) else None
 
 
+def forget_pulse(folder: Path, run_id: str) -> None:
+    """Remove what was said of a run, be it half written. It costs nothing but a file if that cannot be."""
+    for path in (_place(folder, run_id), _partial(folder, run_id)):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def _place(folder: Path, run_id: str) -> Path:
     return folder / f"{run_id}.pulse"
+
+
+def _partial(folder: Path, run_id: str) -> Path:
+    return folder / f"{run_id}.pulse.part"
