@@ -333,7 +333,7 @@ def _remove_events(place: Path) -> None:
 
 
 def _await_later_name(place: Path) -> None:
-    """Wait until a new file comes after those that are there: names begin with a second, and are read in their order."""
+    """Wait until a new file comes after those that are there: they are read in the order of their seconds."""
     last = max((int(path.name.split(".")[3]) for path in place.glob(EVENTS)), default=0)
     while last == int(time.time()):
         time.sleep(0.05)
