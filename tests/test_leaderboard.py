@@ -394,6 +394,7 @@ def test_the_command_of_a_board():
         ("mnist", {}, " --data-dir DATA"),
         ("digits", {"method mine": "ab" * 32}, " --plugin PLUGIN.py"),
         ("my-own", {"dataset my-own": "ab" * 32}, " --plugin PLUGIN.py"),
+        ("my-own", {"dataset my-own": "ab" * 32, "method mine": "cd" * 32}, " --plugin PLUGIN.py"),
         ("added", {"method mine": "ab" * 32}, " --plugin PLUGIN.py --data-dir DATA"),
     ],
 )
@@ -405,3 +406,4 @@ def test_people_get_a_command_with_what_no_record_can_know(dataset, code, places
     assert [f"{word} is the " in text for word in ("PLUGIN.py", "DATA")] == [
         word in places for word in ("PLUGIN.py", "DATA")
     ]
+    assert ("Each file has its own --plugin." in text) is (len(code) > 1)

@@ -50,8 +50,9 @@ def needs_files(board: Board) -> bool:
 
 def places(board: Board) -> Iterator[str]:
     """Yield a note for each place that the command leaves open."""
-    if foreign(board):
-        yield f"{PLUGIN} is the file of {', '.join(foreign(board))}; an installed plugin needs none."
+    if own := foreign(board):
+        several = " Each file has its own --plugin." if len(own) > 1 else ""
+        yield f"{PLUGIN} is the file of {', '.join(own)}; an installed plugin needs none.{several}"
     if needs_files(board):
         name = board.protocol.dataset.name
         yield f"{DATA} is the folder with the files of {name}; the folder of `data fetch` needs no option."
