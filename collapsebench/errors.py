@@ -96,6 +96,21 @@ class Interrupted(KeyboardInterrupt):
         return "interrupted by the user" if number is signal.SIGINT else f"interrupted by signal {number.name}"
 
 
+def covered_signal(error: BaseException) -> Interrupted | None:
+    """Return the signal that came before an error, in whose handling the error was raised; None if there was none.
+
+    torch.save and files of other libraries raise errors of their own when a signal ends them in the middle.
+    """
+    seen: list[BaseException] = []
+    before: BaseException | None = error
+    while before is not None and before not in seen:
+        if isinstance(before, Interrupted):
+            return before
+        seen.append(before)
+        before = before.__cause__ or before.__context__
+    return None
+
+
 def error_line(error: BaseException) -> str:
     """Return the error in one printable line. Errors that users are expected to meet go without their type."""
     name = printable(type(error).__name__)

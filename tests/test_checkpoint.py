@@ -9,6 +9,7 @@ import os
 import signal
 import stat
 import threading
+from types import SimpleNamespace
 from typing import ClassVar
 from uuid import UUID
 
@@ -349,6 +350,25 @@ def test_a_full_disk_does_not_stop_a_run(bench, monkeypatch):
     said = [event.message for event in listener.events if isinstance(event, events.Warned)]
     assert [text.partition(" '")[0] for text in said] == ["cannot write the checkpoint", "cannot write the weights"]
     assert comparable(record) == comparable(whole)
+
+
+def test_a_signal_that_torch_covers_by_an_error_ends_the_grid_and_fails_no_run(bench, monkeypatch):
+    class Stopped(io.BytesIO):
+        writes = 0
+
+        def write(self, content):
+            Stopped.writes += 1
+            if Stopped.writes == 2:
+                signal.raise_signal(signal.SIGINT)
+            return super().write(content)
+
+    whole = bench.run("skip", store="whole")
+    monkeypatch.setattr(checkpoint, "io", SimpleNamespace(BytesIO=Stopped))
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("skip")
+    with Store.reading(bench.folder / "store.sqlite") as store:
+        assert [record.outcome for record in store.find()] == [Outcome.INTERRUPTED]
+    assert comparable(bench.run("skip")) == comparable(whole)
 
 
 @pytest.mark.parametrize("how", ["torn", "format=0", "code=edited", "last byte"])

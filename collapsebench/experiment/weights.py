@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collapsebench.errors import DataError, error_line
+from collapsebench.errors import DataError, covered_signal, error_line
 from collapsebench.files import replacing
 
 if TYPE_CHECKING:
@@ -163,7 +163,10 @@ def _plain(component: Component) -> Mapping[str, Any] | None:
         torch.save(kept, buffer)
         buffer.seek(0)
         torch.load(buffer, map_location="cpu", weights_only=True)
-    except (*UNREADABLE, *UNSAVED):
+    except (*UNREADABLE, *UNSAVED) as error:
+        stop = covered_signal(error)
+        if stop is not None:
+            raise stop from None
         return None
     return kept
 
