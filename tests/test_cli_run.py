@@ -76,6 +76,12 @@ def test_a_dry_run_without_a_store_makes_none(command, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_json_is_that_of_a_plan(command):
+    answer = command(*TOY, "--json")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "error: --json prints the plan: it goes with --dry-run\n"
+
+
 def test_a_dry_run_as_json(command):
     plan = json.loads(command(*TOY, "--dry-run", "--json", "--set", "decoder.layers=2").out)
     assert plan["protocol"]["setting"]["decoder"]["params"]["layers"] == 2

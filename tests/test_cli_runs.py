@@ -70,6 +70,8 @@ def test_list(filled):
     )
     assert "loss is nan at step 40" in out
     assert err == "runs 1 to 4 of 4\n"
+    said_nothing = filled("list", "--outcome", "finished")[1].splitlines()
+    assert said_nothing[0].split() == header.split()[:-1]
 
 
 def test_list_filters_and_pages(filled):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from collapsebench.cli import options
+from collapsebench.errors import UsageError
 from collapsebench.experiment.processors import MOST
 from collapsebench.syntax import seconds
 
@@ -49,8 +50,10 @@ class GridOptions:
     def setup(self, requests: Iterable[Request]) -> GridSetup:
         """Return what the runs of these requests need, with their data if they are to be fetched.
 
-        Raises UsageError for an unknown device or dataset, and DataError.
+        Raises UsageError for an unknown device or dataset, and for JSON without a dry run. Raises DataError, too.
         """
+        if self.as_json and not self.dry_run:
+            raise UsageError("--json prints the plan: it goes with --dry-run")
         from collapsebench.data.files import data_folder
         from collapsebench.experiment.work import GridSetup
 

@@ -140,7 +140,9 @@ def _export_weights(chosen: RunOptions, store: str, folder: Path, work_dir: Path
 
 @command.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--weights", type=options.PATH, default=None, metavar="FOLDER", help="Take their weights from here, too.")
+@click.option(
+    "--weights", type=options.GIVEN, default=None, metavar="FOLDER", help="Take their weights from here, too."
+)
 @options.work_dir
 @options.store
 def import_(store: str, files: tuple[str, ...], weights: Path | None, work_dir: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collapsebench.store import Filters, RunSummary, Store
 
 COLUMNS = ("run_id", "outcome", "dataset", "track", "budget", "contender", "seed", "started_at", "message")
-"""The columns of the table."""
+"""The columns of the table. That of messages is left out if there are none."""
 
 MESSAGE = 60
 """The table shows this many characters of a message."""
@@ -37,7 +38,8 @@ class RunList(NamedTuple):
         """Write a table with a line for each run."""
         from tabulate import tabulate
 
-        return tabulate(list(map(_row, self.runs)), COLUMNS, disable_numparse=True)
+        shown = COLUMNS if any(run.message for run in self.runs) else COLUMNS[:-1]
+        return tabulate([_row(run, shown) for run in self.runs], shown, disable_numparse=True)
 
     @property
     def position(self) -> str:
@@ -60,9 +62,9 @@ def _as_json(value: Any) -> Any:
     return str(value) if isinstance(value, datetime) else value
 
 
-def _row(run: RunSummary) -> list[str]:
+def _row(run: RunSummary, columns: Sequence[str]) -> list[str]:
     shown = run._asdict() | {
         "started_at": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
         "message": " ".join(run.message.split())[:MESSAGE],
     }
-    return [printable(str(shown[column])) for column in COLUMNS]
+    return [printable(str(shown[column])) for column in columns]
