@@ -16,6 +16,7 @@ from collapsebench.experiment.processors import MOST
 from collapsebench.syntax import seconds
 
 if TYPE_CHECKING:
+    from collapsebench.experiment.events import Observer
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
@@ -212,7 +213,6 @@ def try_guards(requests: Iterable[Request], grid: GridOptions, query: SuiteQuery
 
 
 def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
-    from collapsebench.experiment.logs import LogRequest
     from collapsebench.experiment.memory import keep_mapped
     from collapsebench.experiment.output import keep_writing
     from collapsebench.experiment.progress import run_on_screen
@@ -220,10 +220,18 @@ def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
     keep_mapped()
     keep_writing()
     debug = bool(click.get_current_context().find_root().obj)
-    logs = [request.observer(setup.logs_folder) for request in LogRequest.parsed(grid.logs, setup.logs_folder)]
+    logs = _logs(setup, grid.logs) if grid.logs else []
     return run_on_screen(
         setup, grid.workers, grid.threads, quiet=grid.quiet, verbose=grid.verbose, debug=debug, logs=logs
     )
+
+
+def _logs(setup: GridSetup, wanted: Iterable[str]) -> list[Observer]:
+    """Return the logs that a user wants. The usual folder lies beside the store, and it takes long to say where."""
+    from collapsebench.experiment.logs import LogRequest
+
+    usual = setup.logs_folder
+    return [request.observer(usual) for request in LogRequest.parsed(wanted, usual)]
 
 
 def _print_plan(setup: GridSetup, *, as_json: bool) -> None:
