@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,21 +44,21 @@ def command(target: str, kind: str | None, plugins: tuple[Path, ...], data_dir: 
 
 
 def _outcomes(report: Report, *, quiet: bool) -> list[Outcome]:
-    """Run the checks of a component, and print each as it ends, unless `quiet`.
-
-    A problem is told once, however many checks have it.
-    """
+    """Run the checks of a component, and print each as it ends, unless `quiet`."""
     if quiet:
         with redirect_stdout(sys.stderr):  # what a component prints is no JSON
             return list(report.run())
-    width = max(len(check.name) for check in report.checks)
-    outcomes: list[Outcome] = []
-    first: dict[str, str] = {}
     click.echo(report.title)
+    return list(_told(report))
+
+
+def _told(report: Report) -> Iterator[Outcome]:
+    """Print each check as it ends. A problem is told once, however many checks have it."""
+    width = max(len(check.name) for check in report.checks)
+    first: dict[str, str] = {}
     for outcome in report.run():
-        outcomes.append(outcome)
         check = first.setdefault(outcome.problem, outcome.name)
         known = outcome.problem and check != outcome.name
         said = f"as in '{check}'" if known else outcome.problem or "ok"
         click.echo(f"  {outcome.name:{width}}  {outcome.seconds:5.1f} s  {said}")
-    return outcomes
+        yield outcome
