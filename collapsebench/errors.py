@@ -99,7 +99,7 @@ class Interrupted(KeyboardInterrupt):
 def covered_signal(error: BaseException) -> Interrupted | None:
     """Return the signal that came before an error, in whose handling the error was raised; None if there was none.
 
-    torch.save and files of other libraries raise errors of their own when a signal ends them in the middle.
+    torch.save raises an error of its own when a signal ends it in the middle.
     """
     seen: list[BaseException] = []
     before: BaseException | None = error

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from collapsebench.errors import error_line
+from collapsebench.errors import covered_signal, error_line
 from collapsebench.experiment.environment import CODE
 from collapsebench.experiment.pulses import forget_pulse
 from collapsebench.files import replacing
@@ -31,6 +31,24 @@ UNSAVED = (pickle.PicklingError, AttributeError, TypeError, RecursionError)
 
 INTERVAL = 60.0
 """Seconds between two checkpoints. Scheduled evaluations write further ones."""
+
+
+def saved(content: Mapping[str, Any]) -> io.BytesIO:
+    """Return what torch saves. A signal that comes meanwhile is raised as it is, though torch raises another error.
+
+    Raises Interrupted, and one of UNSAVED or RuntimeError for what cannot be saved.
+    """
+    import torch
+
+    buffer = io.BytesIO()
+    try:
+        torch.save(dict(content), buffer)
+    except RuntimeError as error:
+        stop = covered_signal(error)
+        if stop is not None:
+            raise stop from None
+        raise
+    return buffer
 
 
 @dataclass(frozen=True)
@@ -156,11 +174,7 @@ class Checkpoint:
         return "" if key in {"format", "run_id", *CODE} else " (--resume-anywhere goes on all the same)"
 
     def _write(self, state: Mapping[str, Any]) -> None:
-        import torch
-
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        body = buffer.getbuffer()
+        body = saved(state).getbuffer()
         head = json.dumps(self._header | {"notes": self.notes, "sha256": sha256(body).hexdigest()})
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(self._path) as partial, os.fdopen(os.open(partial, NEW, 0o600), "wb") as file:

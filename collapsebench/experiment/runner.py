@@ -19,7 +19,7 @@ from collapsebench.components.code import harness_hash
 from collapsebench.components.composition import compose, inference_of
 from collapsebench.components.footprint import Footprint
 from collapsebench.components.interfaces import Decoder, Encoder, Initialization, Posterior
-from collapsebench.errors import DivergedError, TimeLimitError, covered_signal, error_line
+from collapsebench.errors import DivergedError, Interrupted, TimeLimitError, error_line
 from collapsebench.estimates import Declined
 from collapsebench.experiment.arithmetic import reproducible
 from collapsebench.experiment.endings import RunEnding, ended, now, timed_out
@@ -137,12 +137,11 @@ class Runner:
             checkpoint = self._checkpoint(spec, conditions)
             ending = self._train_and_test(spec, checkpoint)
             return ending._replace(findings=(*ending.findings, *_moves(checkpoint)))
+        except Interrupted:
+            raise
         except TimeLimitError as error:
             return RunEnding(Outcome.FAILED, str(error))
         except BaseException as error:  # noqa: BLE001 - one broken run must not take the grid down
-            stop = covered_signal(error)
-            if stop is not None:
-                raise stop from None
             return failure(error, self.catalog)
 
     def _checkpoint(self, spec: RunSpec, conditions: dict[str, Any]) -> Checkpoint:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collapsebench.errors import DataError, covered_signal, error_line
+from collapsebench.errors import DataError, error_line
+from collapsebench.experiment.checkpoint import saved
 from collapsebench.files import replacing
 
 if TYPE_CHECKING:
@@ -158,24 +159,17 @@ def _plain(component: Component) -> Mapping[str, Any] | None:
     (kept,) = private_state([component])
     if not kept:
         return kept
-    buffer = io.BytesIO()
     try:
-        torch.save(kept, buffer)
+        buffer = saved(kept)
         buffer.seek(0)
         torch.load(buffer, map_location="cpu", weights_only=True)
-    except (*UNREADABLE, *UNSAVED) as error:
-        stop = covered_signal(error)
-        if stop is not None:
-            raise stop from None
+    except (*UNREADABLE, *UNSAVED):
         return None
     return kept
 
 
 def _save(content: Mapping[str, Any], path: Path) -> None:
     """Write a file as a whole. The name of the file is no part of its bytes, as it would be if torch wrote it."""
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save(dict(content), buffer)
+    body = saved(content).getbuffer()
     with replacing(path) as partial:
-        partial.write_bytes(buffer.getbuffer())
+        partial.write_bytes(body)
