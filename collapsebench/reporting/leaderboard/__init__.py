@@ -4,18 +4,9 @@ from collapsebench.reporting.leaderboard.dialects import DIALECTS, in_dialect
 from collapsebench.reporting.leaderboard.presentation import Presentation, RowOrder, Shown
 from collapsebench.reporting.leaderboard.reference import best_possible, likelihood_limits
 from collapsebench.reporting.leaderboard.rendering import EXPORTS, FORMATS, page_pieces, pieces, render
-from collapsebench.reporting.leaderboard.scoring import (
-    ENTRIES,
-    Board,
-    Limits,
-    compare_with,
-    keep,
-    order,
-    present,
-    score,
-    select,
-)
+from collapsebench.reporting.leaderboard.scoring import ENTRIES, Board, Limits, score
 from collapsebench.reporting.leaderboard.trajectories import Cut
+from collapsebench.reporting.leaderboard.views import compare_with, keep, order, present, select
 
 __all__ = [
     "DIALECTS",

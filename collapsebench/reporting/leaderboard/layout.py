@@ -32,7 +32,8 @@ from collapsebench.reporting.leaderboard.pages import (
 )
 from collapsebench.reporting.leaderboard.presentation import RowOrder, Shown
 from collapsebench.reporting.leaderboard.provenance import places, whole_command
-from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Row, SeedSample, ordered
+from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Row, SeedSample
+from collapsebench.reporting.leaderboard.views import ordered
 
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
 LOWER, UPPER = "mi_lower", "mi_upper"

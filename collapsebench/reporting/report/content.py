@@ -15,7 +15,8 @@ from collapsebench.reporting.leaderboard.layout import header, usual_columns
 from collapsebench.reporting.leaderboard.notes import decisions, notes
 from collapsebench.reporting.leaderboard.numbers import with_error
 from collapsebench.reporting.leaderboard.provenance import places, whole_command
-from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, ordered
+from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn
+from collapsebench.reporting.leaderboard.views import ordered
 from collapsebench.reporting.report import figures, paper
 from collapsebench.reporting.report.evidence import Pools, rows
 from collapsebench.reporting.report.measures import measures
