@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -13,6 +14,8 @@ from scipy import stats
 
 from collapsebench.errors import UsageError
 from collapsebench.estimates import Direction
+from collapsebench.plausibility import Violation
+from collapsebench.record import Finding, Guard
 from collapsebench.reporting.leaderboard import Presentation, keep, present
 from collapsebench.reporting.leaderboard.decisions import (
     MOST_PAIRS,
@@ -155,3 +158,24 @@ def test_labels_keep_what_tells_two_versions_apart():
     assert [row.label for row in board.labelled.rows] == ["VAE", "Ours"]
     assert (board.labelled.against, board.against) == ("VAE", "vae")
     assert [row.contender for row in board.labelled.rows] == ["vae", "a"]
+
+
+def test_a_decision_by_runs_that_a_guard_doubts_has_their_mark_and_one_by_impossible_numbers_is_none():
+    finding = Finding(guard=Guard.OPERATIONS, text="uncounted operations: cdist")
+    numbers = {"vae": (3.0, 4.0), "a": (2.0, 3.0), "b": (4.0, 5.0)}
+    runs = [
+        record(label, seed, columns={"neg_elbo": own[seed - 1]}) for label, own in numbers.items() for seed in (1, 2)
+    ]
+    doubted = [run.model_copy(update={"findings": (finding,)}) if run.contender == "a" else run for run in runs]
+    board = score_records(doubted)
+    (column,) = (column for column in board.columns if column.key == "neg_elbo")
+    assert list(decisions(board, [column])) == [
+        "Better than vae by −ELBO: a ‡ −1 ± 0.",
+        "Worse than vae by −ELBO: b +1 ± 0.",
+    ]
+    baseline = [run.model_copy(update={"findings": (finding,)}) if run.contender == "vae" else run for run in runs]
+    assert all(verdict.marked for verdict in verdicts(score_records(baseline), column))
+    first, *others = board.rows
+    cannot = replace(first, violations={1: (Violation("neg_elbo", "it cannot be"),)})
+    assert verdicts(replace(board, rows=(cannot, *others)), column) == []
+    assert not any(differs(replace(board, rows=(cannot, *others)), row, column) for row in others)

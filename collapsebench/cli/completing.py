@@ -113,7 +113,7 @@ def kinds(context: click.Context, word: str) -> Iterator[CompletionItem]:
     del context, word
     from collapsebench.components.discovery import load
 
-    yield from map(CompletionItem, sorted({kind for kind, _ in load().entries}))
+    yield from map(CompletionItem, load().kinds)
 
 
 @_quietly

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapsebench.errors import DataError, error_line
-from collapsebench.experiment.checkpoint import saved
+from collapsebench.experiment.checkpoint import UNSAVED, saved
 from collapsebench.files import replacing
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ ADVICE = "runs keep them unless --no-weights is given, and a --work-dir may have
 
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError)
 """What torch raises for a file that it cannot load without running code."""
-
-UNSAVED = (pickle.PicklingError, AttributeError, TypeError, RuntimeError, RecursionError)
-"""What torch raises for what it cannot save."""
 
 
 @dataclass(frozen=True)

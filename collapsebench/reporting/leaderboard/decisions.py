@@ -29,6 +29,8 @@ class Verdict(NamedTuple):
     better: bool
     pairs: int | None
     """The number of pairs that would tell; None if it is told, or if no number up to MOST_PAIRS would."""
+    marked: bool
+    """True if there is something to know about the runs of the contender, or of the one that it is compared with."""
 
 
 def deciding(columns: Iterable[BoardColumn]) -> BoardColumn | None:
@@ -91,19 +93,32 @@ def _is_near(row: Row, column: BoardColumn, top: SeedSample) -> bool:
 
 def differs(board: Board, row: Row, column: BoardColumn) -> bool:
     """Return True if the paired difference of a row to the compared one has an interval without zero."""
-    difference = board.difference(row, column.key)
-    both = [row] if board.compared is None else [row, board.compared]
-    return difference is not None and not any(each.impossible(column) for each in both) and bool(told(difference))
+    difference = _possible_difference(board, row, column)
+    return difference is not None and bool(told(difference))
+
+
+def _possible_difference(board: Board, row: Row, column: BoardColumn) -> SeedSample | None:
+    """Return the paired difference of a row; None if there is none, or if a number of the two cannot be."""
+    impossible = any(each.impossible(column) for each in _both(board, row))
+    return None if impossible else board.difference(row, column.key)
+
+
+def _both(board: Board, row: Row) -> list[Row]:
+    return [row] if board.compared is None else [row, board.compared]
 
 
 def verdicts(board: Board, column: BoardColumn) -> list[Verdict]:
-    """Return what a column says of each contender that has a paired difference, the best one first."""
+    """Return what a column says of each contender that has a paired difference, the best one first.
+
+    A number that cannot be says nothing, be it of the contender or of the one that it is compared with.
+    """
     found = []
     sign = -1 if column.direction is Direction.HIGHER else 1
     for row in board.rows:
-        difference = board.difference(row, column.key)
-        if difference is not None and math.isfinite(difference.mean) and not row.impossible(column):
+        difference = _possible_difference(board, row, column)
+        if difference is not None and math.isfinite(difference.mean):
             decided = told(difference)
             pairs = pairs_to_tell(difference) if decided is False else None
-            found.append(Verdict(row.label, difference, decided, sign * difference.mean < 0, pairs))
+            marked = any(each.findings for each in _both(board, row))
+            found.append(Verdict(row.label, difference, decided, sign * difference.mean < 0, pairs, marked))
     return sorted(found, key=lambda verdict: sign * verdict.difference.mean)

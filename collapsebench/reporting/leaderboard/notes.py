@@ -107,13 +107,18 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 def _difference(verdict: Verdict) -> str:
-    return f"{verdict.label} {with_interval(verdict.difference, signed=True)}"
+    return f"{_name(verdict)} {with_interval(verdict.difference, signed=True)}"
+
+
+def _name(verdict: Verdict) -> str:
+    """Return the contender with its mark: what is decided by numbers that a guard doubts is to be read with it."""
+    return f"{verdict.label} {FINDING}" if verdict.marked else verdict.label
 
 
 def _would_tell(verdict: Verdict) -> str:
     if not any(verdict.difference.seeds.values()):
-        return f"{verdict.label} equal"
-    return f"{verdict.label} {f'more than {MOST_PAIRS}' if verdict.pairs is None else f'about {verdict.pairs}'}"
+        return f"{_name(verdict)} equal"
+    return f"{_name(verdict)} {f'more than {MOST_PAIRS}' if verdict.pairs is None else f'about {verdict.pairs}'}"
 
 
 def _of_costs(board: Board) -> Iterator[str]:
