@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ RUN = "0123456789abcdef"
 
 CLAIM = """
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 from pathlib import Path
 from collapsebench.experiment.claims import Claims
 with Claims(Path(sys.argv[1])).claim(sys.argv[2]) as mine:
@@ -49,4 +53,20 @@ def test_a_process_does_not_hold_a_run_twice(tmp_path):
         with Claims(tmp_path).claim(RUN) as again:
             assert not again, "the end of a vain try gives nothing back"
     with Claims(tmp_path).claim(RUN) as later:
+        assert later
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_thousands_of_claims_take_one_file(tmp_path):
+    claims, before = Claims(tmp_path), open_files()
+    with ExitStack() as held:
+        assert all(held.enter_context(claims.claim(f"{4 * number:016x}")) for number in range(2000))
+        assert open_files() == before + 1
+        with Claims(tmp_path).claim(f"{4:016x}") as other:
+            assert not other
+    assert open_files() == before
+    with Claims(tmp_path).claim(f"{4:016x}") as later:
         assert later
