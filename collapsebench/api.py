@@ -23,6 +23,7 @@ from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS, ParameterValue, canon
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event, Observer
+    from collapsebench.experiment.executors import Executor
     from collapsebench.experiment.work import GridSetup
     from collapsebench.metrics.dialects import Dialect
     from collapsebench.record import RunRecord
@@ -58,6 +59,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     workers: int = 1,
     per_device: int = 1,
     threads: int | None = None,
+    executor: str | None = None,
     keep_checkpoints: bool = False,
     keep_codes: bool = False,
     weights: bool = True,
@@ -76,8 +78,8 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     `track` may be a file: `mine.toml`. `components` are further classes from a notebook or a script, such as a metric;
     the classes of `methods` and `dataset` need not be named. `progress` is True to show the runs, or a function that
     gets every event; its errors are warnings. `log` has further such functions, as `CsvLog("logs")`. `timeout` is a
-    number of seconds, or a text such as `30m`. `weights` keeps the trained parameters of every run. If a run fails, the
-    others go on: look at `outcome`.
+    number of seconds, or a text such as `30m`. `executor` names what computes the runs, as `slurm[partition=gpu]`.
+    `weights` keeps the trained parameters of every run. If a run fails, the others go on: look at `outcome`.
 
     Raises UsageError, DataError, PluginError or StoreError before anything runs.
 
@@ -95,6 +97,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     """
     from collapsebench.components.discovery import check_component
     from collapsebench.data.files import data_folder
+    from collapsebench.experiment.engines import chosen
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
 
@@ -139,30 +142,28 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
         from collapsebench.data.fetching import fetch_for_runs
 
         fetch_for_runs([request.dataset], setup.catalog, setup.data_folder)
-    return _run(setup, workers, threads, progress, _observers(log))
+    engine = chosen(executor, None if workers == 1 else workers, threads, setup)
+    return _run(setup, engine, progress, _observers(log))
 
 
 def _run(
     setup: GridSetup,
-    workers: int,
-    threads: int | None,
+    executor: Executor,
     progress: bool | Callable[[Event], None],
     log: Sequence[Observer],
 ) -> Runs:
     from collapsebench.experiment.events import Shielded, ToAll
-    from collapsebench.experiment.executors import executor_for
     from collapsebench.experiment.grids import prepare, run_grid
     from collapsebench.experiment.progress import run_on_screen
     from collapsebench.experiment.trained import Models
     from collapsebench.store import Store
 
     if isinstance(progress, bool):
-        run_on_screen(setup, workers, threads, quiet=not progress, logs=log)
+        run_on_screen(setup, executor, quiet=not progress, logs=log)
     else:
-        setup.check_workers(workers)
-        setup.check_devices()
+        executor.check(setup)
         observers: list[Observer] = [*(Shielded(each, "a log") for each in log), progress]
-        run_grid(prepare(setup), executor_for(workers, threads), ToAll(observers))
+        run_grid(prepare(setup), executor, ToAll(observers))
     with Store.reading(setup.store) as store:
         records = [store.get(spec.run_id) for spec in setup.plan.specs]
     models = Models(setup.sources, setup.store, setup.work_folder)

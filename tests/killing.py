@@ -56,7 +56,7 @@ _CONTEXT = get_context("forkserver")
 PRELOADED = (
     "collapsebench.cli.run",
     "collapsebench.data.images",
-    "collapsebench.experiment.executors",
+    "collapsebench.experiment.engines",
     "collapsebench.experiment.guarding",
     "collapsebench.experiment.ledger",
     "collapsebench.experiment.progress",
@@ -181,13 +181,13 @@ def _share(server: str) -> None:
 
 def _arm_workers(fault: Fault | None, log: Path) -> None:
     """Let each worker write down its process id and its errors, and one of them die of the fault."""
-    from collapsebench.experiment import executors
+    from collapsebench.experiment import processes
 
-    start, numbers = executors._start_worker, count()
+    start, numbers = processes._start_worker, count()
 
     def start_armed(*arguments: Any) -> Any:
         own = fault if fault is not None and fault.worker == next(numbers) else None
-        _replace(executors, "_serve", partial(_work, own, log))
+        _replace(processes, "_serve", partial(_work, own, log))
         worker = start(*arguments)
         if own is not None and own.moment == "any":
             timer = Timer(own.at, _kill, [worker.process.pid])
@@ -195,19 +195,19 @@ def _arm_workers(fault: Fault | None, log: Path) -> None:
             timer.start()
         return worker
 
-    _replace(executors, "_start_worker", start_armed)
+    _replace(processes, "_start_worker", start_armed)
 
 
 def _work(fault: Fault | None, log: Path, *arguments: Any) -> None:
     """The life of a worker."""
-    from collapsebench.experiment import executors
+    from collapsebench.experiment import processes
 
     sys.stdout = sys.stderr = log.open("a", buffering=1)
     with log.with_suffix(".workers").open("a") as file:
         file.write(f"{os.getpid()}\n")
     if fault is not None and fault.moment != "any":
         _arm(fault.moment, int(fault.at))
-    executors._serve(*arguments)
+    processes._serve(*arguments)
 
 
 class Ended(NamedTuple):

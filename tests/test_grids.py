@@ -12,7 +12,7 @@ from test_runner import Listener
 
 from collapsebench.errors import UsageError
 from collapsebench.experiment import events
-from collapsebench.experiment.executors import executor_for
+from collapsebench.experiment.engines import executor_for
 from collapsebench.experiment.grids import look_up, prepare, run_grid
 from collapsebench.experiment.planning import Request
 from collapsebench.experiment.work import GridSetup

@@ -9,8 +9,8 @@ import pytest
 import toys
 
 from collapsebench.errors import UsageError
-from collapsebench.experiment.executors import _Crew
 from collapsebench.experiment.placement import VISIBLE, alone_with, check_there, devices_of
+from collapsebench.experiment.processes import _Crew
 from collapsebench.experiment.work import RunSetup
 
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from collapsebench.components.interfaces import Method
 from collapsebench.errors import DataError
+from collapsebench.experiment.engines import executor_for
 from collapsebench.experiment.events import Warned
-from collapsebench.experiment.executors import executor_for
 from collapsebench.experiment.grids import prepare, run_grid
 from collapsebench.experiment.keeping import model_state
 from collapsebench.experiment.weights import WeightFiles

@@ -18,7 +18,7 @@ import toys
 
 from collapsebench.errors import UsageError
 from collapsebench.experiment.events import Started
-from collapsebench.experiment.executors import _Worker
+from collapsebench.experiment.processes import _Worker
 from collapsebench.record import Outcome
 from collapsebench.store import Store
 

@@ -17,6 +17,7 @@ from collapsebench.syntax import seconds
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
+    from collapsebench.experiment.executors import Executor
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
@@ -32,7 +33,9 @@ class GridOptions:
     store: str
     device: str
     work_dir: Path | None
-    workers: int
+    executor: str | None
+    detach: bool
+    workers: int | None
     per_device: int
     threads: int | None
     timeout: float | None
@@ -79,6 +82,12 @@ class GridOptions:
             fetch_for_runs([request.dataset for request in setup.requests], setup.catalog, setup.data_folder)
         return setup
 
+    def chosen_executor(self, setup: GridSetup) -> Executor:
+        """Return what computes the runs. Raises UsageError for one that does not exist."""
+        from collapsebench.experiment.engines import chosen
+
+        return chosen(self.executor, self.workers, self.threads, setup)
+
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
     """A time in seconds, minutes or hours, as in 90s, 30m and 1.5h; a bare number is one of seconds."""
@@ -112,11 +121,23 @@ grid_options = options.gathered(
         "[default: beside the store]",
     ),
     click.option(
+        "--executor",
+        default=None,
+        metavar="NAME[KEY=VALUE]",
+        help="What computes the runs: in-process, processes, and as extras slurm and ray, as in "
+        "'slurm[partition=gpu,minutes=720]'; `collapsebench components executor` has them all.  [default: in-process]",
+    ),
+    click.option(
+        "--detach",
+        is_flag=True,
+        help="Hand the runs to an executor whose jobs go on without this command, as slurm, and return. The same "
+        "command takes in later what is finished.",
+    ),
+    click.option(
         "--workers",
         type=click.IntRange(min=1, max=MOST),
-        default=1,
-        show_default=True,
-        help="Processes that run the grid.",
+        default=None,
+        help="Processes that run the grid, short for --executor 'processes[workers=N]'.  [default: 1]",
     ),
     click.option(
         "--per-device",
@@ -221,9 +242,8 @@ def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
     keep_writing()
     debug = bool(click.get_current_context().find_root().obj)
     logs = _logs(setup, grid.logs) if grid.logs else []
-    return run_on_screen(
-        setup, grid.workers, grid.threads, quiet=grid.quiet, verbose=grid.verbose, debug=debug, logs=logs
-    )
+    executor = grid.chosen_executor(setup)
+    return run_on_screen(setup, executor, quiet=grid.quiet, verbose=grid.verbose, debug=debug, logs=logs)
 
 
 def _logs(setup: GridSetup, wanted: Iterable[str]) -> list[Observer]:

@@ -37,7 +37,7 @@ BUILTINS: Final = {
     "collapsebench.networks": ("encoder", "posterior", "decoder", "initialization"),
     "collapsebench.inference": ("inference",),
     "collapsebench.metrics": ("metric",),
-    "collapsebench.experiment.executors": ("executor",),
+    "collapsebench.experiment.engines": ("executor",),
 }
 """The modules of the harness that register components, and the kinds of these."""
 

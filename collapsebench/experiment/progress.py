@@ -26,7 +26,6 @@ from collapsebench.experiment.events import (
     ToAll,
     Warned,
 )
-from collapsebench.experiment.executors import executor_for
 from collapsebench.experiment.grids import prepare, run_grid
 from collapsebench.experiment.live import LiveLine, NotebookLines, TerminalLines
 from collapsebench.experiment.outlook import Outlook, in_words
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from collapsebench.experiment.events import Event, Observer
+    from collapsebench.experiment.executors import Executor
     from collapsebench.experiment.grids import PlannedGrid
     from collapsebench.experiment.live import LiveLines
     from collapsebench.experiment.work import GridSetup
@@ -279,10 +279,9 @@ def _store_option(setup: GridSetup) -> str:
     return store_option(setup.store)
 
 
-def run_on_screen(  # noqa: PLR0913 - how a grid is run, and how it is shown
+def run_on_screen(
     setup: GridSetup,
-    workers: int = 1,
-    threads: int | None = None,
+    executor: Executor,
     *,
     quiet: bool = False,
     verbose: bool = False,
@@ -291,19 +290,16 @@ def run_on_screen(  # noqa: PLR0913 - how a grid is run, and how it is shown
 ) -> list[RunRecord]:
     """Run what is missing of a grid and store it, and show the runs. See `run_grid`.
 
-    `workers` processes run the grid, and each run has so many `threads` of torch; None stands for processors / workers.
     `debug` shows the tracebacks of failed runs. `logs` follow the runs, too; their errors are lines. Raises UsageError
-    if so many workers do not fit the devices, or one of these is not there.
+    if the executor cannot compute these runs.
     """
-    executor = executor_for(workers, threads)
     executor.warm_up()
-    setup.check_workers(workers)
-    setup.check_devices()
+    executor.check(setup)
     with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
         screen.debug = debug
         grid = prepare(setup)
         screen.store_option, screen.timeout = _store_option(setup), setup.timeout
-        screen.outlook = Outlook(grid.missing, stored=len(grid.settled), workers=workers)
+        screen.outlook = Outlook(grid.missing, stored=len(grid.settled), workers=executor.at_once)
         total, missing = len(grid.plan.specs), len(grid.missing)
         screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
         for line in _outdated(grid):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
     from collapsebench.experiment.meter import Meter
     from collapsebench.experiment.planning import SplitCache
+    from collapsebench.experiment.signals import Interrupts
     from collapsebench.experiment.training import TrainingSetup, TrainingState
     from collapsebench.metrics.evaluation import EvaluatedSplit
     from collapsebench.model.vae import Terms
@@ -61,6 +63,8 @@ class Runner:
     """Seconds between two reports of steps."""
     timeout: float | None = None
     """The seconds of training after which a run is ended at its next step."""
+    interrupts: Interrupts | None = None
+    """If it is there, a signal to stop ends training at its next step, behind a checkpoint."""
 
     def run(self, spec: RunSpec) -> RunRecord:
         """Compute one spec, from its checkpoint if it has one, and return its record.
@@ -155,7 +159,6 @@ class Runner:
             check_before_training,
             findings_after_training,
         )
-        from collapsebench.experiment.training import train
         from collapsebench.guards.traces import without_trace
         from collapsebench.guards.use import unused_rate
         from collapsebench.model.seeding import Purpose, own_generators, seed_torch
@@ -164,7 +167,7 @@ class Runner:
         check_before_training(spec, setup, self.catalog)
         parameters = sum(parameter.numel() for parameter in setup.vae.parameters())
         try:
-            train(setup, state, RunWatcher(spec.run_id, self.observe, checkpoint, self.pulse, timeout=self.timeout))
+            self._train(setup, state, self._watcher(spec.run_id, checkpoint))
         except DivergedError as error:
             return RunEnding(Outcome.DIVERGED, str(error), parameters, tuple(state.trajectory.points))
         if state.idle:
@@ -181,6 +184,17 @@ class Runner:
         self._keep_weights(spec, setup)
         findings += unused_rate(values)
         return RunEnding(Outcome.FINISHED, "", parameters, points, values, findings=tuple(findings), declined=declined)
+
+    def _watcher(self, run_id: str, checkpoint: Checkpoint) -> RunWatcher:
+        return RunWatcher(
+            run_id, self.observe, checkpoint, self.pulse, timeout=self.timeout, interrupts=self.interrupts
+        )
+
+    def _train(self, setup: TrainingSetup, state: TrainingState, watcher: RunWatcher) -> None:
+        from collapsebench.experiment.training import train
+
+        with nullcontext() if self.interrupts is None else self.interrupts.held():
+            train(setup, state, watcher)
 
     def _new_or_resumed(self, spec: RunSpec, checkpoint: Checkpoint) -> tuple[TrainingSetup, TrainingState]:
         """Build the model and its state, from the checkpoint if that fits."""
@@ -255,16 +269,22 @@ class Runner:
 class RunWatcher:
     """Reports the steps of one run now and then, and keeps its checkpoint. It is a `training.Watcher`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whom it tells, and what ends the run
         self,
         run_id: str,
         observe: Observer,
         checkpoint: Checkpoint,
         pulse: float = PULSE,
+        *,
         clock: Callable[[], float] = time.monotonic,
         timeout: float | None = None,
+        interrupts: Interrupts | None = None,
     ) -> None:
-        """`pulse` are the seconds between two reports, `timeout` those after which the run is ended."""
+        """`pulse` are the seconds between two reports, `timeout` those after which the run is ended.
+
+        A signal that `interrupts` hold back ends the run at its next step.
+        """
+        self._interrupts = interrupts
         self._timeout, self._end = timeout, math.inf if timeout is None else clock() + timeout
         self._run_id, self._observe, self._checkpoint = run_id, observe, checkpoint
         self._pulse, self._clock, self._next = pulse, clock, clock()
@@ -272,9 +292,10 @@ class RunWatcher:
     def stepped(self, meter: Meter, terms: Terms) -> bool:
         """Report a step if it is time to. Only then are numbers read, and is it looked whether a checkpoint is due."""
         now = self._clock()
-        if now < min(self._next, self._end):
+        stopping = self._interrupts is not None and self._interrupts.pending
+        if now < min(self._next, self._end) and not stopping:
             return False
-        if now >= self._end:
+        if now >= self._end or stopping:
             return True
         loss, kl = float(terms.loss), float(terms.kl.sum(-1).mean())
         self._observe(Stepped(self._run_id, meter.steps, meter.progress().fraction, loss, kl))
@@ -286,8 +307,10 @@ class RunWatcher:
         self._observe(Evaluated(self._run_id, point))
 
     def keep(self, state: dict[str, Any]) -> None:
-        """Write the checkpoint. Raises TimeLimitError if the time of the run is over."""
+        """Write the checkpoint. Raises TimeLimitError if the time is over, and Interrupted after a signal."""
         self._checkpoint.save(state)
+        if self._interrupts is not None:
+            self._interrupts.check()
         if self._timeout is not None and self._clock() >= self._end:
             raise TimeLimitError(timed_out(self._timeout))
 

@@ -41,6 +41,11 @@ class Interrupts:
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
+    @property
+    def pending(self) -> bool:
+        """True if a signal came that is held back."""
+        return self._pending
+
     def check(self) -> None:
         """Raise Interrupted if a signal came, even if somebody caught that already, as a plugin may."""
         if self._received is not None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
     from collapsebench.experiment.planning import Plan, Request, SplitCache
     from collapsebench.experiment.runner import Runner
+    from collapsebench.experiment.signals import Interrupts
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ class RunSetup:
         """The devices, of which each worker gets one."""
         return devices_of(self.device)
 
-    def runner(self, observe: Observer, pulse: float = PULSE) -> Runner:
+    def runner(self, observe: Observer, pulse: float = PULSE, interrupts: Interrupts | None = None) -> Runner:
         """Return what computes runs. Every executor is built on it: a spec in, its record out, events to `observe`.
 
-        It reports steps every `pulse` seconds.
+        It reports steps every `pulse` seconds. With `interrupts`, a run writes its checkpoint before a signal ends it.
         """
         from collapsebench.experiment.runner import Runner
 
@@ -91,6 +92,7 @@ class RunSetup:
             weights_folder=self.weights_folder,
             pulse=pulse,
             timeout=self.timeout,
+            interrupts=interrupts,
         )
 
 

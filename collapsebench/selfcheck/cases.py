@@ -16,7 +16,7 @@ from torch import Tensor
 from collapsebench.data.splits import BinaryImages, TextSplit
 from collapsebench.data.synthetic import language_model
 from collapsebench.examples import ImageSpec, Split, TextSpec
-from collapsebench.experiment.executors import torch_threads
+from collapsebench.experiment.worker import torch_threads
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics.active_units import ActiveUnits
 from collapsebench.metrics.collapse import Collapse
