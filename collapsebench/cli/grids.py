@@ -205,9 +205,9 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
     """
     setup = grid.setup(requests)
     if grid.dry_run:
-        _print_plan(setup, as_json=grid.as_json)
+        _print_plan(setup, grid)
         return
-    records = _run(setup, grid)
+    records = _detached(setup, grid) if grid.detach else _run(setup, grid)
     if not grid.quiet:
         from collapsebench.store.connection import store_option
 
@@ -220,7 +220,10 @@ def try_guards(requests: Iterable[Request], grid: GridOptions, query: SuiteQuery
     """Run the trials of a suite, and print what the guards did. Exits with code 1 if they did not what they should."""
     setup = grid.setup(requests)
     if grid.dry_run:
-        _print_plan(setup, as_json=grid.as_json)
+        _print_plan(setup, grid)
+        return
+    if grid.detach:
+        _detached(setup, grid)
         return
     _run(setup, grid)
     from collapsebench.reporting.trials import trial_results, trials_text
@@ -246,6 +249,19 @@ def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
     return run_on_screen(setup, executor, quiet=grid.quiet, verbose=grid.verbose, debug=debug, logs=logs)
 
 
+def _detached(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:
+    """Hand the runs to a scheduler, and say what became of them. Return the records that were taken in."""
+    from collapsebench.experiment.progress import hand_out_on_screen
+    from collapsebench.experiment.schedulers import Scheduler
+
+    executor = grid.chosen_executor(setup)
+    if not isinstance(executor, Scheduler):
+        raise UsageError("--detach is for an executor whose jobs go on without this command: --executor slurm")
+    if grid.logs:
+        raise UsageError("--log follows runs, and --detach does not: give one of them")
+    return hand_out_on_screen(setup, executor, quiet=grid.quiet, verbose=grid.verbose)
+
+
 def _logs(setup: GridSetup, wanted: Iterable[str]) -> list[Observer]:
     """Return the logs that a user wants. The usual folder lies beside the store, and it takes long to say where."""
     from collapsebench.experiment.logs import LogRequest
@@ -254,9 +270,13 @@ def _logs(setup: GridSetup, wanted: Iterable[str]) -> list[Observer]:
     return [request.observer(usual) for request in LogRequest.parsed(wanted, usual)]
 
 
-def _print_plan(setup: GridSetup, *, as_json: bool) -> None:
+def _print_plan(setup: GridSetup, grid: GridOptions) -> None:
+    """Print the plan, and what an executor would hand to another program."""
     from collapsebench.experiment.grids import look_up
     from collapsebench.reporting.plan_page import plan_json, plan_text
 
-    plan = look_up(setup)
-    click.echo(json.dumps(plan_json(plan), indent=2) if as_json else plan_text(plan))
+    executor, plan = grid.chosen_executor(setup), look_up(setup)
+    if grid.as_json:
+        click.echo(json.dumps(plan_json(plan), indent=2))
+    else:
+        click.echo("\n\n".join(filter(None, (plan_text(plan), executor.preview(setup.runs, plan.missing)))))

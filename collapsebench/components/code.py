@@ -25,8 +25,19 @@ PLAIN: Final = (bool, int, float, str, bytes, type(None))
 """The types of constants of a notebook that the hash of a class follows."""
 
 
-def module_hash(module: ModuleType) -> str | None:
-    """Return the hash of a module and of what it uses from beside it; None if the module has no source.
+class ModuleSources(NamedTuple):
+    """The source of a module as it was loaded, and the files that it uses from beside it."""
+
+    root: Path
+    """The folder that counts as beside it."""
+    path: Path
+    """The module itself."""
+    content: dict[Path, bytes]
+    """The bytes of all files, the module among them."""
+
+
+def module_sources(module: ModuleType) -> ModuleSources | None:
+    """Return the source of a module and of what it uses from beside it; None if the module has no source.
 
     Beside it lie the files of its folder, or for an installed module those of its package. Used is what the source
     imports, also inside of functions, and every file whose name stands in it as a text. What a program finds out only
@@ -44,9 +55,19 @@ def module_hash(module: ModuleType) -> str | None:
             if used not in found:
                 found[used] = _source(used, list(sys.modules.values()))
                 waiting += [used] if used.suffix == ".py" else []
-    parts = {"": normal(found.pop(path))} | {
-        file.relative_to(root).as_posix(): normal(source) if file.suffix == ".py" else source
-        for file, source in found.items()
+    return ModuleSources(root, path, found)
+
+
+def module_hash(module: ModuleType) -> str | None:
+    """Return the hash of a module and of what it uses from beside it; None if the module has no source."""
+    sources = module_sources(module)
+    if sources is None:
+        return None
+    parts = {
+        "" if file == sources.path else file.relative_to(sources.root).as_posix(): (
+            normal(source) if file.suffix == ".py" else source
+        )
+        for file, source in sources.content.items()
     }
     return _digest(part for name in sorted(parts) for part in (name.encode(), parts[name]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +15,7 @@ from collapsebench.experiment.worker import PRELOADED, torch_threads
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
+    from collapsebench.experiment.jobs import Ticket
     from collapsebench.experiment.work import GridSetup, RunSetup
     from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
@@ -41,8 +42,13 @@ class Executor(Component):
         del setup, specs
         return ""
 
+    def follows(self, ticket: Ticket) -> bool:
+        """Return True if it can follow a run that was handed out before, so that `submit` may get it."""
+        del ticket
+        return False
+
     @abstractmethod
-    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
+    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Generator[RunRecord, None, None]:
         """Compute every spec, and yield its record as soon as the run is over.
 
         Each run goes through the runner of `setup`, here or in another process, as a setup can be pickled. A spec is
@@ -68,7 +74,7 @@ class InProcess(Executor):
         setup.check_workers(1)
         setup.check_devices()
 
-    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
+    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Generator[RunRecord, None, None]:
         """Run each spec in turn."""
         with uncollected():
             for module in PRELOADED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from threading import RLock
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
     from collapsebench.experiment.executors import Executor
     from collapsebench.experiment.planning import Plan
+    from collapsebench.experiment.schedulers import Handout, Scheduler
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import Outcome, RunRecord
     from collapsebench.spec import RunSpec
@@ -139,6 +141,24 @@ def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[R
 
     observers = ToAll([Pulses(grid.setup.checkpoints.folder), Shielded(observe)])
     with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, observers, interrupts) as ledger:
-        for record in executor.submit(grid.setup.runs, ledger.begun(grid.missing), ledger.observe):
-            ledger.finish(record)
+        specs = ledger.begun(grid.missing, executor.follows)
+        with closing(executor.submit(grid.setup.runs, specs, ledger.observe)) as records:
+            for record in records:
+                ledger.finish(record)
     return ledger.records
+
+
+def hand_out_grid(grid: PlannedGrid, scheduler: Scheduler, observe: Observer) -> tuple[list[RunRecord], Handout]:
+    """Hand the missing runs of a grid to a scheduler, and return without waiting for them.
+
+    Returns the records of the runs that are over meanwhile, and what became of the others. See `run_grid`.
+    """
+    from collapsebench.experiment.ledger import Ledger
+
+    with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, Shielded(observe), interrupts) as ledger:
+        specs = ledger.begun(grid.missing, scheduler.follows)
+        handout = scheduler.hand_out(grid.setup.runs, specs, ledger.observe)
+        for record in handout.records:
+            ledger.finish(record)
+        ledger.release()
+    return ledger.records, handout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from collapsebench.store import Store, Written
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event, Observer
+    from collapsebench.experiment.jobs import Ticket
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
@@ -34,6 +35,7 @@ class Ledger:
 
     def __init__(self, setup: GridSetup, store: Store, observe: Observer, interrupts: Interrupts) -> None:
         self._setup, self._store, self._observe, self._interrupts = setup, store, observe, interrupts
+        self._jobs = setup.jobs
         self._claims = Claims(setup.checkpoints.folder)
         self._running: dict[str, tuple[RunRecord, ExitStack]] = {}
         self.records: list[RunRecord] = []
@@ -55,14 +57,27 @@ class Ledger:
                     ledger._interrupt(f"its grid ended: {error}")
                 raise
 
-    def begun(self, specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
-        """Yield the specs that are to be computed here, each claimed and stored as started when it is asked for."""
+    def begun(self, specs: Iterable[RunSpec], follows: Callable[[Ticket], bool]) -> Iterator[RunSpec]:
+        """Yield the specs that are to be computed here, each claimed and stored as started when it is asked for.
+
+        The record of a run that a job has left is taken in. A run that a scheduler still has is passed over, unless
+        `follows` says that it is followed.
+        """
         for spec in specs:
             self._interrupts.check()
             with self._interrupts.held():
-                mine = self._begin(spec)
-            if mine:
+                mine = not self._elsewhere(spec, follows) and self._begin(spec)
+            record = self._jobs.read_record(spec.run_id) if mine else None
+            if record is not None:
+                self.finish(record)
+            elif mine:
                 yield spec
+
+    def release(self) -> None:
+        """Leave the runs that are not over to jobs, which go on without this process."""
+        for _, claim in self._running.values():
+            claim.close()
+        self._running.clear()
 
     def observe(self, event: Event) -> None:
         """Take note of an event of a run, and pass it on."""
@@ -81,9 +96,21 @@ class Ledger:
             written = self._store.finish(record)
             if record.outcome.settled or written is Written.SETTLED:
                 self._setup.checkpoints.settle(record.run_id)
+            self._jobs.forget(record.run_id)
             self._running.pop(record.run_id)[1].close()
         self.records.append(record)
         self._observe(Finished(record) if written is Written.STORED else Skipped(record, REASONS[written]))
+
+    def _elsewhere(self, spec: RunSpec, follows: Callable[[Ticket], bool]) -> bool:
+        """Return True if a scheduler has the run, and nobody here follows it. Say so."""
+        ticket = self._jobs.ticket(spec.run_id)
+        if ticket is None or follows(ticket) or self._jobs.record(spec.run_id).exists():
+            return False
+        record = begun(spec, self._setup.device)
+        self.records.append(record)
+        how = f"`collapsebench runs stop {spec.run_id[:8]}` takes it back"
+        self._observe(Skipped(record, f"{ticket.executor} has it; {how}"))
+        return True
 
     def _begin(self, spec: RunSpec) -> bool:
         """Claim a run and store it as started. Return False if it is not to be computed here."""

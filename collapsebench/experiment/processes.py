@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -74,7 +74,7 @@ class Processes(Executor):
         with _starting():
             forkserver.ensure_running()
 
-    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
+    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Generator[RunRecord, None, None]:
         """Give each idle worker the next spec, and yield records as the runs end. Raises the error of a worker."""
         threads = self.threads or max(1, processors() // self.workers)
         with (

@@ -26,7 +26,7 @@ from collapsebench.experiment.events import (
     ToAll,
     Warned,
 )
-from collapsebench.experiment.grids import prepare, run_grid
+from collapsebench.experiment.grids import hand_out_grid, prepare, run_grid
 from collapsebench.experiment.live import LiveLine, NotebookLines, TerminalLines
 from collapsebench.experiment.outlook import Outlook, in_words
 from collapsebench.experiment.output import is_terminal, write_line
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collapsebench.experiment.executors import Executor
     from collapsebench.experiment.grids import PlannedGrid
     from collapsebench.experiment.live import LiveLines
+    from collapsebench.experiment.schedulers import Scheduler
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
 
@@ -279,6 +280,28 @@ def _store_option(setup: GridSetup) -> str:
     return store_option(setup.store)
 
 
+@contextmanager
+def grid_on_screen(
+    setup: GridSetup, executor: Executor, *, quiet: bool, verbose: bool, debug: bool = False
+) -> Iterator[tuple[PlannedGrid, Screen]]:
+    """Yield a grid that is ready to be worked through, and the screen that shows it.
+
+    Raises UsageError if the executor cannot compute these runs.
+    """
+    executor.warm_up()
+    executor.check(setup)
+    with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
+        screen.debug = debug
+        grid = prepare(setup)
+        screen.store_option, screen.timeout = _store_option(setup), setup.timeout
+        screen.outlook = Outlook(grid.missing, stored=len(grid.settled), workers=executor.at_once)
+        total, missing = len(grid.plan.specs), len(grid.missing)
+        screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
+        for line in _outdated(grid):
+            screen.warn(f"{line}; to run them again: --rerun")
+        yield grid, screen
+
+
 def run_on_screen(
     setup: GridSetup,
     executor: Executor,
@@ -293,19 +316,25 @@ def run_on_screen(
     `debug` shows the tracebacks of failed runs. `logs` follow the runs, too; their errors are lines. Raises UsageError
     if the executor cannot compute these runs.
     """
-    executor.warm_up()
-    executor.check(setup)
-    with progress(quiet=quiet, verbose=verbose, names=setup.plan.protocol_names) as screen:
-        screen.debug = debug
-        grid = prepare(setup)
-        screen.store_option, screen.timeout = _store_option(setup), setup.timeout
-        screen.outlook = Outlook(grid.missing, stored=len(grid.settled), workers=executor.at_once)
-        total, missing = len(grid.plan.specs), len(grid.missing)
-        screen.say(f"{total} runs, {total - missing} already stored, {missing} to run")
-        for line in _outdated(grid):
-            screen.warn(f"{line}; to run them again: --rerun")
+    with grid_on_screen(setup, executor, quiet=quiet, verbose=verbose, debug=debug) as (grid, screen):
         shielded = (Shielded(log, "a log", screen.warn) for log in logs)
         try:
             return run_grid(grid, executor, ToAll([*shielded, screen.observe]))
         finally:
             screen.sum_up()
+
+
+def hand_out_on_screen(
+    setup: GridSetup, scheduler: Scheduler, *, quiet: bool = False, verbose: bool = False
+) -> list[RunRecord]:
+    """Hand what is missing of a grid to a scheduler, say what became of it, and return what was over before.
+
+    Raises UsageError if the scheduler cannot compute these runs.
+    """
+    with grid_on_screen(setup, scheduler, quiet=quiet, verbose=verbose) as (grid, screen):
+        records, handout = hand_out_grid(grid, scheduler, screen.observe)
+        for job_id, number in handout.submitted.items():
+            screen.say(f"submitted {number} runs to {scheduler.name} as array {job_id}")
+        if handout.waiting:
+            screen.say(f"{handout.waiting} runs are queued or running; the same command takes in later what is over")
+        return records

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from collapsebench.components.interfaces import Dataset
 from collapsebench.errors import DataError
 from collapsebench.experiment.checkpoint import Checkpoints
+from collapsebench.experiment.jobs import JobFiles
 from collapsebench.experiment.weights import WEIGHTS, WeightFiles
 from collapsebench.experiment.work import RunSetup, Sources, folder_of
 from collapsebench.guards.agreement import check_agreement
@@ -83,7 +84,8 @@ class TrainedModel:
 
     @property
     def _runner(self) -> Runner:
-        return RunSetup(self.sources, Checkpoints(self.files.folder)).runner(_ignore)
+        folder = self.files.folder
+        return RunSetup(self.sources, Checkpoints(folder), JobFiles.below(folder)).runner(_ignore)
 
     @cached_property
     def _loaded(self) -> TrainingSetup:

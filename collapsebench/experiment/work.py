@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapsebench.components import discovery
+from collapsebench.components.freezing import FrozenPlugins
 from collapsebench.data.own import with_own
 from collapsebench.errors import CollapsebenchError, PluginError, UsageError, error_line
 from collapsebench.experiment import planning
 from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.events import PULSE
 from collapsebench.experiment.failures import place_in_plugin
+from collapsebench.experiment.jobs import JOBS, RECORDS, JobFiles
 from collapsebench.experiment.placement import check_there, check_workers, devices_of
 from collapsebench.experiment.weights import WEIGHTS
 from collapsebench.files import expanded
@@ -49,6 +51,20 @@ class Sources:
         """The data of the runs."""
         return planning.SplitCache(self.catalog, self.data_folder)
 
+    def frozen(self, folder: Path) -> Sources:
+        """Copy the plugin files into a folder, and return sources that read these copies.
+
+        Classes that lie in no file stay as they are: they reach a worker if it can import their module.
+        """
+        _ = self.catalog  # what it has loaded is copied
+        return replace(self, plugins=FrozenPlugins(self.plugins).write(folder.absolute()))
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the plugin files."""
+        _ = self.catalog
+        return FrozenPlugins(self.plugins).digest
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave out what another process can make again. It may have another working folder."""
         plugins = tuple(path.absolute() for path in self.plugins)
@@ -61,6 +77,8 @@ class RunSetup:
 
     sources: Sources
     checkpoints: Checkpoints
+    jobs: JobFiles
+    """The files of runs that a scheduler computes."""
     codes_folder: Path | None = None
     """The folder that the codes of every run are written to; None if nobody wants them."""
     weights_folder: Path | None = None
@@ -69,6 +87,16 @@ class RunSetup:
     """Where torch computes, as in `GridSetup`."""
     timeout: float | None = None
     """The seconds after which a run is ended."""
+
+    def absolute(self) -> RunSetup:
+        """Return the same for a process with another working folder. Pickled sources are absolute anyway."""
+        return replace(
+            self,
+            checkpoints=replace(self.checkpoints, folder=self.checkpoints.folder.absolute()),
+            jobs=self.jobs.absolute(),
+            codes_folder=self.codes_folder and self.codes_folder.absolute(),
+            weights_folder=self.weights_folder and self.weights_folder.absolute(),
+        )
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -178,7 +206,13 @@ class GridSetup:
             weights_folder=self.weights_folder,
             device=self.device,
             timeout=self.timeout,
+            jobs=self.jobs,
         )
+
+    @property
+    def jobs(self) -> JobFiles:
+        """The files of runs that a scheduler computes."""
+        return JobFiles(self._folder(JOBS), self._folder(RECORDS))
 
     @property
     def checkpoints(self) -> Checkpoints:

@@ -12,6 +12,7 @@ from collapsebench.experiment.checkpoint import Checkpoints
 from collapsebench.experiment.environment import decisive, kind_of_device
 from collapsebench.experiment.executors import InProcess
 from collapsebench.experiment.grids import ONE_GRID
+from collapsebench.experiment.jobs import JobFiles
 from collapsebench.experiment.processors import processors
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.experiment.work import RunSetup, Sources
@@ -79,7 +80,7 @@ def run_again(stored: RunRecord, sources: Sources) -> RunRecord:
     threads = stored.environment.get("threads")
     known = threads if type(threads) is int and 1 <= threads <= processors() else None
     with tempfile.TemporaryDirectory() as folder, ONE_GRID, Interrupts():
-        setup = RunSetup(sources, Checkpoints(Path(folder)))
+        setup = RunSetup(sources, Checkpoints(Path(folder)), JobFiles.below(Path(folder)))
         (record,) = InProcess(threads=known).submit(setup, [stored.spec], _ignore)
     return record
 

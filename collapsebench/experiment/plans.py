@@ -1,0 +1,64 @@
+"""Plans of jobs, frozen when they are handed to a scheduler: what is edited afterwards does not reach them."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collapsebench.errors import CollapsebenchError, UsageError, error_line
+from collapsebench.files import replacing
+
+if TYPE_CHECKING:
+    from collapsebench.experiment.work import RunSetup
+    from collapsebench.spec import RunSpec
+
+FILE = "plan.pickle"
+
+
+@dataclass(frozen=True)
+class FrozenPlan:
+    """What the jobs of a plan compute, and with what."""
+
+    setup: RunSetup
+    specs: tuple[RunSpec, ...]
+    threads: int | None
+    """The threads of torch in each run."""
+
+    @classmethod
+    def read(cls, folder: Path) -> FrozenPlan:
+        """Read the plan of a folder. Its user alone can have written it."""
+        plan = pickle.loads((folder / FILE).read_bytes())  # noqa: S301
+        if not isinstance(plan, cls):
+            raise CollapsebenchError(f"'{folder}' has no plan of jobs")
+        return plan
+
+    def freeze(self) -> Path:
+        """Write the plan, with copies of its plugins, and return its folder. Equal plans have one folder.
+
+        Raises UsageError for a class that jobs cannot import, and CollapsebenchError if the folder cannot be written.
+        """
+        folder = self.setup.jobs.folder.absolute() / self._digest()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sources = self.setup.sources.frozen(folder / "plugins")
+            frozen = replace(self, setup=replace(self.setup.absolute(), sources=sources))
+            with replacing(folder / FILE) as partial:
+                partial.write_bytes(_pickled(frozen))
+        except OSError as error:
+            raise CollapsebenchError(f"cannot write jobs to '{folder}': {error.strerror}") from error
+        return folder
+
+    def _digest(self) -> str:
+        parts = [repr(self.setup), repr(self.threads), self.setup.sources.digest, *(each.run_id for each in self.specs)]
+        return sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _pickled(plan: FrozenPlan) -> bytes:
+    try:
+        return pickle.dumps(plan)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        reason = error_line(error)
+        raise UsageError(f"jobs cannot import a class of these runs ({reason}): give it as --plugin FILE") from error

@@ -1,0 +1,74 @@
+"""Events as lines of a file: a job appends what its runs tell, and a driver reads on from where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from collapsebench.experiment.events import Event
+from collapsebench.record import Point, RunRecord
+
+KINDS: Final = {kind.__name__: kind for kind in get_args(Event)}
+MODELS: Final[dict[str, type[BaseModel]]] = {"record": RunRecord, "point": Point}
+"""The fields of events that are no plain values."""
+LEFT: Final = "left"
+"""The key of a line that says why a process left its run, which is to go on elsewhere."""
+
+
+class EventFile:
+    """The events of one run, one line each. Several processes may write it, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._read = path, 0
+
+    def append(self, event: Event) -> None:
+        """Add an event. A disk that refuses costs no run."""
+        content = {field.name: _plain(getattr(event, field.name)) for field in fields(event)}
+        self._write({"event": type(event).__name__} | content)
+
+    def leave(self, reason: str) -> None:
+        """Say that this process leaves the run because it was told to."""
+        self._write({LEFT: reason})
+
+    def _write(self, content: dict[str, Any]) -> None:
+        with suppress(OSError), self._path.open("a", encoding="ascii") as file:
+            file.write(json.dumps(content) + "\n")
+
+    def news(self) -> Iterator[Event]:
+        """Yield the events that came since the last call. What is no event, or half written, is passed over."""
+        for content in self._lines():
+            kind = KINDS.get(content.pop("event", ""))
+            with suppress(ValidationError, TypeError, ValueError):
+                if kind is not None:
+                    yield kind(**{name: _value(name, value) for name, value in content.items()})
+
+    def abandoned(self) -> bool:
+        """Return True if the last process that began the run ended without saying so. It reads the lines anew."""
+        self._read, began = 0, False
+        for content in self._lines():
+            began = content.get("event") == "Started" or (began and LEFT not in content)
+        return began
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        with suppress(OSError), self._path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._read += len(line)
+                with suppress(ValueError, TypeError):
+                    yield dict(json.loads(line))
+
+
+def _plain(value: object) -> object:
+    return json.loads(value.model_dump_json()) if isinstance(value, BaseModel) else value
+
+
+def _value(name: str, value: Any) -> Any:
+    return MODELS[name].model_validate(value) if name in MODELS else value

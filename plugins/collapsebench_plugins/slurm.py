@@ -1,0 +1,203 @@
+"""Runs as jobs of Slurm, which queues, preempts and requeues them by the rules of the site.
+
+Scripts are written and submitted by submitit. What is alive is what `squeue` lists: that needs no accounting. A
+job that is preempted writes a checkpoint, and Slurm requeues it. A job whose time runs out asks for that itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from collapsebench import Component, hookimpl
+from collapsebench.errors import CollapsebenchError, UsageError
+from collapsebench.experiment.jobs import AGAIN, Batch, JobKey, tail
+from collapsebench.experiment.schedulers import Job, Scheduler
+
+if TYPE_CHECKING:
+    from collapsebench.experiment.work import GridSetup
+
+PREFIX: Final = "collapsebench-"
+"""The beginning of the names of jobs."""
+WARNING: Final = 90
+"""A job is told so many seconds before its time limit."""
+MOST: Final = 1001
+"""Slurm's own largest number of tasks of an array, where it does not say another one."""
+TOLD: Final = 10
+"""The seconds that a command of Slurm may take beyond what Slurm itself waits."""
+
+
+class Submitter(Protocol):
+    """What is needed of submitit."""
+
+    def text(self, command: str) -> str:
+        """Return the script that runs a command."""
+
+    def launch(self, command: str) -> str:
+        """Submit that script, and return the id of its job."""
+
+
+class Slurm(Scheduler):
+    """Each job is a task of an array. Its log and its record lie in the folder of work, which all nodes must see."""
+
+    name: ClassVar[str] = "slurm"
+    citation: ClassVar[str] = "Yoo, Jette, Grondona 2003, SLURM: Simple Linux Utility for Resource Management"
+
+    partition: str = Field("", description="partition; default: that of the cluster")
+    account: str = Field("", description="account that the time is charged to")
+    qos: str = Field("", description="quality of service")
+    constraint: str = Field("", description="features that a node must have, as in a100")
+    minutes: PositiveInt = Field(60, description="time limit of a job; one that needs more goes on in the next")
+    cpus: PositiveInt = Field(1, description="processors of a job")
+    gpus: NonNegativeInt = Field(0, description="GPUs of a job; its runs see them with --device cuda")
+    memory: PositiveFloat = Field(4.0, description="memory of a job in GB")
+    array: PositiveInt = Field(64, description="jobs that run at a time")
+    setup: str = Field("", description="shell command of a job before its runs, as in 'module load python'")
+    options: str = Field("", description="further options of sbatch, as in 'reservation=mine nice=100'")
+
+    @property
+    def at_once(self) -> int:
+        """The number of jobs that run at a time."""
+        return self.array
+
+    def warm_up(self) -> None:
+        """See Executor. Submitit and Slurm must be here."""
+        if find_spec("submitit") is None:
+            raise UsageError("executor 'slurm' needs the package submitit: pip install 'collapsebench[slurm]'")
+
+    def check(self, setup: GridSetup) -> None:
+        """See Executor. A job has its GPUs for itself."""
+        if shutil.which("sbatch") is None:
+            raise UsageError("executor 'slurm' needs Slurm: there is no command sbatch on this machine")
+        if len(setup.runs.devices) > 1:
+            raise UsageError("a job of Slurm sees its own GPUs: give --device cuda, and gpus=1 to the executor")
+        self.jobs()
+
+    def script(self, batch: Batch) -> str:
+        """See Scheduler."""
+        return self._submitter(batch).text(_command(batch))
+
+    def launch(self, batch: Batch) -> str:
+        """See Scheduler."""
+        (batch.folder / "slurm").mkdir(exist_ok=True)
+        try:
+            return self._submitter(batch).launch(_command(batch))
+        except Exception as error:
+            raise CollapsebenchError(f"sbatch refused the jobs: {_last_line(str(error))}") from error
+
+    def jobs(self) -> Mapping[JobKey, Job]:
+        """See Scheduler."""
+        told = _told("squeue", f"--user={os.getuid()}", "--noheader", "--array", "--format=%j|%F|%K|%t|%R")
+        rows = (line.split("|", 4) for line in told)
+        return {
+            JobKey(name.removeprefix(PREFIX), int(task)): Job(f"{array}_{task}", state != "PD", node)
+            for name, array, task, state, node in rows
+            if name.startswith(PREFIX) and task.isdecimal()
+        }
+
+    def cancel(self, jobs: Collection[Job]) -> None:
+        """See Scheduler."""
+        ids = [job.job_id for job in jobs]
+        for start in range(0, len(ids), 500):
+            _told("scancel", "--quiet", *ids[start : start + 500])
+
+    def output(self, key: JobKey, batch: Batch) -> str:
+        """See Scheduler."""
+        written = sorted((batch.folder / "slurm").glob(f"*_{key.task}_*log.*"), key=lambda path: path.stat().st_mtime)
+        return "\n".join(filter(None, map(tail, written[-2:])))
+
+    def most_tasks(self) -> int:
+        """See Scheduler."""
+        return _largest_array()
+
+    def _submitter(self, batch: Batch) -> Submitter:
+        """Return what writes and submits the script of a batch."""
+        from submitit import SlurmExecutor
+
+        class ForCommands(SlurmExecutor):
+            """Submits a command where submitit would submit a pickled function."""
+
+            @classmethod
+            def affinity(cls) -> int:
+                """A script can be shown where there is no Slurm."""
+                return 1
+
+            def text(self, command: str) -> str:
+                return self._make_submission_file_text(command, "")
+
+            def launch(self, command: str) -> str:
+                return self._submit_command(command).job_id
+
+        submitter = ForCommands(batch.folder / "slurm")
+        submitter.update_parameters(**self._parameters(batch))
+        submitter.parameters["map_count"] = len(batch.tasks)
+        return submitter
+
+    def _parameters(self, batch: Batch) -> dict[str, Any]:
+        named = {"partition": self.partition, "account": self.account, "qos": self.qos, "constraint": self.constraint}
+        further = {"requeue": True} | dict(_pairs(self.options))
+        return {
+            "job_name": f"{PREFIX}{batch.name}",
+            "wckey": None,
+            "time": self.minutes,
+            "cpus_per_task": self.cpus,
+            "mem": f"{round(1024 * self.memory)}MB",
+            "array_parallelism": self.array,
+            "signal_delay_s": min(WARNING, 20 * self.minutes),
+            "setup": [self.setup] if self.setup else [],
+            "teardown": [f"code=$?; [ $code != {AGAIN} ] || scontrol requeue $SLURM_JOB_ID; exit $code"],
+            "additional_parameters": further,
+            **{key: value for key, value in named.items() if value},
+            **({"gpus_per_node": self.gpus} if self.gpus else {}),
+        }
+
+
+def _command(batch: Batch) -> str:
+    program = shlex.join([sys.executable, "-u", "-m", "collapsebench.experiment.job", str(batch.folder)])
+    return f"{program} {batch.number} $SLURM_ARRAY_TASK_ID"
+
+
+def _pairs(options: str) -> list[tuple[str, str | bool]]:
+    """Read options as sbatch takes them; one without a value is a switch."""
+    pairs = (text.lstrip("-").partition("=") for text in shlex.split(options))
+    return [(key, value if equals else True) for key, equals, value in pairs]
+
+
+def _told(*command: str) -> Sequence[str]:
+    """Return the lines that a command of Slurm prints. Raises CollapsebenchError with what it complains of."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30 + TOLD)  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None)
+        raise CollapsebenchError(f"{command[0]} failed: {_last_line(said or str(error))}") from error
+    return done.stdout.splitlines()
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
+
+
+@cache
+def _largest_array() -> int:
+    """Ask Slurm, or return its default where it does not answer. Numbers of tasks begin at 0."""
+    try:
+        lines = _told("scontrol", "show", "config")
+    except CollapsebenchError:
+        return MOST - 1
+    found = [line.partition("=")[2].strip() for line in lines if line.startswith("MaxArraySize")]
+    return max(1, int(found[0]) - 1) if found and found[0].isdecimal() else MOST - 1
+
+
+@hookimpl
+def collapsebench_components() -> list[type[Component]]:
+    """Return the executor."""
+    return [Slurm]
