@@ -82,8 +82,8 @@ def exit_code(arguments: Sequence[object]) -> int | str:
 SERVER = os.environ.get("COLLAPSEBENCH_TEST_POSTGRES")
 """The URL of a database of a PostgreSQL server on which tests may make others; see `.ci/postgres.py`."""
 
-collect_ignore = ["browser", *([] if SERVER else ["test_store_postgres.py"])]
-"""The tests of `browser/` run when they are named: `tox run -e browser`."""
+collect_ignore = ["browser", "cluster", *([] if SERVER else ["test_store_postgres.py"])]
+"""The tests of `browser/` and `cluster/` run when they are named: `tox run -e browser`, `tox run -e cluster`."""
 
 
 def databases() -> list[str]:
