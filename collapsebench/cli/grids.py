@@ -203,11 +203,9 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
 
     `then` is the command that a user may want next.
     """
-    setup = grid.setup(requests)
-    if grid.dry_run:
-        _print_plan(setup, grid)
+    records = _worked_through(requests, grid)
+    if records is None:
         return
-    records = _detached(setup, grid) if grid.detach else _run(setup, grid)
     if not grid.quiet:
         from collapsebench.store.connection import store_option
 
@@ -218,14 +216,8 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
 
 def try_guards(requests: Iterable[Request], grid: GridOptions, query: SuiteQuery) -> None:
     """Run the trials of a suite, and print what the guards did. Exits with code 1 if they did not what they should."""
-    setup = grid.setup(requests)
-    if grid.dry_run:
-        _print_plan(setup, grid)
+    if _worked_through(requests, grid) is None or grid.detach:
         return
-    if grid.detach:
-        _detached(setup, grid)
-        return
-    _run(setup, grid)
     from collapsebench.reporting.trials import trial_results, trials_text
     from collapsebench.store import Store
 
@@ -234,6 +226,15 @@ def try_guards(requests: Iterable[Request], grid: GridOptions, query: SuiteQuery
     click.echo(trials_text(results))
     if not all(result.expected for result in results):
         raise click.exceptions.Exit(1)
+
+
+def _worked_through(requests: Iterable[Request], grid: GridOptions) -> list[RunRecord] | None:
+    """Run what is missing, or hand it out, and return the records; None after the plan of a dry run."""
+    setup = grid.setup(requests)
+    if grid.dry_run:
+        _print_plan(setup, grid)
+        return None
+    return _detached(setup, grid) if grid.detach else _run(setup, grid)
 
 
 def _run(setup: GridSetup, grid: GridOptions) -> list[RunRecord]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collapsebench.spec import RunSpec
 
 
+LOG = "log"
+"""The name, among the artifacts of a run, of what the processes of its jobs have printed."""
 REASONS = {Written.SETTLED: "stored by another process", Written.DELETED: "deleted while it was computed"}
 """The reasons why the record of a run is not stored."""
 
@@ -91,8 +93,7 @@ class Ledger:
         The first result of a run counts. A run that was deleted meanwhile does not come back.
         """
         with self._interrupts.held():
-            if record.outcome is Outcome.FINISHED:
-                self._attach_codes(record.run_id)
+            self._attach_files(record)
             written = self._store.finish(record)
             if record.outcome.settled or written is Written.SETTLED:
                 self._setup.checkpoints.settle(record.run_id)
@@ -128,12 +129,16 @@ class Ledger:
         self._observe(Skipped(record, "another process computes it" if written is None else REASONS[written]))
         return False
 
-    def _attach_codes(self, run_id: str) -> None:
-        folder = self._setup.codes_folder
-        if folder is None or not (path := codes_file(folder, run_id)).is_file():
-            return
-        if run_id in self._store.outcomes([run_id]):
-            self._store.attach(run_id, ARTIFACT, path)
+    def _attach_files(self, record: RunRecord) -> None:
+        """Store where the codes and the log of a run are, if there are any."""
+        folder, run_id = self._setup.codes_folder, record.run_id
+        files = {LOG: self._jobs.log(run_id)}
+        if folder is not None and record.outcome is Outcome.FINISHED:
+            files[ARTIFACT] = codes_file(folder, run_id)
+        there = {name: path for name, path in files.items() if path.is_file()}
+        if there and run_id in self._store.outcomes([run_id]):
+            for name, path in there.items():
+                self._store.attach(run_id, name, path)
 
     def _interrupt(self, message: str) -> None:
         """Store the runs that are not over as interrupted. One whose result was stored last is settled."""

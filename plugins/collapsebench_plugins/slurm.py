@@ -59,7 +59,7 @@ class Slurm(Scheduler):
     minutes: PositiveInt = Field(60, description="time limit of a job; one that needs more goes on in the next")
     cpus: PositiveInt = Field(1, description="processors of a job")
     gpus: NonNegativeInt = Field(0, description="GPUs of a job; its runs see them with --device cuda")
-    memory: PositiveFloat = Field(4.0, description="memory of a job in GB")
+    memory: PositiveFloat | None = Field(None, description="memory of a job in GB; default: that of the partition")
     array: PositiveInt = Field(64, description="jobs that run at a time")
     setup: str = Field("", description="shell command of a job before its runs, as in 'module load python'")
     options: str = Field("", description="further options of sbatch, as in 'reservation=mine nice=100'")
@@ -150,7 +150,7 @@ class Slurm(Scheduler):
             "wckey": None,
             "time": self.minutes,
             "cpus_per_task": self.cpus,
-            "mem": f"{round(1024 * self.memory)}MB",
+            "mem": None if self.memory is None else f"{round(1024 * self.memory)}MB",
             "array_parallelism": self.array,
             "signal_delay_s": min(WARNING, 20 * self.minutes),
             "setup": [self.setup] if self.setup else [],
