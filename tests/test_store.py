@@ -244,6 +244,18 @@ def test_entries_are_read_where_they_are_asked_for(filled):
     assert all(not each.entries for each in filled.observations())
 
 
+def test_columns_of_boards_are_those_of_the_runs_that_are_meant(filled):
+    entry = values(iw_nll=1.0)[0].model_copy(update={"board": False})
+    filled.finish(record("vae", 7, values=(*values(active_units=2.0), entry)))
+    assert filled.board_columns(contender="vae") == [
+        ("active-units", "active_units"),
+        ("elbo", "neg_elbo"),
+        ("kl", "kl"),
+    ]
+    assert filled.board_columns(contender="skip") == [("elbo", "neg_elbo"), ("kl", "kl")]
+    assert filled.board_columns(outcome=Outcome.DIVERGED) == []
+
+
 def test_pages_are_disjoint_and_complete(filled):
     pages = [filled.summaries(limit=4, offset=offset) for offset in (0, 4, 8, 12)]
     assert [len(page) for page in pages] == [4, 4, 3, 0]

@@ -62,8 +62,16 @@ class Rows(NamedTuple):
 
 def to_rows(record: RunRecord) -> Rows:
     """Return the rows of a record."""
+    key = {"run_id": record.run_id}
+    points = [key | {"number": number} | to_json(point) for number, point in enumerate(record.points)]
+    values = [key | {"position": position} | _value_row(value) for position, value in enumerate(record.values)]
+    return Rows(run_row(record), points, values)
+
+
+def run_row(record: RunRecord) -> dict[str, Any]:
+    """Return the row of a record without its points and values."""
     protocol = record.spec.protocol
-    run = {
+    return {
         "run_id": record.run_id,
         "protocol_id": record.protocol_id,
         "dataset": protocol.dataset.name,
@@ -83,10 +91,6 @@ def to_rows(record: RunRecord) -> Rows:
         "findings": [to_json(finding) for finding in record.findings],
         "declined": [to_json(each) for each in record.declined],
     }
-    key = {"run_id": record.run_id}
-    points = [key | {"number": number} | to_json(point) for number, point in enumerate(record.points)]
-    values = [key | {"position": position} | _value_row(value) for position, value in enumerate(record.values)]
-    return Rows(run, points, values)
 
 
 def to_record(

@@ -21,7 +21,7 @@ from collapsebench.store import connection, schema
 from collapsebench.store.filters import ID_LENGTH, Filters, conditions, starts, without_id
 from collapsebench.store.journal import choose_journal
 from collapsebench.store.mapping import storable, to_json
-from collapsebench.store.models import ArtifactRow, Run
+from collapsebench.store.models import ArtifactRow, Run, ValueRow
 from collapsebench.store.observations import Reader
 from collapsebench.store.reading import engine_to_read
 from collapsebench.store.records import RecordReader
@@ -318,6 +318,12 @@ class Store:
             for dataset, track, count in [zip(*group, strict=True)]
         )
         return sorted(found, key=lambda each: (each.dataset, each.track, each.protocol_id))
+
+    def board_columns(self, **filters: Unpack[Filters]) -> list[tuple[str, str]]:
+        """Return the columns that boards show of the runs, each as its metric and its name, in the order of these."""
+        of_runs = select(ValueRow.metric, ValueRow.column).join(Run, Run.run_id == ValueRow.run_id)
+        rows = self._rows(of_runs.where(ValueRow.board, *conditions(filters)).distinct())
+        return sorted((metric, name) for metric, name in rows if isinstance(metric, str) and isinstance(name, str))
 
     def attach(self, run_id: str, name: str, path: Path) -> Artifact:
         """Store the path and the SHA-256 of a file of a stored run. They replace those of a file of the same name."""
