@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from importlib.util import find_spec
+from typing import IO, TYPE_CHECKING, TextIO
 
 import click
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("started", "finished", "diverged", "failed", "interrupted")
 """Named here, too, as their own module takes several times as long to import as click."""
+
+EXPORTS = ("jsonl", "parquet")
 
 
 @dataclass(frozen=True)
@@ -109,23 +112,55 @@ def show(store: str, run_id: str, as_json: bool) -> None:
 @command.command("export")
 @click.argument("file")
 @run_options
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(EXPORTS),
+    default=None,
+    help="JSON lines, or a table for data frames.  [default: parquet if FILE ends in .parquet, otherwise jsonl]",
+)
 @click.option("--weights", type=options.PATH, default=None, metavar="FOLDER", help="Copy their trained weights, too.")
 @options.work_dir
 @options.stored
-def export(chosen: RunOptions, store: str, file: str, weights: Path | None, work_dir: Path | None) -> None:
-    """Write runs to FILE (- for standard output) as JSON lines, one run a line.
+def export(
+    chosen: RunOptions, store: str, file: str, format_: str | None, weights: Path | None, work_dir: Path | None
+) -> None:
+    """Write runs to FILE (- for standard output) as JSON lines, or as a Parquet file. One run is one line, or one row.
+
+    `runs import` reads JSON lines. Data frames read Parquet, for which collapsebench[parquet] must be installed.
 
     With --weights, the files of their weights are copied to a folder, from where `runs import --weights` takes them.
     """
+    write = _parquet_writer(file) if _is_parquet(file, format_) else _write_lines
     from collapsebench.store import Store
-    from collapsebench.store.interchange import export_runs
 
     with Store.reading(store) as opened, destination(file) as stream:
-        written = export_runs(opened.find(**chosen.filters), stream)
+        written = write(opened, stream, chosen.filters)
     click.echo(f"{written} runs exported", err=True)
     options.tell_unreadable(opened.unreadable)
     if weights is not None:
         _export_weights(chosen, store, weights, work_dir)
+
+
+def _is_parquet(file: str, format_: str | None) -> bool:
+    return file.endswith(".parquet") if format_ is None else format_ == "parquet"
+
+
+def _write_lines(store: Store, stream: TextIO, filters: Filters) -> int:
+    from collapsebench.store.interchange import export_runs
+
+    return export_runs(store.find(**filters), stream)
+
+
+def _parquet_writer(file: str) -> Callable[[Store, TextIO, Filters], int]:
+    """Return a function that writes runs to a stream. Raises UsageError without pyarrow, and for a terminal."""
+    if find_spec("pyarrow") is None:
+        raise UsageError("a Parquet file needs pyarrow: pip install 'collapsebench[parquet]'")
+    if file == "-" and sys.stdout.isatty():
+        raise UsageError("a Parquet file cannot be shown on a terminal: name a file in place of -")
+    from collapsebench.reporting.parquet import export_parquet
+
+    return lambda store, stream, filters: export_parquet(store, stream.buffer, **filters)
 
 
 def _export_weights(chosen: RunOptions, store: str, folder: Path, work_dir: Path | None) -> None:
