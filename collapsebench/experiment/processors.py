@@ -16,11 +16,14 @@ GROUPS = Path("/sys/fs/cgroup")
 
 def processors(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
     """Return how many threads can run at a time: by affinity, by the quota of control groups, by OMP_NUM_THREADS."""
-    limits = [_affinity(), *_quotas(groups, own)]
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if wanted.isdecimal():
-        limits.append(int(wanted))
-    return max(1, min(limits))
+    there = cores(groups, own)
+    return max(1, min(there, int(wanted))) if wanted.isdecimal() else there
+
+
+def cores(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+    """Return how many processes can run at a time: by affinity, and by the quota of control groups."""
+    return max(1, min([_affinity(), *_quotas(groups, own)]))
 
 
 def _affinity() -> int:
