@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import signal
-import socket
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
-from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -27,6 +22,7 @@ from collapsebench.experiment.executors import Executor
 from collapsebench.experiment.processors import cores
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.record import Outcome, RunRecord
+from collapsebench_plugins.ray_connection import PATIENCE, connected
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
@@ -35,14 +31,10 @@ if TYPE_CHECKING:
 
 PULSE = 0.5
 """The seconds after which the driver looks for events and signals."""
-PATIENCE = 10.0
-"""Nobody waits more seconds for a cluster to answer, or for events. Ray itself would wait for two minutes."""
 STOPPING = 2.0
 """The seconds that a run which is told to stop has to write its checkpoint."""
 GRACE = 10.0
 """A task that is still at its run so many seconds after its timeout hangs: it would have ended at a step."""
-MEMORY = 100 * 2**20
-"""The bytes for objects of an own cluster, which are small here."""
 
 
 class Ray(Executor):
@@ -91,7 +83,7 @@ class Ray(Executor):
         with (
             Interrupts() as interrupts,
             interrupts.held(),
-            _connected(self.address),
+            connected(self.address),
             _Tasks(self, setup, observe) as tasks,
         ):
             waiting = iter(specs)
@@ -272,76 +264,6 @@ def _places(machine: Mapping[str, float], cpus: int, gpus: float) -> int:
     """
     places = machine.get("CPU", 0) / cpus
     return math.floor(min(places, machine.get("GPU", 0) / gpus) if gpus else places)
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[None]:
-    """Connect this process to a cluster, or to one that it starts and that hears this machine alone.
-
-    A process that its user has connected stays as it is. Raises UsageError if there is no cluster.
-    """
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    with _silent():
-        _join(address) if address else _start()
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep Ray from writing to the terminal and from counting its users, and put back what it changes here."""
-    logger, environment = logging.getLogger("ray"), dict(os.environ)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        os.environ.clear()
-        os.environ.update(environment)
-
-
-def _join(address: str) -> None:
-    """Connect to a running cluster. Raises UsageError if there is none."""
-    from ray._private.services import canonicalize_bootstrap_address_or_die as found
-
-    try:
-        host, _, port = found(address).rpartition(":")
-        socket.create_connection((host, int(port)), PATIENCE).close()  # Ray would wait for two minutes, and then die
-        _init(address=address)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"no Ray cluster at '{address}': {error_line(error)}") from error
-
-
-def _start() -> None:
-    """Start a cluster that listens on the loopback alone."""
-    from ray._private import ray_constants
-
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        _init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=MEMORY)
-    except (OSError, RuntimeError) as error:
-        raise CollapsebenchError(f"cannot start Ray: {error_line(error)}") from error
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = True
-
-
-def _init(**options: Any) -> None:
-    import ray
-
-    handler = signal.getsignal(signal.SIGTERM)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ray.init(configure_logging=False, log_to_driver=False, **options)
-    if current_thread() is main_thread():
-        signal.signal(signal.SIGTERM, handler)
 
 
 @hookimpl
