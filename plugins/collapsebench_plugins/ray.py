@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -78,7 +78,7 @@ class Ray(Executor):
         if not self.address and self.cpus > cores():
             raise UsageError(f"ray[cpus={self.cpus}] is more than the {cores()} processors of this machine")
 
-    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Iterator[RunRecord]:
+    def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Generator[RunRecord, None, None]:
         """Give the cluster as many runs as it has room for, and yield records as the runs end."""
         with (
             Interrupts() as interrupts,
