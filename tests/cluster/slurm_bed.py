@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,8 +27,8 @@ from typing import NamedTuple
 from beds import free_ports, kill, processes, uninterrupted, wait_until
 
 NODES = ("n1", "n2")
-LARGEST_ARRAY = 101
-"""The first index that an array may not have; small, so that tests can have more runs than that."""
+LARGEST_ARRAY = 5
+"""The first index that an array may not have; small, so that a grid needs several arrays."""
 
 CONFIGURATION = """
 ClusterName=bed
@@ -60,9 +62,11 @@ ReturnToService=2
 SlurmdTimeout=10
 KillWait=2
 MinJobAge=5
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/ended
 MaxArraySize={largest_array}
-NodeName=n1 NodeAddr=127.0.0.1 NodeHostname={host} Port={first} CPUs=1
-NodeName=n2 NodeAddr=127.0.0.1 NodeHostname={host} Port={second} CPUs=1
+NodeName=n1 NodeAddr=127.0.0.1 NodeHostname={host} Port={first} CPUs=1 RealMemory=16000
+NodeName=n2 NodeAddr=127.0.0.1 NodeHostname={host} Port={second} CPUs=1 RealMemory=16000
 PartitionName=low Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=high Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=2
 """
@@ -93,6 +97,10 @@ class Slurm:
         """The environment variables by which commands find it; the programs are on everybody's path."""
         return {"SLURM_CONF": str(self.folder / "slurm.conf")}
 
+    def within(self, *words: str) -> list[str]:
+        """Return the words of a command: it runs as any other."""
+        return list(words)
+
     def call(self, *words: str) -> str:
         """Run a program of Slurm, and return what it printed. Raises CalledProcessError."""
         done = subprocess.run(words, env=os.environ | self.env, check=True, stdout=subprocess.PIPE, text=True)
@@ -103,6 +111,12 @@ class Slurm:
         lines = self.call("squeue", "--array", "--noheader", "--format=%A|%i|%P|%t|%N").splitlines()
         return [Job(int(number), *rest) for number, *rest in (line.split("|") for line in lines)]
 
+    def ended(self) -> Counter[str]:
+        """Return how many jobs of `low` have ended since the start, by state; PENDING are those that wait again."""
+        path = self.folder / "ended"
+        text = path.read_text() if path.exists() else ""
+        return Counter(re.findall(r"^JobId=.* JobState=(\w+) Partition=low", text, re.MULTILINE))
+
     def running(self, partition: str = "low") -> list[Job]:
         """Return the jobs of a partition that run."""
         return [job for job in self.squeue() if job.state == "R" and job.partition == partition]
@@ -111,6 +125,10 @@ class Slurm:
         """Take every node from the partition `low` for some seconds."""
         for _ in NODES:
             self.call("sbatch", "--partition=high", "--output=/dev/null", f"--wrap=sleep {seconds}")
+
+    def give_back(self) -> None:
+        """Give the nodes back to the partition `low`."""
+        self.call("scancel", "--partition=high")
 
     def pythons(self, job: Job) -> list[int]:
         """Return the ids of the Python processes of a job that runs."""
