@@ -10,6 +10,7 @@ from pathlib import Path
 from collapsebench.components.beside import FILE_MODULE
 from collapsebench.components.code import ModuleSources, module_sources
 from collapsebench.errors import PluginError
+from collapsebench.files import replacing
 
 
 class FrozenPlugins:
@@ -37,8 +38,8 @@ class FrozenPlugins:
             place = folder / str(roots.index(sources.root))
             for file, content in sources.content.items():
                 copy = place / (path.name if file == sources.path else file.relative_to(sources.root))
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(content)
+                with replacing(copy) as partial:
+                    partial.write_bytes(content)
             copies.append(place / path.name)
         return tuple(copies)
 

@@ -160,5 +160,5 @@ def hand_out_grid(grid: PlannedGrid, scheduler: Scheduler, observe: Observer) ->
         handout = scheduler.hand_out(grid.setup.runs, specs, ledger.observe)
         for record in handout.records:
             ledger.finish(record)
-        ledger.release()
+        ledger.release(handout.waiting)
     return ledger.records, handout

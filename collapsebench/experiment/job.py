@@ -11,12 +11,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from socket import gethostname
 from typing import Final
 
-from collapsebench.errors import CollapsebenchError, Interrupted
+from collapsebench.errors import CollapsebenchError, Interrupted, StoreError
 from collapsebench.experiment.claims import Claims
 from collapsebench.experiment.events import Event, Stepped
 from collapsebench.experiment.jobs import AGAIN, Batch, JobKey
@@ -24,7 +25,7 @@ from collapsebench.experiment.output import write_line
 from collapsebench.experiment.plans import FrozenPlan
 from collapsebench.experiment.relay import EventFile
 from collapsebench.experiment.runner import Runner
-from collapsebench.experiment.signals import Interrupts
+from collapsebench.experiment.signals import STOPPING, Interrupts
 from collapsebench.experiment.worker import at_work
 from collapsebench.spec import RunSpec
 
@@ -36,53 +37,70 @@ class Task:
     """The runs of one task of a batch."""
 
     def __init__(self, folder: Path, number: int, task: int) -> None:
-        """Read them. Raises OSError, ValueError or LookupError if they are not there."""
-        self._plan, self._batch = FrozenPlan.read(folder), Batch.read(folder, number)
-        self._key, self._run_ids = JobKey(self._batch.name, task), self._batch.tasks[task]
-        self._jobs = self._plan.setup.jobs
-        self._current = ""
+        """Read them. Raises CollapsebenchError if they are not there."""
+        self._plan = FrozenPlan.read(folder)
+        try:
+            self._batch = Batch.read(folder, number)
+            run_ids = self._batch.tasks[task]
+        except (OSError, ValueError, LookupError) as error:
+            raise CollapsebenchError(f"there is no task {task} of batch {number} in '{folder}'") from error
+        specs = {spec.run_id: spec for spec in self._plan.specs}
+        self._key, self._jobs = JobKey(self._batch.name, task), self._plan.setup.jobs
+        self._specs = tuple(specs[run_id] for run_id in run_ids)
         self._moved = False
 
     def work_off(self) -> int:
         """Compute what is left of the task, and return the exit code of the process."""
-        specs = {spec.run_id: spec for spec in self._plan.specs}
         try:
             with (
-                Interrupts((signal.SIGTERM, *OUT_OF_TIME)) as interrupts,
+                Interrupts((*STOPPING, *OUT_OF_TIME)) as interrupts,
                 at_work(self._plan.setup, self._plan.threads, self._tell, interrupts) as runner,
             ):
-                for run_id in self._run_ids:
-                    self._compute(runner, specs[run_id])
+                for spec in filter(self._mine, self._specs):
+                    self._compute(runner, spec, interrupts)
         except Interrupted as stop:
             return self._leave(stop)
         return 0
 
-    def _compute(self, runner: Runner, spec: RunSpec) -> None:
-        """Compute one run, unless it is over, or was handed to another task meanwhile."""
+    def _mine(self, spec: RunSpec) -> bool:
+        """Return True for a run that is not over, not stopped, and not handed to another task meanwhile."""
         ticket = self._jobs.ticket(spec.run_id)
-        if ticket is None or ticket.key != self._key or ticket.stopped or self._jobs.record(spec.run_id).exists():
-            return
-        with Claims(self._jobs.folder).claim(spec.run_id) as mine:
-            if not mine:
-                return
-            self._current = spec.run_id
-            with printing_to(self._jobs.log(spec.run_id)):
+        here = ticket is not None and ticket.key == self._key and not ticket.stopped
+        return here and not self._jobs.record(spec.run_id).exists()
+
+    def _compute(self, runner: Runner, spec: RunSpec, interrupts: Interrupts) -> None:
+        """Compute one run, unless another process is at it. A record that is made is written, whatever comes."""
+        with self._claim(spec) as claimed, printing_to(self._jobs.log(spec.run_id)):
+            if claimed:
                 who = f"{spec.contender.label} seed {spec.seed} on {gethostname()}, process {os.getpid()}"
                 write_line(who, sys.stderr)
-                self._jobs.write_record(runner.run(spec))
-        self._moved = True
+                record = runner.run(spec)
+                with interrupts.held():
+                    self._jobs.write_record(record)
+                    self._moved = True
+
+    @contextmanager
+    def _claim(self, spec: RunSpec) -> Iterator[bool]:
+        """Hold the run in the block. Where files cannot be locked, its ticket alone says who computes it."""
+        with ExitStack() as held:
+            try:
+                claimed = held.enter_context(Claims(self._jobs.folder).claim(spec.run_id))
+            except StoreError:
+                claimed = True
+            yield claimed
 
     def _tell(self, event: Event) -> None:
         self._moved = self._moved or isinstance(event, Stepped)
         EventFile(self._batch.progress(event.run_id)).append(event)
 
     def _leave(self, stop: Interrupted) -> int:
-        """Say why the run is left. One that has no time to move at all does not go on for ever."""
-        if not self._moved:
+        """Say why the next run is left, so that it is not to blame. One with no time to move at all is."""
+        out_of_time = stop.exit_code - 128 in OUT_OF_TIME
+        if out_of_time and not self._moved:
             return stop.exit_code
-        if self._current:
-            EventFile(self._batch.progress(self._current)).leave(str(stop))
-        return AGAIN if stop.exit_code - 128 in OUT_OF_TIME else stop.exit_code
+        for spec in islice(filter(self._mine, self._specs), 1):
+            EventFile(self._batch.progress(spec.run_id)).leave(str(stop))
+        return AGAIN if out_of_time else stop.exit_code
 
 
 @contextmanager

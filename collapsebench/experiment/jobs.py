@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +80,24 @@ class Batch:
         tasks = json.loads((folder / f"{number}.json").read_text(encoding="utf-8"))
         return cls(folder, number, tuple(map(tuple, tasks)))
 
+    @property
+    def events(self) -> Path:
+        """The folder of the events of its runs."""
+        return self.folder / str(self.number)
+
     def progress(self, run_id: str) -> Path:
         """The file of a run's events."""
-        return self.folder / str(self.number) / f"{run_id}.jsonl"
+        return self.events / f"{run_id}.jsonl"
+
+    def begun(self) -> set[str]:
+        """Return the ids of the runs that have told something. One look at a folder is less than one at every file."""
+        return _names(self.events, ".jsonl")
+
+    def discard(self) -> None:
+        """Forget a batch that was refused. Its number stays taken, as a scheduler may have heard of it all the same."""
+        with suppress(OSError):
+            (self.folder / f"{self.number}.json").write_text("", encoding="utf-8")
+            self.events.rmdir()
 
 
 @dataclass(frozen=True)
@@ -112,8 +127,9 @@ class JobFiles:
                 number += 1
             else:
                 break
-        (folder / str(number)).mkdir(exist_ok=True)
-        return Batch(folder, number, tuple(map(tuple, tasks)))
+        batch = Batch(folder, number, tuple(map(tuple, tasks)))
+        batch.events.mkdir(exist_ok=True)
+        return batch
 
     def batch(self, ticket: Ticket) -> Batch:
         """Return the batch of a ticket. Raises OSError or ValueError if it is gone."""
@@ -123,19 +139,26 @@ class JobFiles:
         """The file of the events of a run."""
         return Batch(*self._place(ticket), ()).progress(ticket.run_id)
 
+    def begun(self, tickets: Iterable[Ticket]) -> set[str]:
+        """Return the ids of the runs that have told something in the batches of these tickets."""
+        return set().union(*(Batch(*place, ()).begun() for place in set(map(self._place, tickets))))
+
     def _place(self, ticket: Ticket) -> tuple[Path, int]:
         plan, _, number = ticket.batch.rpartition("-")
         return self.folder / plan, int(number)
 
     def write_ticket(self, ticket: Ticket) -> None:
-        """Write down where a run was handed to."""
-        with replacing(self._ticket(ticket.run_id)) as partial:
+        """Write down where a run was handed to. A power cut may take it; what has no ticket is handed out again."""
+        with replacing(self._ticket(ticket.run_id), lasting=False) as partial:
             partial.write_text(json.dumps(ticket._asdict()), encoding="utf-8")
 
     def ticket(self, run_id: str) -> Ticket | None:
         """Return where a run was handed to; None if it was not, or if nobody can read it."""
-        with suppress(OSError, ValueError, TypeError):
-            return Ticket(**json.loads(self._ticket(run_id).read_text(encoding="utf-8")))
+        with suppress(OSError, ValueError, TypeError, AttributeError):
+            ticket = Ticket(**json.loads(self._ticket(run_id).read_text(encoding="utf-8")))
+            whole = isinstance(ticket.task, int) and isinstance(ticket.lost, int) and isinstance(ticket.executor, str)
+            if whole and ticket.run_id == run_id and self._place(ticket):
+                return ticket
         return None
 
     def tickets(self) -> Iterator[Ticket]:
@@ -157,18 +180,21 @@ class JobFiles:
             partial.write_text(write_line(record), encoding="ascii")
 
     def read_record(self, run_id: str) -> RunRecord | None:
-        """Return the record of a run that is over, None if there is none. One that is damaged is put aside."""
+        """Return the record of a run that is over, None if there is none yet.
+
+        A file that is damaged or of another run is set aside. One that cannot be read now may be readable later.
+        """
         from collapsebench.store.interchange import read_line
 
         path = self.record(run_id)
-        try:
-            record = read_line(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, UsageError):
+        with suppress(OSError):
+            content = path.read_bytes()
+            with suppress(UsageError):
+                record = read_line(content)
+                if record.run_id == run_id:
+                    return record
             path.replace(path.with_suffix(".set-aside"))
-            return None
-        return record if record.run_id == run_id else None
+        return None
 
     def log(self, run_id: str) -> Path:
         """The file of what the processes of a run printed."""
@@ -176,9 +202,7 @@ class JobFiles:
 
     def arrived(self) -> set[str]:
         """Return the ids of the runs whose records are there."""
-        with suppress(OSError):
-            return {path.stem for path in self.records.iterdir() if path.suffix == ".json"}
-        return set()
+        return _names(self.records, ".json")
 
     def forget(self, run_id: str) -> None:
         """Remove record, ticket and events of a run whose record is stored. Its log stays."""
@@ -194,6 +218,13 @@ class JobFiles:
 
     def _ticket(self, run_id: str) -> Path:
         return self.folder / "runs" / f"{run_id}.json"
+
+
+def _names(folder: Path, ending: str) -> set[str]:
+    """Return the names, without this ending, of the files of a folder; none if there is no folder."""
+    with suppress(OSError):
+        return {path.stem for path in folder.iterdir() if path.suffix == ending}
+    return set()
 
 
 def tail(path: Path, lines: int = 20, most: int = 4000) -> str:

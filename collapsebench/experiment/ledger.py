@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -75,11 +75,11 @@ class Ledger:
             elif mine:
                 yield spec
 
-    def release(self) -> None:
-        """Leave the runs that are not over to jobs, which go on without this process."""
-        for _, claim in self._running.values():
-            claim.close()
-        self._running.clear()
+    def release(self, handed_out: Collection[str]) -> None:
+        """Leave runs to their jobs, which go on without this process. Those that have none are interrupted."""
+        for run_id in self._running.keys() & handed_out:
+            self._running.pop(run_id)[1].close()
+        self._interrupt("no job was to be had for it")
 
     def observe(self, event: Event) -> None:
         """Take note of an event of a run, and pass it on."""

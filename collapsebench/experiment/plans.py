@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collapsebench.components.code import harness_hash
 from collapsebench.errors import CollapsebenchError, UsageError, error_line
 from collapsebench.files import replacing
 
@@ -29,8 +30,11 @@ class FrozenPlan:
 
     @classmethod
     def read(cls, folder: Path) -> FrozenPlan:
-        """Read the plan of a folder. Its user alone can have written it."""
-        plan = pickle.loads((folder / FILE).read_bytes())  # noqa: S301
+        """Read a plan, which its user alone can have written. Raises CollapsebenchError if there is none."""
+        try:
+            plan = pickle.loads((folder / FILE).read_bytes())  # noqa: S301
+        except Exception as error:
+            raise CollapsebenchError(f"cannot read the plan of jobs in '{folder}': {error_line(error)}") from error
         if not isinstance(plan, cls):
             raise CollapsebenchError(f"'{folder}' has no plan of jobs")
         return plan
@@ -38,22 +42,29 @@ class FrozenPlan:
     def freeze(self) -> Path:
         """Write the plan, with copies of its plugins, and return its folder. Equal plans have one folder.
 
-        Raises UsageError for a class that jobs cannot import, and CollapsebenchError if the folder cannot be written.
+        What is there is left as it is, as jobs may be reading it. Raises UsageError for a class that jobs cannot
+        import, and CollapsebenchError if the folder cannot be written.
         """
         folder = self.setup.jobs.folder.absolute() / self._digest()
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sources = self.setup.sources.frozen(folder / "plugins")
-            frozen = replace(self, setup=replace(self.setup.absolute(), sources=sources))
-            with replacing(folder / FILE) as partial:
-                partial.write_bytes(_pickled(frozen))
+            if not (folder / FILE).is_file():
+                self._write(folder)
         except OSError as error:
             raise CollapsebenchError(f"cannot write jobs to '{folder}': {error.strerror}") from error
         return folder
 
+    def _write(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sources = self.setup.sources.frozen(folder / "plugins")
+        frozen = replace(self, setup=replace(self.setup.absolute(), sources=sources))
+        with replacing(folder / FILE) as partial:
+            partial.write_bytes(_pickled(frozen))
+
     def _digest(self) -> str:
-        parts = [repr(self.setup), repr(self.threads), self.setup.sources.digest, *(each.run_id for each in self.specs)]
-        return sha256("\n".join(parts).encode()).hexdigest()[:16]
+        """Hash all that a plan consists of: other labels, folders or code make another plan."""
+        setup, sources = self.setup.absolute(), self.setup.sources
+        parts = [setup, sources.data_folder.absolute(), sources.digest, harness_hash(), self.threads, *self.specs]
+        return sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:16]
 
 
 def _pickled(plan: FrozenPlan) -> bytes:

@@ -335,6 +335,6 @@ def hand_out_on_screen(
         records, handout = hand_out_grid(grid, scheduler, screen.observe)
         for job_id, number in handout.submitted.items():
             screen.say(f"submitted {number} runs to {scheduler.name} as array {job_id}")
-        if handout.waiting:
-            screen.say(f"{handout.waiting} runs are queued or running; the same command takes in later what is over")
+        if waiting := len(handout.waiting):
+            screen.say(f"{waiting} runs are queued or running; the same command takes in later what is over")
         return records

@@ -71,4 +71,13 @@ def _plain(value: object) -> object:
 
 
 def _value(name: str, value: Any) -> Any:
-    return MODELS[name].model_validate(value) if name in MODELS else value
+    return _labelled(MODELS[name].model_validate(value)) if name in MODELS else value
+
+
+def _labelled(value: BaseModel) -> BaseModel:
+    """Give a record the labels of its spec, which JSON has beside the spec alone."""
+    if not isinstance(value, RunRecord):
+        return value
+    from collapsebench.store.labels import with_labels
+
+    return value.model_copy(update={"spec": with_labels(value.spec, value.contender, value.track)})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from pydantic import Field, PositiveInt
 
-from collapsebench.errors import CollapsebenchError
+from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.experiment.endings import RunEnding, begun, ended
 from collapsebench.experiment.events import Started, Warned
 from collapsebench.experiment.executors import Executor
@@ -28,16 +28,10 @@ from collapsebench.syntax import parse_composition, print_call
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Observer
-    from collapsebench.experiment.work import RunSetup
+    from collapsebench.experiment.work import GridSetup, RunSetup
     from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
 
-LOOK: Final = 1.0
-"""The seconds between two looks at the files of jobs."""
-ASK: Final = 5.0
-"""The seconds between two questions to the scheduler."""
-STOPPING: Final = 10.0
-"""The seconds that jobs which were cancelled may take to end."""
 TRIES: Final = 2
 """A run whose jobs were lost so many times has failed."""
 STOPPED: Final = "stopped by the user"
@@ -60,8 +54,18 @@ class Scheduler(Executor):
     runs_per_job: PositiveInt = Field(1, description="runs that one job computes, one after the other")
     threads: PositiveInt | None = Field(None, description="threads of torch in each run; default: those of the job")
 
+    look: ClassVar[float] = 1.0
+    """The seconds between two looks at the files of jobs."""
+    ask: ClassVar[float] = 5.0
+    """The seconds between two questions to the scheduler."""
+    lateness: ClassVar[float] = 10.0
+    """The seconds that a job's files may come late, or that a scheduler may not know a job which it requeues."""
     patience: ClassVar[float] = 60.0
     """The seconds for which the scheduler may give no answer."""
+    again: ClassVar[float] = 60.0
+    """The seconds after which a scheduler that takes no more jobs is asked again."""
+    ending: ClassVar[float] = 10.0
+    """The seconds that jobs which were cancelled may take to end."""
 
     @abstractmethod
     def script(self, batch: Batch) -> str:
@@ -87,6 +91,12 @@ class Scheduler(Executor):
     def most_tasks(self) -> int:
         """Return the largest number of tasks of one batch."""
 
+    def check(self, setup: GridSetup) -> None:
+        """See Executor. Classes of a script or a notebook are not where a job could find them."""
+        for component in setup.components:
+            if component.__module__ == "__main__" or "<locals>" in component.__qualname__:
+                raise UsageError(f"jobs cannot import class '{component.__qualname__}': give it as --plugin FILE")
+
     def preview(self, setup: RunSetup, specs: Sequence[RunSpec]) -> str:
         """Return the script of the first batch. Nothing is written."""
         self.warm_up()
@@ -104,7 +114,7 @@ class Scheduler(Executor):
             with following.stopped_at_an_interrupt():
                 while following.open:
                     yield from following.look()
-                    time.sleep(LOOK)
+                    time.sleep(self.look)
         except KeyboardInterrupt:
             yield from following.arrived()
             raise
@@ -114,10 +124,10 @@ class Scheduler(Executor):
         following = Following(self, setup, observe, {spec.run_id: spec for spec in specs})
         with following.stopped_at_an_interrupt():
             records = list(following.look())
-            while following.suspects:
-                time.sleep(LOOK)
+            while not following.clear:
+                time.sleep(self.look)
                 records += following.look()
-        return Handout(tuple(records), following.submitted, len(following.open))
+        return Handout(tuple(records), following.submitted, following.alive)
 
     def batches(self, setup: RunSetup, specs: Sequence[RunSpec]) -> Iterator[Batch]:
         """Freeze runs into batches that the scheduler takes."""
@@ -138,8 +148,8 @@ class Handout(NamedTuple):
     """The records of those that are over."""
     submitted: Mapping[str, int]
     """The ids of new batches, with the number of their runs."""
-    waiting: int
-    """The number of runs that are queued or running now."""
+    waiting: frozenset[str]
+    """The ids of the runs that are queued or running now. Others were refused."""
 
 
 class Following:
@@ -157,16 +167,27 @@ class Following:
         self._records: dict[str, RunRecord] = {}
         self.submitted: dict[str, int] = {}
         """The ids of the batches that were handed out here, with the number of their runs."""
-        self.suspects: set[str] = set()
-        """The runs whose jobs were gone at the last question, without a record. Files may come late over a network."""
-        self._asked, self._unanswered = -math.inf, math.inf
-        self._refused = False
+        self._gone: dict[str, float] = {}
+        """The runs whose jobs were gone at the last question, without a record, and since when that is so."""
+        self._asked, self._unanswered, self._refused = -math.inf, math.inf, -math.inf
+        """When the scheduler was asked, since when it gives no answer, and when it refused jobs."""
+        self._compared = False
+
+    @property
+    def clear(self) -> bool:
+        """True if it is known of every run whether it waits, runs, was refused or is over."""
+        return not self.open or (self._compared and not self._gone)
+
+    @property
+    def alive(self) -> frozenset[str]:
+        """The ids of the runs that are queued or running."""
+        return frozenset(self._tickets)
 
     def look(self) -> Iterator[RunRecord]:
         """Pass on what is new, yield the records that came, and hand out what is missing."""
         self._pass_on()
         yield from self.arrived()
-        if self.open and (self.suspects or time.monotonic() - self._asked >= ASK):
+        if self.open and time.monotonic() - self._asked >= self._scheduler.ask:
             yield from self._compare(self._alive())
 
     def arrived(self) -> Iterator[RunRecord]:
@@ -192,16 +213,15 @@ class Following:
             self._jobs.drop_ticket(run_id)
 
     def _over(self, record: RunRecord) -> RunRecord:
-        for known in (self.open, self._tickets, self._events, self._records):
+        for known in (self.open, self._tickets, self._events, self._records, self._gone):
             known.pop(record.run_id, None)
-        self.suspects.discard(record.run_id)
         return record
 
     def _pass_on(self) -> None:
         """Tell the observer what runs have told since the last look."""
-        for run_id, ticket in self._tickets.items():
+        for run_id in sorted(self._tickets.keys() & self._jobs.begun(self._tickets.values())):
             if run_id not in self._events:
-                self._events[run_id] = EventFile(self._jobs.progress(ticket))
+                self._events[run_id] = EventFile(self._jobs.progress(self._tickets[run_id]))
             for event in self._events[run_id].news():
                 if isinstance(event, Started):
                     self._records[run_id] = event.record
@@ -224,12 +244,13 @@ class Following:
         """Compare the open runs with the jobs that are alive. What has none is handed out, or over."""
         if alive is None:
             return
-        gone = {run_id for run_id, ticket in self._tickets.items() if ticket.key not in alive}
-        confirmed, self.suspects = gone & self.suspects, gone - self.suspects
+        gone = [run_id for run_id, ticket in self._tickets.items() if ticket.key not in alive]
+        self._gone = {run_id: self._gone.get(run_id, self._asked) for run_id in gone}
         yield from self.arrived()
-        for run_id in sorted(confirmed & self.open.keys()):
+        for run_id in [each for each, since in self._gone.items() if self._asked - since >= self._scheduler.lateness]:
             yield from self._without_result(self._jobs.ticket(run_id) or self._tickets[run_id])
         self._submit([spec for run_id, spec in self.open.items() if run_id not in self._tickets])
+        self._compared = True
 
     def _without_result(self, ticket: Ticket) -> Iterator[RunRecord]:
         """Look why the job of a run is gone. The run was stopped, has failed, or is to be handed out again."""
@@ -243,8 +264,8 @@ class Following:
         else:
             if blamed:
                 self._observe(Warned(run_id, f"the job of run {run_id} ended without its result: it is queued again"))
-            for known in (self._tickets, self._events):
-                known.pop(run_id)
+            for known in (self._tickets, self._events, self._gone):
+                known.pop(run_id, None)
 
     def _to_blame(self, ticket: Ticket) -> bool:
         """Return True if a job ended at this run without being told to, or before it came to any run at all."""
@@ -268,35 +289,44 @@ class Following:
 
     def _submit(self, specs: Sequence[RunSpec]) -> None:
         """Hand out runs. If the scheduler takes no more for now, those that it has go on, and it is asked again."""
-        if not specs:
+        refused_lately = self._asked - self._refused < self._scheduler.again
+        if not specs or (refused_lately and self._tickets):
             return
         for batch in self._scheduler.batches(self._setup, specs):
             tickets = self._write_tickets(batch)
             try:
-                job_id = self._scheduler.launch(batch)
+                self.submitted[self._scheduler.launch(batch)] = len(tickets)
             except CollapsebenchError as error:
-                for ticket in tickets:
-                    self._jobs.drop_ticket(ticket.run_id)
+                self._take_back(batch, tickets)
                 if not self._tickets:
                     raise
                 self._tell_refusal(error, tickets[0].run_id)
                 return
-            self._tickets |= {ticket.run_id: ticket for ticket in tickets}
-            self.submitted[job_id] = len(tickets)
+
+    def _take_back(self, batch: Batch, tickets: Sequence[Ticket]) -> None:
+        """Undo what was written for a batch that was refused."""
+        for ticket in tickets:
+            self._jobs.drop_ticket(ticket.run_id)
+            self._tickets.pop(ticket.run_id)
+        batch.discard()
 
     def _tell_refusal(self, error: CollapsebenchError, run_id: str) -> None:
-        if not self._refused:
+        if self._refused == -math.inf:
             self._observe(Warned(run_id, f"{self._scheduler.name} takes no more jobs for now: {error}"))
-        self._refused = True
+        self._refused = self._asked
 
     def _write_tickets(self, batch: Batch) -> list[Ticket]:
-        """Write the tickets of a batch. They are there before its jobs, which look for them."""
+        """Write the tickets of a batch. They are there before its jobs, which look for them.
+
+        They are known before they are written: whenever a signal comes, none is left behind.
+        """
         text = print_call(self._scheduler.name, self._scheduler.model_dump(mode="json", exclude_defaults=True))
         tickets = [
             Ticket(run_id, batch.name, task, text, self._lost[run_id])
             for task, run_ids in enumerate(batch.tasks)
             for run_id in run_ids
         ]
+        self._tickets |= {ticket.run_id: ticket for ticket in tickets}
         for ticket in tickets:
             self._jobs.write_ticket(ticket)
         return tickets
@@ -307,9 +337,9 @@ def stop_jobs(scheduler: Scheduler, keys: Collection[JobKey]) -> None:
     alive = _living(scheduler, keys)
     if alive:
         scheduler.cancel(alive)
-    end = time.monotonic() + STOPPING
+    end = time.monotonic() + scheduler.ending
     while alive and time.monotonic() < end:
-        time.sleep(LOOK / 2)
+        time.sleep(scheduler.look / 2)
         alive = _living(scheduler, keys)
 
 

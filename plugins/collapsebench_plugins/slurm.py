@@ -7,11 +7,13 @@ job that is preempted writes a checkpoint, and Slurm requeues it. A job whose ti
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
@@ -30,20 +32,15 @@ PREFIX: Final = "collapsebench-"
 """The beginning of the names of jobs."""
 WARNING: Final = 90
 """A job is told so many seconds before its time limit."""
-MOST: Final = 1001
-"""Slurm's own largest number of tasks of an array, where it does not say another one."""
-TOLD: Final = 10
-"""The seconds that a command of Slurm may take beyond what Slurm itself waits."""
+WAITING: Final = frozenset({"PD", "RD", "RF", "RH", "RQ", "SE"})
+"""The states of jobs that wait, be it to be requeued or for an administrator."""
 
 
 class Submitter(Protocol):
-    """What is needed of submitit."""
+    """What is needed of submitit: the script that runs a command, and the id of the job that it is submitted as."""
 
-    def text(self, command: str) -> str:
-        """Return the script that runs a command."""
-
-    def launch(self, command: str) -> str:
-        """Submit that script, and return the id of its job."""
+    def text(self, command: str) -> str: ...
+    def launch(self, command: str) -> str: ...
 
 
 class Slurm(Scheduler):
@@ -80,6 +77,7 @@ class Slurm(Scheduler):
             raise UsageError("executor 'slurm' needs Slurm: there is no command sbatch on this machine")
         if len(setup.runs.devices) > 1:
             raise UsageError("a job of Slurm sees its own GPUs: give --device cuda, and gpus=1 to the executor")
+        super().check(setup)
         self.jobs()
 
     def script(self, batch: Batch) -> str:
@@ -97,11 +95,11 @@ class Slurm(Scheduler):
     def jobs(self) -> Mapping[JobKey, Job]:
         """See Scheduler."""
         told = _told("squeue", f"--user={os.getuid()}", "--noheader", "--array", "--format=%j|%F|%K|%t|%R")
-        rows = (line.split("|", 4) for line in told)
+        rows = (line.removeprefix(PREFIX).split("|", 4) for line in told if line.startswith(PREFIX))
         return {
-            JobKey(name.removeprefix(PREFIX), int(task)): Job(f"{array}_{task}", state != "PD", node)
-            for name, array, task, state, node in rows
-            if name.startswith(PREFIX) and task.isdecimal()
+            JobKey(batch, int(task)): Job(f"{array}_{task}", state not in WAITING, node)
+            for batch, array, task, state, node in rows
+            if task.isdecimal()
         }
 
     def cancel(self, jobs: Collection[Job]) -> None:
@@ -143,8 +141,6 @@ class Slurm(Scheduler):
         return submitter
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
-        named = {"partition": self.partition, "account": self.account, "qos": self.qos, "constraint": self.constraint}
-        further = {"requeue": True} | dict(_pairs(self.options))
         return {
             "job_name": f"{PREFIX}{batch.name}",
             "wckey": None,
@@ -155,8 +151,8 @@ class Slurm(Scheduler):
             "signal_delay_s": min(WARNING, 20 * self.minutes),
             "setup": [self.setup] if self.setup else [],
             "teardown": [f"code=$?; [ $code != {AGAIN} ] || scontrol requeue $SLURM_JOB_ID; exit $code"],
-            "additional_parameters": further,
-            **{key: value for key, value in named.items() if value},
+            "additional_parameters": {"requeue": True} | dict(_pairs(self.options)),
+            **self.model_dump(include={"partition", "account", "qos", "constraint"}, exclude_defaults=True),
             **({"gpus_per_node": self.gpus} if self.gpus else {}),
         }
 
@@ -173,9 +169,9 @@ def _pairs(options: str) -> list[tuple[str, str | bool]]:
 
 
 def _told(*command: str) -> Sequence[str]:
-    """Return the lines that a command of Slurm prints. Raises CollapsebenchError with what it complains of."""
+    """Return what a command of Slurm prints. Without Slurm it gives up after 30 s. Raises CollapsebenchError."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30 + TOLD)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=40)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None)
         raise CollapsebenchError(f"{command[0]} failed: {_last_line(said or str(error))}") from error
@@ -188,13 +184,12 @@ def _last_line(text: str) -> str:
 
 @cache
 def _largest_array() -> int:
-    """Ask Slurm, or return its default where it does not answer. Numbers of tasks begin at 0."""
-    try:
-        lines = _told("scontrol", "show", "config")
-    except CollapsebenchError:
-        return MOST - 1
-    found = [line.partition("=")[2].strip() for line in lines if line.startswith("MaxArraySize")]
-    return max(1, int(found[0]) - 1) if found and found[0].isdecimal() else MOST - 1
+    """Ask Slurm for its MaxArraySize, which is 1001 where it does not say. Numbers of tasks are below it."""
+    config = ""
+    with suppress(CollapsebenchError):
+        config = "\n".join(_told("scontrol", "show", "config"))
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
+    return max(1, int(found[1]) - 1) if found else 1000
 
 
 @hookimpl

@@ -1,0 +1,488 @@
+"""Runs as jobs of a scheduler: processes that are killed, told to stop, and left alone by their driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import killing
+import local_scheduler
+import pytest
+import toys
+from local_scheduler import FRESH, HOLD, REFUSE, SILENT
+
+from collapsebench.experiment.jobs import JobFiles
+from collapsebench.record import Outcome, RunRecord
+from collapsebench.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch]
+
+PLUGINS = ("--plugin", toys.PLUGIN, "--plugin", local_scheduler.PLUGIN)
+SHORT = ("--dataset", "toy", "--budget", "8steps", "--set", "evaluation.every=2steps")
+GRID = (*PLUGINS, *SHORT, "--method", "skip", "--seeds", "2")
+"""Four runs."""
+
+
+@pytest.fixture(scope="module")
+def a_scheduler() -> Iterator[Path]:
+    with local_scheduler.local_scheduler() as folder:
+        yield folder
+
+
+@pytest.fixture
+def scheduler(a_scheduler: Path) -> Iterator[Path]:
+    """The folder of a scheduler that has nothing to do."""
+    yield a_scheduler
+    local_scheduler.clear(a_scheduler)
+    wait_until(lambda: not local_scheduler.ask(a_scheduler, "jobs"))
+
+
+def wait_until(done: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def engine(scheduler: Path, **given: object) -> tuple[str, ...]:
+    parameters = ",".join(f"{key}={value}" for key, value in {"folder": scheduler, "threads": 1, **given}.items())
+    return ("--executor", f"local[{parameters}]")
+
+
+def pausing(folder: Path, at: int = 3) -> tuple[str, ...]:
+    """One run that waits at a step."""
+    return (*PLUGINS, *SHORT, "--no-baseline", "--method", f"pause[folder={folder},at={at}]")
+
+
+def perishing(folder: Path, times: int) -> tuple[str, ...]:
+    """Two runs, the second of which kills its process."""
+    return (*PLUGINS, *SHORT, "--no-baseline", "--method", f"perish[folder={folder},times={times}]", "--method", "skip")
+
+
+def go(folder: Path) -> None:
+    (folder / "go").touch()
+
+
+def waits(folder: Path, number: int = 1) -> list[int]:
+    """The processes that wait at their step, once there are so many."""
+    wait_until(lambda: len(list(folder.glob("*.waits"))) >= number)
+    return [int(path.stem) for path in folder.glob("*.waits")]
+
+
+def codes(scheduler: Path) -> list[int]:
+    """The exit codes of all jobs, once they have ended."""
+    over(scheduler)
+    path = scheduler / "codes"
+    return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def over(scheduler: Path) -> None:
+    """Wait until no job is left."""
+    wait_until(lambda: not local_scheduler.ask(scheduler, "jobs"))
+
+
+def stored(store: str = "s.sqlite") -> list[RunRecord]:
+    with Store.reading(store) as opened:
+        return list(opened.find())
+
+
+def outcomes(store: str = "s.sqlite") -> Counter[str]:
+    return Counter(record.outcome.value for record in stored(store))
+
+
+def files() -> JobFiles:
+    return JobFiles(Path("s.sqlite.jobs"), Path("s.sqlite.records"))
+
+
+def left() -> list[str]:
+    """Tickets and records that nobody has taken in."""
+    jobs = files()
+    return sorted({ticket.run_id for ticket in jobs.tickets()} | jobs.arrived())
+
+
+@contextmanager
+def meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Let something happen while the block goes on."""
+    thread = Thread(target=action)
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_programs_of_their_own_give_the_same_bits_as_one_process(command, scheduler, tmp_path):
+    (scheduler / FRESH).touch()
+    arguments = ("run", *GRID, "--keep-codes", *engine(scheduler, runs_per_job=2))
+    done = command(*arguments, "--store", "s.sqlite")
+    assert (done.code, done.err) == (0, "")
+    assert codes(scheduler) == [0, 0]
+    assert command("run", *GRID, "--threads", "1", "--store", "serial.sqlite").code == 0
+    assert killing.results(tmp_path / "s.sqlite") == killing.results(tmp_path / "serial.sqlite")
+    assert killing.weights(tmp_path / "s.sqlite") == killing.weights(tmp_path / "serial.sqlite")
+    assert left() == []
+    with Store.reading("s.sqlite") as store:
+        for record in store.find():
+            kept = {artifact.name for artifact in store.artifacts(record.run_id)}
+            assert kept >= {"codes", "log"}
+
+
+def test_detached_runs_are_taken_in_by_the_same_command_and_submitted_once(command, scheduler):
+    arguments = ("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    first = command(*arguments, "--detach")
+    assert first.code == 0
+    assert "submitted 4 runs to local as array" in first.out
+    assert "4 runs are queued or running" in first.out
+    assert outcomes() == {"started": 4}
+    over(scheduler)
+    second = command(*arguments, "--detach")
+    assert second.code == 0
+    assert "submitted" not in second.out
+    assert outcomes() == {"finished": 4}
+    assert left() == []
+    assert len(codes(scheduler)) == 4
+
+
+def test_what_waits_is_not_submitted_again(command, scheduler):
+    (scheduler / HOLD).touch()
+    arguments = ("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    again = command(*arguments, "--detach")
+    assert "submitted" not in again.out
+    assert "4 runs are queued or running" in again.out
+    (scheduler / HOLD).unlink()
+    assert command(*arguments).code == 0
+    assert codes(scheduler) == [0] * 4
+
+
+def test_a_driver_that_is_killed_loses_nothing(command, scheduler, tmp_path):
+    arguments = (*map(str, pausing(tmp_path)), "--method", "skip", *engine(scheduler))
+    driver = killing.Command(arguments, tmp_path / "s.sqlite").start()
+    waits(tmp_path)
+    driver.kill()
+    driver.join()
+    assert len(local_scheduler.pids(scheduler)) >= 1
+    go(tmp_path)
+    done = command("run", *arguments, "--store", "s.sqlite")
+    assert (done.code, done.err) == (0, "")
+    assert outcomes() == {"finished": 2}
+    assert codes(scheduler) == [0, 0]
+
+
+def test_a_run_whose_process_dies_goes_on_from_its_checkpoint_and_the_others_are_left_alone(
+    command, scheduler, tmp_path
+):
+    arguments = ("run", *perishing(tmp_path, times=1), "--store")
+    done = command(*arguments, "s.sqlite", "-v", *engine(scheduler))
+    assert done.code == 0
+    assert done.err.count("ended without its result: it is queued again") == 1
+    assert "goes on after step 4" in done.out
+    assert sorted(codes(scheduler)) == [-signal.SIGKILL, 0, 0]
+    assert command(*arguments, "serial.sqlite", "--threads", "1").code == 0
+    assert killing.results(tmp_path / "s.sqlite") == killing.results(tmp_path / "serial.sqlite")
+
+
+def test_a_run_whose_process_dies_twice_has_failed_and_what_waits_behind_it_is_not_blamed(command, scheduler, tmp_path):
+    arguments = ("run", *perishing(tmp_path, times=2), *engine(scheduler, runs_per_job=2), "--store", "s.sqlite")
+    done = command(*arguments)
+    assert done.code == 1
+    records = {record.contender.partition("[")[0]: record for record in stored()}
+    assert records["skip"].outcome is Outcome.FINISHED
+    failed = records["perish"]
+    assert failed.outcome is Outcome.FAILED
+    assert failed.message == "its job ended without its result, 2 times: the kernel needs the memory"
+    assert "perish[" in failed.traceback
+    assert done.err.count("is queued again") == 1
+    assert left() == []
+    again = command(*arguments)
+    assert again.code == 0
+    assert outcomes() == {"finished": 2}
+
+
+def test_ctrl_c_ends_all_jobs(command, scheduler, tmp_path):
+    arguments = (*map(str, pausing(tmp_path)), "--seeds", "2", *engine(scheduler))
+    typed = killing.Command(arguments, tmp_path / "s.sqlite")
+    driver = typed.start()
+    waits(tmp_path, 2)
+    os.kill(driver.pid, signal.SIGINT)
+    go(tmp_path)
+    driver.join()
+    assert driver.exitcode == 130
+    assert local_scheduler.ask(scheduler, "jobs") == []
+    assert codes(scheduler) == [143, 143]
+    assert outcomes() == {"interrupted": 2}
+    assert left() == []
+    done = command("run", *arguments, "--store", "s.sqlite", "-v")
+    assert done.code == 0
+    assert done.out.count("goes on after step 4") == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR2, 75)])
+def test_a_job_that_is_told_to_stop_writes_a_checkpoint_at_its_next_step(command, scheduler, tmp_path, number, code):
+    arguments = ("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    (job,) = waits(tmp_path)
+    os.kill(job, number)
+    go(tmp_path)
+    done = command(*arguments, "-v")
+    assert (done.code, done.err) == (0, "")
+    assert "goes on after step 4" in done.out
+    assert codes(scheduler) == [code, 0]
+
+
+def test_a_job_whose_time_is_over_before_it_moved_does_not_ask_for_more(command, scheduler, tmp_path):
+    arguments = ("run", *pausing(tmp_path, at=0), *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    (job,) = waits(tmp_path)
+    os.kill(job, signal.SIGUSR2)
+    go(tmp_path)
+    done = command(*arguments)
+    assert done.code == 0
+    assert "is queued again" in done.err
+    assert codes(scheduler) == [128 + signal.SIGUSR2, 0]
+
+
+METHOD = """
+from collapsebench import Method, hookimpl
+from beside_of_mine import WEIGHT
+
+class Mine(Method):
+    name = "mine"
+
+    @hookimpl
+    def kl_weight(self, progress):
+        return WEIGHT
+
+@hookimpl
+def collapsebench_components():
+    return [Mine]
+"""
+
+
+def test_edits_between_submission_and_start_do_not_reach_jobs(command, scheduler, tmp_path):
+    (scheduler / HOLD).touch()
+    plugin, beside = tmp_path / "mine.py", tmp_path / "beside_of_mine.py"
+    plugin.write_text(METHOD)
+    beside.write_text("WEIGHT = 0.5\n")
+    mine = (*PLUGINS, *SHORT, "--plugin", plugin, "--no-baseline", "--method", "mine", "--threads", "1")
+    assert command("run", *mine, "--store", "serial.sqlite").code == 0
+    arguments = ("run", *mine[:-2], *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    plugin.write_text("nothing of it")
+    beside.write_text("WEIGHT = 0.7\n")
+    (scheduler / HOLD).unlink()
+    over(scheduler)
+    plugin.write_text(METHOD)
+    assert command(*arguments).code == 0
+    assert killing.results(tmp_path / "s.sqlite") == killing.results(tmp_path / "serial.sqlite")
+
+
+def test_a_scheduler_that_takes_nothing_is_one_line(command, scheduler):
+    (scheduler / REFUSE).write_text("0")
+    done = command("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    assert (done.code, done.err) == (1, "error: the queue is full\n")
+    assert outcomes() == {"interrupted": 4}
+    assert {record.message for record in stored()} == {"its grid ended: the queue is full"}
+    assert left() == []
+
+
+def test_what_a_scheduler_takes_goes_on_and_the_rest_is_handed_out_later(command, scheduler):
+    (scheduler / REFUSE).write_text("1")
+    arguments = ("run", *GRID, *engine(scheduler, most=2), "--store", "s.sqlite")
+    detached = command(*arguments, "--detach")
+    assert detached.code == 0
+    assert "submitted 2 runs" in detached.out
+    assert "2 runs are queued or running" in detached.out
+    assert "local takes no more jobs for now: the queue is full" in detached.err
+    assert outcomes() == {"started": 2, "interrupted": 2}
+    (scheduler / REFUSE).unlink()
+    assert command(*arguments).code == 0
+    assert outcomes() == {"finished": 4}
+    assert codes(scheduler) == [0] * 4
+
+
+def test_a_scheduler_that_refuses_for_a_while_is_asked_again_but_not_at_every_look(command, scheduler, tmp_path):
+    (scheduler / REFUSE).write_text("1")
+    arguments = ("run", *pausing(tmp_path), "--method", "skip", *engine(scheduler, most=1), "--store", "s.sqlite")
+
+    def relent():
+        waits(tmp_path)
+        time.sleep(1.2)
+        (scheduler / REFUSE).unlink()
+        wait_until(lambda: codes_so_far(scheduler))
+        go(tmp_path)
+
+    with meanwhile(relent):
+        done = command(*arguments)
+    assert done.code == 0
+    assert outcomes() == {"finished": 2}
+    assert done.err.count("takes no more jobs") == 1
+    (plan,) = (path for path in files().folder.iterdir() if (path / "plan.pickle").exists() and (path / "1").exists())
+    assert len(list(plan.glob("*.json"))) <= 6
+
+
+def codes_so_far(scheduler: Path) -> int:
+    path = scheduler / "codes"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_a_scheduler_that_gives_no_answer_for_a_while_costs_nothing(command, scheduler, tmp_path):
+    def fall_silent():
+        waits(tmp_path)
+        (scheduler / SILENT).touch()
+        time.sleep(0.6)
+        (scheduler / SILENT).unlink()
+        go(tmp_path)
+
+    with meanwhile(fall_silent):
+        done = command("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_scheduler_that_gives_no_answer_for_long_ends_the_command(command, scheduler, tmp_path):
+    def fall_silent():
+        waits(tmp_path)
+        (scheduler / SILENT).touch()
+
+    with meanwhile(fall_silent):
+        done = command("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+    assert (done.code, done.err) == (1, "error: the scheduler gives no answer\n")
+    (scheduler / SILENT).unlink()
+    go(tmp_path)
+    assert command("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite").code == 0
+
+
+def test_detached_runs_wait_for_an_answer_of_the_scheduler(command, scheduler):
+    (scheduler / SILENT).touch()
+
+    def answer():
+        time.sleep(0.5)
+        (scheduler / SILENT).unlink()
+
+    with meanwhile(answer):
+        done = command("run", *GRID, *engine(scheduler), "--store", "s.sqlite", "--detach")
+    assert done.code == 0
+    assert "submitted 4 runs" in done.out
+
+
+@pytest.mark.parametrize("damage", ["damaged", "of another run"])
+def test_a_record_that_is_not_that_of_the_run_is_set_aside(command, scheduler, damage):
+    arguments = ("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    over(scheduler)
+    first, second, *_ = (files().record(run_id) for run_id in sorted(files().arrived()))
+    first.write_bytes(first.read_bytes()[:-10] if damage == "damaged" else second.read_bytes())
+    done = command(*arguments)
+    assert done.code == 0
+    assert outcomes() == {"finished": 4}
+    assert first.with_suffix(".set-aside").exists()
+    assert codes(scheduler) == [0] * 5
+
+
+def test_two_drivers_of_one_grid_compute_each_run_once(command, scheduler, tmp_path):
+    arguments = (*map(str, pausing(tmp_path)), "--method", "skip", *engine(scheduler))
+    driver = killing.Command(arguments, tmp_path / "s.sqlite").start()
+    waits(tmp_path)
+    second = command("run", *arguments, "--store", "s.sqlite")
+    assert second.code == 0
+    assert "another process computes it" in second.out
+    go(tmp_path)
+    driver.join()
+    assert driver.exitcode == 0
+    assert outcomes() == {"finished": 2}
+    assert codes(scheduler) == [0, 0]
+
+
+def test_a_command_without_the_scheduler_leaves_its_runs_alone_and_says_so(command, scheduler, tmp_path):
+    arguments = ("run", *pausing(tmp_path), "--store", "s.sqlite")
+    assert command(*arguments, *engine(scheduler), "--detach").code == 0
+    waits(tmp_path)
+    local = command(*arguments, "--method", "skip")
+    assert local.code == 0
+    assert f"local[folder={scheduler},threads=1] has it; `collapsebench runs stop " in local.out
+    assert outcomes() == {"started": 1, "finished": 1}
+    go(tmp_path)
+    assert command(*arguments, *engine(scheduler)).code == 0
+    assert outcomes() == {"finished": 2}
+    assert codes(scheduler) == [0]
+
+
+def test_a_failed_record_is_taken_in_and_handed_out_by_the_next_command_only(command, scheduler):
+    crash = (*PLUGINS, *SHORT, "--no-baseline", "--method", "crash")
+    arguments = ("run", *crash, *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    assert len(codes(scheduler)) == 1
+    taken = command(*arguments)
+    assert taken.code == 1
+    assert len(codes(scheduler)) == 1
+    assert outcomes() == {"failed": 1}
+    assert "division by zero" in stored()[0].message
+    assert command(*arguments).code == 1
+    assert len(codes(scheduler)) == 2
+
+
+def test_a_run_that_is_deleted_does_not_come_back(command, scheduler, tmp_path):
+    arguments = ("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+
+    def delete():
+        waits(tmp_path)
+        with Store.open("s.sqlite") as store:
+            store.delete([record.run_id for record in store.find()])
+        go(tmp_path)
+
+    with meanwhile(delete):
+        done = command(*arguments)
+    assert done.code == 0
+    assert "deleted while it was computed" in done.out
+    assert stored() == []
+    assert left() == []
+
+
+def test_deletion_takes_what_jobs_have_left(command, scheduler):
+    arguments = ("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    over(scheduler)
+    assert len(left()) == 4
+    run_ids = [record.run_id for record in stored()]
+    assert command("runs", "delete", *run_ids, "--yes", "--store", "s.sqlite").code == 0
+    assert left() == []
+    assert not any(files().log(run_id).exists() for run_id in run_ids)
+
+
+def test_a_job_of_a_run_that_was_deleted_does_not_compute_it(command, scheduler):
+    (scheduler / HOLD).touch()
+    assert command("run", *GRID, *engine(scheduler), "--store", "s.sqlite", "--detach").code == 0
+    run_ids = [record.run_id for record in stored()]
+    assert command("runs", "delete", *run_ids, "--yes", "--store", "s.sqlite").code == 0
+    (scheduler / HOLD).unlink()
+    assert codes(scheduler) == [0] * 4
+    assert left() == []
+
+
+def test_a_run_that_takes_too_long_is_stored_as_failed(command, scheduler):
+    endless = (*PLUGINS, "--dataset", "toy", "--budget", "600seconds", "--no-baseline", "--method", "skip")
+    done = command("run", *endless, *engine(scheduler), "--timeout", "1", "--store", "s.sqlite")
+    assert done.code == 1
+    assert outcomes() == {"failed": 1}
+    assert stored()[0].message.startswith("ran longer than its --timeout of 1 s")
+
+
+def test_runs_are_computed_again_by_jobs_if_their_codes_are_missing(command, scheduler):
+    arguments = ("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments).code == 0
+    assert command(*arguments, "--keep-codes", "--rerun").code == 0
+    assert len(list(Path("s.sqlite.codes").iterdir())) == 4
+    assert len(codes(scheduler)) == 8
+
+
+def test_many_runs_share_few_jobs(command, scheduler):
+    many = (*PLUGINS, "--dataset", "toy", "--budget", "2steps", "--no-weights", "--method", "skip")
+    done = command("run", *many, "--seeds", "125", *engine(scheduler, runs_per_job=100), "--store", "s.sqlite", "-q")
+    assert (done.code, done.err) == (0, "")
+    assert outcomes() == {"finished": 250}
+    assert codes(scheduler) == [0] * 3
+    assert left() == []
