@@ -13,7 +13,7 @@ from collapsebench.store import connection
 from collapsebench.store.rows import is_id
 from collapsebench.store.store import Store
 
-FOLDERS = ("codes", "weights", "checkpoints")
+FOLDERS = ("codes", "weights", "checkpoints", "records", "jobs/runs", "jobs/logs")
 """The folders beside a store whose files belong to runs."""
 
 Confirm: TypeAlias = Callable[[Sequence[RunRecord | Unreadable]], None]
@@ -23,7 +23,7 @@ Confirm: TypeAlias = Callable[[Sequence[RunRecord | Unreadable]], None]
 def delete_runs(
     store: str | Path, run_ids: Iterable[str], confirm: Confirm | None = None, work_folder: Path | None = None
 ) -> int:
-    """Delete runs from a store, by their ids or the first digits, with codes, weights and checkpoints; return how many.
+    """Delete runs from a store, by their ids or the first digits, with all of their files; return how many.
 
     Their files lie beside the store or in `work_folder`. A run need not be readable. An id that is none, as a store
     from somebody else may have, must be given in full; no file belongs to it. Raises UsageError if an id means no
@@ -41,7 +41,7 @@ def delete_runs(
 
 
 def delete_unreadable(store: str | Path, confirm: Confirm | None = None, work_folder: Path | None = None) -> int:
-    """Delete all runs of a store that cannot be read, with codes, weights and checkpoints, and return how many."""
+    """Delete all runs of a store that cannot be read, with all of their files, and return how many."""
     with Store.open(store, create=False) as opened:
         for _ in opened.find():
             pass
@@ -63,10 +63,17 @@ def _remove_files(store: str | Path, run_ids: Iterable[str], work_folder: Path |
 
 def _files(store: str | Path, run_ids: Iterable[str], work_folder: Path | None) -> Iterator[Path]:
     """Yield the files that runs have left in the folders of their store. A folder that is a link is not followed."""
-    url = connection.store_url(str(store))
-    beside = {what: connection.companion(url, what) for what in FOLDERS}
-    own = beside if work_folder is None else {what: work_folder / what for what in FOLDERS}
-    folders = [folder for folder in own.values() if not folder.is_symlink()]
+    folders = list(_folders(store, work_folder))
     for run_id in filter(is_id, run_ids):
         for folder in folders:
             yield from folder.glob(f"{run_id}.*")
+
+
+def _folders(store: str | Path, work_folder: Path | None) -> Iterator[Path]:
+    url = connection.store_url(str(store))
+    for name in FOLDERS:
+        what, *below = name.split("/")
+        top = connection.companion(url, what) if work_folder is None else work_folder / what
+        folder = top.joinpath(*below)
+        if not (top.is_symlink() or folder.is_symlink()):
+            yield folder
