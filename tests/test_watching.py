@@ -8,14 +8,11 @@ import time
 import pytest
 import records
 import toys
-from hypothesis import given
-from hypothesis import strategies as st
 
 from collapsebench.cli import watching
 from collapsebench.experiment import events
 from collapsebench.experiment.executors import InProcess
 from collapsebench.experiment.grids import prepare, run_grid
-from collapsebench.experiment.pulses import Pulse, Pulses, read_pulse
 from collapsebench.record import Outcome
 from collapsebench.reporting.queries import ProtocolQuery
 from collapsebench.reporting.running import RunningRun, running, running_line
@@ -23,47 +20,6 @@ from collapsebench.store import Store
 
 RUN = "0123456789abcdef"
 EVERY = ProtocolQuery(None, None, None)
-
-
-def step(share: float) -> events.Stepped:
-    return events.Stepped(RUN, 1, share, 30.0, 1.0)
-
-
-def test_a_pulse_says_how_far_a_run_is_and_goes_when_the_run_is_over(tmp_path):
-    pulses = Pulses(tmp_path, now=lambda: 1000.0)
-    assert read_pulse(tmp_path, RUN) is None
-    pulses(step(0.25))
-    assert read_pulse(tmp_path, RUN) == Pulse(0.25, 1000.0)
-    pulses(events.Testing(RUN))
-    assert read_pulse(tmp_path, RUN) == Pulse(1.0, 1000.0)
-    pulses(events.Skipped(records.started().model_copy(update={"run_id": RUN}), "deleted"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_pulses_are_rare(tmp_path):
-    now = [0.0]
-    pulses = Pulses(tmp_path, clock=lambda: now[0])
-    seen = []
-    for moment in range(100):
-        now[0] = moment / 10
-        pulses(step(moment / 100))
-        seen.append(read_pulse(tmp_path, RUN).share)
-    assert len(set(seen)) == 5
-
-
-def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
-    (tmp_path / "file").write_text("")
-    pulses = Pulses(tmp_path / "file")
-    pulses(step(0.5))
-    pulses(events.Finished(records.record().model_copy(update={"run_id": RUN})))
-
-
-@given(st.binary(max_size=60) | st.floats().map(lambda at: json.dumps({"share": at, "at": at}).encode()))
-def test_what_is_no_pulse_says_nothing(tmp_path_factory, content):
-    folder = tmp_path_factory.mktemp("pulses")
-    (folder / f"{RUN}.pulse").write_bytes(content)
-    found = read_pulse(folder, RUN)
-    assert found is None or 0 <= found.share <= 1
 
 
 @pytest.mark.torch

@@ -9,8 +9,7 @@ from itertools import chain
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from collapsebench.experiment.events import Shielded, ToAll
-from collapsebench.experiment.pulses import Pulses
+from collapsebench.experiment.events import Shielded
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.metrics.codes import codes_file
 
@@ -139,8 +138,7 @@ def run_grid(grid: PlannedGrid, executor: Executor, observe: Observer) -> list[R
         return []
     from collapsebench.experiment.ledger import Ledger
 
-    observers = ToAll([Pulses(grid.setup.checkpoints.folder), Shielded(observe)])
-    with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, observers, interrupts) as ledger:
+    with ONE_GRID, Interrupts() as interrupts, Ledger.open(grid.setup, Shielded(observe), interrupts) as ledger:
         specs = ledger.begun(grid.missing, executor.follows)
         with closing(executor.submit(grid.setup.runs, specs, ledger.observe)) as records:
             for record in records:

@@ -10,6 +10,7 @@ from collapsebench.errors import Interrupted, StoreError
 from collapsebench.experiment.claims import Claims
 from collapsebench.experiment.endings import RunEnding, begun, ended
 from collapsebench.experiment.events import Finished, Skipped, Started
+from collapsebench.experiment.pulses import forget_pulse
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.metrics.codes import ARTIFACT, codes_file
 from collapsebench.record import Outcome
@@ -97,6 +98,7 @@ class Ledger:
             written = self._store.finish(record)
             if record.outcome.settled or written is Written.SETTLED:
                 self._setup.checkpoints.settle(record.run_id)
+            forget_pulse(self._setup.checkpoints.folder, record.run_id)
             self._jobs.forget(record.run_id)
             self._running.pop(record.run_id)[1].close()
         self.records.append(record)
@@ -149,5 +151,6 @@ class Ledger:
                     self._setup.checkpoints.settle(run_id)
                 else:
                     self._observe(Finished(stopped))
+                forget_pulse(self._setup.checkpoints.folder, run_id)
                 del self._running[run_id]
                 claim.close()

@@ -13,10 +13,11 @@ from collapsebench.data.own import with_own
 from collapsebench.errors import CollapsebenchError, PluginError, UsageError, error_line
 from collapsebench.experiment import planning
 from collapsebench.experiment.checkpoint import Checkpoints
-from collapsebench.experiment.events import PULSE
+from collapsebench.experiment.events import PULSE, ToAll
 from collapsebench.experiment.failures import place_in_plugin
 from collapsebench.experiment.jobs import JOBS, RECORDS, JobFiles
 from collapsebench.experiment.placement import check_there, check_workers, devices_of
+from collapsebench.experiment.pulses import Pulses
 from collapsebench.experiment.weights import WEIGHTS
 from collapsebench.files import expanded
 from collapsebench.spec import Unit
@@ -106,7 +107,8 @@ class RunSetup:
     def runner(self, observe: Observer, pulse: float = PULSE, interrupts: Interrupts | None = None) -> Runner:
         """Return what computes runs. Every executor is built on it: a spec in, its record out, events to `observe`.
 
-        It reports steps every `pulse` seconds. With `interrupts`, a run writes its checkpoint before a signal ends it.
+        Pulses say, too, how far a run is. It reports steps every `pulse` seconds. With `interrupts`, a run writes its
+        checkpoint before a signal ends it.
         """
         from collapsebench.experiment.runner import Runner
 
@@ -114,7 +116,7 @@ class RunSetup:
             catalog=self.sources.catalog,
             splits=self.sources.splits,
             checkpoints=self.checkpoints,
-            observe=observe,
+            observe=ToAll([Pulses(self.checkpoints.folder), observe]),
             device=self.device,
             codes_folder=self.codes_folder,
             weights_folder=self.weights_folder,

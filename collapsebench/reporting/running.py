@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.experiment.outlook import in_words
-from collapsebench.experiment.pulses import read_pulse
+from collapsebench.experiment.pulses import SILENT, read_pulse
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.store.connection import companion, store_url
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
     from collapsebench.reporting.queries import ProtocolQuery
     from collapsebench.store import Store
-
-SILENT = 120.0
-"""A run that has said nothing for so many seconds may have been killed."""
 
 
 class RunningRun(NamedTuple):
@@ -36,10 +32,7 @@ class RunningRun(NamedTuple):
     @property
     def progress(self) -> str:
         """How far it is, as in `47%`, and when it said so if that is long ago; empty if it is not known."""
-        if self.share is None:
-            return ""
-        late = self.silent is not None and self.silent > SILENT
-        return f"{self.share:.0%}{f' ({in_words(self.silent or 0.0)} ago)' if late else ''}"
+        return "" if self.share is None else share_in_words(self.share, self.silent or 0.0)
 
     def __str__(self) -> str:
         return printable(f"{self.contender} seed {self.seed}{f', {self.progress}' if self.progress else ''}")
@@ -54,9 +47,18 @@ def running(store: Store, name: str, query: ProtocolQuery) -> list[RunningRun]:
     found = []
     for run in reversed(store.summaries(outcome=Outcome.STARTED, **query._asdict())):
         pulse = read_pulse(folder, run.run_id)
-        share, at = (None, None) if pulse is None else (pulse.share, max(0.0, time.time() - pulse.at))
-        found.append(RunningRun(run.run_id, run.protocol_id, run.contender, run.seed, share, at))
+        share, silent = (None, None) if pulse is None else (pulse.share, pulse.silent)
+        found.append(RunningRun(run.run_id, run.protocol_id, run.contender, run.seed, share, silent))
     return found
+
+
+def share_in_words(share: float, silent: float) -> str:
+    """Write a share, and how many seconds ago it was told if that is long.
+
+    >>> share_in_words(0.471, 3.0), share_in_words(0.471, 600.0)
+    ('47%', '47% (10 min ago)')
+    """
+    return f"{share:.0%}{f' ({in_words(silent)} ago)' if silent > SILENT else ''}"
 
 
 def running_line(runs: Iterable[RunningRun]) -> str:
