@@ -31,7 +31,8 @@ from collapsebench.record import Number, Outcome, Point, RunRecord, Value
 from collapsebench.spec import RunSpec
 from collapsebench.store import Store
 from collapsebench.store.mapping import Rows, to_rows
-from collapsebench.store.models import PointRow, Run, ValueRow
+from collapsebench.store.models import ContenderRow, ProtocolRow, Run, TrajectoryRow, ValueRow
+from collapsebench.store.trajectories import pack
 
 EACH = 5000
 """Runs of a protocol: fifty contenders, a hundred seeds."""
@@ -80,26 +81,27 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 DURATION = timedelta(seconds=30)
 BATCH = 1000
 
-MEANS = """
-    SELECT protocol_id, contender, metric, "column", count(*), avg(value), sum(value * value)
-    FROM runs JOIN metric_values USING (run_id)
-    WHERE board AND outcome = 'finished' {chosen} GROUP BY 1, 2, 3, 4"""
-PAIRS = """
-    WITH own AS (SELECT protocol_id, contender, seed, metric, "column", value
-    FROM runs JOIN metric_values USING (run_id) WHERE board AND outcome = 'finished' {chosen}),
-    vae AS MATERIALIZED (SELECT * FROM own WHERE contender = 'vae')
-    SELECT own.protocol_id, own.contender, own.metric, own."column",
+RUNS = "runs JOIN protocols ON protocols.key = protocol_key JOIN contenders ON contenders.key = contender_key"
+"""The runs with what they share. So a query can choose a protocol, and write the label of a contender."""
+MEANS = f"""
+    SELECT protocol_id, label, metric, "column", count(*), avg(value), sum(value * value)
+    FROM {RUNS} JOIN metric_values USING (run_id)
+    WHERE board AND outcome = 'finished' {{chosen}} GROUP BY 1, 2, 3, 4"""  # noqa: S608 - a text of ours
+PAIRS = f"""
+    WITH own AS (SELECT protocol_id, label, seed, metric, "column", value
+    FROM {RUNS} JOIN metric_values USING (run_id) WHERE board AND outcome = 'finished' {{chosen}}),
+    vae AS MATERIALIZED (SELECT * FROM own WHERE label = 'vae')
+    SELECT own.protocol_id, own.label, own.metric, own."column",
     count(*), avg(own.value), sum(own.value * own.value),
     count(vae.value), avg(own.value - vae.value), sum((own.value - vae.value) * (own.value - vae.value))
-    FROM own LEFT JOIN vae USING (protocol_id, seed, metric, "column") GROUP BY 1, 2, 3, 4"""
-PARAMETERS = """
-    SELECT protocol_id, contender, count(*), avg(parameters), sum(parameters * parameters)
-    FROM runs WHERE outcome = 'finished' {chosen} GROUP BY 1, 2"""
-COUNTERS = """
-    SELECT protocol_id, contender, key, count(*), avg(value), sum(value * value)
-    FROM runs JOIN points USING (run_id), json_each(counters)
-    WHERE number = (SELECT max(number) FROM points AS all_points WHERE all_points.run_id = runs.run_id)
-    AND outcome = 'finished' {chosen} GROUP BY 1, 2, 3"""
+    FROM own LEFT JOIN vae USING (protocol_id, seed, metric, "column") GROUP BY 1, 2, 3, 4"""  # noqa: S608 - a text of ours
+PARAMETERS = f"""
+    SELECT protocol_id, label, count(*), avg(parameters), sum(parameters * parameters)
+    FROM {RUNS} WHERE outcome = 'finished' {{chosen}} GROUP BY 1, 2"""  # noqa: S608 - a text of ours
+COUNTERS = f"""
+    SELECT protocol_id, label, counted.key, count(*), avg(counted.value), sum(counted.value * counted.value)
+    FROM {RUNS}, json_each(counters) AS counted
+    WHERE outcome = 'finished' {{chosen}} GROUP BY 1, 2, 3"""  # noqa: S608 - a text of ours
 UNPAIRED, PAIRED = (MEANS, PARAMETERS, COUNTERS), (PAIRS, PARAMETERS, COUNTERS)
 """What boards are functions of: n, mean and sum of squares; and those of the differences to the baseline."""
 
@@ -115,10 +117,14 @@ def fill(path: Path, runs: int) -> None:
     )
     with Store.open(path):
         engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        for table, shared in ((ProtocolRow, "protocol"), (ContenderRow, "contender")):
+            every = [getattr(each, shared) for _, by_outcome in templates for each in by_outcome.values()]
+            connection.execute(insert(table), list({row["key"]: row for row in every}.values()))
     while batch := list(itertools.islice(rows, BATCH)):
         with engine.begin() as connection:
             connection.execute(insert(Run), [each.run for each in batch])
-            connection.execute(insert(PointRow), [point for each in batch for point in each.points])
+            connection.execute(insert(TrajectoryRow), [points for each in batch for points in each.trajectory])
             connection.execute(insert(ValueRow), [value for each in batch for value in each.values])
     engine.dispose()
 
@@ -156,11 +162,12 @@ def _rows(spec: RunSpec, templates: dict[Outcome, Rows], seed: int, number: int)
     rows = templates[draw.choices(OUTCOMES, SHARES)[0]]
     other = spec.model_copy(update={"seed": seed})
     run_id, at = {"run_id": other.run_id}, FIRST + number * DURATION
-    run = {"seed": seed, "spec": rows.run["spec"] | {"seed": str(seed)}, "started_at": at, "finished_at": at + DURATION}
-    return Rows(
-        rows.run | run_id | run,
-        [point | run_id | {"counters": _counters(point["number"] + 1, draw)} for point in rows.points],
-        [value | run_id | {"value": value["value"] * draw.uniform(0.999, 1.001)} for value in rows.values],
+    points = [_point(number, draw) for number in range(1, POINTS + 1)]
+    run = {"seed": seed, "counters": points[-1].counters, "started_at": at, "finished_at": at + DURATION}
+    return rows._replace(
+        run=rows.run | run_id | run,
+        trajectory=[run_id | {"points": pack(points)}],
+        values=[value | run_id | {"value": value["value"] * draw.uniform(0.999, 1.001)} for value in rows.values],
     )
 
 

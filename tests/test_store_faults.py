@@ -287,7 +287,7 @@ def test_a_new_store_is_what_all_migrations_make(path):
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0004", "0003"
+revision, down_revision = "0005", "0004"
 def upgrade():
     op.add_column("runs", sa.Column("note", sa.Text))
 """
@@ -296,21 +296,21 @@ def upgrade():
 def test_an_older_schema_is_upgraded_and_keeps_its_runs(path, tmp_path, monkeypatch):
     scripts = tmp_path / "100% new migrations"
     shutil.copytree(schema.MIGRATIONS, scripts)
-    (scripts / "versions" / "m0004_note.py").write_text(NEXT)
-    monkeypatch.setattr(schema, "HEAD", "0004")
+    (scripts / "versions" / "m0005_note.py").write_text(NEXT)
+    monkeypatch.setattr(schema, "HEAD", "0005")
     monkeypatch.setattr(schema, "MIGRATIONS", scripts)
     for _ in range(2):
         with Store.open(path) as store, store._database.engine.connect() as connection:
             assert list(store.find()) == [record()]
             assert connection.exec_driver_sql("SELECT note FROM runs").all() == [(None,)]
-            assert schema.version(connection, "runs") == "0004"
+            assert schema.version(connection, "runs") == "0005"
 
 
 def test_a_failed_upgrade_changes_nothing(path, tmp_path, monkeypatch):
     scripts = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, scripts)
-    (scripts / "versions" / "m0004_note.py").write_text(NEXT + '    op.execute("DROP TABLE nowhere")')
-    monkeypatch.setattr(schema, "HEAD", "0004")
+    (scripts / "versions" / "m0005_note.py").write_text(NEXT + '    op.execute("DROP TABLE nowhere")')
+    monkeypatch.setattr(schema, "HEAD", "0005")
     monkeypatch.setattr(schema, "MIGRATIONS", scripts)
     assert "no such table: nowhere" in refusal(path)
     monkeypatch.undo()
@@ -326,11 +326,11 @@ def test_the_store_loads_no_torch():
 def test_a_spec_of_another_version_is_one_clear_line(path):
     """A field that this version does not know is not silently dropped: it is part of the identity."""
     with closing(sqlite3.connect(path)) as opened, opened:
-        opened.execute("UPDATE runs SET spec = json_set(spec, '$.protocol.moon', 'full')")
+        opened.execute("UPDATE protocols SET content = json_set(content, '$.moon', 'full')")
     with Store.reading(path) as store:
         assert list(store.find()) == list(store.observations()) == store.summaries() == []
         (found,) = store.unreadable
         with pytest.raises(StoreError, match=rf"`collapsebench runs delete {spec().run_id}` removes it"):
             store.get(spec().run_id)
     assert found.run_id == spec().run_id
-    assert "stored by collapsebench 0.1.0 with a spec that this version cannot read: unknown field" in found.reason
+    assert "stored by collapsebench 0.1.0 with a protocol that this version cannot read: unknown field" in found.reason

@@ -7,10 +7,11 @@ import json
 import sqlite3
 import subprocess
 import sys
+import zlib
 from contextlib import closing
 
 import pytest
-from records import point, record, values
+from records import point, record, spec, values
 
 from collapsebench.errors import CollapsebenchError, StoreError, UsageError
 from collapsebench.estimates import Estimate
@@ -21,7 +22,6 @@ from collapsebench.store.interchange import import_runs, write_line
 RUNS = sorted((record(seed=seed) for seed in (1, 2, 3)), key=lambda run: run.run_id)
 """In the order of an export, as they began at the same time."""
 VICTIM = RUNS[1].run_id
-SEED = RUNS[1].spec.seed
 
 
 @pytest.fixture
@@ -39,25 +39,53 @@ def broken(path, statement, *parameters):
         assert connection.execute(statement, parameters).rowcount > 0
 
 
+def packed(*points, **changes) -> bytes:
+    """The points of a damaged run; a change replaces a part of the last one."""
+    own = [json.loads(each.model_dump_json()) for each in RUNS[1].points]
+    own[-1] |= changes
+    return zlib.compress(json.dumps([*own, *points]).encode())
+
+
+PACKED = {
+    "more than 67,108,864 bytes": zlib.compress(b"[" + b" " * 2**30 + b"]"),
+    "its points are damaged": packed()[:-9],
+    "its points are {}": zlib.compress(b"{}"),
+    "a point of it is 3": packed(3),
+    "a point of it is {'counters': {}}": packed({"counters": {}}),
+    "nested too deeply": zlib.compress(b"[" * 100_000 + b"]" * 100_000),
+    "the selection of a point is yes": packed(selected="yes"),
+    "its counter steps is": packed(counters={"steps": -1.0}),
+    "its point is 3": packed(values=3),
+    "a number of it is finite None": packed(values={"kl": {"kind": "finite", "value": None}}),
+}
+"""Trajectories that are none, by the reason that is given."""
+
 KINDS = {
     "its outcome is exploded": "UPDATE runs SET outcome = 'exploded'",
     "its start is yesterday": "UPDATE runs SET started_at = 'yesterday'",
     "its end is 2026-01-01": "UPDATE runs SET finished_at = '2026-01-01'",
     "its seed is -1": "UPDATE runs SET seed = -1",
-    f"its seed is 9, but its spec gives {SEED}": "UPDATE runs SET seed = 9",
+    f"its id is '{VICTIM}', but its spec gives '{spec(seed=9).run_id}'": "UPDATE runs SET seed = 9",
     "its parameters are many": "UPDATE runs SET parameters = 'many'",
-    "its spec is not JSON": "UPDATE runs SET spec = '{'",
-    "unknown field 'moon'": "UPDATE runs SET spec = json_set(spec, '$.moon', 'full')",
+    "its protocol is b'\\x00', not 16 hexadecimal digits": "UPDATE runs SET protocol_key = x'00'",
+    "its protocol 0000000000000000 is not in the store": "UPDATE runs SET protocol_key = '0000000000000000'",
+    "its contender 0000000000000000 is not in the store": "UPDATE runs SET contender_key = '0000000000000000'",
+    "its contender is '', not 16 hexadecimal digits": "UPDATE runs SET contender_key = ''",
     "its environment is []": "UPDATE runs SET environment = '[]'",
     "should be a valid string": """UPDATE runs SET code = '{"method skip": 1}'""",
     "0.guard": """UPDATE runs SET findings = '[{"guard": "luck", "text": "x"}]'""",
     "0.reason": """UPDATE runs SET declined = '[{"metric": "kl", "column": "kl"}]'""",
     "a reason is one line": """UPDATE runs SET declined = '[{"metric": "kl", "column": "kl", "reason": "a\\nb"}]'""",
     "should be a valid tuple": "UPDATE runs SET declined = 'null'",
-    "its dataset is 'mnist', but its spec gives 'digits'": "UPDATE runs SET dataset = 'mnist'",
-    "its contender is 'x', but its spec gives 'skip'": "UPDATE runs SET contender = 'x'",
-    "its counter steps is inf": """UPDATE points SET counters = '{"steps": Infinity}'""",
-    "its counters is []": "UPDATE points SET counters = '[]'",
+    "its counter steps is inf": """UPDATE runs SET counters = '{"steps": Infinity}'""",
+    "its counters is []": "UPDATE runs SET counters = '[]'",
+    "its counters is not JSON": "UPDATE runs SET counters = '{'",
+    "but its points end with": """UPDATE runs SET counters = '{"steps": 1}'""",
+    "its counters are None, but its points end with": "UPDATE runs SET counters = NULL",
+    "its points are damaged": "UPDATE trajectories SET points = x'00'",
+    "its points are abc": "UPDATE trajectories SET points = 'abc'",
+    "its points are 7": "UPDATE trajectories SET points = 7",
+    **{reason: f"UPDATE trajectories SET points = x'{made.hex()}'" for reason, made in PACKED.items()},  # noqa: S608
     "a number of it is huge": "UPDATE metric_values SET kind = 'huge'",
     "a number of it is finite abc": "UPDATE metric_values SET value = 'abc'",
     "sideways": "UPDATE metric_values SET direction = 'sideways'",
@@ -78,13 +106,55 @@ def test_a_damaged_row_is_named_left_out_and_deleted(path, reason, command):
     for words in ("leaderboard", "leaderboard --format html", "leaderboard --format csv", "runs list"):
         answer = command(*words.split(), *stored)
         assert answer.code == 0, answer.err
-        if words != "runs list" or "runs SET" in KINDS[reason]:  # a list reads no points and no values
+        if words == "runs list" and "runs SET" not in KINDS[reason]:
+            continue  # a list reads no points and no values
+        if "trajectories" not in KINDS[reason] and "points end" not in reason:  # a board reads the last counters alone
             assert VICTIM in answer.out + answer.err
     shown = command("runs", "show", VICTIM, *stored)
     assert (shown.code, len(shown.err.splitlines())) == (1, 1)
     assert reason in shown.err
     assert command("runs", "delete", VICTIM[:10], "--yes", *stored).err == "1 runs deleted\n"
     assert command("runs", "export", "-", *stored).err == "2 runs exported\n"
+
+
+SHARED = {
+    "its protocol is not JSON": "UPDATE protocols SET content = '{'",
+    "with a protocol that this version cannot read: unknown field 'moon'": (
+        "UPDATE protocols SET content = json_set(content, '$.moon', 'full')"
+    ),
+    "its dataset is 'mnist', but its spec gives 'digits'": "UPDATE protocols SET dataset = 'mnist'",
+    "its track is 'x', but its spec gives 'quick'": "UPDATE protocols SET track = 'x'",
+    "its budget is '1steps', but its spec gives '350steps'": "UPDATE protocols SET budget = '1steps'",
+    "its protocol is '0000000000000000', but its spec gives": "UPDATE protocols SET protocol_id = '0000000000000000'",
+    "its protocol is x, not 16": "UPDATE protocols SET protocol_id = 'x'",
+    "is not in the store": "DELETE FROM protocols WHERE dataset != ''",
+    "its contender is not JSON": "UPDATE contenders SET content = '{'",
+    "with a contender that this version cannot read": "UPDATE contenders SET content = '[]'",
+    "its contender is 'x', but its spec gives 'skip'": "UPDATE contenders SET label = 'x'",
+}
+
+
+@pytest.mark.parametrize("reason", SHARED)
+def test_damage_to_what_runs_share_costs_these_runs_and_is_mended_by_the_next_that_is_stored(path, reason, command):
+    others = [record("vae", seed, protocol={"dataset": "ptb"}) for seed in (1, 2)]
+    with Store.open(path) as store:
+        store.add(others)
+    row = "dataset = 'digits'" if "protocols" in SHARED[reason] else "label = 'skip'"
+    broken(path, f"{SHARED[reason]} {'AND' if 'WHERE' in SHARED[reason] else 'WHERE'} {row}")
+    with Store.reading(path) as store:
+        assert {each.run_id for each in store.find()} == {each.run_id for each in others}
+        assert {each.run_id for each in store.unreadable} == {each.run_id for each in RUNS}
+        assert all(reason in each.reason for each in store.unreadable)
+        assert len(list(store.observations())) == len(store.summaries()) == 2
+        assert sum(each.runs for each in store.protocols()) in {2, 5}
+    for words in ("leaderboard", "runs list"):
+        answer = command(*words.split(), "--store", path)
+        assert answer.code == 0
+        assert "3 runs cannot be read" in (answer.out + answer.err).replace("\n", " ")
+    with Store.open(path) as store:
+        store.add([record(seed=77)])
+        assert {each.run_id for each in store.find()} == {each.run_id for each in (*RUNS, *others, record(seed=77))}
+        assert store.unreadable == ()
 
 
 def test_a_text_that_is_not_utf_8_costs_nothing_but_itself(path):
@@ -95,7 +165,7 @@ def test_a_text_that_is_not_utf_8_costs_nothing_but_itself(path):
 
 
 def test_a_board_without_a_readable_run_is_one_line(path, command):
-    broken(path, "UPDATE runs SET spec = '{'")
+    broken(path, "UPDATE protocols SET content = '{'")
     for words in ("leaderboard", "plot --dataset digits", "plot depth --dataset digits"):
         answer = command(*words.split(), "--store", path)
         assert answer.code in {1, 2}
@@ -106,7 +176,7 @@ def test_a_board_without_a_readable_run_is_one_line(path, command):
 
 
 def test_a_row_whose_protocol_is_damaged_is_named_on_the_first_board(path, command):
-    broken(path, "UPDATE runs SET protocol_id = x'00' WHERE run_id = ?", VICTIM)
+    broken(path, "UPDATE runs SET protocol_key = x'00' WHERE run_id = ?", VICTIM)
     answer = command("leaderboard", "--store", path)
     assert answer.code == 0
     assert f"1 run cannot be read: {VICTIM} (its protocol is b'\\x00'" in answer.out.replace("\n", " ")
@@ -122,7 +192,7 @@ def test_a_row_without_an_id_removes_no_file_but_itself(path, id_, tmp_path):
         precious += [kept / f"{RUNS[0].run_id}.pt", kept / f"{'A' * 16}.pt", kept / "a.pt"]
     for file in precious:
         file.write_text("precious")
-    for table in ("points", "metric_values", "runs"):
+    for table in ("trajectories", "metric_values", "runs"):
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("PRAGMA foreign_keys = OFF")
             connection.execute(f"UPDATE {table} SET run_id = ? WHERE run_id = ?", (id_, VICTIM))  # noqa: S608
@@ -153,7 +223,7 @@ def test_a_damaged_row_of_a_run_without_a_result_is_computed_again(path):
 
 
 def test_a_damaged_result_is_not_overwritten_by_an_import(path):
-    broken(path, "UPDATE runs SET spec = '{' WHERE run_id = ?", VICTIM)
+    broken(path, "UPDATE runs SET environment = '{' WHERE run_id = ?", VICTIM)
     with Store.open(path) as store, pytest.raises(StoreError, match=f"runs delete {VICTIM}"):
         store.add([RUNS[1]])
 

@@ -12,6 +12,7 @@ from threading import Thread
 
 import psycopg
 import pytest
+import stored
 from conftest import new_database
 from racing import begin_first, import_all, race
 from records import record, spec, started
@@ -181,18 +182,30 @@ def test_a_role_that_may_only_read_can_read(database):
         owner.execute("DROP ROLE reader")
 
 
-def test_a_database_of_an_older_schema_is_upgraded_and_keeps_its_runs(database):
-    with Store.open(database) as store:
-        store.finish(record(seed=1))
-    with psycopg.connect(database, autocommit=True) as owner:
-        owner.execute("ALTER TABLE runs DROP COLUMN declined")
-        owner.execute("UPDATE collapsebench_version SET version_num = '0002'")
-    with Store.reading(database) as store:
-        assert list(store.find()) == [record(seed=1)]
+@pytest.mark.parametrize("first", ["a reader", "a writer"])
+def test_a_database_of_an_older_schema_keeps_its_records_and_its_boards(database, tmp_path, first, command):
+    stored.fill(database, "0003", tmp_path)
+    if first == "a writer":
+        with Store.open(database):
+            pass
+    assert command("runs", "export", "-", "--store", database).out.encode() == stored.unpacked("0003", "runs.jsonl")
+    boards = command("leaderboard", "--format", "json", "--store", database).out.encode()
+    assert boards == stored.unpacked("0003", "boards.json")
     told = record(seed=2, declined=DECLINED)
     with Store.open(database) as store:
         store.finish(told)
         assert store.get(told.run_id) == told
+
+
+def test_drivers_and_an_import_that_store_the_first_runs_of_one_protocol_do_not_wait_for_each_other(database):
+    """Each of them writes protocols and contenders that others write, too, in an order of its own."""
+    labels = ["vae", "skip", "sa-vae", "skip+sa-vae"]
+    made = [record(label, seed, protocol={"track": track}) for track in "abc" for label in labels for seed in (1, 2)]
+    assert race(import_all, [database, made]) == []
+    assert race(begin_first, [database, started("vae", 9), made]) == []
+    with Store.reading(database) as store:
+        assert store.count() == len(made) + 1
+        assert {each.track: each.runs for each in store.protocols()} == {"a": 8, "b": 8, "c": 8, "quick": 1}
 
 
 def test_every_message_leaves_the_password_out(database, command):

@@ -9,7 +9,7 @@ import toys
 
 from collapsebench.errors import UsageError
 from collapsebench.spec import FILE_TRACK, RunSpec
-from collapsebench.store.labels import contradictions, with_labels
+from collapsebench.store.labels import label_of, with_labels
 
 TRACK = """
 description = "a track of my own"
@@ -66,9 +66,9 @@ def test_a_stored_spec_gets_its_label_back(planned, tmp_path):
     read = with_labels(RunSpec.model_validate_json(spec.model_dump_json()), "skip", "mine[latent_dim=2]")
     assert read.run_id == spec.run_id
     assert read.protocol.file_name == "mine"
-    assert not list(contradictions({}, read, "skip", "mine[latent_dim=2]"))
+    assert (label_of(read.contender), read.protocol.track_label) == ("skip", "mine[latent_dim=2]")
     strange = with_labels(read, "skip", "no [label")
-    assert [name for name, *_ in contradictions({}, strange, "skip", "no [label")] == ["track"]
+    assert (label_of(strange.contender), strange.protocol.track_label) == ("skip", "file")
 
 
 def test_every_shipped_table_is_such_a_file(tmp_path):

@@ -103,8 +103,7 @@ def _scored(store: Store, query: ProtocolQuery, scored: Cut | Dialect | None, li
     """Score the selected protocols, with one board in memory at a time."""
     protocols = store.protocols(**query._asdict())
     of_no_protocol = store.unreadable
-    boards = (_board(store, protocol.protocol_id, scored, limits) for protocol in protocols)
-    readable = (board for board in boards if board is not None)
+    readable = _readable(store, [protocol.protocol_id for protocol in protocols], scored, limits)
     first = next(readable, None)
     if first is None:
         raise _no_runs(store, query)
@@ -113,10 +112,28 @@ def _scored(store: Store, query: ProtocolQuery, scored: Cut | Dialect | None, li
     yield from found if scored is None else _with_numbers(found, scored)
 
 
+def _readable(store: Store, protocols: Iterable[str], scored: Cut | Dialect | None, limits: Limits) -> Iterator[Board]:
+    """Yield the boards that have runs. If no run of a protocol can be read, its runs are named on a board beside it."""
+    held: Board | None = None
+    lost: list[Unreadable] = []
+    for protocol in protocols:
+        left_out: list[Unreadable] = []
+        board = _board(store, protocol, scored, limits, left_out)
+        lost += left_out
+        if board is None:
+            continue
+        if held is not None:
+            yield held
+        held, lost = replace(board, left_out=tuple(lost)), []
+    if held is not None:
+        yield replace(held, left_out=(*held.left_out, *lost))
+
+
 @uncollected()
-def _board(store: Store, protocol: str, scored: Cut | Dialect | None, limits: Limits) -> Board | None:
-    """Score the runs of a protocol. Returns None if none of them can be read."""
-    left_out: list[Unreadable] = []
+def _board(
+    store: Store, protocol: str, scored: Cut | Dialect | None, limits: Limits, left_out: list[Unreadable]
+) -> Board | None:
+    """Score the runs of a protocol. Returns None if none of them can be read. `left_out` gets those that cannot."""
     read = partial(store.observations, protocol=protocol, left_out=left_out)
     if isinstance(scored, Cut):
         board = _score(scored.through(read(trajectories=True)), limits, at=str(scored))
@@ -125,7 +142,7 @@ def _board(store: Store, protocol: str, scored: Cut | Dialect | None, limits: Li
         board = _score(in_dialect(read(entries=entries), scored), limits, dialect=scored)
     else:
         board = _score(read(entries=ENTRIES), limits)
-    return board and replace(board, left_out=tuple(left_out))
+    return board
 
 
 def _score(runs: Iterable[Observation], limits: Limits, **view: Any) -> Board | None:

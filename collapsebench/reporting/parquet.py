@@ -14,7 +14,7 @@ from pyarrow.parquet import ParquetWriter
 
 from collapsebench.experiment.counters import COUNTERS
 from collapsebench.metrics import METRICS
-from collapsebench.store.mapping import run_row
+from collapsebench.store.mapping import to_json
 
 if TYPE_CHECKING:
     from collapsebench.record import Point, RunRecord, Value
@@ -148,10 +148,30 @@ def _encodable(value: Any) -> Any:
     return type(value)(map(_encodable, value)) if isinstance(value, list | tuple) else value
 
 
+OF_RECORD = (
+    "run_id",
+    "protocol_id",
+    "track",
+    "contender",
+    "outcome",
+    "message",
+    "traceback",
+    "started_at",
+    "finished_at",
+    "parameters",
+)
+"""The columns that are fields of a record as they are."""
+
+
 def _row(record: RunRecord, names: Mapping[ColumnKey, str]) -> dict[str, object]:
-    run = run_row(record)
+    protocol = record.spec.protocol
     return {
-        **run,
+        **{name: getattr(record, name) for name in OF_RECORD},
+        "dataset": protocol.dataset.name,
+        "budget": str(protocol.budget),
+        "seed": record.spec.seed,
+        "findings": list(map(to_json, record.findings)),
+        "declined": list(map(to_json, record.declined)),
         **{name: _text(record.environment.get(name)) for name in ("collapsebench", "torch", "device")},
         **{name: record.counters.get(name) for name in COUNTERS},
         **_measured(record.values, names),
@@ -159,7 +179,7 @@ def _row(record: RunRecord, names: Mapping[ColumnKey, str]) -> dict[str, object]
         "points": list(map(_point, record.points)),
         "code": list(record.code.items()),
         "environment": json.dumps(record.environment),
-        "spec": json.dumps(run["spec"]),
+        "spec": json.dumps(to_json(record.spec)),
     }
 
 

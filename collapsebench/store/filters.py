@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from sqlalchemy import ColumnElement, func, or_
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from collapsebench.record import Outcome
-from collapsebench.store.models import Run
+from collapsebench.store.models import ContenderRow, ProtocolRow, Run
 from collapsebench.syntax import canonical
 
 ID_LENGTH = 16
@@ -38,15 +38,19 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     """Return the conditions that a run must meet."""
     dataset, track, protocol = filters.get("dataset"), filters.get("track"), filters.get("protocol")
     contender, outcome = filters.get("contender"), filters.get("outcome")
-    found = []
+    found: list[ColumnElement[bool]] = []
+    shared: list[ColumnElement[bool]] = []
     if dataset is not None:
-        found.append(Run.dataset == dataset)
+        shared.append(ProtocolRow.dataset == dataset)
     if track is not None:
-        found.append(or_(Run.track == track, Run.track.startswith(f"{track}[", autoescape=True)))
+        shared.append(or_(ProtocolRow.track == track, ProtocolRow.track.startswith(f"{track}[", autoescape=True)))
     if protocol is not None:
-        found.append(starts(Run.protocol_id, protocol))
+        shared.append(starts(ProtocolRow.protocol_id, protocol))
+    if shared:
+        found.append(Run.protocol_key.in_(select(ProtocolRow.key).where(*shared)))
     if contender is not None:
-        found.append(Run.contender == canonical(contender))
+        labelled = select(ContenderRow.key).where(ContenderRow.label == canonical(contender))
+        found.append(Run.contender_key.in_(labelled))
     if outcome is not None:
         found.append(Run.outcome == outcome)
     return found

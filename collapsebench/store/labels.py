@@ -5,31 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from collapsebench.errors import UsageError
-from collapsebench.spec import FILE_TRACK, Contender, RunSpec
+from collapsebench.spec import FILE_TRACK, Contender, Protocol, RunSpec
 from collapsebench.syntax import BASELINE, Call, parse_composition
 
 
 def with_labels(spec: RunSpec, contender: str, track: str) -> RunSpec:
-    """Add to a spec from JSON the parts that its identity leaves out.
+    """Add to a spec from JSON the parts that its identity leaves out."""
+    labelled = {
+        "contender": labelled_contender(spec.contender, contender),
+        "protocol": labelled_protocol(spec.protocol, track),
+    }
+    return spec.model_copy(update=labelled)
 
-    These are the labels, the parameters that the user passed, the overrides of the track, and the name of its file. The
-    labels are printed in canonical form, so that they hold all of these.
-    """
-    methods = spec.contender.methods
-    calls = [] if contender == BASELINE else _calls(contender)
+
+def labelled_contender(contender: Contender, label: str) -> Contender:
+    """Add the label, and the parameters that the user passed. The label is canonical, so that it holds them."""
+    methods = contender.methods
+    calls = [] if label == BASELINE else _calls(label)
     if [call.name for call in calls] == [method.name for method in methods]:
         passed = zip(methods, calls, strict=True)
         methods = tuple(method.model_copy(update={"passed": call.params}) for method, call in passed)
-    of_file = spec.protocol.track == FILE_TRACK
-    named = next((call for call in _calls(track) if of_file or call.name == spec.protocol.track), Call("", {}))
-    return spec.model_copy(
-        update={
-            "contender": spec.contender.model_copy(update={"methods": methods, "label": contender}),
-            "protocol": spec.protocol.model_copy(
-                update={"overrides": named.params, "file_name": named.name if of_file else ""}
-            ),
-        }
-    )
+    return contender.model_copy(update={"methods": methods, "label": label})
+
+
+def labelled_protocol(protocol: Protocol, track: str) -> Protocol:
+    """Add the overrides of the track and the name of its file, which its label holds."""
+    of_file = protocol.track == FILE_TRACK
+    named = next((call for call in _calls(track) if of_file or call.name == protocol.track), Call("", {}))
+    return protocol.model_copy(update={"overrides": named.params, "file_name": named.name if of_file else ""})
 
 
 def _calls(label: str) -> list[Call]:
@@ -39,17 +42,13 @@ def _calls(label: str) -> list[Call]:
         return []
 
 
-def contradictions(
-    stated: Mapping[str, tuple[str, str]], spec: RunSpec, contender: str, track: str
-) -> Iterator[tuple[str, str, str]]:
-    """Yield what is stated beside a spec and differs from it: its name, what is stated, and what the spec gives.
-
-    `stated` are further texts, each with that of the spec. The spec has its labels.
-    """
-    labels = {
-        "contender": (contender, Contender.of(spec.contender.methods).label),
-        "track": (track, spec.protocol.track_label),
-    }
-    for name, (got, expected) in {**stated, **labels}.items():
+def contradictions(stated: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Yield what is stated beside a spec and differs from it: its name, what is stated, and what the spec gives."""
+    for name, (got, expected) in stated.items():
         if got != expected:
             yield name, got, expected
+
+
+def label_of(contender: Contender) -> str:
+    """Return the label that a contender should have."""
+    return Contender.of(contender.methods).label

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from collapsebench.record import Number, Point, RunRecord, Value
-from collapsebench.store.rows import RunDetails, RunSummary, counters, flag, number, point_values, standard_error
+from collapsebench.store.rows import RunSummary, flag, number, standard_error
+from collapsebench.store.runs import RunDetails
+from collapsebench.store.trajectories import StoredPoint, pack, unpack
 
 UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a database refuses (NUL, halves of pairs), and those that a terminal obeys instead of printing."""
@@ -53,33 +56,44 @@ def _clean(value: Any) -> Any:
 
 
 class Rows(NamedTuple):
-    """The rows of one record, by table."""
+    """The rows of one record, by table. Protocol and contender are shared with other runs."""
 
+    protocol: dict[str, Any]
+    contender: dict[str, Any]
     run: dict[str, Any]
-    points: list[dict[str, Any]]
+    trajectory: list[dict[str, Any]]
+    """One row; none if the run has no points."""
     values: list[dict[str, Any]]
+
+
+def shared_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Add the key of a row that runs share: the hash of its columns."""
+    text = json.dumps(list(row.values()), default=repr)
+    return {"key": sha256(text.encode()).hexdigest()[:16]} | row
+
+
+def protocol_row(named: Sequence[Any], content: str) -> dict[str, Any]:
+    """Return the row of a protocol: its id, dataset, track and budget, and its JSON."""
+    return shared_row(
+        dict(zip(("protocol_id", "dataset", "track", "budget"), named, strict=True)) | {"content": content}
+    )
+
+
+def contender_row(label: Any, content: str) -> dict[str, Any]:
+    """Return the row of a contender."""
+    return shared_row({"label": label, "content": content})
 
 
 def to_rows(record: RunRecord) -> Rows:
     """Return the rows of a record."""
-    key = {"run_id": record.run_id}
-    points = [key | {"number": number} | to_json(point) for number, point in enumerate(record.points)]
-    values = [key | {"position": position} | _value_row(value) for position, value in enumerate(record.values)]
-    return Rows(run_row(record), points, values)
-
-
-def run_row(record: RunRecord) -> dict[str, Any]:
-    """Return the row of a record without its points and values."""
-    protocol = record.spec.protocol
-    return {
+    of = record.spec.protocol
+    protocol = protocol_row((record.protocol_id, of.dataset.name, record.track, str(of.budget)), _text(of))
+    contender = contender_row(record.contender, _text(record.spec.contender))
+    run = {
         "run_id": record.run_id,
-        "protocol_id": record.protocol_id,
-        "dataset": protocol.dataset.name,
-        "track": record.track,
-        "contender": record.contender,
+        "protocol_key": protocol["key"],
+        "contender_key": contender["key"],
         "seed": record.spec.seed,
-        "budget": str(protocol.budget),
-        "spec": to_json(record.spec),
         "outcome": record.outcome,
         "message": record.message,
         "traceback": record.traceback,
@@ -90,18 +104,26 @@ def run_row(record: RunRecord) -> dict[str, Any]:
         "code": record.code,
         "findings": [to_json(finding) for finding in record.findings],
         "declined": [to_json(each) for each in record.declined],
+        "counters": record.points[-1].counters if record.points else None,
     }
+    key = {"run_id": record.run_id}
+    trajectory = [key | {"points": pack(record.points)}] if record.points else []
+    values = [key | {"position": position} | _value_row(value) for position, value in enumerate(record.values)]
+    return Rows(protocol, contender, run, trajectory, values)
+
+
+def _text(value: BaseModel) -> str:
+    return json.dumps(to_json(value), allow_nan=False)
 
 
 def to_record(
-    facts: RunSummary,
-    details: RunDetails,
-    traceback: object,
-    points: Iterable[Sequence[Any]],
-    values: Iterable[Sequence[Any]],
+    facts: RunSummary, details: RunDetails, traceback: object, packed: object, values: Iterable[Sequence[Any]]
 ) -> RunRecord:
-    """Return the record of checked and of raw rows. Raises one of `rows.DAMAGE` if a row is damaged."""
-    record = RunRecord(
+    """Return the record of a checked run, with its points as they are packed, and of raw rows of values.
+
+    Raises one of `rows.DAMAGE` if they are damaged.
+    """
+    return RunRecord(
         run_id=facts.run_id,
         protocol_id=facts.protocol_id,
         spec=details.spec.model_copy(update={"seed": facts.seed}),
@@ -117,12 +139,9 @@ def to_record(
         code=details.code,
         findings=details.findings,
         declined=details.declined,
-        points=tuple(map(_point, points)),
+        points=tuple(map(_point, unpack(packed, details.counters))),
         values=tuple(map(_value, values)),
     )
-    if record.spec.run_id != record.run_id:
-        raise ValueError(f"its id is '{record.run_id}', but its spec gives '{record.spec.run_id}'")
-    return record
 
 
 def _value_row(value: Value) -> dict[str, Any]:
@@ -156,10 +175,6 @@ def _value(row: Sequence[Any]) -> Value:
     )
 
 
-def _point(row: Sequence[Any]) -> Point:
-    _, counts, values, selected = row
-    return Point(
-        counters=counters(counts),
-        values={name: Number.of(value) for name, value in point_values(values).items()},
-        selected=flag("the selection of a point", selected),
-    )
+def _point(stored: StoredPoint) -> Point:
+    values = {name: Number.of(value) for name, value in stored.values.items()}
+    return Point(counters=stored.counters, values=values, selected=stored.selected)

@@ -1,4 +1,7 @@
-"""The tables: runs, and the points, metric values and artifacts of each run. Times are UTC, durations seconds."""
+"""The tables: runs with what they share, and the trajectory, metric values and artifacts of each run.
+
+Times are UTC, durations seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Dialect, Enum, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import Double, TypeDecorator, TypeEngine, UserDefinedType
 
@@ -66,20 +81,46 @@ class Base(DeclarativeBase):
     )
 
 
-class Run(Base):
-    """One run: its identity, its outcome, and the environment that it ran in."""
+class ProtocolRow(Base):
+    """A protocol under one name of its track. Runs share it."""
 
-    __tablename__ = "runs"
-    __table_args__ = (Index(None, "started_at", "run_id"),)
+    __tablename__ = "protocols"
 
-    run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    key: Mapped[str] = mapped_column(String(16), primary_key=True)
+    """The hash of the other columns: two names of a track, or two orders of keys in the JSON, are two rows."""
     protocol_id: Mapped[str] = mapped_column(String(16), index=True)
     dataset: Mapped[str] = mapped_column(String(100), index=True)
     track: Mapped[str] = mapped_column(Text)
-    contender: Mapped[str] = mapped_column(Text)
-    seed: Mapped[int] = mapped_column(BigInteger)
     budget: Mapped[str] = mapped_column(Text)
-    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    content: Mapped[str] = mapped_column(Text)
+    """The protocol as JSON."""
+
+
+class ContenderRow(Base):
+    """A contender under one label. Runs share it."""
+
+    __tablename__ = "contenders"
+
+    key: Mapped[str] = mapped_column(String(16), primary_key=True)
+    """The hash of the other columns."""
+    label: Mapped[str] = mapped_column(Text)
+    content: Mapped[str] = mapped_column(Text)
+    """The contender as JSON."""
+
+
+class Run(Base):
+    """One run: what it shares with others, its seed, its outcome, and the environment that it ran in.
+
+    No constraint says that its protocol and its contender are there: rows that are shared are never deleted.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (Index(None, "started_at", "run_id"), Index(None, "protocol_key", "outcome"))
+
+    run_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    protocol_key: Mapped[str] = mapped_column(String(16), server_default="")
+    contender_key: Mapped[str] = mapped_column(String(16), server_default="")
+    seed: Mapped[int] = mapped_column(BigInteger)
     outcome: Mapped[Outcome] = mapped_column(_words(Outcome))
     message: Mapped[str] = mapped_column(Text)
     traceback: Mapped[str] = mapped_column(Text)
@@ -90,26 +131,21 @@ class Run(Base):
     code: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
     findings: Mapped[list[dict[str, str]]] = mapped_column(JSON, server_default="[]")
     declined: Mapped[list[dict[str, str]]] = mapped_column(JSON, server_default="[]")
+    counters: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
+    """Those of the last point, for boards; none before the first point."""
 
 
 def _run_key() -> Mapped[str]:
     return mapped_column(ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True)
 
 
-class PointRow(Base):
-    """One scheduled evaluation.
+class TrajectoryRow(Base):
+    """All points of one run, as `trajectories.pack` makes one value of them."""
 
-    Counters and values are JSON objects. Rows of single counters would be twelve times as many, and a query can read
-    one counter of an object (`PointRow.counters["seconds"].as_float()`).
-    """
-
-    __tablename__ = "points"
+    __tablename__ = "trajectories"
 
     run_id: Mapped[str] = _run_key()
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    counters: Mapped[dict[str, Any]] = mapped_column(JSON)
-    values: Mapped[dict[str, Any]] = mapped_column(JSON)
-    selected: Mapped[bool]
+    points: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ValueRow(Base):

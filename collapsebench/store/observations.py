@@ -1,7 +1,7 @@
 """Reads observations of runs directly from SQL.
 
-The validation of a whole record takes milliseconds. Here a spec is validated once for all runs that share it, and of
-numbers only what boards compute with is looked at.
+The validation of a whole record takes milliseconds. Here a protocol is validated once for all runs that share it, and
+of numbers only what boards compute with is looked at.
 """
 
 from __future__ import annotations
@@ -9,35 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, false, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, false, or_, select
+from sqlalchemy.orm import Session
 
 from collapsebench.estimates import Estimate
 from collapsebench.observation import MetricValue, Observation, TrajectoryPoint, Unreadable
 from collapsebench.spec import Protocol
-from collapsebench.store.models import PointRow, Run, ValueRow
+from collapsebench.store.models import Run, TrajectoryRow, ValueRow
 from collapsebench.store.rows import (
     DAMAGE,
-    END,
-    POINT,
     RUN,
-    SUMMARY,
+    TRAJECTORY,
     VALUE,
     ColumnHeads,
-    DetailReader,
     by_run,
     chunks,
-    counters,
     flag,
     is_id,
     number,
-    point_values,
     reason_of,
-    run_facts,
     shown,
     standard_error,
     tolerantly,
 )
+from collapsebench.store.runs import RunReader
+from collapsebench.store.trajectories import unpack
 
 CHUNK = 500
 """The number of runs that are read at once."""
@@ -55,7 +51,7 @@ class Reader:
         shown = ValueRow.board.is_distinct_from(false())
         self._wanted = or_(shown, ValueRow.column.in_(entries)) if entries else shown
         self._protocols: dict[tuple[str, str], Protocol] = {}
-        self._details = DetailReader()
+        self._runs = RunReader(self._rows)
         self._columns = ColumnHeads()
 
     def read(self, conditions: Sequence[ColumnElement[bool]], *, trajectories: bool) -> Iterator[Observation]:
@@ -66,13 +62,13 @@ class Reader:
             yield from self._chunk(chunk, trajectories=trajectories)
 
     def _chunk(self, ids: Sequence[str], *, trajectories: bool) -> Iterator[Observation]:
-        runs = self._rows(select(*RUN).where(Run.run_id.in_(ids)))
-        points = by_run(self._trajectories(ids) if trajectories else self._ends(ids))
+        runs = self._runs.rows(select(*RUN).where(Run.run_id.in_(ids)))
+        points = self._trajectories(ids) if trajectories else None
         values = by_run(self._values(ids))
         for run in runs:
             run_id = run[0]
             try:
-                observation = self._observation(run, points.get(run_id, ()), values.get(run_id, ()))
+                observation = self._observation(run, points, values.get(run_id, ()))
             except DAMAGE as error:
                 self._tell(Unreadable(run_id, reason_of(error)))
             else:
@@ -82,10 +78,9 @@ class Reader:
         return tolerantly(self._session, lambda: self._connection.execute(query).all())
 
     def _observation(
-        self, run: Sequence[Any], points: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]]
+        self, run: Sequence[Any], trajectories: Mapping[str, object] | None, values: Sequence[Sequence[Any]]
     ) -> Observation:
-        facts = run_facts(run[: len(SUMMARY)])
-        details = self._details.read(facts, run[len(SUMMARY) :])
+        facts, details = self._runs.read(run)
         shown, entries = self._numbers(values)
         return Observation(
             run_id=facts.run_id,
@@ -101,7 +96,7 @@ class Reader:
             started_at=facts.started_at,
             parameters=details.parameters,
             environment=details.environment_text,
-            points=tuple(map(_point, points)),
+            points=_points(details.counters, facts.run_id, trajectories),
             values=shown,
             code=details.code,
             findings=details.findings,
@@ -121,15 +116,9 @@ class Reader:
                 entries[column] = Estimate(estimate, uncertainty)
         return tuple(values), entries
 
-    def _trajectories(self, ids: Sequence[str]) -> Sequence[Sequence[Any]]:
-        query = select(*POINT).where(PointRow.run_id.in_(ids))
-        return self._rows(query.order_by(PointRow.run_id, PointRow.number))
-
-    def _ends(self, ids: Sequence[str]) -> Sequence[Sequence[Any]]:
-        """Read the last point of each run, without its values, because boards do not show them."""
-        later = aliased(PointRow)
-        last = select(func.max(later.number)).where(later.run_id == PointRow.run_id).scalar_subquery()
-        return self._rows(select(*END).where(PointRow.run_id.in_(ids), PointRow.number == last))
+    def _trajectories(self, ids: Sequence[str]) -> Mapping[str, object]:
+        """Read the points of each run, as they are packed."""
+        return dict(map(tuple, self._rows(select(*TRAJECTORY).where(TrajectoryRow.run_id.in_(ids)))))
 
     def _values(self, ids: Sequence[str]) -> Sequence[Sequence[Any]]:
         """Read the numbers that boards show, and the entries."""
@@ -145,7 +134,10 @@ def readable_ids(ids: Sequence[object], tell: Callable[[Unreadable], None]) -> l
     return [each for each in ids if isinstance(each, str) and is_id(each)]
 
 
-def _point(row: Sequence[Any]) -> TrajectoryPoint:
-    _, counts, values, selected = row
-    flag("the selection of a point", selected)
-    return TrajectoryPoint(counters(counts), point_values(values))
+def _points(
+    end: dict[str, float] | None, run_id: str, trajectories: Mapping[str, object] | None
+) -> tuple[TrajectoryPoint, ...]:
+    """Return the points of a run, or the last one, without its values, because boards do not show them."""
+    if trajectories is None:
+        return () if end is None else (TrajectoryPoint(end, {}),)
+    return tuple(TrajectoryPoint(each.counters, each.values) for each in unpack(trajectories.get(run_id), end))

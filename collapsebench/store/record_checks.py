@@ -17,7 +17,7 @@ from collapsebench.observation import Observation
 from collapsebench.plausibility import ENTRIES, checker
 from collapsebench.record import DeclinedColumn, Point, RunRecord, Value
 from collapsebench.spec import Choice
-from collapsebench.store.labels import contradictions
+from collapsebench.store.labels import contradictions, label_of
 from collapsebench.store.mapping import UNSTORABLE
 from collapsebench.store.rows import shown
 from collapsebench.syntax import NAME
@@ -113,8 +113,10 @@ def _mistakes(record: RunRecord) -> Iterator[str]:
     stated = {
         "run_id": (record.run_id, spec.run_id),
         "protocol_id": (record.protocol_id, spec.protocol.protocol_id),
+        "contender": (record.contender, label_of(spec.contender)),
+        "track": (record.track, spec.protocol.track_label),
     }
-    for field, got, expected in contradictions(stated, spec, record.contender, record.track):
+    for field, got, expected in contradictions(stated):
         yield f"its {field} is '{got}', but its spec gives '{expected}'"
     yield from _names(record)
     times = [time for time in (record.started_at, record.finished_at) if time is not None]

@@ -11,22 +11,20 @@ from sqlalchemy.orm import Session
 from collapsebench.observation import Unreadable
 from collapsebench.record import RunRecord
 from collapsebench.store.mapping import to_record
-from collapsebench.store.models import PointRow, Run, ValueRow
+from collapsebench.store.models import Run, TrajectoryRow, ValueRow
 from collapsebench.store.rows import (
     DAMAGE,
-    POINT,
     RUN,
-    SUMMARY,
+    TRAJECTORY,
     VALUE,
-    DetailReader,
     by_run,
     chunks,
     is_id,
     reason_of,
-    run_facts,
     shown,
     tolerantly,
 )
+from collapsebench.store.runs import RunReader
 
 CHUNK = 100
 """The number of records in memory."""
@@ -37,7 +35,7 @@ class RecordReader:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._details = DetailReader()
+        self._runs = RunReader(self._rows)
 
     def one(self, run_id: str) -> RunRecord | Unreadable:
         """Return one run that is stored."""
@@ -51,21 +49,19 @@ class RecordReader:
 
     def _chunk(self, ids: Sequence[Any]) -> Iterator[RunRecord | Unreadable]:
         known = [each for each in ids if is_id(each)]
-        runs = by_run(self._rows(select(*RUN, Run.traceback).where(Run.run_id.in_(known))))
-        points = by_run(self._rows(select(*POINT).where(PointRow.run_id.in_(known)).order_by(PointRow.number)))
+        runs = by_run(self._runs.rows(select(*RUN, Run.traceback).where(Run.run_id.in_(known))))
+        points = dict(map(tuple, self._rows(select(*TRAJECTORY).where(TrajectoryRow.run_id.in_(known)))))
         values = by_run(self._rows(select(*VALUE).where(ValueRow.run_id.in_(known)).order_by(ValueRow.position)))
         for each in ids:
             if not is_id(each):
                 yield Unreadable(shown(each), "its id is not 16 hexadecimal digits")
             elif each in runs:  # it may have been deleted meanwhile
-                yield self._record(runs[each][0], points.get(each, ()), values.get(each, ()))
+                yield self._record(runs[each][0], points.get(each), values.get(each, ()))
 
-    def _record(
-        self, run: Sequence[Any], points: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]]
-    ) -> RunRecord | Unreadable:
+    def _record(self, run: Sequence[Any], points: object, values: Sequence[Sequence[Any]]) -> RunRecord | Unreadable:
         try:
-            facts = run_facts(run[: len(SUMMARY)])
-            return to_record(facts, self._details.read(facts, run[len(SUMMARY) : -1]), run[-1], points, values)
+            facts, details = self._runs.read(run)
+            return to_record(facts, details, run[-1], points, values)
         except DAMAGE as error:
             return Unreadable(run[0], reason_of(error))
 

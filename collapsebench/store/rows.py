@@ -12,19 +12,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from sqlalchemy import Integer, String, Text, cast, literal, type_coerce
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Integer, String, Text, cast, type_coerce
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
+from sqlalchemy.types import NullType
 
 from collapsebench.errors import CollapsebenchError
 from collapsebench.estimates import Direction
 from collapsebench.observation import RUN_ID, ColumnHead
 from collapsebench.printable import printable
-from collapsebench.record import DeclinedColumn, Finding, NumberKind, Outcome
-from collapsebench.spec import RunSpec, identity
-from collapsebench.store.labels import contradictions, with_labels
-from collapsebench.store.models import PointRow, Run, ValueRow
+from collapsebench.record import NumberKind, Outcome
+from collapsebench.store.models import Run, TrajectoryRow, ValueRow
 from collapsebench.validation import describe
 
 T = TypeVar("T")
@@ -32,37 +31,24 @@ T = TypeVar("T")
 DAMAGE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, CollapsebenchError)
 """What the reading of a damaged row can raise."""
 
-SUMMARY = (
+RUN = (
     Run.run_id,
-    Run.protocol_id,
-    Run.dataset,
-    Run.track,
-    Run.budget,
-    Run.contender,
+    Run.protocol_key,
+    Run.contender_key,
     Run.seed,
     type_coerce(Run.outcome, String).label("outcome"),
     Run.message,
     type_coerce(Run.started_at, String).label("started_at"),
     type_coerce(Run.finished_at, String).label("finished_at"),
-)
-RUN = (
-    *SUMMARY,
     Run.parameters,
-    cast(Run.spec, Text).label("spec"),
     cast(Run.environment, Text).label("environment"),
     cast(Run.code, Text).label("code"),
     cast(Run.findings, Text).label("findings"),
     cast(Run.declined, Text).label("declined"),
+    cast(Run.counters, Text).label("counters"),
 )
 """The columns of a run, as text where their type would convert them."""
-POINT = (
-    PointRow.run_id,
-    cast(PointRow.counters, Text),
-    cast(PointRow.values, Text),
-    type_coerce(PointRow.selected, Integer),
-)
-END = (PointRow.run_id, cast(PointRow.counters, Text), literal("{}"), type_coerce(PointRow.selected, Integer))
-"""The columns of a point, the second one without its values."""
+TRAJECTORY = (TrajectoryRow.run_id, type_coerce(TrajectoryRow.points, NullType))
 VALUE = (
     ValueRow.run_id,
     type_coerce(ValueRow.board, Integer),
@@ -76,10 +62,6 @@ VALUE = (
     type_coerce(ValueRow.standard_error_kind, String),
     ValueRow.standard_error,
 )
-
-CODE = TypeAdapter(dict[str, str])
-FINDINGS = TypeAdapter(tuple[Finding, ...])
-DECLINED = TypeAdapter(tuple[DeclinedColumn, ...])
 
 
 def shown(value: object) -> str:
@@ -118,7 +100,7 @@ def by_run(rows: Iterable[Sequence[Any]]) -> Mapping[str, list[Sequence[Any]]]:
 
 
 class RunSummary(NamedTuple):
-    """One line of `runs list`: the checked columns of SUMMARY, in their order."""
+    """One line of `runs list`."""
 
     run_id: str
     protocol_id: str
@@ -137,7 +119,7 @@ OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 
 def run_facts(row: Sequence[Any]) -> RunSummary:
-    """Check the columns of SUMMARY. Raises ValueError with what is wrong."""
+    """Check what a summary has, in its order. Raises ValueError with what is wrong."""
     run_id, protocol_id, dataset, track, budget, contender, seed, outcome, message, started, finished = row
     for name, id_ in (("id", run_id), ("protocol", protocol_id)):
         if not is_id(id_):
@@ -180,110 +162,10 @@ def _time(what: str, text: object) -> datetime:
     return time
 
 
-class RunDetails(NamedTuple):
-    """The checked columns of a run that SUMMARY does not have."""
-
-    parameters: int
-    spec: RunSpec
-    """The spec of the run, but perhaps with the seed of another run of its contender."""
-    contender_id: str
-    environment: dict[str, Any]
-    environment_text: str
-    """The environment as JSON with sorted keys."""
-    code: dict[str, str]
-    findings: tuple[Finding, ...]
-    declined: tuple[DeclinedColumn, ...]
-
-
-class DetailReader:
-    """Checks the columns of runs beside SUMMARY. What runs share is parsed once."""
-
-    def __init__(self) -> None:
-        self._specs: dict[tuple[str, ...], tuple[RunSpec, str]] = {}
-        self._environments: dict[str, tuple[dict[str, Any], str]] = {}
-        self._codes: dict[str, dict[str, str]] = {}
-        self._findings: dict[str, tuple[Finding, ...]] = {}
-        self._declined: dict[str, tuple[DeclinedColumn, ...]] = {}
-
-    def read(self, facts: RunSummary, columns: Sequence[Any]) -> RunDetails:
-        """Check the columns of RUN behind those of SUMMARY. Raises one of DAMAGE with what is wrong."""
-        parameters, *texts = columns
-        if type(parameters) is not int or not 0 <= parameters < 2**63:
-            raise ValueError(f"its parameters are {shown(parameters)}")
-        for name, text in zip(("spec", "environment", "code", "findings", "declined"), texts, strict=True):
-            if type(text) is not str:
-                raise ValueError(f"its {name} is {shown(text)}")
-        spec, environment, code, findings, declined = texts
-        own_environment, text = _kept(self._environments, environment, _environment)
-        parsed, contender_id = self._spec(facts, spec, own_environment)
-        return RunDetails(
-            parameters,
-            parsed,
-            contender_id,
-            own_environment,
-            text,
-            _kept(self._codes, code, lambda text: CODE.validate_python(_json("code", text))),
-            _kept(self._findings, findings, lambda text: FINDINGS.validate_python(_json("findings", text))),
-            _kept(self._declined, declined, lambda text: DECLINED.validate_python(_json("declined", text))),
-        )
-
-    def _spec(self, facts: RunSummary, text: str, environment: Mapping[str, Any]) -> tuple[RunSpec, str]:
-        """Parse a spec. Runs of one contender and protocol differ only in the seed, which their specs end with."""
-        shared, seed = _without_seed(text)
-        if seed is not None and seed != facts.seed:
-            raise ValueError(f"its seed is {facts.seed}, but its spec gives {seed}")
-        key = (shared, facts.protocol_id, facts.track, facts.contender, facts.dataset, facts.budget)
-        if key not in self._specs:
-            spec = with_labels(_validated(text, environment), facts.contender, facts.track)
-            _agree(facts, spec)
-            self._specs[key] = (spec, identity(spec.contender))
-        return self._specs[key]
-
-
-def _without_seed(text: str) -> tuple[str, int | None]:
-    before, key, after = text.rpartition('"seed": "')
-    seed = after.removesuffix('"}')
-    return (before, int(seed)) if key and seed != after and seed.isdecimal() and len(seed) < 20 else (text, None)
-
-
-def _validated(text: str, environment: Mapping[str, Any]) -> RunSpec:
-    content = _json("spec", text)
-    try:
-        return RunSpec.model_validate(content)
-    except ValidationError as error:
-        writer = shown(environment.get("collapsebench", "of an unknown version"))
-        mistake = describe(error, RunSpec, "field")
-        raise ValueError(
-            f"it was stored by collapsebench {writer} with a spec that this version cannot read: {mistake}"
-        ) from None
-
-
-def _agree(facts: RunSummary, spec: RunSpec) -> None:
-    """Raise ValueError if columns of a run contradict its spec."""
-    protocol = spec.protocol
-    stated = {
-        "protocol": (facts.protocol_id, protocol.protocol_id),
-        "dataset": (facts.dataset, protocol.dataset.name),
-        "budget": (facts.budget, str(protocol.budget)),
-    }
-    for name, got, expected in contradictions(stated, spec, facts.contender, facts.track):
-        raise ValueError(f"its {name} is '{got}', but its spec gives '{expected}'")
-
-
-def _environment(text: str) -> tuple[dict[str, Any], str]:
-    content = _json("environment", text)
-    if not isinstance(content, dict):
-        raise ValueError(f"its environment is {shown(content)}")  # noqa: TRY004 - the row is wrong, not a call
-    return content, json.dumps(content, sort_keys=True)
-
-
-def _kept(cache: dict[str, T], text: str, make: Callable[[str], T]) -> T:
-    if text not in cache:
-        cache[text] = make(text)
-    return cache[text]
-
-
-def _json(name: str, text: str) -> Any:
+def parsed(name: str, text: object) -> Any:
+    """Return the content of JSON. Raises ValueError, with the name, for what is no JSON."""
+    if not isinstance(text, str):
+        raise ValueError(f"its {name} is {shown(text)}")  # noqa: TRY004 - the row is wrong, not a call
     try:
         return json.loads(text)
     except ValueError:
@@ -324,22 +206,21 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def counters(text: str) -> dict[str, float]:
+def counters(content: object) -> dict[str, float]:
     """Return the counters of a point. Raises ValueError if one is not a finite number, or negative."""
-    content = _object("counters", text)
-    for name, count in content.items():
+    counted = _object("counters", content)
+    for name, count in counted.items():
         if type(count) not in {float, int} or not 0 <= count < math.inf:
             raise ValueError(f"its counter {shown(name)} is {shown(count)}")
-    return {name: float(count) for name, count in content.items()}
+    return {name: float(count) for name, count in counted.items()}
 
 
-def point_values(text: str) -> dict[str, float]:
-    """Return the values of a point. Raises ValueError or LookupError if one is not a number."""
-    return {name: number(stored["kind"], stored["value"]) for name, stored in _object("point", text).items()}
+def point_values(content: object) -> dict[str, float]:
+    """Return the values of a point. Raises one of DAMAGE if one is not a number."""
+    return {name: number(stored["kind"], stored["value"]) for name, stored in _object("point", content).items()}
 
 
-def _object(name: str, text: str) -> dict[str, Any]:
-    content = _json(name, text) if isinstance(text, str) else text
+def _object(name: str, content: object) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"its {name} is {shown(content)}")  # noqa: TRY004 - the row is wrong, not a call
     return content

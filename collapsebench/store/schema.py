@@ -22,7 +22,7 @@ from collapsebench.store.models import Base
 from collapsebench.store.transactions import take_turns
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-HEAD = "0003"
+HEAD = "0004"
 """The newest version in MIGRATIONS. It is written here so that a new or current store opens without Alembic."""
 
 VERSIONS = Table(

@@ -21,7 +21,7 @@ from collapsebench.store import connection, schema
 from collapsebench.store.filters import ID_LENGTH, Filters, conditions, starts, without_id
 from collapsebench.store.journal import choose_journal
 from collapsebench.store.mapping import storable, to_json
-from collapsebench.store.models import ArtifactRow, Run, ValueRow
+from collapsebench.store.models import ArtifactRow, ProtocolRow, Run, ValueRow
 from collapsebench.store.observations import Reader
 from collapsebench.store.reading import engine_to_read
 from collapsebench.store.records import RecordReader
@@ -29,16 +29,14 @@ from collapsebench.store.rows import (
     DAMAGE,
     OUTCOMES,
     RUN,
-    SUMMARY,
-    DetailReader,
     RunSummary,
     chunks,
     is_id,
     reason_of,
-    run_facts,
     shown,
     tolerantly,
 )
+from collapsebench.store.runs import RunReader
 from collapsebench.store.transactions import Claims, Database, take_turns
 from collapsebench.store.writing import put
 
@@ -285,12 +283,11 @@ class Store:
     def summaries(self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[Filters]) -> list[RunSummary]:
         """Return one summary for each run, the newest first. Runs that cannot be read take places, too."""
         query = select(*RUN).where(*conditions(filters)).order_by(Run.started_at.desc(), Run.run_id.desc())
-        rows, details = self._rows(query.limit(limit).offset(offset)), DetailReader()
+        runs = RunReader(self._rows)
         found = []
-        for row in rows:
+        for row in runs.rows(query.limit(limit).offset(offset)):
             try:
-                facts = run_facts(row[: len(SUMMARY)])
-                details.read(facts, row[len(SUMMARY) :])
+                facts, _ = runs.read(row)
             except DAMAGE as error:
                 self._note(Unreadable(shown(row[0]), reason_of(error)))
             else:
@@ -304,14 +301,20 @@ class Store:
 
     def protocols(self, **filters: Unpack[Filters]) -> list[ProtocolSummary]:
         """Return the protocols of the matching runs, in the order of dataset and track."""
-        named = (Run.protocol_id, Run.dataset, Run.track)
-        rows = self._rows(select(*named, func.count()).where(*conditions(filters)).group_by(*named))
-        whole = [row for row in rows if is_id(row[0]) and all(isinstance(text, str) for text in row[1:3])]
-        if len(whole) < len(rows):
+        counted = select(Run.protocol_key, func.count()).where(*conditions(filters)).group_by(Run.protocol_key)
+        counts = {row[0]: row[1] for row in self._rows(counted)}
+        named = (ProtocolRow.key, ProtocolRow.protocol_id, ProtocolRow.dataset, ProtocolRow.track)
+        rows = [
+            row
+            for chunk in chunks(list(filter(is_id, counts)), CHUNK)
+            for row in self._rows(select(*named).where(ProtocolRow.key.in_(chunk)))
+        ]
+        whole = [row for row in rows if is_id(row[1]) and all(isinstance(text, str) for text in row[2:])]
+        if len(whole) < len(counts):
             self.summaries(**filters)  # to note what is left out
         groups = defaultdict(list)
-        for protocol_id, *group in whole:
-            groups[protocol_id].append(group)
+        for key, protocol_id, dataset, track in whole:
+            groups[protocol_id].append((dataset, track, counts[key]))
         found = (
             ProtocolSummary(protocol_id, min(dataset), min(track), sum(count))
             for protocol_id, group in groups.items()
