@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,23 +29,21 @@ COUNTERS = ('{"steps": Infinity}', '{"steps": NaN}', '{"steps": -1}', '{"steps":
 POINT = ('{"kl": 3}', '{"kl": {"kind": "nan", "value": 1}}', '{"kl": {"kind": "finite", "value": null}}', '{"kl": {}}')
 IDS = ("../victim/thesis", "A" * 16, "0" * 17, "0123", "a*", "--yes", "'; DROP TABLE runs; --", "/etc/passwd", "0" * 16)
 TIMES = ("yesterday", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00+00:00", "9" * 40)
-SPECS = (
-    ("$.protocol", "null"),
-    ("$.contender", "{}"),
-    ("$.seed", '"x"'),
-    ("$.seed", '"99"'),
-    ("$.protocol.moon", '"full"'),
-    ("$.protocol.setting.latent_dim", "-1"),
-    ("$.protocol.setting.batch_size", '"many"'),
-    ("$.protocol.budget.amount", "1e999"),
-    ("$.protocol.splits", "[]"),
-    ("$.protocol.dataset.name", '"nobody"'),
-    ("$.protocol.setting.evaluation.metrics", '[{"name": "iw-nll", "params": {"samples": "x"}}]'),
-    ("$.contender.methods", '[{"name": "\\u001b[2J"}]'),
+TRAJECTORIES = tuple(
+    zlib.compress(text.encode())
+    for text in (
+        *("", "{}", "null", "[3]", "[{}]", DEEP),
+        *(f'[{{"counters": {each}, "values": {{}}, "selected": true}}]' for each in COUNTERS),
+        *(f'[{{"counters": {{}}, "values": {each}, "selected": true}}]' for each in POINT),
+        '[{"counters": {}, "values": {}, "selected": "yes"}]',
+    )
 )
+"""Points that are none, packed as those of a run."""
 SPECIAL: dict[tuple[str, str], tuple[object, ...]] = {
     ("runs", "run_id"): IDS,
-    ("runs", "protocol_id"): IDS,
+    ("runs", "protocol_key"): IDS,
+    ("runs", "contender_key"): IDS,
+    ("runs", "counters"): COUNTERS,
     ("runs", "outcome"): ("exploded", "FINISHED"),
     ("runs", "started_at"): TIMES,
     ("runs", "finished_at"): TIMES,
@@ -57,9 +56,7 @@ SPECIAL: dict[tuple[str, str], tuple[object, ...]] = {
         '[{"metric": "kl", "column": "kl", "reason": "a\\u001b"}]',
     ),
     ("runs", "environment"): ("[]", "3", '{"python": '),
-    ("points", "counters"): COUNTERS,
-    ("points", "values"): POINT,
-    ("points", "selected"): (2, "yes"),
+    ("trajectories", "points"): (*TRAJECTORIES, zlib.compress(b" " * 2**28), TRAJECTORIES[0][:-3]),
     ("metric_values", "kind"): ("huge", "nan", "+inf"),
     ("metric_values", "standard_error_kind"): ("huge", "nan"),
     ("metric_values", "value"): ("1,5", 1e999, b"1"),
@@ -67,7 +64,8 @@ SPECIAL: dict[tuple[str, str], tuple[object, ...]] = {
     ("metric_values", "board"): (2, "x"),
     ("metric_values", "run_id"): ("0" * 16,),
 }
-TABLES = ("runs", "points", "metric_values")
+TABLES = ("runs", "trajectories", "metric_values")
+"""The tables whose rows are of one run alone."""
 
 
 class Damage(NamedTuple):
@@ -89,8 +87,6 @@ def damages(columns: dict[str, list[str]]) -> Iterator[Damage]:
             for value in (*ANYTHING, *SPECIAL.get((table, column), ())):
                 yield Damage(table, column, f"{value!r:.40}", f"{set_} ?", (value,))
             yield Damage(table, column, NOT_UTF8, f"{set_} {NOT_UTF8}", ())
-    for path, value in SPECS:
-        yield Damage("runs", "spec", f"{path} = {value}", "SET spec = json_set(spec, ?, json(?))", (path, value))
     for table in TABLES[1:]:
         yield Damage(table, "", "rows are gone", "", ())
 
@@ -121,7 +117,7 @@ def apply(path: Path, damage: Damage, draw: random.Random) -> str | None:
         if not damage.sql:
             connection.execute(f"DELETE FROM {damage.table} WHERE run_id = ?", (run_id,))  # noqa: S608 - a table of ours
             return str(run_id)
-        key = {"runs": "run_id", "points": "number", "metric_values": '"column"'}[damage.table]
+        key = {"runs": "run_id", "trajectories": "run_id", "metric_values": '"column"'}[damage.table]
         query = f"SELECT {key} FROM {damage.table} WHERE run_id = ?"  # noqa: S608 - a table of ours
         which = draw.choice([row[0] for row in connection.execute(query, (run_id,))])
         update = f"UPDATE {damage.table} {damage.sql} WHERE run_id = ? AND {key} = ?"

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from records import specs
 
 from collapsebench.errors import UsageError
-from collapsebench.spec import Budget, Contender, MethodChoice, Protocol, RunSpec, Setting, Track, Unit
+from collapsebench.spec import Budget, Contender, MethodChoice, Protocol, RunSpec, Setting, Track, Unit, run_ids
 
 SETTING = {
     "latent_dim": 2,
@@ -43,6 +44,13 @@ def test_one_and_one_point_zero_are_the_same_run():
     real = SETTING | {"optimizer": {"name": "adam", "learning_rate": 1.0, "clip": 5.0}}
     assert spec(setting=whole).run_id == spec(setting=real).run_id
     assert spec(budget="350steps").run_id == spec(budget={"amount": 350, "unit": "steps"}).run_id
+
+
+@given(specs(), st.lists(st.integers(0, 2**63 - 1), max_size=5))
+def test_the_ids_of_many_seeds_are_those_of_their_specs(spec, seeds):
+    run_id = run_ids(spec)
+    for seed in (spec.seed, *seeds, *seeds):
+        assert run_id(seed) == spec.model_copy(update={"seed": seed}).run_id
 
 
 def test_the_order_of_keys_does_not_matter():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
 from stored import unpacked
 
 from collapsebench.store import Store, schema
+from collapsebench.store.interchange import import_runs, write_line
 
 
 @pytest.fixture
@@ -33,3 +37,85 @@ def test_an_upgraded_store_exports_the_same_lines_and_draws_the_same_boards(old,
         assert upgraded.execute("SELECT version_num FROM collapsebench_version").fetchone() == (schema.HEAD,)
     assert command("runs", "export", "-", "--store", old).out.encode() == unpacked("0003", "runs.jsonl")
     assert command("leaderboard", "--format", "json", "--store", old).out.encode() == unpacked("0003", "boards.json")
+
+
+FINISHED = "930aa2d25188db66"
+DAMAGE = {
+    "runs": {
+        "spec": ("{", "null", "[]", b"\x00", "{}", "[" * 5000 + "]" * 5000),
+        "protocol_id": ("x", b"\x00", ""),
+        "dataset": ("mnist", b"\xff"),
+        "track": ("x",),
+        "contender": ("x", b"\xff"),
+        "budget": ("1steps",),
+        "seed": (9, "many"),
+        "outcome": ("exploded",),
+    },
+    "points": {
+        "counters": ("{", "[]", "7", b"\x00", '{"steps": Infinity}', '{}}, {"counters": {}', "[" * 5000 + "]" * 5000),
+        "values": ("{", "[]", '{"kl": {"kind": "finite", "value": null}}', '{}, "more": {}', b"\x00"),
+        "selected": (2, "yes"),
+    },
+    "metric_values": {"kind": ("huge",)},
+}
+"""By table and column of 0003: what may be there in place of a value."""
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [(table, column, value) for table, of in DAMAGE.items() for column, values in of.items() for value in values],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_run_that_was_damaged_stays_so_and_costs_no_other(old, table, column, value):
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        last = "AND number = 2" if table == "points" else ""
+        change = f'UPDATE {table} SET "{column}" = ? WHERE run_id = ? {last}'  # noqa: S608
+        assert connection.execute(change, (value, FINISHED)).rowcount > 0
+    others = [each for each in unpacked("0003", "runs.jsonl").decode().splitlines() if FINISHED not in each]
+    for _ in range(2):
+        with Store.reading(old) as store:
+            assert [write_line(each) for each in store.find()] == others
+            assert [each.run_id for each in store.unreadable] == [FINISHED]
+        with Store.open(old):
+            pass
+
+
+def test_text_that_is_not_utf_8_is_carried_over(old):
+    with closing(sqlite3.connect(old)) as connection, connection:
+        broken = "CAST(x'7bc328' AS TEXT)"
+        connection.execute(f"UPDATE runs SET message = {broken}, spec = {broken} WHERE run_id = ?", (FINISHED,))  # noqa: S608
+    with Store.open(old) as store:
+        assert len(list(store.find())) == 23
+        assert [each.run_id for each in store.unreadable] == [FINISHED]
+
+
+def test_runs_that_come_after_the_upgrade_share_what_is_there(old, tmp_path):
+    """A run is deleted and imported again: no row is made for its protocol and its contender."""
+    (tmp_path / "runs.jsonl").write_bytes(unpacked("0003", "runs.jsonl"))
+    with Store.open(old) as store:
+        store.delete([FINISHED])
+
+    def counts():
+        with closing(sqlite3.connect(old)) as connection:
+            return [
+                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+                for table in ("protocols", "contenders", "runs", "trajectories")
+            ]
+
+    before = counts()
+    assert import_runs(old, {"runs.jsonl": tmp_path / "runs.jsonl"}) == (1, 23)
+    assert counts() == [*before[:2], before[2] + 1, before[3] + 1]
+
+
+def test_an_upgrade_that_is_killed_changes_nothing(old, command):
+    script = (
+        "import os, signal, sys\nfrom collapsebench.store import Store\n"
+        "from collapsebench.store.migrations.versions import m0004_shared_rows as migration\n"
+        "migration.op.drop_table = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with Store.open(sys.argv[1]): pass"
+    )
+    assert subprocess.run([sys.executable, "-c", script, old], check=False).returncode == -signal.SIGKILL
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("SELECT version_num FROM collapsebench_version").fetchone() == ("0003",)
+    assert command("runs", "export", "-", "--store", old).out.encode() == unpacked("0003", "runs.jsonl")
