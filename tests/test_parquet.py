@@ -340,7 +340,8 @@ def test_half_a_character_in_an_edited_store_becomes_a_mark(export, path, tmp_pa
     with Store.open(path) as store:
         store.add([record("vae", 1), record("skip", 1)])
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("""UPDATE runs SET code = '{"method x": "\\ud800ß"}' WHERE run_id = ?""", [record("vae", 1).run_id])
+        damaged = """UPDATE runs SET code = '{"method x": "\\ud800ß"}' WHERE run_id = ?"""
+        connection.execute(damaged, [spec("vae", 1).run_id])
     assert export("runs.parquet").err == "2 runs exported\n"
     found = parquet.read_table(tmp_path / "runs.parquet").to_pylist()
     assert {row["contender"]: row["code"] for row in found} == {"vae": [("method x", "?ß")], "skip": []}
