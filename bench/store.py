@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,8 @@ from collapsebench.store.trajectories import pack
 
 EACH = 5000
 """Runs of a protocol: fifty contenders, a hundred seeds."""
+SMALL = 500
+"""Runs of a protocol where stores of many sizes are compared."""
 POINTS = 10
 TRACKS = (("synthetic-text", "demo"), ("linear-gaussian", "quick"), ("digits", "quick"))
 METHODS = tuple(
@@ -106,9 +108,9 @@ UNPAIRED, PAIRED = (MEANS, PARAMETERS, COUNTERS), (PAIRS, PARAMETERS, COUNTERS)
 """What boards are functions of: n, mean and sum of squares; and those of the differences to the baseline."""
 
 
-def fill(path: Path, runs: int) -> None:
-    """Make a store of so many runs: protocols of 5,000 runs, of fifty contenders each."""
-    protocols = max(1, runs // EACH)
+def fill(path: Path, runs: int, each: int = EACH) -> None:
+    """Make a store of so many runs, in protocols of so many runs and of fifty contenders each."""
+    protocols = max(1, runs // each)
     seeds = range(1, runs // (protocols * (len(METHODS) + 1)) + 1)
     templates = [(spec, {o: to_rows(_record(spec, o)) for o in OUTCOMES}) for spec in _specs(protocols)]
     rows = (
@@ -207,13 +209,13 @@ def _values(draw: random.Random) -> Iterator[Value]:
         yield Value(metric=metric, column=column, estimate=Number.of(draw.random()))
 
 
-def made(folder: Path, runs: int) -> Path:
+def made(folder: Path, runs: int, each: int = EACH) -> Path:
     """A store of so many runs, as it was made before or new."""
-    path = folder / f"{runs}.sqlite"
+    path = folder / f"{runs}-{each}.sqlite"
     if not path.exists():
-        begun, unfinished = time.perf_counter(), folder / f"{runs}.unfinished"
+        begun, unfinished = time.perf_counter(), path.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        fill(unfinished, runs)
+        fill(unfinished, runs, each)
         unfinished.rename(path)
         print(
             f"made {path}: {path.stat().st_size / 1e6:,.0f} MB in {time.perf_counter() - begun:.0f} s", file=sys.stderr
@@ -298,6 +300,45 @@ def lists(stores: dict[int, Path], protocols: dict[int, str]) -> str:
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 
+def disk(store: Path) -> str:
+    """What a run takes in the file, by table with its indexes."""
+    query = "SELECT tbl_name, sum(pgsize) FROM dbstat JOIN sqlite_master USING (name) GROUP BY 1 ORDER BY 2 DESC"
+    with closing(sqlite3.connect(store)) as connection:
+        (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+        rows = [(table, f"{size / runs:,.0f}") for table, size in connection.execute(query) if size >= runs]
+    rows.append(("all", f"{store.stat().st_size / runs:,.0f}"))
+    return tabulate(rows, headers=("table", "bytes a run"), tablefmt="github", disable_numparse=True)
+
+
+def growth(folder: Path, sizes: Sequence[int]) -> str:
+    """Processor time of what asks for one protocol of 500 runs, and of what asks for all, in stores of these sizes."""
+    taken: list[list[float]] = []
+    for size in sizes:
+        path = made(folder, size, SMALL)
+        with Store.reading(path) as store:
+            protocol = store.protocols()[0].protocol_id
+            calls = (
+                partial(command, path, "leaderboard", "--protocol", protocol),
+                partial(command, path, "runs", "list", "--protocol", protocol),
+                partial(store.protocols, protocol=protocol),
+                partial(store.count, protocol=protocol),
+                store.protocols,
+                store.count,
+            )
+            taken.append(seconds(*calls, repeats=5))
+    names = (
+        "leaderboard --protocol ID",
+        "runs list --protocol ID",
+        "protocols(ID)",
+        "count(ID)",
+        "protocols()",
+        "count()",
+    )
+    rows = [(name, *(f"{1e3 * time:,.1f}" for time in times)) for name, *times in zip(names, *taken, strict=True)]
+    headers = ("what", *(f"{size:,} runs [ms]" for size in sizes))
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+
 def main() -> None:
     """Make the stores, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -312,7 +353,8 @@ def main() -> None:
         for runs, path in stores.items():
             with Store.open(path) as store:
                 protocols[runs] = store.protocols()[0].protocol_id
-        print(boards(stores[given.runs], protocols[given.runs]), lists(stores, protocols), sep="\n\n")
+        print(disk(stores[given.runs]), boards(stores[given.runs], protocols[given.runs]), sep="\n\n", end="\n\n")
+        print(lists(stores, protocols), growth(folder, [given.runs // 100, *stores]), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 
 import pytest
@@ -119,3 +120,12 @@ def test_an_upgrade_that_is_killed_changes_nothing(old, command):
     with closing(sqlite3.connect(old)) as connection:
         assert connection.execute("SELECT version_num FROM collapsebench_version").fetchone() == ("0003",)
     assert command("runs", "export", "-", "--store", old).out.encode() == unpacked("0003", "runs.jsonl")
+
+
+def test_a_reader_without_a_temporary_folder_is_told_so_in_one_line(old, command, monkeypatch):
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    answer = command("runs", "list", "--store", old)
+    assert (answer.code, len(answer.err.splitlines())) == (1, 1)
+    assert "is read in a copy, for which there is no folder: No such file or directory" in answer.err

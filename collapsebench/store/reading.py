@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
-from uuid import uuid4
 
 from sqlalchemy import URL, Engine, create_engine, event
 
@@ -88,10 +87,10 @@ def _readable(url: URL, path: Path) -> Iterator[str]:
     elif not left:
         yield _address(path, "mode=ro&immutable=1")
     else:
-        with tempfile.TemporaryDirectory(prefix="collapsebench-") as folder, connection.in_one_line(url):
+        with _temporary_folder(url) as folder, connection.in_one_line(url):
             for each in (path, *left):
-                shutil.copyfile(each, Path(folder) / each.name)
-            yield _address(Path(folder) / path.name, "mode=rw")
+                shutil.copyfile(each, folder / each.name)
+            yield _address(folder / path.name, "mode=rw")
 
 
 def _may_write(path: Path) -> bool:
@@ -122,20 +121,40 @@ def _only_read(opened: sqlite3.Connection, _: object) -> None:
 
 @contextmanager
 def _upgraded(url: URL, address: str, timeout: float) -> Iterator[Engine]:
-    """Yield an engine of a copy in memory, with the newest schema. The copy lives as long as one connection to it."""
-    memory = f"file:{uuid4().hex}?mode=memory&cache=shared"
-    with (
-        closing(sqlite3.connect(memory, uri=True)) as copy,
-        closing(sqlite3.connect(address, uri=True, timeout=timeout)) as source,
-        connection.in_one_line(url),
-    ):
-        source.backup(copy)
-        upgrading = create_engine(url, creator=lambda: sqlite3.connect(memory, uri=True))
-        connection.set_up(upgrading)
+    """Yield an engine of a copy with the newest schema. The copy is a temporary file, as a store may be large."""
+    with _temporary_folder(url) as folder, connection.in_one_line(url):
+        path = folder / "upgraded.sqlite"
+        with (
+            closing(sqlite3.connect(path)) as copy,
+            closing(sqlite3.connect(address, uri=True, timeout=timeout)) as source,
+        ):
+            source.backup(copy)
+        upgrading = connection.connect(connection.store_url(str(path)), timeout)
+        event.listen(upgrading, "connect", _without_safety)
         schema.prepare(upgrading, upgrading, connection.store_name(url))
         upgrading.dispose()
-        engine = _engine(url, memory, timeout)
+        engine = _engine(url, _address(path, "mode=ro"), timeout)
         try:
             yield engine
         finally:
             engine.dispose()
+
+
+def _without_safety(opened: sqlite3.Connection, _: object) -> None:
+    """Write a file that nobody needs after a crash."""
+    opened.execute("PRAGMA journal_mode = OFF")
+    opened.execute("PRAGMA synchronous = OFF")
+
+
+@contextmanager
+def _temporary_folder(url: URL) -> Iterator[Path]:
+    """Yield a folder that is gone at the end. Raises StoreError if none can be made."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="collapsebench-")
+    except OSError as error:
+        name = connection.store_name(url)
+        raise StoreError(
+            f"the store '{name}' is read in a copy, for which there is no folder: {error.strerror}"
+        ) from error
+    with made as folder:
+        yield Path(folder)

@@ -120,7 +120,7 @@ class Store:
     def reading(cls, store: str | Path, *, timeout: float = 10.0) -> Iterator[Self]:
         """Open a store that exists, to read it. This needs no right to write, and writes nothing.
 
-        An SQLite file of an older schema is upgraded in a copy in memory. Raises UsageError and StoreError as `open`.
+        An SQLite file of an older schema is upgraded in a temporary copy. Raises UsageError and StoreError as `open`.
         """
         url = connection.store_url(str(store))
         with engine_to_read(url, timeout) as engine:
