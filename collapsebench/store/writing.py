@@ -36,12 +36,17 @@ def put(session: Session, record: RunRecord, *, new: bool = True, replace: bool 
 def _share(session: Session, table: type[ProtocolRow | ContenderRow], row: dict[str, Any]) -> None:
     """Write a row that runs share, unless it is there. One that is damaged is written anew.
 
-    Processes take turns. Else two of them could wait for rows of each other.
+    Processes take turns. Else two of them could wait for rows of each other. A session looks once, as it is one
+    transaction.
     """
+    written: set[str] = session.info.setdefault("shared", set())
+    if row["key"] in written:
+        return
     columns = [getattr(table, name) == value for name, value in row.items()]
     if session.scalar(select(func.count()).select_from(table).where(*columns)) == 0:
         take_turns(session.connection())
         session.execute(_upsert(session, table).values(row).on_conflict_do_update(index_elements=["key"], set_=row))
+    written.add(row["key"])
 
 
 def _update(run: dict[str, Any]) -> Any:
