@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -100,6 +99,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     from collapsebench.experiment.engines import chosen
     from collapsebench.experiment.planning import Request
     from collapsebench.experiment.work import GridSetup
+    from collapsebench.experiment.worker import check_importable
 
     _check_kinds(dataset=(dataset, str | Dataset), track=(track, str), store=(store, str | Path), device=(device, str))
     _check_kinds(settings=(settings or {}, Mapping), progress=(progress, bool | Callable))
@@ -111,7 +111,7 @@ def run(  # noqa: PLR0913 - the options of `collapsebench run`
     for component in classes:
         check_component(component, "components")
     if _counted("workers", workers, MOST) > 1:
-        _check_importable(classes)
+        check_importable(classes)
     overrides = _data_settings(dataset) | dict(settings or {})
     request = Request(
         methods=tuple("+".join(map(_call_text, contender)) for contender in contenders),
@@ -206,25 +206,6 @@ def _data_settings(dataset: str | Dataset) -> dict[str, ParameterValue]:
     if isinstance(dataset, str):
         return {}
     return {f"data.{name}": value for name, value in dataset.model_dump(mode="json", exclude_defaults=True).items()}
-
-
-def _check_importable(classes: Iterable[type[Component]]) -> None:
-    """Raise UsageError for a class that another process cannot import."""
-    for component in classes:
-        if "<locals>" in component.__qualname__ or not _is_importable(component.__module__):
-            raise UsageError(
-                f"{component.kind} '{component.name}' is defined in this notebook or script, so that workers cannot "
-                "import it: save it to a file and pass plugins=[FILE], or run with workers=1"
-            )
-
-
-def _is_importable(module: str) -> bool:
-    """Return True if another process finds the module."""
-    try:
-        found = None if module == "__main__" else find_spec(module)
-    except (ImportError, ValueError):
-        return False
-    return found is not None and found.origin is not None
 
 
 def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`

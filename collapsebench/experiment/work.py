@@ -164,7 +164,7 @@ class GridSetup:
         """Raise UsageError if so many workers do not fit the devices, or share one whose time is a budget."""
         devices = devices_of(self.device)
         check_workers(devices, workers, self.per_device)
-        if devices[0].startswith("cuda") and workers > len(devices) and self._timed:
+        if devices[0].startswith("cuda") and workers > len(devices) and self.timed:
             raise UsageError("a budget in seconds is for a GPU that no other run shares: give fewer --workers")
 
     def check_devices(self) -> None:
@@ -172,7 +172,8 @@ class GridSetup:
         check_there(devices_of(self.device))
 
     @property
-    def _timed(self) -> bool:
+    def timed(self) -> bool:
+        """True if a budget is in seconds."""
         return any(spec.protocol.budget.unit is Unit.SECONDS for spec in self.plan.specs)
 
     @cached_property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from collapsebench.errors import UsageError
 from collapsebench.experiment.events import REMOTE_PULSE
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.output import keep_writing
@@ -14,6 +16,7 @@ from collapsebench.experiment.placement import alone_with
 from collapsebench.experiment.processors import processors
 
 if TYPE_CHECKING:
+    from collapsebench.components.interfaces import Component
     from collapsebench.experiment.events import Observer
     from collapsebench.experiment.runner import Runner
     from collapsebench.experiment.signals import Interrupts
@@ -53,3 +56,22 @@ def at_work(
     keep_writing()
     with torch_threads(threads):
         yield replace(setup, device=alone_with(setup.device)).runner(observe, REMOTE_PULSE, interrupts)
+
+
+def check_importable(classes: Iterable[type[Component]]) -> None:
+    """Raise UsageError for a class that another process cannot import."""
+    for component in classes:
+        if "<locals>" in component.__qualname__ or not _is_importable(component.__module__):
+            raise UsageError(
+                f"{component.kind} '{component.name}' is defined in this notebook or script, so that workers cannot "
+                "import it: save it to a file and pass plugins=[FILE], or run with workers=1"
+            )
+
+
+def _is_importable(module: str) -> bool:
+    """Return True if another process finds the module."""
+    try:
+        found = None if module == "__main__" else find_spec(module)
+    except (ImportError, ValueError):
+        return False
+    return found is not None and found.origin is not None
