@@ -48,11 +48,12 @@ def connected(address: str) -> Iterator[None]:
 def _silent() -> Iterator[None]:
     """Keep Ray from writing to the terminal and from counting its users, and put back what it changes here."""
     from ray._private import worker
+    from ray._raylet import AuthenticationTokenLoader, Config
 
     logger, environment = logging.getLogger("ray"), dict(os.environ)
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_BACKEND_LOG_LEVEL="fatal")
     try:
         with _replaced(
             worker, "print_to_stdstream", _ignored
@@ -62,6 +63,8 @@ def _silent() -> Iterator[None]:
         logger.setLevel(level)
         os.environ.clear()
         os.environ.update(environment)
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _ignored(*_: object, **__: object) -> None:
@@ -95,7 +98,7 @@ def _start() -> None:
     """Start a cluster on this machine. Raises CollapsebenchError if the system refuses."""
     from ray._private import ray_constants
 
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))  # Ray would put one into a file
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Ray would put one into the home of the user
     try:
         with _replaced(ray_constants, "ENABLE_RAY_CLUSTER", value=False):  # on the loopback alone
             _connect(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=MEMORY)
