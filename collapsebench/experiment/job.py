@@ -124,7 +124,6 @@ def printing_to(path: Path) -> Iterator[None]:
 def main(arguments: list[str]) -> int:
     """Work off one task, and return the exit code."""
     folder, number, task = arguments
-    faulthandler.enable()
     try:
         return Task(Path(folder), int(number), int(task)).work_off()
     except CollapsebenchError as error:
@@ -133,4 +132,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
     sys.exit(main(sys.argv[1:]))

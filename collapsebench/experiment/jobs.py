@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from collapsebench.errors import UsageError
 from collapsebench.files import replacing
 
 if TYPE_CHECKING:
@@ -174,24 +173,24 @@ class JobFiles:
 
     def write_record(self, record: RunRecord) -> None:
         """Write a record, whole or not at all."""
-        from collapsebench.store.interchange import write_line
+        from collapsebench.experiment.relay import packed
 
         with replacing(self.record(record.run_id)) as partial:
-            partial.write_text(write_line(record), encoding="ascii")
+            partial.write_bytes(packed(record))
 
     def read_record(self, run_id: str) -> RunRecord | None:
         """Return the record of a run that is over, None if there is none yet.
 
         A file that is damaged or of another run is set aside. One that cannot be read now may be readable later.
         """
-        from collapsebench.store.interchange import read_line
+        from collapsebench.experiment.relay import unpacked
 
         path = self.record(run_id)
         with suppress(OSError):
             content = path.read_bytes()
-            with suppress(UsageError):
-                record = read_line(content)
-                if record.run_id == run_id:
+            with suppress(ValueError):
+                record = unpacked(content)
+                if record.run_id == run_id == record.spec.run_id:
                     return record
             path.replace(path.with_suffix(".set-aside"))
         return None

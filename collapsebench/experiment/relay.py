@@ -1,4 +1,7 @@
-"""Events as lines of a file: a job appends what its runs tell, and a driver reads on from where it was."""
+"""Events and records as JSON: a job writes what its runs tell, and a driver reads on from where it was.
+
+A job is trusted, as a worker is. So a record is checked for damage alone, and not for what boards can show.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ class EventFile:
         self._write({LEFT: reason})
 
     def _write(self, content: dict[str, Any]) -> None:
-        with suppress(OSError), self._path.open("a", encoding="ascii") as file:
-            file.write(json.dumps(content) + "\n")
+        with suppress(OSError), self._path.open("ab") as file:
+            file.write(_line(content))
 
     def news(self) -> Iterator[Event]:
         """Yield the events that came since the last call. What is no event, or half written, is passed over."""
@@ -66,18 +69,32 @@ class EventFile:
                     yield dict(json.loads(line))
 
 
+def packed(record: RunRecord) -> bytes:
+    """Return a record as one line of JSON."""
+    return _line(_plain(record))
+
+
+def unpacked(line: bytes) -> RunRecord:
+    """Return the record of a line. Raises ValueError for anything else."""
+    return _labelled(RunRecord.model_validate(json.loads(line)))
+
+
+def _line(content: object) -> bytes:
+    """Write JSON. Halves of characters, which no file has, become question marks."""
+    return json.dumps(content, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
 def _plain(value: object) -> object:
-    return json.loads(value.model_dump_json()) if isinstance(value, BaseModel) else value
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def _value(name: str, value: Any) -> Any:
-    return _labelled(MODELS[name].model_validate(value)) if name in MODELS else value
+    content = MODELS[name].model_validate(value) if name in MODELS else value
+    return _labelled(content) if isinstance(content, RunRecord) else content
 
 
-def _labelled(value: BaseModel) -> BaseModel:
+def _labelled(record: RunRecord) -> RunRecord:
     """Give a record the labels of its spec, which JSON has beside the spec alone."""
-    if not isinstance(value, RunRecord):
-        return value
     from collapsebench.store.labels import with_labels
 
-    return value.model_copy(update={"spec": with_labels(value.spec, value.contender, value.track)})
+    return record.model_copy(update={"spec": with_labels(record.spec, record.contender, record.track)})
