@@ -70,3 +70,24 @@ def test_thousands_of_claims_take_one_file(tmp_path):
     assert open_files() == before
     with Claims(tmp_path).claim(f"{4:016x}") as later:
         assert later
+
+
+def test_who_looks_on_sees_what_is_held_and_holds_nothing(tmp_path):
+    lookers, free = Claims(tmp_path), "f" * 16
+    assert lookers.taken([RUN, free]) == set()
+    assert list(tmp_path.iterdir()) == []
+    program = [sys.executable, "-c", CLAIM, str(tmp_path), RUN]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        (tmp_path / "claims").chmod(0o444)
+        before = open_files()
+        assert lookers.taken([RUN, free]) == {RUN}
+        assert open_files() == before
+        other.kill()
+        other.wait()
+    assert lookers.taken([RUN, free]) == set()
+    (tmp_path / "claims").chmod(0o644)
+    with Claims(tmp_path).claim(RUN), Claims(tmp_path).claim(free):
+        assert lookers.taken([RUN, free, "0" * 16]) == {RUN, free}
+        with Claims(tmp_path).claim(free) as again:
+            assert not again, "a look gives nothing back"

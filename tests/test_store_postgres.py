@@ -136,6 +136,16 @@ def test_claims_are_seen_by_other_drivers_and_given_back(database):
             assert theirs
 
 
+def test_who_looks_on_sees_which_runs_are_held(database):
+    runs = [spec(seed=seed).run_id for seed in range(1, 20)]
+    with Store.open(database) as driver, Store.reading(database) as looker, new_database() as other:
+        assert looker.taken(runs) == set()
+        with driver.claim(runs[0]), driver.claim("0" * 16), driver.claim("f" * 16), Store.open(other) as elsewhere:
+            assert looker.taken([*runs, "0" * 16, "f" * 16]) == {runs[0], "0" * 16, "f" * 16}
+            assert elsewhere.taken(runs) == set()
+        assert looker.taken(runs) == set()
+
+
 def test_a_driver_that_is_killed_gives_its_claims_back(database):
     script = (
         "import os, sys\nfrom collapsebench.store import Store\n"

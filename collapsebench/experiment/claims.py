@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +44,17 @@ class Claims:
         finally:
             self._release(run_id)
 
+    def taken(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those of the runs that somebody else holds. Nothing is written; none if the folder cannot be read."""
+        try:
+            file = os.open(self._folder / "claims", os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            return set()
+        try:
+            return {run_id for run_id in run_ids if _is_locked(file, run_id)}
+        finally:
+            os.close(file)
+
     def _locked(self, run_id: str) -> bool:
         try:
             _lock(self._opened(), run_id, fcntl.F_WRLCK)
@@ -78,11 +89,24 @@ class Claims:
 
 def _lock(file: int, run_id: str, kind: int) -> None:
     """Lock or unlock the byte of a run for this opened file, or, where a system has no such locks, for this process."""
-    byte = int(run_id, 16) >> 2  # two bits fewer than the id has, as offsets are signed and the byte needs an end
     try:
         command = fcntl.F_OFD_SETLK
     except AttributeError:
         how = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
-        fcntl.lockf(file, how, 1, byte)
+        fcntl.lockf(file, how, 1, _byte(run_id))
     else:
-        fcntl.fcntl(file, command, struct.pack(FLOCK, kind, 0, byte, 1, 0))
+        fcntl.fcntl(file, command, struct.pack(FLOCK, kind, 0, _byte(run_id), 1, 0))
+
+
+def _is_locked(file: int, run_id: str) -> bool:
+    """Return True if another opened file has the byte of a run locked; False where that cannot be asked."""
+    try:
+        answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, struct.pack(FLOCK, fcntl.F_WRLCK, 0, _byte(run_id), 1, 0))
+    except (AttributeError, OSError):
+        return False
+    return bool(struct.unpack(FLOCK, answer)[0] != fcntl.F_UNLCK)
+
+
+def _byte(run_id: str) -> int:
+    """Return the place of the byte of a run. Places are signed and a byte has an end: an id has two bits more."""
+    return int(run_id, 16) >> 2

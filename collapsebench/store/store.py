@@ -148,6 +148,10 @@ class Store:
         with self._claims.claim(run_id) as claimed:
             yield claimed
 
+    def taken(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those of the runs that somebody holds by `claim`. Nothing is claimed meanwhile."""
+        return set() if self._claims is None else self._claims.taken(run_ids)
+
     def begin(self, record: RunRecord) -> Written:
         """Write a run as `started`, in place of an earlier attempt without a result.
 

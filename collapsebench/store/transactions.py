@@ -7,11 +7,11 @@ answers. Writes may be tried again, as the first settled record of a run wins.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,13 @@ GONE = ("08", "57P")
 
 ONE_WRITER = (1129270354, 1)
 """The key of the lock for what must not be done by two processes at once: making tables, and imports."""
+
+
+HOLDERS = text(
+    "SELECT classid::bigint << 32 | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+    "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""Asks for the keys of the claims that are held. The server shows a key as its two halves."""
 
 
 class Database:
@@ -122,6 +129,16 @@ class Claims:
         finally:
             self._held.discard(run_id)
             again_after_restart(self._engine, lambda: self._unlock(run_id))
+
+    def taken(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those of the runs that somebody holds."""
+
+        def read() -> set[int]:
+            with self._engine.connect() as connection:
+                return set(connection.scalars(HOLDERS))
+
+        held = again_after_restart(self._engine, read)
+        return {run_id for run_id in run_ids if _key(run_id) in held}
 
     def close(self) -> None:
         """Give all claims back."""
