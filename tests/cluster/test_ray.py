@@ -48,7 +48,7 @@ def test_other_data_and_another_version_on_a_node_fail_their_runs_by_name(grid):
 
 @pytest.mark.slow
 def test_the_runs_of_a_killed_worker_and_of_a_dead_node_go_on_and_no_others(grid, ray):
-    long = grid(*LONG, "--method", "skip", "--seeds", "2")
+    long = grid(*LONG, "--budget", "10000steps", "--method", "skip", "--seeds", "2")
     driver = long.start()
     try:
         long.wait_for_checkpoints(2)
