@@ -25,8 +25,8 @@ TINY = ("--dataset", "linear-gaussian", "--budget", "2steps")
 """Runs of which the imports take longer than the training."""
 LONG = ("--dataset", "linear-gaussian", "--budget", "20000steps", "--set", "evaluation.every=1000steps")
 """Runs of half a minute, which write a checkpoint every second or two."""
-SHORTER = ("--dataset", "linear-gaussian", "--budget", "6000steps", "--set", "evaluation.every=200steps")
-"""Runs of ten seconds, which write a checkpoint several times a second."""
+SHORTER = ("--dataset", "linear-gaussian", "--budget", "3000steps", "--set", "evaluation.every=100steps")
+"""Runs of five seconds, which write a checkpoint several times a second."""
 GOES_ON = re.compile(r"(\S+ seed \d+): goes on after step (\d+)")
 
 
