@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from collapsebench.errors import CollapsebenchError, Interrupted
@@ -12,7 +14,7 @@ from collapsebench.experiment.worker import at_work
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event
-    from collapsebench.experiment.work import RunSetup
+    from collapsebench.experiment.work import RunSetup, Sources
     from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
 
@@ -36,6 +38,12 @@ class Mailbox:
         return events
 
 
+@lru_cache(maxsize=1)
+def _kept(sources: Sources) -> Sources:
+    """Return the sources of the last run if they are equal: these have loaded plugins and data already."""
+    return sources
+
+
 def compute(setup: RunSetup, threads: int, mailbox: Any, spec: RunSpec) -> RunRecord | CollapsebenchError:
     """Compute a run, and return its record, or the error for which there is none. It is a task.
 
@@ -43,6 +51,7 @@ def compute(setup: RunSetup, threads: int, mailbox: Any, spec: RunSpec) -> RunRe
     """
     import ray
 
+    setup = replace(setup, sources=_kept(setup.sources))
     last: list[Any] = []
 
     def relay(event: Event) -> None:
