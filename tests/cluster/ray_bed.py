@@ -88,8 +88,9 @@ class Ray:
 
 
 def _at_task(title: str) -> bool:
-    """Say whether a process has the title of a worker of Ray that is at a task: `ray::` and a name."""
-    return title.startswith("ray::") and not title.startswith(("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnv"))
+    """Say whether a process has the title of a worker of Ray that is at a task: `ray::` and a name, as of no actor."""
+    others = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnv", "ray::Mailbox")
+    return title.startswith("ray::") and not title.startswith(others)
 
 
 @contextmanager
