@@ -262,9 +262,11 @@ def pids(folder: Path) -> list[int]:
 def clear(folder: Path) -> None:
     """End all jobs, and remove all that makes the scheduler misbehave."""
     ask(folder, "cancel", [job_id for _, _, job_id, _, _ in ask(folder, "jobs")])
-    for pid in pids(folder):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    while left := pids(folder):
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
     for name in (REFUSE, SILENT, HOLD, FRESH, "codes"):
         (folder / name).unlink(missing_ok=True)
 

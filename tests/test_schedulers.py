@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -17,6 +19,7 @@ import pytest
 import toys
 from local_scheduler import FRESH, HOLD, REFUSE, SILENT
 
+from collapsebench.errors import StoreError
 from collapsebench.experiment.jobs import JobFiles
 from collapsebench.record import Outcome, RunRecord
 from collapsebench.store import Store
@@ -40,7 +43,6 @@ def scheduler(a_scheduler: Path) -> Iterator[Path]:
     """The folder of a scheduler that has nothing to do."""
     yield a_scheduler
     local_scheduler.clear(a_scheduler)
-    wait_until(lambda: not local_scheduler.ask(a_scheduler, "jobs"))
 
 
 def wait_until(done: Callable[[], object]) -> None:
@@ -196,7 +198,8 @@ def test_a_run_whose_process_dies_twice_has_failed_and_what_waits_behind_it_is_n
     assert failed.outcome is Outcome.FAILED
     assert failed.message == "its job ended without its result, 2 times: the kernel needs the memory"
     assert "perish[" in failed.traceback
-    assert done.err.count("is queued again") == 1
+    warned = [line for line in done.err.splitlines() if line.startswith("warning:")]
+    assert warned == [f"warning: the job of run {failed.run_id} ended without its result: it is queued again"]
     assert left() == []
     again = command(*arguments)
     assert again.code == 0
@@ -321,8 +324,8 @@ def test_a_scheduler_that_refuses_for_a_while_is_asked_again_but_not_at_every_lo
     assert done.code == 0
     assert outcomes() == {"finished": 2}
     assert done.err.count("takes no more jobs") == 1
-    (plan,) = (path for path in files().folder.iterdir() if (path / "plan.pickle").exists() and (path / "1").exists())
-    assert len(list(plan.glob("*.json"))) <= 6
+    tried = [path for path in files().folder.glob("*/*.json") if path.stem.isdecimal()]
+    assert 3 <= len(tried) <= 6
 
 
 def codes_so_far(scheduler: Path) -> int:
@@ -486,3 +489,149 @@ def test_many_runs_share_few_jobs(command, scheduler):
     assert outcomes() == {"finished": 250}
     assert codes(scheduler) == [0] * 3
     assert left() == []
+
+
+def elsewhere(path: Path) -> None:
+    """Let a checkpoint be that of another machine."""
+    head, _, body = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps(json.loads(head) | {"torch": "2.0.0"}).encode() + b"\n" + body)
+
+
+def test_a_job_goes_on_from_a_checkpoint_of_another_environment_if_that_is_wanted(command, scheduler, tmp_path):
+    arguments = ("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    (job,) = waits(tmp_path)
+    os.kill(job, signal.SIGTERM)
+    go(tmp_path)
+    assert codes(scheduler) == [143]
+    elsewhere(next(Path("s.sqlite.checkpoints").glob("*.pt")))
+    done = command(*arguments, "--resume-anywhere", "-v")
+    assert (done.code, done.err) == (0, "")
+    assert "goes on after step 4" in done.out
+    assert any("torch 2.0.0, now" in finding.text for finding in stored()[0].findings)
+
+
+def test_a_store_that_is_deleted_while_nobody_looks_is_filled_anew(command, scheduler):
+    arguments = ("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    over(scheduler)
+    for path in Path().glob("s.sqlite*"):
+        if path.is_file():
+            path.unlink()
+    assert command(*arguments).code == 0
+    assert outcomes() == {"finished": 4}
+    assert codes(scheduler) == [0] * 4
+
+
+def test_where_files_cannot_be_locked_jobs_compute_all_the_same(command, scheduler):
+    files().folder.mkdir()
+    (files().folder / "claims").symlink_to("nowhere")
+    assert command("run", *GRID, *engine(scheduler), "--store", "s.sqlite").code == 0
+    assert codes(scheduler) == [0] * 4
+
+
+LOUD = """
+from collapsebench import Method, hookimpl
+
+class Loud(Method):
+    name = "loud"
+
+    @hookimpl
+    def kl_weight(self, progress):
+        raise RuntimeError("half a character \\ud800, a bell \\x07 and a zero \\x00")
+
+@hookimpl
+def collapsebench_components():
+    return [Loud]
+"""
+
+
+def test_whatever_a_plugin_says_its_record_is_taken_in(command, scheduler, tmp_path):
+    plugin = tmp_path / "loud.py"
+    plugin.write_text(LOUD)
+    loud = (*PLUGINS, *SHORT, "--plugin", plugin, "--no-baseline", "--method", "loud")
+    done = command("run", *loud, *engine(scheduler), "--store", "s.sqlite")
+    assert done.code == 1
+    assert codes(scheduler) == [0]
+    assert "half a character" in stored()[0].message
+    assert "half a character" in stored()[0].traceback
+
+
+def test_a_plan_that_is_damaged_is_written_again(command, scheduler, tmp_path):
+    def spoil():
+        wait_until(lambda: list(files().folder.glob("*/plan.pickle")))
+        for path in files().folder.glob("*/plan.pickle"):
+            path.write_bytes(b"nothing")
+        (scheduler / HOLD).unlink()
+
+    (scheduler / HOLD).touch()
+    go(tmp_path)
+    with meanwhile(spoil):
+        done = command("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+    assert done.code == 0
+    assert codes(scheduler) == [1, 0]
+
+
+def test_a_job_that_cannot_even_begin_fails_with_what_it_said(command, scheduler, tmp_path):
+    plugin = tmp_path / "choosy.py"
+    plugin.write_text(
+        f"import sys\nif 'pytest' not in sys.modules:\n    raise ImportError('not on this machine')\n{LOUD}"
+    )
+    choosy = (*PLUGINS, *SHORT, "--plugin", plugin, "--no-baseline", "--method", "loud", "--method", "skip")
+    done = command("run", *choosy, *engine(scheduler, runs_per_job=2), "--store", "s.sqlite")
+    assert done.code == 1
+    assert outcomes() == {"failed": 2}
+    assert all("2 times: error: " in record.message for record in stored())
+    assert all("not on this machine" in record.message for record in stored())
+    assert codes(scheduler) == [1, 1]
+
+
+def test_a_driver_that_is_killed_between_store_and_files_leaves_nothing_behind(command, scheduler, tmp_path):
+    arguments = (*map(str, GRID), *engine(scheduler))
+    killed = killing.Command(arguments, tmp_path / "s.sqlite").run(killing.Fault("settling", 0))
+    assert killed.code == -signal.SIGKILL
+    assert outcomes()["finished"] == 1
+    assert command("run", *arguments, "--store", "s.sqlite").code == 0
+    assert outcomes() == {"finished": 4}
+    assert left() == []
+    assert codes(scheduler) == [0] * 4
+
+
+def test_tickets_without_their_batch_are_handed_out_again(command, scheduler):
+    (scheduler / HOLD).touch()
+    arguments = ("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    for plan in files().folder.glob("*/plan.pickle"):
+        shutil.rmtree(plan.parent)
+    (scheduler / HOLD).unlink()
+    assert codes(scheduler) == [1] * 4
+    assert command(*arguments).code == 0
+    assert outcomes() == {"finished": 4}
+    assert codes(scheduler) == [1] * 4 + [0] * 4
+
+
+def test_files_of_jobs_that_cannot_be_written_are_one_line(command, scheduler):
+    Path("s.sqlite.jobs").touch()
+    done = command("run", *GRID, *engine(scheduler), "--store", "s.sqlite")
+    assert done.code == 1
+    assert done.err.startswith("error: cannot write jobs to '")
+    assert done.err.count("\n") == 1
+
+
+def test_an_error_of_the_store_leaves_the_jobs_to_the_next_command(command, scheduler, tmp_path, monkeypatch):
+    """The first result cannot be stored while another run goes on."""
+    arguments = ("run", *pausing(tmp_path), "--method", "skip", *engine(scheduler), "--store", "s.sqlite")
+
+    def refuse(*_: object) -> None:
+        waits(tmp_path)
+        raise StoreError("the server went away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "finish", refuse)
+        done = command(*arguments)
+    assert (done.code, done.err) == (1, "error: the server went away\n")
+    assert len(local_scheduler.pids(scheduler)) == 1
+    go(tmp_path)
+    assert command(*arguments).code == 0
+    assert outcomes() == {"finished": 2}
+    assert codes(scheduler) == [0, 0]

@@ -109,6 +109,8 @@ def prepare(setup: GridSetup) -> PlannedGrid:
         grid = _beside_store(setup)
     for run_id in grid.settled:
         setup.checkpoints.settle(run_id)
+    for run_id in setup.jobs.arrived().intersection(grid.settled):  # of a driver that was killed before it did so
+        setup.jobs.forget(run_id)
     return grid
 
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from collapsebench.errors import CollapsebenchError
 from collapsebench.files import replacing
 
 if TYPE_CHECKING:
@@ -116,18 +117,19 @@ class JobFiles:
         return JobFiles(self.folder.absolute(), self.records.absolute())
 
     def new_batch(self, folder: Path, tasks: Sequence[Sequence[str]]) -> Batch:
-        """Write the next batch of a plan."""
+        """Write the next batch of a plan. Raises CollapsebenchError if that cannot be written."""
         number = 0
-        while True:
-            try:
-                with (folder / f"{number}.json").open("x", encoding="utf-8") as file:
-                    json.dump(tasks, file)
-            except FileExistsError:
-                number += 1
-            else:
-                break
-        batch = Batch(folder, number, tuple(map(tuple, tasks)))
-        batch.events.mkdir(exist_ok=True)
+        with writing(folder):
+            while True:
+                try:
+                    with (folder / f"{number}.json").open("x", encoding="utf-8") as file:
+                        json.dump(tasks, file)
+                except FileExistsError:
+                    number += 1
+                else:
+                    break
+            batch = Batch(folder, number, tuple(map(tuple, tasks)))
+            batch.events.mkdir(exist_ok=True)
         return batch
 
     def batch(self, ticket: Ticket) -> Batch:
@@ -147,8 +149,12 @@ class JobFiles:
         return self.folder / plan, int(number)
 
     def write_ticket(self, ticket: Ticket) -> None:
-        """Write down where a run was handed to. A power cut may take it; what has no ticket is handed out again."""
-        with replacing(self._ticket(ticket.run_id), lasting=False) as partial:
+        """Write down where a run was handed to. A power cut may take it; what has no ticket is handed out again.
+
+        Raises CollapsebenchError if it cannot be written.
+        """
+        path = self._ticket(ticket.run_id)
+        with writing(path.parent), replacing(path, lasting=False) as partial:
             partial.write_text(json.dumps(ticket._asdict()), encoding="utf-8")
 
     def ticket(self, run_id: str) -> Ticket | None:
@@ -172,10 +178,10 @@ class JobFiles:
         return self.records / f"{run_id}.json"
 
     def write_record(self, record: RunRecord) -> None:
-        """Write a record, whole or not at all."""
+        """Write a record, whole or not at all. Raises CollapsebenchError if it cannot be written."""
         from collapsebench.experiment.relay import packed
 
-        with replacing(self.record(record.run_id)) as partial:
+        with writing(self.records), replacing(self.record(record.run_id)) as partial:
             partial.write_bytes(packed(record))
 
     def read_record(self, run_id: str) -> RunRecord | None:
@@ -217,6 +223,15 @@ class JobFiles:
 
     def _ticket(self, run_id: str) -> Path:
         return self.folder / "runs" / f"{run_id}.json"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say in one line that a folder cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise CollapsebenchError(f"cannot write jobs to '{folder}': {error.strerror}") from error
 
 
 def _names(folder: Path, ending: str) -> set[str]:

@@ -59,6 +59,8 @@ class Ledger:
                 with suppress(StoreError):
                     ledger._interrupt(f"its grid ended: {error}")
                 raise
+            finally:
+                ledger._let_go()
 
     def begun(self, specs: Iterable[RunSpec], follows: Callable[[Ticket], bool]) -> Iterator[RunSpec]:
         """Yield the specs that are to be computed here, each claimed and stored as started when it is asked for.
@@ -141,6 +143,13 @@ class Ledger:
         if there and run_id in self._store.outcomes([run_id]):
             for name, path in there.items():
                 self._store.attach(run_id, name, path)
+
+    def _let_go(self) -> None:
+        """Give back the claims of runs that could not be stored: this process may live on, as a notebook does."""
+        for _, claim in self._running.values():
+            with suppress(StoreError):
+                claim.close()
+        self._running.clear()
 
     def _interrupt(self, message: str) -> None:
         """Store the runs that are not over as interrupted. One whose result was stored last is settled."""

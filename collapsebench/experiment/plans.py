@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from collapsebench.components.code import harness_hash
 from collapsebench.errors import CollapsebenchError, UsageError, error_line
+from collapsebench.experiment.jobs import writing
 from collapsebench.files import replacing
 
 if TYPE_CHECKING:
@@ -46,11 +48,9 @@ class FrozenPlan:
         import, and CollapsebenchError if the folder cannot be written.
         """
         folder = self.setup.jobs.folder.absolute() / self._digest()
-        try:
-            if not (folder / FILE).is_file():
+        if not _is_plan(folder):
+            with writing(folder):
                 self._write(folder)
-        except OSError as error:
-            raise CollapsebenchError(f"cannot write jobs to '{folder}': {error.strerror}") from error
         return folder
 
     def _write(self, folder: Path) -> None:
@@ -65,6 +65,12 @@ class FrozenPlan:
         setup, sources = self.setup.absolute(), self.setup.sources
         parts = [setup, sources.data_folder.absolute(), sources.digest, harness_hash(), self.threads, *self.specs]
         return sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:16]
+
+
+def _is_plan(folder: Path) -> bool:
+    with suppress(CollapsebenchError):
+        return bool(FrozenPlan.read(folder))
+    return False
 
 
 def _pickled(plan: FrozenPlan) -> bytes:

@@ -108,7 +108,7 @@ class Scheduler(Executor):
         return parse_composition(ticket.executor)[0].name == self.name
 
     def submit(self, setup: RunSetup, specs: Iterable[RunSpec], observe: Observer) -> Generator[RunRecord, None, None]:
-        """Hand all runs out, and yield their records as they come. If this ends before, so do the jobs."""
+        """Hand all runs out, and yield their records as they come. An interrupt ends the jobs, an error leaves them."""
         following = Following(self, setup, observe, {spec.run_id: spec for spec in specs})
         try:
             with following.stopped_at_an_interrupt():
@@ -199,11 +199,15 @@ class Following:
 
     @contextmanager
     def stopped_at_an_interrupt(self) -> Iterator[None]:
-        """End the jobs of all runs if the block is interrupted, or left before its end."""
+        """End the jobs of all runs if the block is interrupted or left. An error leaves them to the next driver."""
         try:
             yield
-        except (KeyboardInterrupt, GeneratorExit):
+        except KeyboardInterrupt:
             self._stop()
+            raise
+        except GeneratorExit as left:
+            if not isinstance(left.__context__, Exception):
+                self._stop()
             raise
 
     def _stop(self) -> None:
@@ -247,15 +251,16 @@ class Following:
         gone = [run_id for run_id, ticket in self._tickets.items() if ticket.key not in alive]
         self._gone = {run_id: self._gone.get(run_id, self._asked) for run_id in gone}
         yield from self.arrived()
-        for run_id in [each for each, since in self._gone.items() if self._asked - since >= self._scheduler.lateness]:
-            yield from self._without_result(self._jobs.ticket(run_id) or self._tickets[run_id])
+        late = [run_id for run_id, since in self._gone.items() if self._asked - since >= self._scheduler.lateness]
+        tickets = [self._jobs.ticket(run_id) or self._tickets[run_id] for run_id in late]
+        for ticket, blamed in [(ticket, self._to_blame(ticket)) for ticket in tickets]:  # before events are removed
+            yield from self._without_result(ticket, blamed=blamed)
         self._submit([spec for run_id, spec in self.open.items() if run_id not in self._tickets])
         self._compared = True
 
-    def _without_result(self, ticket: Ticket) -> Iterator[RunRecord]:
-        """Look why the job of a run is gone. The run was stopped, has failed, or is to be handed out again."""
+    def _without_result(self, ticket: Ticket, *, blamed: bool) -> Iterator[RunRecord]:
+        """Go on where the job of a run is gone. The run was stopped, has failed, or is to be handed out again."""
         run_id = ticket.run_id
-        blamed = self._to_blame(ticket)
         self._lost[run_id] = ticket.lost + blamed
         if ticket.stopped:
             yield self._over(self._ended(ticket, RunEnding(Outcome.INTERRUPTED, STOPPED)))
@@ -293,8 +298,11 @@ class Following:
         if not specs or (refused_lately and self._tickets):
             return
         for batch in self._scheduler.batches(self._setup, specs):
-            tickets = self._write_tickets(batch)
+            tickets = self._tickets_of(batch)
+            self._tickets |= {ticket.run_id: ticket for ticket in tickets}  # a signal from here on takes them back
             try:
+                for ticket in tickets:
+                    self._jobs.write_ticket(ticket)
                 self.submitted[self._scheduler.launch(batch)] = len(tickets)
             except CollapsebenchError as error:
                 self._take_back(batch, tickets)
@@ -315,21 +323,13 @@ class Following:
             self._observe(Warned(run_id, f"{self._scheduler.name} takes no more jobs for now: {error}"))
         self._refused = self._asked
 
-    def _write_tickets(self, batch: Batch) -> list[Ticket]:
-        """Write the tickets of a batch. They are there before its jobs, which look for them.
-
-        They are known before they are written: whenever a signal comes, none is left behind.
-        """
+    def _tickets_of(self, batch: Batch) -> list[Ticket]:
         text = print_call(self._scheduler.name, self._scheduler.model_dump(mode="json", exclude_defaults=True))
-        tickets = [
+        return [
             Ticket(run_id, batch.name, task, text, self._lost[run_id])
             for task, run_ids in enumerate(batch.tasks)
             for run_id in run_ids
         ]
-        self._tickets |= {ticket.run_id: ticket for ticket in tickets}
-        for ticket in tickets:
-            self._jobs.write_ticket(ticket)
-        return tickets
 
 
 def stop_jobs(scheduler: Scheduler, keys: Collection[JobKey]) -> None:
