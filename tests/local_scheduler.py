@@ -31,9 +31,10 @@ from collapsebench.experiment.schedulers import Job, Scheduler
 PLUGIN = Path(__file__)
 SLOTS = 2
 """The jobs that run at a time."""
-REFUSE, SILENT, HOLD, FRESH = "refuse", "silent", "hold", "fresh"
-"""Files in the folder of a scheduler: so many more batches are taken, no question is answered, no job is started, jobs
-are programs of their own instead of forks."""
+REFUSE, SILENT, FORGET, INTERRUPT, HOLD, FRESH = "refuse", "silent", "forget", "interrupt", "hold", "fresh"
+FAULTS = (REFUSE, SILENT, FORGET, INTERRUPT, HOLD, FRESH)
+"""Files in the folder of a scheduler: so many more batches are taken; no question is answered; one answer knows no job;
+Ctrl-C comes when a batch is taken; no job is started; jobs are programs of their own instead of forks."""
 
 
 class Local(Scheduler):
@@ -65,10 +66,15 @@ class Local(Scheduler):
             if left == 0:
                 raise CollapsebenchError("the queue is full")
             refuse.write_text(str(left - 1))
-        return str(self._told("launch", str(batch.folder), batch.number, len(batch.tasks)))
+        job_id = self._told("launch", str(batch.folder), batch.number, len(batch.tasks))
+        if (Path(self.folder) / INTERRUPT).exists():
+            signal.raise_signal(signal.SIGINT)
+        return str(job_id)
 
     def jobs(self) -> Mapping[JobKey, Job]:
-        told = self._told("jobs")
+        forget = Path(self.folder) / FORGET
+        told = [] if forget.exists() else self._told("jobs")
+        forget.unlink(missing_ok=True)
         return {JobKey(batch, task): Job(job_id, running, "here") for batch, task, job_id, running, _ in told}
 
     def cancel(self, jobs: Collection[Job]) -> None:
@@ -267,7 +273,7 @@ def clear(folder: Path) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
-    for name in (REFUSE, SILENT, HOLD, FRESH, "codes"):
+    for name in (*FAULTS, "codes"):
         (folder / name).unlink(missing_ok=True)
 
 

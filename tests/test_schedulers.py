@@ -17,7 +17,7 @@ import killing
 import local_scheduler
 import pytest
 import toys
-from local_scheduler import FRESH, HOLD, REFUSE, SILENT
+from local_scheduler import FORGET, FRESH, HOLD, INTERRUPT, REFUSE, SILENT
 
 from collapsebench.errors import StoreError
 from collapsebench.experiment.jobs import JobFiles
@@ -483,12 +483,34 @@ def test_runs_are_computed_again_by_jobs_if_their_codes_are_missing(command, sch
 
 
 def test_many_runs_share_few_jobs(command, scheduler):
-    many = (*PLUGINS, "--dataset", "toy", "--budget", "2steps", "--no-weights", "--method", "skip")
-    done = command("run", *many, "--seeds", "125", *engine(scheduler, runs_per_job=100), "--store", "s.sqlite", "-q")
+    many = (*PLUGINS, "--dataset", "toy", "--budget", "2steps", "--no-weights", "--method", "skip", "--seeds", "13")
+    done = command("run", *many, *engine(scheduler, runs_per_job=10), "--store", "s.sqlite", "-q")
     assert (done.code, done.err) == (0, "")
-    assert outcomes() == {"finished": 250}
+    assert outcomes() == {"finished": 26}
     assert codes(scheduler) == [0] * 3
     assert left() == []
+
+
+def test_a_signal_that_comes_while_jobs_are_submitted_ends_them(command, scheduler, tmp_path):
+    (scheduler / INTERRUPT).touch()
+    done = command("run", *pausing(tmp_path), "--method", "skip", *engine(scheduler, most=1), "--store", "s.sqlite")
+    assert done.code == 130
+    assert local_scheduler.ask(scheduler, "jobs") == []
+    assert outcomes() == {"interrupted": 2}
+    assert left() == []
+
+
+def test_a_job_that_the_scheduler_does_not_know_for_a_moment_is_not_submitted_again(command, scheduler, tmp_path):
+    def forget():
+        waits(tmp_path)
+        (scheduler / FORGET).touch()
+        wait_until(lambda: not (scheduler / FORGET).exists())
+        go(tmp_path)
+
+    with meanwhile(forget):
+        done = command("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+    assert (done.code, done.err) == (0, "")
+    assert codes(scheduler) == [0]
 
 
 def elsewhere(path: Path) -> None:
