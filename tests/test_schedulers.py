@@ -657,3 +657,21 @@ def test_an_error_of_the_store_leaves_the_jobs_to_the_next_command(command, sche
     assert command(*arguments).code == 0
     assert outcomes() == {"finished": 2}
     assert codes(scheduler) == [0, 0]
+
+
+def test_a_store_that_is_deleted_under_a_driver_costs_no_result(command, scheduler, tmp_path):
+    def delete():
+        waits(tmp_path)
+        for path in Path().glob("s.sqlite*"):
+            if path.is_file():
+                path.unlink()
+        go(tmp_path)
+
+    arguments = ("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+    with meanwhile(delete):
+        done = command(*arguments)
+    assert done.code == 1
+    assert done.err == "error: the store 's.sqlite' was deleted while runs went on: the same command makes it anew\n"
+    assert command(*arguments).code == 0
+    assert outcomes() == {"finished": 1}
+    assert codes(scheduler) == [0]

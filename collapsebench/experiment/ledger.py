@@ -14,7 +14,7 @@ from collapsebench.experiment.pulses import forget_pulse
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.metrics.codes import ARTIFACT, codes_file
 from collapsebench.record import Outcome
-from collapsebench.store import Store, Written
+from collapsebench.store import Store, Written, connection
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event, Observer
@@ -39,6 +39,8 @@ class Ledger:
     def __init__(self, setup: GridSetup, store: Store, observe: Observer, interrupts: Interrupts) -> None:
         self._setup, self._store, self._observe, self._interrupts = setup, store, observe, interrupts
         self._jobs = setup.jobs
+        self._url = connection.store_url(str(setup.store))
+        self._inode = connection.inode(self._url)
         self._claims = Claims(setup.checkpoints.folder)
         self._running: dict[str, tuple[RunRecord, ExitStack]] = {}
         self.records: list[RunRecord] = []
@@ -98,6 +100,7 @@ class Ledger:
         with self._interrupts.held():
             self._attach_files(record)
             written = self._store.finish(record)
+            self._check_store()
             if record.outcome.settled or written is Written.SETTLED:
                 self._setup.checkpoints.settle(record.run_id)
             forget_pulse(self._setup.checkpoints.folder, record.run_id)
@@ -105,6 +108,12 @@ class Ledger:
             self._running.pop(record.run_id)[1].close()
         self.records.append(record)
         self._observe(Finished(record) if written is Written.STORED else Skipped(record, REASONS[written]))
+
+    def _check_store(self) -> None:
+        """Raise StoreError if the file was deleted: what is written to it is lost, and all else must stay."""
+        if connection.inode(self._url) != self._inode:
+            name = connection.store_name(self._url)
+            raise StoreError(f"the store '{name}' was deleted while runs went on: the same command makes it anew")
 
     def _elsewhere(self, spec: RunSpec, follows: Callable[[Ticket], bool]) -> bool:
         """Return True if a scheduler has the run, and nobody here follows it. Say so."""

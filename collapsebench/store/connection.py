@@ -128,6 +128,17 @@ def exists(url: URL) -> bool:
     return path is None or path.exists()
 
 
+def inode(url: URL) -> int | None:
+    """Return what tells the file of an SQLite store from another one of its name, 0 if it is gone.
+
+    It is None for other databases.
+    """
+    path = _file(url)
+    if path is None:
+        return None
+    return path.stat().st_ino if path.exists() else 0
+
+
 def create_folder(url: URL) -> None:
     """Create the folder of an SQLite file. Raises StoreError if that is not possible."""
     path = _file(url)
