@@ -56,7 +56,9 @@ def test_a_script_runs_each_task_of_a_batch_in_a_job_of_an_array():
     assert "mem" not in options(script)
     command = f"{sys.executable} -u -m collapsebench.experiment.job {BATCH.folder} 4 $SLURM_ARRAY_TASK_ID"
     assert command in script
-    assert script.rstrip().endswith("[ $code != 75 ] || scontrol requeue $SLURM_JOB_ID; exit $code")
+    assert script.rstrip().endswith(
+        "[ $code != 75 ] || scontrol requeue ${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; exit $code"
+    )
 
 
 def test_every_parameter_reaches_the_script():
@@ -90,6 +92,24 @@ def test_every_parameter_reaches_the_script():
     assert {key: found.get(key) for key in wanted} == wanted
     assert "two words" in found["comment"]
     assert "\nmodule load python\n" in made.script(BATCH)
+
+
+def test_a_run_has_as_many_threads_as_its_job_has_processors_however_large_the_node_is():
+    script = Slurm(cpus=4).script(BATCH)
+    assert "\nexport OMP_NUM_THREADS=4\n" in script
+    (step,) = re.findall(r"^srun .*", script, re.MULTILINE)
+    assert " --cpus-per-task=4 " in step
+
+
+def test_the_setup_of_a_job_has_the_last_word_on_threads():
+    script = Slurm(setup="export OMP_NUM_THREADS=2").script(BATCH)
+    assert re.findall("OMP_NUM_THREADS=(.)", script) == ["1", "2"]
+
+
+def test_gpus_that_no_run_would_use_are_refused_in_one_line(command):
+    done = command(*GRID, "--executor", "slurm[gpus=1]")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: slurm[gpus=1] takes GPUs that nobody uses: add --device cuda\n"
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(1, 20), (4, 80), (60, 90)])

@@ -28,6 +28,8 @@ from collapsebench.experiment.schedulers import Job, Scheduler
 if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
 
+TASK: Final = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+"""How a job calls itself. The SLURM_JOB_ID of the last one is that of all, and would requeue those that run, too."""
 PREFIX: Final = "collapsebench-"
 """The beginning of the names of jobs."""
 WARNING: Final = 90
@@ -58,8 +60,8 @@ class Slurm(Scheduler):
     gpus: NonNegativeInt = Field(0, description="GPUs of a job; its runs see them with --device cuda")
     memory: PositiveFloat | None = Field(None, description="memory of a job in GB; default: that of the partition")
     array: PositiveInt = Field(64, description="jobs that run at a time")
-    setup: str = Field("", description="shell command of a job before its runs, as in 'module load python'")
-    options: str = Field("", description="further options of sbatch, as in 'reservation=mine nice=100'")
+    setup: str = Field("", description='shell command of a job before its runs, as in "module load python"')
+    options: str = Field("", description='further options of sbatch, as in "reservation=mine nice=100"')
 
     @property
     def at_once(self) -> int:
@@ -73,6 +75,8 @@ class Slurm(Scheduler):
 
     def check(self, setup: GridSetup) -> None:
         """See Executor. A job has its GPUs for itself."""
+        if self.gpus and setup.device == "cpu":
+            raise UsageError(f"slurm[gpus={self.gpus}] takes GPUs that nobody uses: add --device cuda")
         if shutil.which("sbatch") is None:
             raise UsageError("executor 'slurm' needs Slurm: there is no command sbatch on this machine")
         if len(setup.runs.devices) > 1:
@@ -149,8 +153,9 @@ class Slurm(Scheduler):
             "mem": None if self.memory is None else f"{round(1024 * self.memory)}MB",
             "array_parallelism": self.array,
             "signal_delay_s": min(WARNING, 20 * self.minutes),
-            "setup": [self.setup] if self.setup else [],
-            "teardown": [f"code=$?; [ $code != {AGAIN} ] || scontrol requeue $SLURM_JOB_ID; exit $code"],
+            "srun_args": [f"--cpus-per-task={self.cpus}"],  # since Slurm 22.05 srun does not take it from the job
+            "setup": list(filter(None, (f"export OMP_NUM_THREADS={self.cpus}", self.setup))),
+            "teardown": [f"code=$?; [ $code != {AGAIN} ] || scontrol requeue {TASK}; exit $code"],
             "additional_parameters": {"requeue": True} | dict(_pairs(self.options)),
             **self.model_dump(include={"partition", "account", "qos", "constraint"}, exclude_defaults=True),
             **({"gpus_per_node": self.gpus} if self.gpus else {}),

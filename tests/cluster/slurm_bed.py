@@ -121,6 +121,11 @@ class Slurm:
         """Return the jobs of a partition that run."""
         return [job for job in self.squeue() if job.state == "R" and job.partition == partition]
 
+    def restarts(self, job: Job) -> int:
+        """Return how often a job was queued again."""
+        (number,) = re.findall(r"Restarts=(\d+)", self.call("scontrol", "show", "job", job.name))
+        return int(number)
+
     def preempt(self, seconds: int) -> None:
         """Take every node from the partition `low` for some seconds."""
         for _ in NODES:

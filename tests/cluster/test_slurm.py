@@ -74,6 +74,22 @@ def test_a_preempted_run_goes_on_and_has_the_values_of_one_process(grid, slurm):
 
 
 @pytest.mark.slow
+def test_a_job_out_of_time_queues_itself_again_and_leaves_the_others_alone(grid, slurm):
+    long = grid(*LONG, "--method", "skip")
+    driver = long.start()
+    long.wait_for_checkpoints(2)
+    first, last = slurm.running()
+    assert last.name.startswith(f"{last.number}_")  # the last one has the id of the array
+    slurm.call("scancel", "--signal=USR2", last.name)
+    wait_until(lambda: slurm.restarts(last) == 1, "the job was queued again")
+    assert slurm.restarts(first) == 0
+    answer = ended(driver)
+    assert answer.code == 0, answer.out
+    assert len(gone_on(answer.out)) == 1
+    assert long.values() == long.alone()
+
+
+@pytest.mark.slow
 @pytest.mark.short
 def test_a_killed_job_is_queued_again_and_the_grid_succeeds_without_an_accounting_database(grid, slurm):
     killed = grid(*SHORTER, *ALONE)
