@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import math
+from collections.abc import Generator, Iterable, Mapping
 from importlib import metadata
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
@@ -87,6 +88,17 @@ class Ray(Executor):
             except KeyboardInterrupt:
                 yield from tasks.stop()
                 raise
+
+
+def places(machine: Mapping[str, float], cpus: int, gpus: float) -> int:
+    """Return how many runs a machine with these resources can compute at a time.
+
+    >>> from collapsebench_plugins.ray import places
+    >>> places({"CPU": 16.0, "GPU": 1.0}, cpus=2, gpus=0.25)
+    4
+    """
+    found = machine.get("CPU", 0) / cpus
+    return math.floor(min(found, machine.get("GPU", 0) / gpus) if gpus else found)
 
 
 @hookimpl

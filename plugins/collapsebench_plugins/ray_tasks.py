@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +16,7 @@ from collapsebench.errors import CollapsebenchError, UsageError, error_line
 from collapsebench.experiment.endings import RunEnding, begun, ended, timed_out
 from collapsebench.experiment.events import Started, Warned
 from collapsebench.record import Outcome
+from collapsebench_plugins.ray import places
 from collapsebench_plugins.ray_worker import Mailbox, compute
 
 if TYPE_CHECKING:
@@ -154,14 +155,3 @@ class Tasks:
 
 def _failed(task: _Task, message: str) -> RunRecord:
     return ended(task.record, RunEnding(Outcome.FAILED, message))
-
-
-def places(machine: Mapping[str, float], cpus: int, gpus: float) -> int:
-    """Return how many runs a machine with these resources can compute at a time.
-
-    >>> from collapsebench_plugins.ray_tasks import places
-    >>> places({"CPU": 16.0, "GPU": 1.0}, cpus=2, gpus=0.25)
-    4
-    """
-    found = machine.get("CPU", 0) / cpus
-    return math.floor(min(found, machine.get("GPU", 0) / gpus) if gpus else found)
