@@ -33,8 +33,8 @@ SLOTS = 2
 """The jobs that run at a time."""
 REFUSE, SILENT, FORGET, INTERRUPT, HOLD, FRESH = "refuse", "silent", "forget", "interrupt", "hold", "fresh"
 FAULTS = (REFUSE, SILENT, FORGET, INTERRUPT, HOLD, FRESH)
-"""Files in the folder of a scheduler: so many more batches are taken; no question is answered; one answer knows no job;
-Ctrl-C comes when a batch is taken; no job is started; jobs are programs of their own instead of forks."""
+"""Files in the folder of a scheduler: so many more batches are taken; so many questions get no answer; one answer knows
+no job; Ctrl-C comes when a batch is taken; no job is started; jobs are programs of their own instead of forks."""
 
 
 class Local(Scheduler):
@@ -62,10 +62,9 @@ class Local(Scheduler):
     def launch(self, batch: Batch) -> str:
         refuse = Path(self.folder) / REFUSE
         if refuse.exists():
-            left = int(refuse.read_text())
-            if left == 0:
+            if refuse.read_text() == "0":
                 raise CollapsebenchError("the queue is full")
-            refuse.write_text(str(left - 1))
+            count_down(refuse)
         job_id = self._told("launch", str(batch.folder), batch.number, len(batch.tasks))
         if (Path(self.folder) / INTERRUPT).exists():
             signal.raise_signal(signal.SIGINT)
@@ -87,7 +86,11 @@ class Local(Scheduler):
         return self.most
 
     def _told(self, *question: Any) -> Any:
-        if (Path(self.folder) / SILENT).exists():
+        silent = Path(self.folder) / SILENT
+        if silent.exists():
+            count_down(silent)
+            if silent.read_text() == "0":
+                silent.unlink()
             raise CollapsebenchError("the scheduler gives no answer")
         return ask(Path(self.folder), *question)
 
@@ -132,6 +135,11 @@ class Perish(Method):
 @hookimpl
 def collapsebench_components() -> list[type[Component]]:
     return [Local, Pause, Perish]
+
+
+def count_down(path: Path) -> None:
+    """Take one from the number in a file."""
+    path.write_text(str(int(path.read_text()) - 1))
 
 
 def ask(folder: Path, *question: Any) -> Any:

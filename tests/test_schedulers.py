@@ -117,12 +117,12 @@ def meanwhile(action: Callable[[], object]) -> Iterator[None]:
     thread.join()
 
 
-def test_programs_of_their_own_give_the_same_bits_as_one_process(command, scheduler, tmp_path):
+def test_a_program_of_its_own_gives_the_same_bits_as_one_process(command, scheduler, tmp_path):
     (scheduler / FRESH).touch()
-    arguments = ("run", *GRID, "--keep-codes", *engine(scheduler, runs_per_job=2))
+    arguments = ("run", *GRID, "--keep-codes", *engine(scheduler, runs_per_job=4))
     done = command(*arguments, "--store", "s.sqlite")
     assert (done.code, done.err) == (0, "")
-    assert codes(scheduler) == [0, 0]
+    assert codes(scheduler) == [0]
     assert command("run", *GRID, "--threads", "1", "--store", "serial.sqlite").code == 0
     assert killing.results(tmp_path / "s.sqlite") == killing.results(tmp_path / "serial.sqlite")
     assert killing.weights(tmp_path / "s.sqlite") == killing.weights(tmp_path / "serial.sqlite")
@@ -319,13 +319,15 @@ def test_a_scheduler_that_refuses_for_a_while_is_asked_again_but_not_at_every_lo
         wait_until(lambda: codes_so_far(scheduler))
         go(tmp_path)
 
+    begun = time.monotonic()
     with meanwhile(relent):
         done = command(*arguments)
+    most = (time.monotonic() - begun) / local_scheduler.Local.again
     assert done.code == 0
     assert outcomes() == {"finished": 2}
     assert done.err.count("takes no more jobs") == 1
     tried = [path for path in files().folder.glob("*/*.json") if path.stem.isdecimal()]
-    assert 3 <= len(tried) <= 6
+    assert 3 <= len(tried) <= most + 3  # two batches, and the last of them again and again
 
 
 def codes_so_far(scheduler: Path) -> int:
@@ -336,9 +338,8 @@ def codes_so_far(scheduler: Path) -> int:
 def test_a_scheduler_that_gives_no_answer_for_a_while_costs_nothing(command, scheduler, tmp_path):
     def fall_silent():
         waits(tmp_path)
-        (scheduler / SILENT).touch()
-        time.sleep(0.6)
-        (scheduler / SILENT).unlink()
+        (scheduler / SILENT).write_text("1")
+        wait_until(lambda: not (scheduler / SILENT).exists())
         go(tmp_path)
 
     with meanwhile(fall_silent):
@@ -349,7 +350,7 @@ def test_a_scheduler_that_gives_no_answer_for_a_while_costs_nothing(command, sch
 def test_a_scheduler_that_gives_no_answer_for_long_ends_the_command(command, scheduler, tmp_path):
     def fall_silent():
         waits(tmp_path)
-        (scheduler / SILENT).touch()
+        (scheduler / SILENT).write_text("1000")
 
     with meanwhile(fall_silent):
         done = command("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
@@ -360,14 +361,8 @@ def test_a_scheduler_that_gives_no_answer_for_long_ends_the_command(command, sch
 
 
 def test_detached_runs_wait_for_an_answer_of_the_scheduler(command, scheduler):
-    (scheduler / SILENT).touch()
-
-    def answer():
-        time.sleep(0.5)
-        (scheduler / SILENT).unlink()
-
-    with meanwhile(answer):
-        done = command("run", *GRID, *engine(scheduler), "--store", "s.sqlite", "--detach")
+    (scheduler / SILENT).write_text("1")
+    done = command("run", *GRID, *engine(scheduler), "--store", "s.sqlite", "--detach")
     assert done.code == 0
     assert "submitted 4 runs" in done.out
 
@@ -652,7 +647,7 @@ def test_an_error_of_the_store_leaves_the_jobs_to_the_next_command(command, sche
         broken.setattr(Store, "finish", refuse)
         done = command(*arguments)
     assert (done.code, done.err) == (1, "error: the server went away\n")
-    assert len(local_scheduler.pids(scheduler)) == 1
+    assert waits(tmp_path)[0] in local_scheduler.pids(scheduler)
     go(tmp_path)
     assert command(*arguments).code == 0
     assert outcomes() == {"finished": 2}

@@ -94,13 +94,12 @@ class Task:
         EventFile(self._batch.progress(event.run_id)).append(event)
 
     def _leave(self, stop: Interrupted) -> int:
-        """Say why the next run is left, so that it is not to blame. One with no time to move at all is."""
-        out_of_time = stop.exit_code - 128 in OUT_OF_TIME
-        if out_of_time and not self._moved:
+        """Say why the next run is left. One that has no time to move at all is to blame, or it went on for ever."""
+        if not self._moved:
             return stop.exit_code
         for spec in islice(filter(self._mine, self._specs), 1):
             EventFile(self._batch.progress(spec.run_id)).leave(str(stop))
-        return AGAIN if out_of_time else stop.exit_code
+        return AGAIN if stop.exit_code - 128 in OUT_OF_TIME else stop.exit_code
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from collapsebench.experiment.executors import Executor
 from collapsebench.experiment.jobs import Batch, JobKey, Ticket, tail
 from collapsebench.experiment.plans import FrozenPlan
 from collapsebench.experiment.relay import EventFile
+from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.syntax import parse_composition, print_call
 
@@ -285,7 +286,7 @@ class Following:
         log = tail(self._jobs.log(ticket.run_id))
         with suppress(OSError, ValueError):
             log = "\n".join(filter(None, (log, self._scheduler.output(ticket.key, self._jobs.batch(ticket)))))
-        last = log.splitlines()[-1] if log else "it printed nothing"
+        last = next((printable(line) for line in reversed(log.splitlines()) if line.strip()), "it printed nothing")
         return RunEnding(Outcome.FAILED, f"its job ended without its result, {TRIES} times: {last:.300}", traceback=log)
 
     def _ended(self, ticket: Ticket, ending: RunEnding) -> RunRecord:
