@@ -53,7 +53,10 @@ def filled(path, cli):
 def test_list(filled):
     code, out, err = filled("list")
     assert code == 0
-    header, _, *rows = out.splitlines()
+    going, over = out.split("\n\n")
+    assert going.splitlines()[0].split() == ["run_id", "run", "state", "node", "step", "share", "valid", "−ELBO"]
+    assert going.splitlines()[2].split() == [spec("vae", 2).run_id[:8], "vae", "seed", "2", "no", "sign"]
+    header, _, *rows = over.splitlines()
     assert header.split() == [
         "run_id",
         "outcome",
@@ -66,7 +69,7 @@ def test_list(filled):
         "message",
     ]
     assert sorted(row.split()[0] for row in rows) == sorted(
-        spec(*run).run_id for run in (("vae", 1), ("vae", 2), ("skip[sites=2]", 1), ("skip[sites=2]", 2))
+        spec(*run).run_id for run in (("vae", 1), ("skip[sites=2]", 1), ("skip[sites=2]", 2))
     )
     assert "loss is nan at step 40" in out
     assert err == "runs 1 to 4 of 4\n"
@@ -93,7 +96,12 @@ def test_list_of_exports_is_that_of_the_store_and_needs_none(filled, cli, tmp_pa
     with gzip.open(other, "wb") as stream:
         stream.write(filled("export", "-", "--contender", "skip[sites=2]")[1].encode())
     nowhere = tmp_path / "no.sqlite"
-    assert cli("list", plain, other, store=nowhere) == filled("list")
+    code, out, err = filled("list")
+    listed = cli("list", plain, other, store=nowhere)
+    assert (listed[0], listed[2]) == (code, err)
+    assert set(listed[1].split()) - {"started"} >= set(out.split("\n\n")[1].split()), "no file says what still runs"
+    over = ("list", "--outcome", "finished")
+    assert cli(*over, plain, other, store=nowhere) == filled(*over)
     assert cli("list", plain, other, "--outcome", "diverged", "--json", store=nowhere) == filled(
         "list", "--outcome", "diverged", "--json"
     )

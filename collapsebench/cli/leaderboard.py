@@ -12,7 +12,7 @@ import click
 
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
-from collapsebench.cli.watching import watch, watch_option
+from collapsebench.cli.watching import board_option, watch_board
 from collapsebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class LeaderboardOptions:
 )
 @options.labels
 @click.option("--differences", "print_differences", is_flag=True, help="In latex: a second table, of the differences.")
-@watch_option
+@board_option
 @options.suite
 @options.scale
 @options.variant
@@ -130,7 +130,9 @@ def command(given: LeaderboardOptions) -> None:
 
     view = _view(given)
     if given.watch is not None:
-        watch(given.store, partial(_rendered, given, view), _query(given), seconds=given.watch, output=given.output)
+        watch_board(
+            given.store, partial(_rendered, given, view), _query(given), seconds=given.watch, output=given.output
+        )
     with Store.reading(given.store) as store:
         with destination(given.output) as stream:
             stream.writelines(_rendered(given, view, store))

@@ -1,4 +1,4 @@
-"""`collapsebench runs`: list, show, export, import and delete stored runs."""
+"""`collapsebench runs`: list, show, export, import, stop and delete stored runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
+from collapsebench.cli.watching import runs_option, watch_runs
 from collapsebench.errors import UsageError
 from collapsebench.files import expanded
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from collapsebench.observation import Unreadable
     from collapsebench.record import RunRecord
+    from collapsebench.reporting.job_states import StateReader
+    from collapsebench.reporting.run_list import RunList
     from collapsebench.store import Filters, Store
 
 OUTCOMES = ("started", "finished", "diverged", "failed", "interrupted")
@@ -54,8 +57,7 @@ class RunOptions:
         }
 
 
-run_options = options.gathered(
-    RunOptions,
+RUN_OPTIONS = (
     options.dataset,
     options.track,
     options.protocol,
@@ -67,30 +69,79 @@ run_options = options.gathered(
     ),
     click.option("--outcome", type=click.Choice(OUTCOMES), default=None, help="Only runs that ended so."),
 )
+run_options = options.gathered(RunOptions, *RUN_OPTIONS)
+
+
+@dataclass(frozen=True)
+class ListOptions(RunOptions):
+    """What is listed, and how."""
+
+    limit: int
+    offset: int
+    watch: float | None
+    as_json: bool
+    plugins: tuple[Path, ...]
+    work_dir: Path | None
+    store: str
+
+    @property
+    def states(self) -> StateReader:
+        """What tells of the runs of the store that are not over."""
+        from collapsebench.reporting.job_states import StateReader
+
+        return StateReader(self.store, self.work_dir, self.plugins)
+
+    def page(self, files: Sequence[str]) -> RunList:
+        """Read the runs, of the store or of exported files."""
+        from collapsebench.reporting.run_list import read_run_list
+
+        with _opened(self.store, files) as opened:
+            states = None if files else self.states
+            return read_run_list(opened, limit=self.limit, offset=self.offset, states=states, **self.filters)
+
+    def look_on(self, files: Sequence[str], seconds: float) -> None:
+        """Draw the list again and again. Raises UsageError for what does not go with that."""
+        if files:
+            raise UsageError("--watch is for the runs of a store, not for exported files")
+        options.refuse_beside("watch", json=self.as_json or None, offset=self.offset or None)
+        options.check_present(self.store)
+        from collapsebench.reporting.run_watch import RunWatch
+
+        watch_runs(self.store, RunWatch(self.states, self.filters, self.limit), seconds=seconds)
 
 
 @click.group("runs")
 def command() -> None:
-    """List, show, export, import and delete stored runs."""
+    """List, show, export, import, stop and delete stored runs."""
 
 
 @command.command("list")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
-@run_options
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
-@click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out the newest ones.")
-@options.as_json
-@options.store
-def list_(chosen: RunOptions, files: tuple[str, ...], store: str, limit: int, offset: int, as_json: bool) -> None:
-    """List runs, the newest first: those of the store, or those of each exported FILE, plain or gzipped."""
-    from collapsebench.reporting.run_list import read_run_list
+@options.gathered(
+    ListOptions,
+    *RUN_OPTIONS,
+    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many."),
+    click.option("--offset", type=click.IntRange(min=0), default=0, help="Leave out the newest ones."),
+    runs_option,
+    options.as_json,
+    options.plugin,
+    options.work_dir,
+    options.store,
+)
+def list_(given: ListOptions, files: tuple[str, ...]) -> None:
+    """List runs, the newest first: those of the store, or those of each exported FILE, plain or gzipped.
 
-    with _opened(store, files) as opened:
-        page = read_run_list(opened, limit=limit, offset=offset, **chosen.filters)
-    if as_json:
+    Runs of the store that are not over stand in a table of their own: whether they run or wait, where, and how far they
+    are. With --watch the command looks on until nothing runs. A scheduler that is not installed needs its --plugin.
+    """
+    if given.watch is not None:
+        given.look_on(files, given.watch)
+        return
+    page = given.page(files)
+    if given.as_json:
         click.echo(json.dumps(page.as_json(), indent=2))
     elif page.runs:
-        click.echo(page.as_text())
+        click.echo(page.as_text(options.terminal_width()))
     click.echo(page.position, err=True)
     options.tell_unreadable(page.left_out)
 
@@ -194,6 +245,28 @@ def import_(store: str, files: tuple[str, ...], weights: Path | None, work_dir: 
         from collapsebench.experiment.exchange import import_weights
 
         click.echo(f"weights of {import_weights(store, weights, work_dir)} runs imported", err=True)
+
+
+@command.command("stop")
+@click.argument("run_ids", metavar="[ID]...", nargs=-1, shell_complete=completing.started_runs)
+@click.option("--all", "every", is_flag=True, help="All runs that schedulers have.")
+@options.plugin
+@options.work_dir
+@options.stored
+def stop(store: str, run_ids: tuple[str, ...], every: bool, work_dir: Path | None, plugins: tuple[Path, ...]) -> None:
+    """Stop runs that were handed to a scheduler, by their ids or the first digits. Nothing is lost.
+
+    A run that is stopped writes a checkpoint, and the command that made it goes on from there. Runs of a command that
+    computes by itself are stopped by ending that. A scheduler that is not installed needs its --plugin.
+    """
+    from collapsebench.experiment.stopping import stop_runs
+
+    if bool(run_ids) == every:
+        raise UsageError("say which runs: their ids, or --all")
+    stopped = stop_runs(store, None if every else run_ids, work_dir, plugins)
+    click.echo("".join(f"error: {line}\n" for line in stopped.refused) + stopped.text, err=True)
+    if stopped.refused:
+        raise click.exceptions.Exit(1)
 
 
 @command.command("delete")

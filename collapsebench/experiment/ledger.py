@@ -13,14 +13,13 @@ from collapsebench.experiment.events import Finished, Skipped, Started
 from collapsebench.experiment.pulses import forget_pulse
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.metrics.codes import ARTIFACT, codes_file
-from collapsebench.record import Outcome
+from collapsebench.record import Outcome, RunRecord
 from collapsebench.store import Store, Written, connection
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event, Observer
     from collapsebench.experiment.jobs import Ticket
     from collapsebench.experiment.work import GridSetup
-    from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
 
 
@@ -115,6 +114,23 @@ class Ledger:
             name = connection.store_name(self._url)
             raise StoreError(f"the store '{name}' was deleted while runs went on: the same command makes it anew")
 
+    def stop(self, run_id: str, message: str) -> None:
+        """Store a run whose job was ended as interrupted, and forget its ticket. If a driver holds it, it does that."""
+        with self._interrupts.held(), ExitStack() as claim:
+            if not claim.enter_context(self._claiming.claim(run_id)):
+                return
+            record = self._store.look(run_id) if self._store.has(run_id) else None
+            if isinstance(record, RunRecord) and not record.outcome.settled:
+                self._running[run_id] = record, claim.pop_all()
+                self.finish(ended(record, RunEnding(Outcome.INTERRUPTED, message)))
+            else:
+                self._jobs.forget(run_id)
+
+    @property
+    def _claiming(self) -> Store | Claims:
+        """What knows who computes which run."""
+        return self._store if self._store.has_claims else self._claims
+
     def _elsewhere(self, spec: RunSpec, follows: Callable[[Ticket], bool]) -> bool:
         """Return True if a scheduler has the run, and nobody here follows it. Say so."""
         ticket = self._jobs.ticket(spec.run_id)
@@ -130,8 +146,7 @@ class Ledger:
         """Claim a run and store it as started. Return False if it is not to be computed here."""
         record = begun(spec, self._setup.device)
         with ExitStack() as claim:
-            claims = self._store if self._store.has_claims else self._claims
-            claimed = claim.enter_context(claims.claim(spec.run_id))
+            claimed = claim.enter_context(self._claiming.claim(spec.run_id))
             written = self._store.begin(record) if claimed else None
             if written is Written.STORED:
                 self._running[spec.run_id] = record, claim.pop_all()
