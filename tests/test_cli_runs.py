@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -18,7 +19,10 @@ from records import point, record, records, spec, started, values
 from collapsebench.cli import main
 from collapsebench.cli import runs as options
 from collapsebench.estimates import Estimate
+from collapsebench.experiment.pulses import Pulse
 from collapsebench.record import DeclinedColumn, Number, Outcome
+from collapsebench.reporting.job_states import RunState, State
+from collapsebench.reporting.run_list import read_run_list
 from collapsebench.store import Store
 
 
@@ -55,7 +59,7 @@ def test_list(filled):
     assert code == 0
     going, over = out.split("\n\n")
     assert going.splitlines()[0].split() == ["run_id", "run", "state", "node", "step", "share", "valid", "−ELBO"]
-    assert going.splitlines()[2].split() == [spec("vae", 2).run_id[:8], "vae", "seed", "2", "no", "sign"]
+    assert going.splitlines()[1].split() == [spec("vae", 2).run_id[:8], "vae", "seed", "2", "no", "sign"]
     header, _, *rows = over.splitlines()
     assert header.split() == [
         "run_id",
@@ -365,3 +369,29 @@ def test_import_refuses_another_result_of_a_stored_run(filled, tmp_path):
     assert code == 1
     assert f"collapsebench runs delete {spec('vae', 1).run_id}" in err
     assert filled("list")[2] == "runs 1 to 4 of 4\n"
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_table_of_runs_that_are_not_over_is_no_wider_than_the_terminal(path, width):
+    runs = [started(f"skip+free-bits[nats={nats}]", seed) for nats in (0.125, 0.25) for seed in (1, 23)]
+    pulse = Pulse(
+        0.4711, time.time() - (1 if width == 80 else 600), 123456, 1234.5, "a-node-with-a-long-name.of.a.cluster"
+    )
+    with Store.open(path) as store:
+        store.add(runs)
+        page = read_run_list(store, limit=9)
+    states = {run.run_id: RunState(state, "slurm", pulse.node, pulse) for run, state in zip(runs, State, strict=False)}
+    text = page._replace(states=states).as_text(width)
+    assert max(map(len, text.splitlines())) <= width
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [run.run_id[:8] for run in runs]
+    assert {"123456", "1234.50", "47%", "running"} <= set(text.split())
+    assert "23 " in text
+
+
+def test_a_list_is_watched_in_a_store_alone(filled, tmp_path):
+    for words in (("--json",), ("--offset", 3), (tmp_path / "x.jsonl",)):
+        code, out, err = filled("list", "--watch", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+    code, out, err = filled("list", "--watch", "--outcome", "finished")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "2 finished", "it ends at once, as nothing runs"

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Unpack
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 from click.shell_completion import CompletionItem
@@ -22,7 +22,6 @@ from collapsebench.syntax import BASELINE, parse_composition
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.components.interfaces import Dataset
-    from collapsebench.store import Filters
 
 Completer: TypeAlias = "Callable[[click.Context, click.Parameter, str], list[CompletionItem]]"
 """What click asks for the words that may stand at the cursor, in the place of a part of a word."""
@@ -159,19 +158,6 @@ def columns(context: click.Context, word: str) -> Iterator[CompletionItem]:
 def runs(context: click.Context, word: str) -> Iterator[CompletionItem]:
     """Offer the ids of the newest runs of a store that is a file. A server would let the user wait."""
     del word
-    yield from _runs(context)
-
-
-@_quietly
-def started_runs(context: click.Context, word: str) -> Iterator[CompletionItem]:
-    """Offer the same of runs that are not over."""
-    del word
-    from collapsebench.record import Outcome
-
-    yield from _runs(context, outcome=Outcome.STARTED)
-
-
-def _runs(context: click.Context, **filters: Unpack[Filters]) -> Iterator[CompletionItem]:
     from collapsebench.store import Store
 
     store = context.params.get("store") or ""
@@ -179,7 +165,7 @@ def _runs(context: click.Context, **filters: Unpack[Filters]) -> Iterator[Comple
         return
 
     with Store.reading(store, timeout=1.0) as opened:
-        for run in opened.summaries(limit=NEWEST_RUNS, **filters):
+        for run in opened.summaries(limit=NEWEST_RUNS):
             yield CompletionItem(run.run_id, help=f"{run.dataset} {run.contender} seed {run.seed}")
 
 

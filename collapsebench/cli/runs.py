@@ -248,7 +248,7 @@ def import_(store: str, files: tuple[str, ...], weights: Path | None, work_dir: 
 
 
 @command.command("stop")
-@click.argument("run_ids", metavar="[ID]...", nargs=-1, shell_complete=completing.started_runs)
+@click.argument("run_ids", metavar="[ID]...", nargs=-1, shell_complete=completing.runs)
 @click.option("--all", "every", is_flag=True, help="All runs that schedulers have.")
 @options.plugin
 @options.work_dir

@@ -26,8 +26,8 @@ USUAL = 5.0
 CLEAR = "\x1b[H\x1b[2J"
 """Moves to the first line of a terminal, and clears it."""
 
-FRAME = 5
-"""The lines of a terminal that are no runs: two of a head, an empty one, that of counts, and that of the cursor."""
+FRAME = 4
+"""The lines of a terminal that are no runs: that of a head, an empty one, that of counts, and that of the cursor."""
 
 _watch = partial(
     click.option, "--watch", type=Duration(), is_flag=False, flag_value=f"{USUAL:g}s", default=None, metavar="[TIME]"

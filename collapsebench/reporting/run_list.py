@@ -25,8 +25,8 @@ GOING_ON = ("run_id", "run", "state", "node", "step", "share", "valid −ELBO")
 """The columns of the table of runs that are not over."""
 DIGITS = 8
 """So many digits of an id are shown there; commands take them for the whole."""
-NARROWEST = 12
-"""A name, and a machine, get so many cells of a terminal at least."""
+NAME, NODE = 12, 10
+"""Where there is no room, a name and a machine get so many cells of a terminal."""
 
 
 class RunList(NamedTuple):
@@ -120,7 +120,8 @@ def states_table(runs: Sequence[RunSummary], states: Mapping[str, RunState], wid
     rows = [state_row(run, name, states) for run, name in zip(runs, names(runs), strict=True)]
     if width is not None:
         rows = _cut(rows, width)
-    return tabulate(rows, GOING_ON, disable_numparse=True, colalign=("left",) * 4 + ("right",) * 3)
+    alignment = ("left",) * 4 + ("right",) * 3
+    return tabulate([GOING_ON, *rows], tablefmt="plain", disable_numparse=True, colalign=alignment)
 
 
 def state_row(run: RunSummary, name: str, states: Mapping[str, RunState]) -> list[str]:
@@ -144,7 +145,7 @@ def _cut(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
 
     from collapsebench.experiment.live import cut
 
-    short = [[*row[:3], cut(row[3], NARROWEST), *row[4:]] for row in rows]
+    short = [[*row[:3], cut(row[3], NODE), *row[4:]] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(GOING_ON, *short, strict=True)]
-    room = max(NARROWEST, width - sum(widths) + widths[1] - 2 * (len(GOING_ON) - 1))
+    room = max(NAME, width - sum(widths) + widths[1] - 2 * (len(GOING_ON) - 1))
     return [[row[0], cut(row[1], room), *row[2:]] for row in short]
