@@ -77,11 +77,12 @@ class Ray(Executor):
         with (
             Interrupts() as interrupts,
             interrupts.held(),
-            connected(self.address),
+            connected(self.address, self.retries),
             Tasks(self, setup, observe) as tasks,
         ):
             waiting = iter(specs)
             try:
+                interrupts.check()
                 while tasks.employ(islice(waiting, tasks.room())):
                     yield from tasks.received()
                     interrupts.check()

@@ -25,17 +25,18 @@ MEMORY = 100 * 2**20
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def connected(address: str, retries: int) -> Iterator[None]:
     """Be connected to the cluster at an address, or to one that is started and listens on the loopback alone.
 
-    A process that its user has connected already stays as it is. Raises UsageError if there is no cluster.
+    A run that its machine has no memory for is tried again so many times: Ray itself would do that for ever. A process
+    that its user has connected already stays as it is. Raises UsageError if there is no cluster.
     """
     import ray
 
     if ray.is_initialized():
         yield
         return
-    with _silent():
+    with _set(RAY_task_oom_retries=str(retries), RAY_USAGE_STATS_ENABLED="0", RAY_BACKEND_LOG_LEVEL="fatal"), _silent():
         with _mute():
             _join(address) if address else _start()
         try:
@@ -45,26 +46,34 @@ def connected(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keep Ray from writing to the terminal and from counting its users, and put back what it changes here."""
-    from ray._private import worker
+def _set(**settings: str) -> Iterator[None]:
+    """Set environment variables, and put back in the end what Ray makes of all of them."""
     from ray._raylet import AuthenticationTokenLoader, Config
 
-    logger, environment = logging.getLogger("ray"), dict(os.environ)
+    before = dict(os.environ)
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Ray from writing to the terminal."""
+    from ray._private import worker
+
+    logger = logging.getLogger("ray")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_BACKEND_LOG_LEVEL="fatal")
     try:
-        with _replaced(
-            worker, "print_to_stdstream", _ignored
-        ):  # errors that it tries to mend, whatever its options say
+        with _replaced(worker, "print_to_stdstream", _ignored):  # deaths of workers, whatever its options say
             yield
     finally:
         logger.setLevel(level)
-        os.environ.clear()
-        os.environ.update(environment)
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _ignored(*_: object, **__: object) -> None:

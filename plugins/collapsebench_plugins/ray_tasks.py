@@ -141,6 +141,8 @@ class Tasks:
 
     def stop(self) -> Iterator[RunRecord]:
         """Let the runs write their checkpoints and stop, and yield the records of those that were over before."""
+        if not self._running:
+            return
         self._cancel(force=False)
         ready = ray.wait(self._references, num_returns=len(self._running), timeout=STOPPING)[0]
         for reference in ready:
