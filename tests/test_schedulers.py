@@ -224,17 +224,31 @@ def test_ctrl_c_ends_all_jobs(command, scheduler, tmp_path):
     assert done.out.count("goes on after step 4") == 2
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR2, 75)])
-def test_a_job_that_is_told_to_stop_writes_a_checkpoint_at_its_next_step(command, scheduler, tmp_path, number, code):
+def test_a_job_that_is_told_to_stop_writes_a_checkpoint_at_its_next_step(command, scheduler, tmp_path):
     arguments = ("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
     assert command(*arguments, "--detach").code == 0
     (job,) = waits(tmp_path)
-    os.kill(job, number)
+    os.kill(job, signal.SIGTERM)
     go(tmp_path)
+    assert codes(scheduler) == [143]
     done = command(*arguments, "-v")
     assert (done.code, done.err) == (0, "")
     assert "goes on after step 4" in done.out
-    assert codes(scheduler) == [code, 0]
+
+
+def test_a_job_whose_time_is_over_asks_for_more_and_goes_on_there(command, scheduler, tmp_path):
+    arguments = ("run", *pausing(tmp_path), *engine(scheduler), "--store", "s.sqlite")
+    assert command(*arguments, "--detach").code == 0
+    (job,) = waits(tmp_path)
+    os.kill(job, signal.SIGUSR2)
+    go(tmp_path)
+    assert codes(scheduler) == [75, 0]
+    (told,) = files().folder.glob("*/0/*.jsonl")
+    events = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [event["steps"] for event in events if event.get("event") == "Resumed"] == [4]
+    assert [event["left"] for event in events if "left" in event] == ["interrupted by signal SIGUSR2"]
+    assert command(*arguments).code == 0
+    assert outcomes() == {"finished": 1}
 
 
 def test_a_job_whose_time_is_over_before_it_moved_does_not_ask_for_more(command, scheduler, tmp_path):

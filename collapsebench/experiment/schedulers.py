@@ -196,6 +196,7 @@ class Following:
         for run_id in sorted(self.open.keys() & self._jobs.arrived()):
             record = self._jobs.read_record(run_id)
             if record is not None:
+                self._tell_news(run_id)  # the last of what it told came since the last look
                 yield self._over(record)
 
     @contextmanager
@@ -225,12 +226,15 @@ class Following:
     def _pass_on(self) -> None:
         """Tell the observer what runs have told since the last look."""
         for run_id in sorted(self._tickets.keys() & self._jobs.begun(self._tickets.values())):
-            if run_id not in self._events:
-                self._events[run_id] = EventFile(self._jobs.progress(self._tickets[run_id]))
-            for event in self._events[run_id].news():
-                if isinstance(event, Started):
-                    self._records[run_id] = event.record
-                self._observe(event)
+            self._tell_news(run_id)
+
+    def _tell_news(self, run_id: str) -> None:
+        if run_id in self._tickets and run_id not in self._events:
+            self._events[run_id] = EventFile(self._jobs.progress(self._tickets[run_id]))
+        for event in self._events[run_id].news() if run_id in self._events else ():
+            if isinstance(event, Started):
+                self._records[run_id] = event.record
+            self._observe(event)
 
     def _alive(self) -> Mapping[JobKey, Job] | None:
         """Ask the scheduler; None if it gives no answer. Raises its error if it has given none for long."""
