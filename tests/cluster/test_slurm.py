@@ -177,12 +177,15 @@ def test_runs_are_listed_and_stopped_from_another_terminal(grid, slurm):
     where = ("--store", watched.place, "--work-dir", str(watched.work))
     listed = ended(watched.call("runs", "list", *where))
     assert listed.code == 0, listed.out
+    assert len(re.findall(r" seed 1 +running +n[12] ", listed.out)) == 2, listed.out
     stopped = ended(watched.call("runs", "stop", "--all", *where))
     assert stopped.code == 0, stopped.out
     wait_until(slurm.empty, "the queue is empty", seconds=30)
-    answer = ended(driver)
-    assert answer.code == 1, answer.out
+    ended(driver)
     assert watched.outcomes() == [Outcome.INTERRUPTED] * 2
+    answer = watched.run()
+    assert answer.code == 0, answer.out
+    assert sorted(gone_on(answer.out)) == ["skip seed 1", "vae seed 1"]
 
 
 @pytest.mark.slow
