@@ -17,7 +17,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REQUIREMENTS = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
-(CONSTRAINT,) = map(Requirement, re.findall(r"^\w.*", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+EXTRAS = [Requirement(line) for lines in PYPROJECT["project"]["optional-dependencies"].values() for line in lines]
+CONSTRAINTS = [Requirement(line) for line in re.findall(r"^\w.*", (ROOT / "constraints.txt").read_text(), re.MULTILINE)]
 
 
 @pytest.fixture
@@ -75,8 +76,14 @@ def test_every_dependency_has_a_lower_bound_that_can_be_tried(requirement):
     assert [specifier.operator for specifier in requirement.specifier] == [">="]
 
 
-def test_the_torch_of_the_environments_is_one_that_the_package_takes():
-    (version,) = (specifier.version for specifier in CONSTRAINT.specifier)
-    (promised,) = (requirement for requirement in REQUIREMENTS if requirement.name == CONSTRAINT.name)
+@pytest.mark.parametrize("constraint", CONSTRAINTS, ids=str)
+def test_what_the_environments_pin_is_what_the_package_takes(constraint):
+    (version,) = (specifier.version for specifier in constraint.specifier)
+    (promised,) = (requirement for requirement in [*REQUIREMENTS, *EXTRAS] if requirement.name == constraint.name)
     assert promised.specifier.contains(version)
-    assert f"install {CONSTRAINT.name} {version}" in README
+
+
+def test_the_torch_of_the_environments_is_the_one_of_the_first_page():
+    (torch,) = (constraint for constraint in CONSTRAINTS if constraint.name == "torch")
+    (version,) = (specifier.version for specifier in torch.specifier)
+    assert f"install torch {version}" in README
