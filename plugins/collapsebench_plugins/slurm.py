@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
 TASK: Final = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 """How a job calls itself. The SLURM_JOB_ID of the last one is that of all, and would requeue those that run, too."""
-PREFIX: Final = "collapsebench-"
-"""The beginning of the names of jobs."""
-WARNING: Final = 90
-"""A job is told so many seconds before its time limit."""
+PREFIX: Final = "collapsebench-"  # the beginning of the names of jobs
 WAITING: Final = frozenset({"PD", "RD", "RF", "RH", "RQ", "SE"})
 """The states of jobs that wait, be it to be requeued or for an administrator."""
 
@@ -152,7 +149,7 @@ class Slurm(Scheduler):
             "cpus_per_task": self.cpus,
             "mem": None if self.memory is None else f"{round(1024 * self.memory)}MB",
             "array_parallelism": self.array,
-            "signal_delay_s": min(WARNING, 20 * self.minutes),
+            "signal_delay_s": min(90, 20 * self.minutes),  # so long before its time limit a job is told
             "srun_args": [f"--cpus-per-task={self.cpus}"],  # since Slurm 22.05 srun does not take it from the job
             "setup": list(filter(None, (f"export OMP_NUM_THREADS={self.cpus}", self.setup))),
             "teardown": [f"code=$?; [ $code != {AGAIN} ] || scontrol requeue {TASK}; exit $code"],
@@ -176,11 +173,10 @@ def _pairs(options: str) -> list[tuple[str, str | bool]]:
 def _told(*command: str) -> Sequence[str]:
     """Return what a command of Slurm prints. Without Slurm it gives up after 30 s. Raises CollapsebenchError."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=40)  # noqa: S603
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=40).stdout.splitlines()  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None)
         raise CollapsebenchError(f"{command[0]} failed: {_last_line(said or str(error))}") from error
-    return done.stdout.splitlines()
 
 
 def _last_line(text: str) -> str:
