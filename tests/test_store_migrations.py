@@ -82,6 +82,20 @@ def test_a_run_that_was_damaged_stays_so_and_costs_no_other(old, table, column, 
             pass
 
 
+@pytest.mark.parametrize(
+    "damaged", [lambda spec: spec[:-1], lambda spec: spec[:-1] + ', "more": 1}', lambda spec: spec[:-12]]
+)
+def test_a_spec_whose_end_is_damaged_costs_no_run_that_shares_its_beginning(old, damaged):
+    with closing(sqlite3.connect(old)) as connection, connection:
+        seeds = "SELECT spec, min(run_id), count(*) FROM runs GROUP BY protocol_id, track, contender ORDER BY 3 DESC"
+        spec, first, several = connection.execute(seeds).fetchone()
+        assert several > 1
+        connection.execute("UPDATE runs SET spec = ? WHERE run_id = ?", (damaged(spec), first))
+    with Store.open(old) as store:
+        assert len(list(store.find())) == 23
+        assert [each.run_id for each in store.unreadable] == [first]
+
+
 def test_text_that_is_not_utf_8_is_carried_over(old):
     with closing(sqlite3.connect(old)) as connection, connection:
         broken = "CAST(x'7bc328' AS TEXT)"

@@ -6,6 +6,7 @@ A run that was damaged stays so, and is named as before: what cannot be read is 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,8 @@ CONTENDERS = sa.table("contenders", *map(sa.column, ("key", "label", "content"))
 TRAJECTORIES = sa.table("trajectories", sa.column("run_id"), sa.column("points", sa.LargeBinary))
 SHARED = ("protocol_id", "dataset", "track", "budget", "contender", "spec")
 """The columns that become rows which runs share."""
+SEED_LAST = re.compile(r'(.*)"seed": "\d+"\}', re.DOTALL)
+"""A spec as it was stored: its last field is the seed."""
 
 
 def upgrade() -> None:
@@ -166,12 +169,17 @@ class _SharedRows:
         return self._key(PROTOCOLS, protocol_row(named, protocol)), self._key(CONTENDERS, row)
 
     def _parts(self, spec: Any) -> tuple[str, str]:
-        """Return protocol and contender of a spec. Specs of one contender and protocol differ in their last field."""
+        """Return protocol and contender of a spec. Specs of one contender and protocol differ in their last field.
+
+        One that does not end as a spec is damaged, and shares nothing with those that begin like it.
+        """
         text = _text(spec)
-        shared = text.rpartition('"seed": "')[0] or text
-        if shared not in self._specs:
-            self._specs[shared] = _split(text)
-        return self._specs[shared]
+        whole = SEED_LAST.fullmatch(text)
+        if whole is None:
+            return _split(text)
+        if whole[1] not in self._specs:
+            self._specs[whole[1]] = _split(text)
+        return self._specs[whole[1]]
 
     def _key(self, table: sa.TableClause, row: dict[str, Any]) -> str:
         key: str = row["key"]
