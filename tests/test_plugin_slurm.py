@@ -98,7 +98,7 @@ def test_a_run_has_as_many_threads_as_its_job_has_processors_however_large_the_n
     script = Slurm(cpus=4).script(BATCH)
     assert "\nexport OMP_NUM_THREADS=4\n" in script
     (step,) = re.findall(r"^srun .*", script, re.MULTILINE)
-    assert " --cpus-per-task=4 " in step
+    assert " --ntasks=1 --cpus-per-task=4 " in step
 
 
 def test_the_setup_of_a_job_has_the_last_word_on_threads():
@@ -110,6 +110,23 @@ def test_gpus_that_no_run_would_use_are_refused_in_one_line(command):
     done = command(*GRID, "--executor", "slurm[gpus=1]")
     assert (done.code, done.out) == (2, "")
     assert done.err == "error: slurm[gpus=1] takes GPUs that nobody uses: add --device cuda\n"
+
+
+@pytest.mark.parametrize(
+    "option", ["job-name=mine", "--job_name=mine", "array=3", "no-requeue", "clusters=all", "wait"]
+)
+def test_options_without_which_jobs_are_lost_are_refused_in_one_line(command, option):
+    done = command(*GRID, "--executor", f'slurm[options="nice=1 {option}"]')
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "is not for options" in done.err
+
+
+@pytest.mark.parametrize("name", ["50%a", "back\\slash"])
+def test_a_folder_whose_name_slurm_would_change_is_refused_in_one_line(slurms, tmp_path, name):
+    slurms("sbatch", "exit 1")
+    setup = toys.setup("skip", store=tmp_path / name / "s.sqlite")
+    with pytest.raises(UsageError, match="give another --work-dir"):
+        Slurm().check(setup)
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(1, 20), (4, 80), (60, 90)])
@@ -193,6 +210,24 @@ def test_an_sbatch_that_refuses_is_one_line(slurms, tmp_path):
     batch = BATCH.__class__(tmp_path, 0, (("a",),))
     with pytest.raises(CollapsebenchError, match=r"^sbatch refused the jobs: .*Invalid qos specification"):
         Slurm(qos="none").launch(batch)
+
+
+def test_variables_of_the_user_do_not_overrule_the_script(slurms, tmp_path):
+    """Slurm takes its variables for more than what a script says, and a command's options for more than these."""
+    slurms("sbatch", f'echo "$@" > {tmp_path}/words; echo Submitted batch job 4711')
+    slurms("srun", "exit 0")
+    made = Slurm(options="comment='two words'")
+    batch = Batch(tmp_path, 0, (("a",),))
+    made.launch(batch)
+    words = (tmp_path / "words").read_text()
+    assert all(f"--{key}" in words for key in options(made.script(batch)))
+    assert f"--job-name=collapsebench-{batch.name} " in words
+
+
+def test_variables_of_the_user_hide_no_jobs(slurms, monkeypatch):
+    monkeypatch.setenv("SQUEUE_STATES", "R")
+    slurms("squeue", 'echo "collapsebench-${SQUEUE_STATES:-abc}-0|12|3|PD|(Resources)"; echo "$@" >&2')
+    assert set(Slurm().jobs()) == {JobKey("abc-0", 3)}
 
 
 def test_a_batch_is_an_array_of_one_id(slurms, tmp_path):

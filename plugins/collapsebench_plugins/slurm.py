@@ -16,9 +16,10 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from collapsebench import Component, hookimpl
 from collapsebench.errors import CollapsebenchError, UsageError
@@ -33,6 +34,13 @@ TASK: Final = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 PREFIX: Final = "collapsebench-"  # the beginning of the names of jobs
 WAITING: Final = frozenset({"PD", "RD", "RF", "RH", "RQ", "SE"})
 """The states of jobs that wait, be it to be requeued or for an administrator."""
+
+
+RESERVED: Final = (
+    *("job-name", "array", "output", "error", "signal"),
+    *("clusters", "no-requeue", "parsable", "test-only", "wait", "wrap"),
+)
+"""The options of sbatch without which jobs would not be found, followed or queued again."""
 
 
 class Submitter(Protocol):
@@ -60,6 +68,14 @@ class Slurm(Scheduler):
     setup: str = Field("", description='shell command of a job before its runs, as in "module load python"')
     options: str = Field("", description='further options of sbatch, as in "reservation=mine nice=100"')
 
+    @field_validator("options")
+    @classmethod
+    def _keeps_what_is_reserved(cls, options: str) -> str:
+        for key, _ in _pairs(options):
+            if key.replace("_", "-") in RESERVED:
+                raise ValueError(f"'{key}' is not for options: the executor sets it itself, or cannot follow such jobs")
+        return options
+
     @property
     def at_once(self) -> int:
         """The number of jobs that run at a time."""
@@ -78,6 +94,8 @@ class Slurm(Scheduler):
             raise UsageError("executor 'slurm' needs Slurm: there is no command sbatch on this machine")
         if len(setup.runs.devices) > 1:
             raise UsageError("a job of Slurm sees its own GPUs: give --device cuda, and gpus=1 to the executor")
+        if re.search(r"[%\\]", str(setup.jobs.folder.absolute())):
+            raise UsageError(f"Slurm reads % and \\ in '{setup.jobs.folder}' as its own: give another --work-dir")
         super().check(setup)
         self.jobs()
 
@@ -94,8 +112,8 @@ class Slurm(Scheduler):
             raise CollapsebenchError(f"sbatch refused the jobs: {_last_line(str(error))}") from error
 
     def jobs(self) -> Mapping[JobKey, Job]:
-        """See Scheduler."""
-        told = _told("squeue", f"--user={os.getuid()}", "--noheader", "--array", "--format=%j|%F|%K|%t|%R")
+        """See Scheduler. Those of other users count, who may work on the same grid, and those in hidden partitions."""
+        told = _told("squeue", "--all", "--noheader", "--array", "--format=%j|%F|%K|%t|%R")
         rows = (line.removeprefix(PREFIX).split("|", 4) for line in told if line.startswith(PREFIX))
         return {
             JobKey(batch, int(task)): Job(f"{array}_{task}", state not in WAITING, node)
@@ -133,6 +151,10 @@ class Slurm(Scheduler):
             def text(self, command: str) -> str:
                 return self._make_submission_file_text(command, "")
 
+            def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+                """Repeat the options of the script, or variables like SBATCH_TIMELIMIT would overrule them."""
+                return ["sbatch", *_script_options(submission_file_path), str(submission_file_path)]
+
             def launch(self, command: str) -> str:
                 return self._submit_command(command).job_id
 
@@ -150,7 +172,8 @@ class Slurm(Scheduler):
             "mem": None if self.memory is None else f"{round(1024 * self.memory)}MB",
             "array_parallelism": self.array,
             "signal_delay_s": min(90, 20 * self.minutes),  # so long before its time limit a job is told
-            "srun_args": [f"--cpus-per-task={self.cpus}"],  # since Slurm 22.05 srun does not take it from the job
+            # Since Slurm 22.05 srun does not take its processors from the job.
+            "srun_args": ["--ntasks=1", f"--cpus-per-task={self.cpus}"],
             "setup": list(filter(None, (f"export OMP_NUM_THREADS={self.cpus}", self.setup))),
             "teardown": [f"code=$?; [ $code != {AGAIN} ] || scontrol requeue {TASK}; exit $code"],
             "additional_parameters": {"requeue": True} | dict(_pairs(self.options)),
@@ -170,10 +193,20 @@ def _pairs(options: str) -> list[tuple[str, str | bool]]:
     return [(key, value if equals else True) for key, equals, value in pairs]
 
 
+def _script_options(script: Path) -> list[str]:
+    lines = script.read_text(encoding="utf-8").splitlines()
+    return [word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line)[1:]]
+
+
 def _told(*command: str) -> Sequence[str]:
-    """Return what a command of Slurm prints. Without Slurm it gives up after 30 s. Raises CollapsebenchError."""
+    """Return what a command of Slurm prints. Without Slurm it gives up after 30 s. Raises CollapsebenchError.
+
+    Variables like SQUEUE_STATES are a user's view of the queue, and would hide jobs.
+    """
+    views = ("SQUEUE_", "SCANCEL_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(views)}
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=40).stdout.splitlines()  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=40, env=env)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None)
         raise CollapsebenchError(f"{command[0]} failed: {_last_line(said or str(error))}") from error
