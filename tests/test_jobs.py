@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from hypothesis import given
 from local_scheduler import Local
 
 from collapsebench import Method
-from collapsebench.errors import UsageError
+from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.experiment import events, job
 from collapsebench.experiment.jobs import Batch, JobFiles, Ticket, tail
 from collapsebench.experiment.plans import FILE, FrozenPlan
@@ -209,6 +210,38 @@ def test_a_task_without_its_plan_is_one_line(tmp_path, capsys, content):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert str(tmp_path) in line
+
+
+def test_a_plan_that_others_could_have_written_is_not_read(tmp_path, capsys):
+    folder = plan(tmp_path / "s.sqlite", "skip").freeze()
+    before = os.umask(0)
+    try:
+        assert plan(tmp_path / "t.sqlite", "skip").freeze().stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+    for path in (folder, folder / FILE):
+        kept = path.stat().st_mode
+        path.chmod(kept | 0o020)
+        assert job.main([str(folder), "0", "0"]) == 1
+        said = capsys.readouterr().err
+        assert said == f"error: others can write the plan of jobs '{path}': give another --work-dir\n"
+        assert plan(tmp_path / "s.sqlite", "skip").freeze() == folder
+        assert (path.stat().st_mode & 0o777) == (kept & 0o777)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_plan_of_another_user_is_refused_and_nothing_is_written_to_it(tmp_path):
+    mine = plan(tmp_path / "s.sqlite", "skip")
+    folder = mine.freeze()
+    planted = folder / FILE
+    planted.write_bytes(b"cos\n_exit\n(I3\ntR.")
+    for path in (folder, planted):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(CollapsebenchError, match="others can write"):
+        FrozenPlan.read(folder)
+    with pytest.raises(CollapsebenchError, match="others can write"):
+        mine.freeze()
+    assert planted.read_bytes() == b"cos\n_exit\n(I3\ntR."
 
 
 def test_a_task_without_its_batch_is_one_line(tmp_path, capsys):

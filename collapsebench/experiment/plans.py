@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import stat
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -32,7 +34,8 @@ class FrozenPlan:
 
     @classmethod
     def read(cls, folder: Path) -> FrozenPlan:
-        """Read a plan, which its user alone can have written. Raises CollapsebenchError if there is none."""
+        """Read a plan. Raises CollapsebenchError if there is none, or if others than its user could have written it."""
+        _check_own(folder, folder / FILE)
         try:
             plan = pickle.loads((folder / FILE).read_bytes())  # noqa: S301
         except Exception as error:
@@ -55,16 +58,36 @@ class FrozenPlan:
 
     def _write(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        _check_own(folder)
         sources = self.setup.sources.frozen(folder / "plugins")
         frozen = replace(self, setup=replace(self.setup.absolute(), sources=sources))
         with replacing(folder / FILE) as partial:
+            partial.touch(0o600)
             partial.write_bytes(_pickled(frozen))
 
     def _digest(self) -> str:
-        """Hash all that a plan consists of: other labels, folders or code make another plan."""
+        """Hash all that a plan consists of: other labels, folders, code or users make another plan."""
         setup, sources = self.setup.absolute(), self.setup.sources
-        parts = [setup, sources.data_folder.absolute(), sources.digest, harness_hash(), self.threads, *self.specs]
+        parts = [
+            setup,
+            sources.data_folder.absolute(),
+            sources.digest,
+            harness_hash(),
+            os.geteuid(),
+            self.threads,
+            *self.specs,
+        ]
         return sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:16]
+
+
+def _check_own(*paths: Path) -> None:
+    """Raise CollapsebenchError if others can write a folder or a file: to read a plan is to run what is in it."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise CollapsebenchError(f"others can write the plan of jobs '{path}': give another --work-dir")
 
 
 def _is_plan(folder: Path) -> bool:
