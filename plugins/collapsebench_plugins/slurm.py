@@ -210,6 +210,7 @@ def _told(*command: str) -> Sequence[str]:
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None)
         raise CollapsebenchError(f"{command[0]} failed: {_last_line(said or str(error))}") from error
+    return done.stdout.splitlines()
 
 
 def _last_line(text: str) -> str:
