@@ -1,6 +1,6 @@
 """How long each engine takes for many runs of two steps, two runs at a time.
 
-    python tests/cluster/scale.py [NUMBER]
+    PYTHONPATH=tests python tests/cluster/scale.py [NUMBER]
 
 prints a table: the seconds of the command, from its start to its end, and what it takes for each run.
 """
@@ -46,7 +46,7 @@ def measured(folder: Path, runs: int) -> Iterator[tuple[str, float]]:
         third = replace(_beside(first, f"ray[address={ray_bed.ADDRESS}]", "ray"), bed=ray)
         yield third.executor, seconds(third)
         _compare(first, third)
-        fourth = replace(_beside(third, "ray", "alone"))
+        fourth = _beside(third, "ray", "alone")
         yield fourth.executor, seconds(fourth)
         _compare(first, fourth)
 
