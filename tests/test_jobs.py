@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -123,6 +124,12 @@ def test_a_ticket_passes_a_file_and_is_dropped(files):
         {"task": "1"},
         {"lost": None},
         {"executor": 1},
+        {"executor": "slurm["},
+        {"executor": ""},
+        {"batch": "../plan-7"},
+        {"batch": "/plan-7"},
+        {"batch": "..-7"},
+        {"batch": "-7"},
         {"run_id": "0" * 16},
         {"new": 1},
     ],
@@ -147,9 +154,24 @@ def test_a_record_that_is_damaged_or_of_another_run_is_set_aside(files, content)
 
 
 def test_a_record_that_cannot_be_read_now_stays_where_it_is(files):
-    files.record(RUN).mkdir(parents=True)
-    assert files.read_record(RUN) is None
+    files.write_record(RECORD)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with files.record(RUN).open() as last:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, limits[1]))
+        try:
+            assert files.read_record(RUN) is None
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert files.arrived() == {RUN}
+    assert files.read_record(RUN).run_id == RUN
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_in_place_of_a_record_is_set_aside(files, make):
+    files.records.mkdir()
+    make(files.record(RUN))
+    assert files.read_record(RUN) is None
+    assert files.arrived() == set()
 
 
 def test_batches_are_numbered_and_the_number_of_a_refused_one_is_not_given_again(files, tmp_path):

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from collapsebench.errors import CollapsebenchError
+from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.files import replacing
+from collapsebench.syntax import parse_composition
 
 if TYPE_CHECKING:
     from collapsebench.record import RunRecord
@@ -31,6 +34,10 @@ JOBS, RECORDS = "jobs", "records"
 
 AGAIN: Final = os.EX_TEMPFAIL
 """The exit code of a job that wants to go on in another one."""
+
+
+NAME_OF_BATCH: Final = re.compile(r"\w+-\d+", re.ASCII)
+"""The name of a plan's folder, and the number of the batch. Nothing else is ever part of a file's name."""
 
 
 class JobKey(NamedTuple):
@@ -159,10 +166,10 @@ class JobFiles:
 
     def ticket(self, run_id: str) -> Ticket | None:
         """Return where a run was handed to; None if it was not, or if nobody can read it."""
-        with suppress(OSError, ValueError, TypeError, AttributeError):
+        with suppress(OSError, ValueError, TypeError, AttributeError, UsageError):
             ticket = Ticket(**json.loads(self._ticket(run_id).read_text(encoding="utf-8")))
-            whole = isinstance(ticket.task, int) and isinstance(ticket.lost, int) and isinstance(ticket.executor, str)
-            if whole and ticket.run_id == run_id and self._place(ticket):
+            whole = isinstance(ticket.task, int) and isinstance(ticket.lost, int) and parse_composition(ticket.executor)
+            if whole and ticket.run_id == run_id and NAME_OF_BATCH.fullmatch(ticket.batch):
                 return ticket
         return None
 
@@ -187,13 +194,13 @@ class JobFiles:
     def read_record(self, run_id: str) -> RunRecord | None:
         """Return the record of a run that is over, None if there is none yet.
 
-        A file that is damaged or of another run is set aside. One that cannot be read now may be readable later.
+        What is damaged, of another run or no file is set aside. A file that cannot be read now may be readable later.
         """
         from collapsebench.experiment.relay import unpacked
 
         path = self.record(run_id)
         with suppress(OSError):
-            content = path.read_bytes()
+            content = path.read_bytes() if S_ISREG(path.lstat().st_mode) else b""  # a pipe would be read for ever
             with suppress(ValueError):
                 record = unpacked(content)
                 if record.run_id == run_id == record.spec.run_id:
