@@ -123,6 +123,31 @@ def test_runs_that_come_after_the_upgrade_share_what_is_there(old, tmp_path):
     assert counts() == [*before[:2], before[2] + 1, before[3] + 1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("VIEW", 'CREATE VIEW "my runs" AS SELECT contender FROM runs'),
+        ("INDEX", 'CREATE INDEX "my runs" ON runs (spec)'),
+    ],
+)
+def test_what_a_user_has_added_stops_the_upgrade_in_one_line_only_if_it_needs_what_goes(old, command, kind, made):
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("ALTER TABLE runs ADD COLUMN mine TEXT")
+        connection.execute("CREATE TABLE notes (run_id TEXT)")
+        connection.execute("CREATE VIEW other AS SELECT run_id, mine FROM runs")
+        connection.execute(made)
+    before = old.read_bytes()
+    for words in (("runs", "list"), ("runs", "delete", FINISHED, "--yes")):
+        answer = command(*words, "--store", old)
+        assert (answer.code, answer.err.count("\n")) == (1, 1)
+        assert f'`DROP {kind} "my runs"` in it' in answer.err
+    assert old.read_bytes() == before
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute(f'DROP {kind} "my runs"')
+    with Store.open(old) as store:
+        assert len(list(store.find())) == 24
+
+
 def test_an_upgrade_that_is_killed_changes_nothing(old, command):
     script = (
         "import os, signal, sys\nfrom collapsebench.store import Store\n"

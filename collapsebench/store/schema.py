@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
+from sqlalchemy.exc import OperationalError
 
 from collapsebench.errors import StoreError
 from collapsebench.store.models import Base
@@ -24,6 +26,9 @@ from collapsebench.store.transactions import take_turns
 MIGRATIONS = Path(__file__).with_name("migrations")
 HEAD = "0004"
 """The newest version in MIGRATIONS. It is written here so that a new or current store opens without Alembic."""
+
+IN_THE_WAY = re.compile(r"^error in (view|index|trigger) (.*) after drop column")
+"""What SQLite says if a column is needed by what a user has added."""
 
 VERSIONS = Table(
     "collapsebench_version",
@@ -71,7 +76,10 @@ def create(connection: Connection) -> None:
 
 
 def migrate(connection: Connection, since: str | None, name: str) -> None:
-    """Run every migration after `since`. Raises StoreError if no migration is called `since`."""
+    """Run every migration after `since`. Raises StoreError if no migration is called `since`.
+
+    A view or an index of the user's may need a column that goes. Then nothing is changed, and StoreError says so.
+    """
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -84,4 +92,14 @@ def migrate(connection: Connection, since: str | None, name: str) -> None:
             f"the store '{name}' has schema {since}, newer than the {HEAD} this collapsebench knows: "
             "pip install --upgrade collapsebench"
         )
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except OperationalError as error:
+        added = IN_THE_WAY.search(str(error.orig))
+        if added is None:
+            raise
+        kind, of_user = added.groups()
+        raise StoreError(
+            f"the store '{name}' cannot be upgraded while it has the {kind} '{of_user}' of yours: "
+            f'`DROP {kind.upper()} "{of_user}"` in it, and make it anew afterwards'
+        ) from error
