@@ -20,13 +20,15 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from collapsebench.errors import UsageError, unknown
-from collapsebench.syntax import BASELINE, Call, print_call, print_composition
+from collapsebench.syntax import BASELINE, RATE, Call, print_call, print_contender
 
 IDENTITY_VERSION = 1
 """The version of the rule for identities. Raise it when the same spec would hash otherwise: old ids stay distinct."""
@@ -151,20 +153,31 @@ class MethodChoice(Choice):
 class Contender(Frozen):
     """A composition of methods in the order in which they are written. The baseline `vae` has none.
 
+    `rate` is a factor of the track's learning rate. At 1 it is no part of the identity, nor of the label.
+
     >>> from collapsebench import Contender, MethodChoice
     >>> refined = MethodChoice(name="sa-vae", params={"steps": 20}, passed={"steps": 20})
     >>> Contender.of((MethodChoice(name="skip"), refined)).label
     'skip+sa-vae[steps=20]'
+    >>> Contender.of((), rate=0.5).label
+    'vae@rate=0.5'
     """
 
     methods: tuple[MethodChoice, ...] = ()
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     label: str = Field(default=BASELINE, exclude=True)
 
+    @model_serializer(mode="wrap")
+    def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a rate of 1: contenders without it have the identities that they always had."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key != RATE or value != 1}
+
     @classmethod
-    def of(cls, methods: tuple[MethodChoice, ...]) -> Self:
+    def of(cls, methods: tuple[MethodChoice, ...], rate: float = 1.0) -> Self:
         """Make the contender with its canonical label, in which only parameters stand that differ from the default."""
         calls = [Call(method.name, method.passed) for method in methods]
-        return cls(methods=methods, label=print_composition(calls) or BASELINE)
+        return cls(methods=methods, rate=rate, label=print_contender(calls, rate))
 
 
 class Decay(Frozen):
@@ -197,6 +210,17 @@ class Optimizer(Frozen):
     learning_rate: PositiveFloat
     clip: PositiveFloat = 5.0
     decay: Decay | None = None
+
+    def scaled(self, factor: float) -> Self:
+        """Return the same rule at another learning rate. Its decay ends after as many steps down.
+
+        >>> from collapsebench import Decay, Optimizer
+        >>> scaled = Optimizer(name="sgd", learning_rate=1, decay=Decay(stop_below=0.03)).scaled(2)
+        >>> scaled.learning_rate, scaled.decay.stop_below
+        (2.0, 0.06)
+        """
+        decay = self.decay and self.decay.model_copy(update={"stop_below": self.decay.stop_below * factor})
+        return self.model_copy(update={"learning_rate": self.learning_rate * factor, "decay": decay})
 
 
 class Evaluation(Frozen):

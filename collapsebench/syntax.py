@@ -1,11 +1,12 @@
-"""The one small language of the command line: `name[key=value,…]`, `a+b[…]` and `path.to.key=value`.
+"""The one small language of the command line: `name[key=value,…]`, `a+b[…]@rate=2` and `path.to.key=value`.
 
-    sweep       = swept {"+" swept}
+    sweep       = swept {"+" swept} ["@" "rate" "=" factor {"|" factor}]
+    contender   = composition ["@" "rate" "=" factor]
     swept       = name ["[" [key "=" value {"|" value} {"," key "=" value {"|" value}}] "]"]
     composition = call {"+" call}
     call        = name ["[" [pair {"," pair}] "]"]
     pair        = key "=" value
-    label       = composition "=" text
+    label       = contender "=" text
     setting     = key "=" (choice | "[" [choice {"," choice}] "]")
     choice      = call | value
     value       = list | quoted | bare
@@ -13,7 +14,8 @@
 
 A bare value is read as `true`, `false`, `none`, an integer or a number if it is one, and as text otherwise; text
 that would be read as something else is written in double quotes. A choice is a call if brackets follow its first
-word. A sweep is a composition for each of its alternatives. Printing is canonical: `parse(print(x)) == x`.
+word. A factor is a number greater than zero, by which the learning rate of the track is multiplied; 1 is not printed.
+A sweep is a contender for each of its alternatives. Printing is canonical: `parse(print(x)) == x`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
-from math import prod
+from math import inf, prod
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from collapsebench.errors import UsageError
@@ -34,6 +36,7 @@ ParameterValue: TypeAlias = "bool | int | float | str | list[ParameterValue] | N
 >>> layers: ParameterValue = [64, 64]
 """
 T = TypeVar("T")
+V = TypeVar("V", bound=ParameterValue)
 
 SettingValue: TypeAlias = "ParameterValue | Call | list[ParameterValue | Call]"
 """The value of a setting: that of a parameter, a name with its parameters, or a list of these."""
@@ -51,6 +54,8 @@ LONGEST_TIME = 1e8
 
 BASELINE = "vae"
 """The name of the contender without any method."""
+RATE = "rate"
+"""What stands behind @ in a contender: the factor of the track's learning rate."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 """The names that a component may have."""
@@ -86,6 +91,36 @@ class SweptCall(NamedTuple):
         """Yield the call of each combination of alternatives, the last parameter changing fastest."""
         for values in product(*self.params.values()):
             yield Call(self.name, dict(zip(self.params, values, strict=True)))
+
+
+class Written(NamedTuple):
+    """One contender as it is written: `a+b[key=value]@rate=2`. The baseline has no calls."""
+
+    calls: list[Call]
+    rate: float = 1.0
+    """The factor of the track's learning rate."""
+
+
+class Sweep(NamedTuple):
+    """The contenders of one text: `a+b[key=value|value]@rate=1|2`. The baseline has no calls."""
+
+    calls: list[SweptCall]
+    rates: list[float]
+
+    @property
+    def swept(self) -> list[frozenset[str]]:
+        """The parameters of each call that have several alternatives."""
+        return [call.swept for call in self.calls]
+
+    def contenders(self) -> Iterator[Written]:
+        """Yield the contender of each combination of alternatives, the rate changing fastest."""
+        for calls in product(*(call.calls() for call in self.calls)):
+            yield from (Written(list(calls), rate) for rate in self.rates)
+
+    @property
+    def number(self) -> int:
+        """The number of contenders."""
+        return prod(len(values) for call in self.calls for values in call.params.values()) * len(self.rates)
 
 
 class _Reader:
@@ -160,14 +195,43 @@ class _Reader:
     def pair(self) -> tuple[str, list[ParameterValue]]:
         key = self.match(KEY, "a key")
         self.expect("=")
-        values = [self.value()]
+        return key, self.alternatives(key, self.value)
+
+    def alternatives(self, key: str, one: Callable[[], V]) -> list[V]:
+        values = [one()]
         while self.take("|"):
-            values.append(self.value())
+            values.append(one())
         written = [print_value(value) for value in values]
         twice = next((text for text in written if written.count(text) > 1), None)
         if twice is not None:
             raise UsageError(f"cannot read '{self.text}': '{key}' has the alternative {twice} twice")
-        return key, values
+        return values
+
+    def rates(self) -> list[float]:
+        if not self.take("@"):
+            return [1.0]
+        self.expect(RATE)
+        self.expect("=")
+        return self.alternatives(RATE, self.factor)
+
+    def factor(self) -> float:
+        word = self.match(BARE, "a factor of the learning rate")
+        factor = float(word) if NUMBER.fullmatch(word) else 0.0
+        if not 0 < factor < inf:
+            raise UsageError(f"cannot read '{self.text}': the {RATE} is a number greater than zero, got '{word}'")
+        return factor
+
+    def sweep(self) -> Sweep:
+        calls = [self.swept_call()]
+        while self.take("+"):
+            calls.append(self.swept_call())
+        return Sweep([] if calls == [SweptCall(BASELINE, {})] else calls, self.rates())
+
+    def contender(self) -> Written:
+        calls, rates = self.composition(), self.rates()
+        if len(rates) > 1:
+            raise self.of_a_sweep(RATE)
+        return Written([] if calls == [Call(BASELINE, {})] else calls, rates[0])
 
     def setting(self) -> tuple[str, SettingValue]:
         key = self.match(KEY, "a key")
@@ -189,11 +253,14 @@ class _Reader:
     def call(self) -> Call:
         call = self.swept_call()
         if call.swept:
-            raise UsageError(
-                f"cannot read '{self.text}': '{min(call.swept)}' has several values, and a sweep is for the contenders "
-                "of a run alone; a text with | is written in double quotes"
-            )
+            raise self.of_a_sweep(min(call.swept))
         return next(call.calls())
+
+    def of_a_sweep(self, key: str) -> UsageError:
+        return UsageError(
+            f"cannot read '{self.text}': '{key}' has several values, and a sweep is for the contenders "
+            "of a run alone; a text with | is written in double quotes"
+        )
 
     def swept_call(self) -> SweptCall:
         name = self.match(WORD, "a name")
@@ -226,21 +293,32 @@ def parse_composition(text: str) -> list[Call]:
     return calls
 
 
-def parse_sweep(text: str) -> list[SweptCall]:
-    """Read `a+b[key=value|value]`. Raises UsageError with the place of the first mistake, and for too many contenders.
+def parse_contender(text: str) -> Written:
+    """Read `a+b[key=value]@rate=2`. Raises UsageError with the place of the first mistake.
 
-    >>> [call.params for call in parse_sweep("free-bits[nats=0.1|2]")[0].calls()]
-    [{'nats': 0.1}, {'nats': 2}]
+    >>> parse_contender("vae@rate=2")
+    Written(calls=[], rate=2.0)
     """
     reader = _Reader(text)
-    calls = [reader.swept_call()]
-    while reader.take("+"):
-        calls.append(reader.swept_call())
+    written = reader.contender()
     reader.end()
-    number = prod(len(values) for call in calls for values in call.params.values())
-    if number > MOST_SWEPT:
-        raise UsageError(f"'{reader.text:.80}' is a sweep of {number} contenders: at most {MOST_SWEPT}")
-    return calls
+    return written
+
+
+def parse_sweep(text: str) -> Sweep:
+    """Read `a+b[key=value|value]@rate=1|2`.
+
+    Raises UsageError with the place of the first mistake, and for too many contenders.
+
+    >>> [print_contender(*each) for each in parse_sweep("free-bits[nats=0.1|2]@rate=1|4").contenders()]
+    ['free-bits[nats=0.1]', 'free-bits[nats=0.1]@rate=4.0', 'free-bits[nats=2]', 'free-bits[nats=2]@rate=4.0']
+    """
+    reader = _Reader(text)
+    sweep = reader.sweep()
+    reader.end()
+    if sweep.number > MOST_SWEPT:
+        raise UsageError(f"'{reader.text:.80}' is a sweep of {sweep.number} contenders: at most {MOST_SWEPT}")
+    return sweep
 
 
 def parse_setting(text: str) -> tuple[str, SettingValue]:
@@ -264,12 +342,12 @@ def parse_label(text: str) -> tuple[str, str]:
     ('skip[sites=2]', 'Skip-VAE, two sites')
     """
     reader = _Reader(text)
-    calls = reader.composition()
+    written = reader.contender()
     reader.expect("=")
     label = reader.text[reader.at :].strip()
     if not label:
         raise reader.fail("a label")
-    return print_composition(calls), label
+    return print_contender(*written), label
 
 
 def print_value(value: ParameterValue) -> str:
@@ -295,9 +373,19 @@ def print_composition(calls: Iterable[Call]) -> str:
     return "+".join(print_call(*call) for call in calls)
 
 
-def canonical(composition: str) -> str:
-    """Write a composition as labels have it, however it is spaced. Raises UsageError with its first mistake."""
-    return print_composition(parse_composition(composition))
+def print_contender(calls: Iterable[Call], rate: float = 1.0) -> str:
+    """Write `a+b[key=value]@rate=2.0`: the name of the baseline without calls, and no rate if it is 1."""
+    return (print_composition(calls) or BASELINE) + print_rate(rate)
+
+
+def print_rate(rate: float) -> str:
+    """Write `@rate=2.0`, and nothing for 1."""
+    return "" if rate == 1 else f"@{RATE}={print_value(rate)}"
+
+
+def canonical(contender: str) -> str:
+    """Write a contender as labels have it, however it is spaced. Raises UsageError with its first mistake."""
+    return print_contender(*parse_contender(contender))
 
 
 def seconds(text: str) -> float:

@@ -15,7 +15,7 @@ from collapsebench.printable import printable
 from collapsebench.record import DeclinedColumn, Number, Outcome, Point, RunRecord, Value
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
 from collapsebench.spec import Choice, Contender, MethodChoice, Protocol, RunSpec
-from collapsebench.syntax import BASELINE, parse_composition
+from collapsebench.syntax import parse_contender
 
 START = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
 ENVIRONMENT = {
@@ -43,8 +43,8 @@ COLUMNS = {
 
 
 def contender(label: str) -> Contender:
-    calls = [] if label == BASELINE else parse_composition(label)
-    return Contender.of(tuple(MethodChoice(name=c.name, params=c.params, passed=c.params) for c in calls))
+    calls, rate = parse_contender(label)
+    return Contender.of(tuple(MethodChoice(name=c.name, params=c.params, passed=c.params) for c in calls), rate)
 
 
 def spec(label: str = "skip", seed: int = 1, **protocol: object) -> RunSpec:
@@ -120,6 +120,7 @@ params = st.dictionaries(keys, settings, max_size=3)
 numbers = st.floats().map(Number.of)
 counts = st.floats(min_value=0, allow_infinity=False)
 zones = st.just(UTC) | st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+rates = st.just(1.0) | st.floats(0, allow_infinity=False, exclude_min=True)
 times = st.builds(lambda s, zone: datetime.fromtimestamp(s / 1e6, zone), st.integers(0, 4 * 10**15), zones)
 
 
@@ -138,7 +139,7 @@ def specs(draw: st.DrawFn) -> RunSpec:
             "overrides": draw(params),
         }
     )
-    composed = Contender.of(tuple(draw(st.lists(methods(), max_size=3))))
+    composed = Contender.of(tuple(draw(st.lists(methods(), max_size=3))), draw(rates))
     return RunSpec(contender=composed, protocol=protocol, seed=draw(st.integers(0, 2**63 - 1)))
 
 

@@ -319,8 +319,8 @@ BAD = {
     "NaN is not JSON": lambda line: line.replace("31.5", "NaN"),
     "it is not a run": lambda _: "[1, 2]",
     "as `collapsebench runs export` writes it": lambda line: edited(line, schema=None),
-    "it has schema 4, this collapsebench reads 3: pip install --upgrade collapsebench": lambda line: edited(
-        line, schema=4
+    "it has schema 5, this collapsebench reads 4: pip install --upgrade collapsebench": lambda line: edited(
+        line, schema=5
     ),
     "parameters: Input should be greater": lambda line: edited(line, parameters=-1),
     "unknown field 'surprise'. Known: code, contender, ": lambda line: edited(line, surprise=1),

@@ -16,10 +16,10 @@ from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
     "-m",
     "methods",
     multiple=True,
-    metavar="A+B[KEY=VALUE]",
+    metavar="A+B[KEY=VALUE]@rate=R",
     shell_complete=completing.contenders,
-    help="A contender: methods joined by +, parameters in brackets; 'a[key=1|2]' is one for each value. "
-    "May be repeated.",
+    help="A contender: methods joined by +, parameters in brackets, and a factor of the track's learning rate behind "
+    "@rate; 'a[key=1|2]' and 'a@rate=1|2' are one for each value. May be repeated.",
 )
 @click.option(
     "--dataset",

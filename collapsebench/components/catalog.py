@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -18,7 +17,7 @@ from collapsebench.components.beside import plugin_modules
 from collapsebench.components.composition import compose, implemented
 from collapsebench.components.interfaces import Component, Method
 from collapsebench.errors import PluginError, UsageError, unknown
-from collapsebench.syntax import BASELINE, Call, parse_composition, parse_sweep, print_call
+from collapsebench.syntax import BASELINE, Call, Written, parse_contender, parse_sweep, print_call
 from collapsebench.validation import describe
 
 if TYPE_CHECKING:
@@ -165,31 +164,30 @@ class Catalog:
         return component, Choice(name=choice.name, version=component.version, params=params)
 
     def contender(self, text: str) -> tuple[Contender, list[Method]]:
-        """Read `a+b[key=value]`: the resolved contender and its methods. Conflicts are errors, by name."""
-        return self._composed([] if text.strip() == BASELINE else parse_composition(text))
+        """Read `a+b[key=value]@rate=2`: the resolved contender and its methods. Conflicts are errors, by name."""
+        return self._composed(parse_contender(text))
 
     def contenders(self, text: str) -> list[Contender]:
-        """Read `a+b[key=value|value]`: a contender for each combination. The label of each has the swept values.
+        """Read `a+b[key=value|value]@rate=1|2`: a contender for each combination. Its label has the swept values.
 
         Raises UsageError if two of them are the same contender.
         """
-        swept = [] if text.strip() == BASELINE else parse_sweep(text)
-        named = [call.swept for call in swept]
-        found = [self._composed(calls, named)[0] for calls in product(*(call.calls() for call in swept))]
+        sweep = parse_sweep(text)
+        found = [self._composed(written, sweep.swept)[0] for written in sweep.contenders()]
         labels = [contender.label for contender in found]
         twice = next((label for label in labels if labels.count(label) > 1), None)
         if twice is not None:
             raise UsageError(f"'{text}' has the contender '{twice}' twice")
         return found
 
-    def _composed(self, calls: Sequence[Call], named: Sequence[frozenset[str]] = ()) -> tuple[Contender, list[Method]]:
-        """Resolve the calls of a contender. `named` are parameters of each that its label has even at their default."""
+    def _composed(self, written: Written, named: Sequence[frozenset[str]] = ()) -> tuple[Contender, list[Method]]:
+        """Resolve a contender. `named` are parameters of each method that its label has even at their default."""
         from collapsebench.spec import Contender
 
-        methods = [self._method(call) for call in calls]
+        methods = [self._method(call) for call in written.calls]
         compose(methods)
         shown = named or [frozenset[str]()] * len(methods)
-        return Contender.of(tuple(map(_choice, methods, shown))), methods
+        return Contender.of(tuple(map(_choice, methods, shown)), written.rate), methods
 
     def methods_of(self, contender: Contender) -> list[Method]:
         """The methods of a resolved contender."""

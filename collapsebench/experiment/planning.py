@@ -143,9 +143,10 @@ def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
 
 def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
     texts = [text for text in request.methods if text.strip() != BASELINE]
-    if len(texts) < len(request.methods) or request.baseline:
-        texts = [BASELINE, *texts]
     contenders = [contender for text in texts for contender in catalog.contenders(text)]
+    asked = len(texts) < len(request.methods) or request.baseline
+    if asked and all(contender.label != BASELINE for contender in contenders):
+        contenders = [catalog.contender(BASELINE)[0], *contenders]
     distinct("contender", tuple(contender.label for contender in contenders))
     if not contenders:
         raise UsageError("nothing to run: give --method, or leave out --no-baseline")

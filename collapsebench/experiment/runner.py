@@ -86,6 +86,7 @@ class Runner:
         from collapsebench.model.seeding import Purpose, derive
 
         setting, create = spec.protocol.setting, self.catalog.create
+        optimizer = setting.optimizer.scaled(spec.contender.rate)
         splits = self.splits.of(spec.protocol.dataset)
         methods = tuple(self.catalog.methods_of(spec.contender))
         hooks = compose(methods)
@@ -106,7 +107,7 @@ class Runner:
             hooks=hooks,
             inference=inference,
             splits=splits,
-            setting=setting,
+            setting=setting.model_copy(update={"optimizer": optimizer}),
             budget=spec.protocol.budget,
             seed=spec.seed,
             device=device,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -16,12 +15,12 @@ from collapsebench.experiment.planning import Request
 from collapsebench.facts import read_facts, registry_folder
 from collapsebench.spec import Budget, Frozen
 from collapsebench.syntax import (
-    BASELINE,
-    parse_composition,
+    parse_contender,
     parse_setting,
     parse_sweep,
     print_call,
-    print_composition,
+    print_contender,
+    print_rate,
 )
 
 if TYPE_CHECKING:
@@ -57,14 +56,15 @@ class Variant(Frozen):
 
 def _each(model: str, written: str) -> Iterator[tuple[str, str]]:
     """Yield the contenders of a sweep, each with the model's name and the swept values. One alone stays as it is."""
-    swept = parse_sweep(written)
-    named = {key for call in swept for key in call.swept}
-    if not named:
+    sweep = parse_sweep(written)
+    if sweep.number == 1:
         yield model, written
         return
-    for calls in product(*(call.calls() for call in swept)):
+    named = frozenset[str]().union(*sweep.swept)
+    for calls, rate in sweep.contenders():
         values = {key: value for call in calls for key, value in call.params.items() if key in named}
-        yield print_call(model, values), print_composition(calls)
+        name = print_call(model, values) + (print_rate(rate) if len(sweep.rates) > 1 else "")
+        yield name, print_contender(calls, rate)
 
 
 class Cell(Frozen):
@@ -95,9 +95,9 @@ class Cell(Frozen):
         return self.dataset, self.track, self.budget
 
     def methods(self, model: str) -> frozenset[str]:
-        """Return the methods of a model's contender, in canonical form; empty for the baseline."""
-        calls = parse_composition(self.contenders[model])
-        return frozenset(print_call(*call) for call in calls) - {BASELINE}
+        """Return the methods of a model's contender in canonical form, and its rate; empty for the baseline."""
+        calls, rate = parse_contender(self.contenders[model])
+        return frozenset((*(print_call(*call) for call in calls), print_rate(rate))) - {""}
 
     def varied(self, variant: Variant) -> Cell:
         """Return the cell with the changes of a variant."""

@@ -114,6 +114,7 @@ def _run(record: RunRecord) -> Side:
 def _fields(record: RunRecord) -> Iterator[tuple[str, Any]]:
     """Yield the fields of a run: what decides it, how it ended, and what computed it."""
     yield "contender", record.contender
+    yield "rate", record.spec.contender.rate
     for method in record.spec.contender.methods:
         yield f"{method.name}.version", method.version
         yield from ((f"{method.name}.{name}", value) for name, value in method.params.items())

@@ -183,8 +183,8 @@ def _parameters(store: Store, first: Row, second: Row) -> dict[str, tuple[Any, A
 
 
 def _of_methods(record: RunRecord) -> dict[str, Any]:
-    """Return every parameter of the methods of a run. The name of a method has its version, also without parameters."""
-    found: dict[str, Any] = {}
+    """Return the rate of a run's contender and every parameter of its methods. The name of each has its version."""
+    found: dict[str, Any] = {"rate": record.spec.contender.rate}
     for method in record.spec.contender.methods:
         found[method.name] = f"version {method.version}"
         found |= {f"{method.name}.{name}": value for name, value in method.params.items()}

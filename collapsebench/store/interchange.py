@@ -20,11 +20,14 @@ from collapsebench.store.store import Added, Store
 from collapsebench.store.streams import lines, readable_twice
 from collapsebench.validation import describe
 
-SCHEMA = 3
+SCHEMA = 4
 """The version of the format. Raise it when the meaning of a line changes."""
 
+WITHOUT_RATE = 3
+"""The version without the rate of a contender. A record at the rate of its track is written so, for older readers."""
+
 WITHOUT_REASONS = 2
-"""The version without `declined`. A record that has none is written so, for older readers."""
+"""The version without `declined`, too, for records that have none."""
 
 PLAIN = 1
 """The version that is without `code` and `findings`, too, for records that have neither."""
@@ -76,8 +79,10 @@ def write_line(record: RunRecord) -> str:
 
 
 def _schema(record: RunRecord) -> int:
-    if record.declined:
+    if record.spec.contender.rate != 1:
         return SCHEMA
+    if record.declined:
+        return WITHOUT_RATE
     return WITHOUT_REASONS if record.code or record.findings else PLAIN
 
 
@@ -105,7 +110,7 @@ def read_line(line: bytes) -> RunRecord:
     schema = content.pop("schema", None)
     if type(schema) is not int:
         raise UsageError("it is not a run as `collapsebench runs export` writes it")
-    if schema not in {PLAIN, WITHOUT_REASONS, SCHEMA}:
+    if schema not in {PLAIN, WITHOUT_REASONS, WITHOUT_RATE, SCHEMA}:
         help_ = "pip install --upgrade collapsebench"
         raise UsageError(f"it has schema {schema}, this collapsebench reads {SCHEMA}: {help_}")
     try:

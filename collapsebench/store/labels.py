@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from collapsebench.errors import UsageError
 from collapsebench.spec import FILE_TRACK, Contender, Protocol, RunSpec
-from collapsebench.syntax import BASELINE, Call, parse_composition
+from collapsebench.syntax import Call, Written, parse_composition, parse_contender
 
 
 def with_labels(spec: RunSpec, contender: str, track: str) -> RunSpec:
@@ -21,7 +21,7 @@ def with_labels(spec: RunSpec, contender: str, track: str) -> RunSpec:
 def labelled_contender(contender: Contender, label: str) -> Contender:
     """Add the label, and the parameters that the user passed. The label is canonical, so that it holds them."""
     methods = contender.methods
-    calls = [] if label == BASELINE else _calls(label)
+    calls = _written(label).calls
     if [call.name for call in calls] == [method.name for method in methods]:
         passed = zip(methods, calls, strict=True)
         methods = tuple(method.model_copy(update={"passed": call.params}) for method, call in passed)
@@ -33,6 +33,13 @@ def labelled_protocol(protocol: Protocol, track: str) -> Protocol:
     of_file = protocol.track == FILE_TRACK
     named = next((call for call in _calls(track) if of_file or call.name == protocol.track), Call("", {}))
     return protocol.model_copy(update={"overrides": named.params, "file_name": named.name if of_file else ""})
+
+
+def _written(label: str) -> Written:
+    try:
+        return parse_contender(label)
+    except UsageError:
+        return Written([])
 
 
 def _calls(label: str) -> list[Call]:
@@ -51,4 +58,4 @@ def contradictions(stated: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str,
 
 def label_of(contender: Contender) -> str:
     """Return the label that a contender should have."""
-    return Contender.of(contender.methods).label
+    return Contender.of(contender.methods, contender.rate).label
