@@ -17,6 +17,10 @@ from .components.interfaces import Posterior as Posterior
 from .components.interfaces import Prior as Prior
 from .components.interfaces import Site as Site
 from .components.interfaces import SiteKind as SiteKind
+from .components.search import IntegerRange as IntegerRange
+from .components.search import OneOf as OneOf
+from .components.search import Range as Range
+from .components.search import SearchRange as SearchRange
 from .data.base import Seed as Seed
 from .data.pictures import Images as Images
 from .data.splits import BinaryImages as BinaryImages

@@ -31,12 +31,15 @@ class Parameter(NamedTuple):
     """None if the parameter is required."""
     required: bool
     description: str | None
+    search: str | None = None
+    """The range in which `tune` varies it, in words: `0.03 to 0.5, log`. None: it stays as it is."""
 
     @property
     def text(self) -> str:
         """The parameter in two lines."""
         default = "required" if self.required else f"default {print_value(self.default)}"
-        return f"  {self.name}  ({self.type}; {default})\n      {self.description}"
+        tuned = f"; tuned {self.search}" if self.search else ""
+        return f"  {self.name}  ({self.type}; {default}{tuned})\n      {self.description}"
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,11 @@ def origins(components: Catalog) -> list[ComponentOrigin]:
 def parameters(component: type[Component]) -> Iterable[Parameter]:
     """Describe the hyperparameters of a component. Types come from the JSON schema of its validation."""
     schema = component.model_json_schema()
+    search = component.search if issubclass(component, Method) else {}
     for field, info in component.model_fields.items():
         found = schema["properties"][field]
-        yield Parameter(field, _type(found, schema), found.get("default"), info.is_required(), info.description)
+        tuned = search[field].text if field in search else None
+        yield Parameter(field, _type(found, schema), found.get("default"), info.is_required(), info.description, tuned)
 
 
 def with_required(component: type[Component]) -> str:

@@ -25,6 +25,7 @@ from collapsebench.components.composition import implemented
 from collapsebench.components.footprint import Footprint
 from collapsebench.components.hookspecs import PROJECT, DiscoveryHooks, MethodHooks
 from collapsebench.components.interfaces import Component, Family, Method
+from collapsebench.components.search import SearchRange
 from collapsebench.errors import Interrupted, PluginError, UsageError, error_line, place_of, place_of_class, unknown
 from collapsebench.syntax import BASELINE, NAME
 
@@ -242,9 +243,19 @@ def _check_contract(component: type[Component], where: str) -> None:
         _check_method(component, where)
 
 
+def _check_search(method: type[Method], where: str) -> None:
+    for field, range_ in method.search.items():
+        if field not in method.model_fields:
+            raise PluginError(f"{where}.search: {unknown('field', field, method.model_fields)}")
+        if not isinstance(range_, SearchRange):
+            kinds = "Range, IntegerRange or OneOf"
+            raise PluginError(f"{where}.search: '{field}' needs a {kinds}, got {range_!r:.60}")
+
+
 def _check_method(method: type[Method], where: str) -> None:
     if method.family not in set(Family):
         raise PluginError(f"{where}: {unknown('family', str(method.family), Family)}")
+    _check_search(method, where)
     given = implemented(method)
     hooks = [name for name in vars(MethodHooks) if not name.startswith("_")]
     bare = [name for name in hooks if name not in given and getattr(method, name, None) is not None]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from collapsebench.components.search import SearchRange
     from collapsebench.examples import DataSpec, Splits
     from collapsebench.model.distributions import PriorDistribution
     from collapsebench.model.needs import Need
@@ -382,6 +383,8 @@ class Method(Component):
     """The heading under which it is listed."""
     neutral: ClassVar[Mapping[str, ParameterValue] | None] = None
     """The settings at which it changes nothing: a run is the plain VAE, bit for bit. None: there are none."""
+    search: ClassVar[Mapping[str, SearchRange]] = {}
+    """What `tune` varies beside the learning rate: for a field that the authors tune, its range."""
     without_gradient: ClassVar[tuple[str, ...]] = ()
     """The ends of the names of its parameters that get no gradient, for a reason that the docstring says."""
 

@@ -12,8 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from collapsebench.components.descriptions import required
 from collapsebench.components.discovery import check_component, load
 from collapsebench.components.interfaces import Component, Initialization, Method
 from collapsebench.errors import CollapsebenchError
@@ -29,6 +31,7 @@ from collapsebench.model.seeding import Purpose, own_generators, run_noise, seed
 from collapsebench.spec import Unit
 from collapsebench.testing.subjects import Refused, Subject, Trained, steps, train
 from collapsebench.testing.tiny import BATCH, SEED, STEPS, Model
+from collapsebench.validation import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +74,19 @@ def described(subject: Subject) -> None:
     if issubclass(component, Method):
         cited = bool(component.citation.strip())
         expect(cited, f"class {component.__qualname__} has no `citation`: say whose method it is, yours as well")
+        _can_be_tuned(component)
     subject.make()
+
+
+def _can_be_tuned(method: type[Method]) -> None:
+    """Both ends of each range that `tune` searches are values of the field."""
+    for field, searched in method.search.items():
+        for value in (searched.at(0), searched.at(1)):
+            try:
+                method(**(required(method) | {field: value}))
+            except ValidationError as error:
+                problem = f"{method.__qualname__}.search has {field}={value}: {describe(error, method)}"
+                raise CheckError(problem) from None
 
 
 def trains(subject: Subject) -> None:

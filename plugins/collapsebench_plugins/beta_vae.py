@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Family, Method, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, hookimpl
 
 
 class BetaVAE(Method):
@@ -19,6 +19,7 @@ class BetaVAE(Method):
 
     What is trained is a lower bound of the likelihood for \(\beta \ge 1\) only. The board shows the bound of weight 1.
 
+    - Tuned: `beta` from 0.2 to 0.8, the grid of He et al.
     - Cost of a step: that of the plain VAE.
     - Neutral: `beta=1`.
     """
@@ -27,6 +28,7 @@ class BetaVAE(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     neutral: ClassVar[dict[str, float]] = {"beta": 1}
     citation: ClassVar[str] = "Higgins et al., beta-VAE, ICLR 2017"
+    search: ClassVar[dict[str, SearchRange]] = {"beta": Range(0.2, 0.8)}
 
     beta: NonNegativeFloat = Field(0.4, description="weight β of the KL term")
 

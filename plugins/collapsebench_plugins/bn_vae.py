@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Family, Method, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +26,7 @@ class BNVAE(Method):
       is so.
     - With SA-VAE the floor holds for the start of the steps alone. A KL above the floor does not say that z is used.
     - What is trained and shown is the ELBO.
+    - Tuned: `gamma` from 0.5 to 0.7, as in the paper.
     - Cost of a step: that of the plain VAE, and \(B D\) elementwise operations.
     - Neutral: none.
     """
@@ -33,6 +34,7 @@ class BNVAE(Method):
     name: ClassVar[str] = "bn-vae"
     family: ClassVar[Family] = Family.NETWORKS
     citation: ClassVar[str] = "Zhu et al., A Batch Normalized Inference Network Keeps the KL Vanishing Away, ACL 2020"
+    search: ClassVar[dict[str, SearchRange]] = {"gamma": Range(0.5, 0.7)}
 
     gamma: PositiveFloat = Field(0.6, description="the fixed scale γ of the normalized means")
 

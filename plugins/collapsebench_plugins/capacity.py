@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Family, Method, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,7 @@ class Capacity(Method):
     - Pythae's capacity ends at C·w/(w+1) if it is not told the epoch. Here it ends at C.
     - What is trained is no bound while the KL is below \(C_t\). The board shows the ELBO, and selects by it. So the
       chosen parameters can be those of an early point with a smaller KL than C.
+    - Tuned: `nats` from 1 to the 25 of Burgess et al.; the authors choose it for each data set.
     - Cost of a step: that of the plain VAE.
     - Neutral: `nats=0,gamma=1`.
     """
@@ -44,6 +45,7 @@ class Capacity(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     neutral: ClassVar[dict[str, float]] = {"nats": 0, "gamma": 1}
     citation: ClassVar[str] = "Burgess et al., Understanding disentangling in beta-VAE, 2018 (arXiv:1804.03599)"
+    search: ClassVar[dict[str, SearchRange]] = {"nats": Range(1, 25, log=True)}
 
     nats: NonNegativeFloat = Field(description="the capacity C at the end, in nats", examples=[3])
     gamma: NonNegativeFloat = Field(10.0, description="weight γ of the distance between KL and capacity")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PrivateAttr, model_validator
 
-from collapsebench import Component, Family, Method, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from collapsebench import Terms
@@ -42,6 +42,7 @@ class ControlVAE(Method):
     - The program computes the weight from the KL of the same step, here it follows from that of the step before. The
       first step has the smallest weight. Its variant for disentangling adds 1 to W, and is not shipped.
     - What is trained has a KL weight that moves. The board shows the ELBO.
+    - Tuned: `nats`, which the authors choose for each data set. The ends 1 and 25 are those of `capacity`.
     - Cost of a step: that of the plain VAE.
     - Neutral: `minimum=1,maximum=1`.
     """
@@ -50,6 +51,7 @@ class ControlVAE(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     neutral: ClassVar[dict[str, float]] = {"nats": 3, "minimum": 1, "maximum": 1}
     citation: ClassVar[str] = "Shao et al., ControlVAE: Controllable Variational Autoencoder, ICML 2020"
+    search: ClassVar[dict[str, SearchRange]] = {"nats": Range(1, 25, log=True)}
 
     nats: PositiveFloat = Field(description="the KL K* that is asked for, in nats", examples=[3])
     proportional: NonNegativeFloat = Field(0.01, description="gain K_p of the error")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from collapsebench import Component, Family, Method, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,6 +47,7 @@ class ContrastiveCritic(Method):
       examples and over codes, and has \(\tau\) in the place of \(e^\tau\). Here the factor is that of CLIP, from which
       the start value is.
     - What is trained is no bound. The metrics do not see the term. In a batch of one example it is 0.
+    - Tuned: `weight` from 10 to 40, which are all that are known.
     - Cost of a step: that of the plain VAE, and about \(4 B^2 D\) elementwise operations, which FLOPs do not count; or
       with `networks` at most \(6 B W (D + P + 2W + B)\) FLOPs, with W the width, and P the entries of x, or W on text.
     - Neutral: `weight=0`.
@@ -58,6 +59,7 @@ class ContrastiveCritic(Method):
     citation: ClassVar[str] = (
         "Menon, Blei, Vondrick, Forget-me-not! Contrastive Critics for Mitigating Posterior Collapse, UAI 2022"
     )
+    search: ClassVar[dict[str, SearchRange]] = {"weight": Range(10, 40, log=True)}
 
     critic: Critic = Field(Critic.SELF, description="what judges: self, the posterior; networks, two perceptrons")
     weight: NonNegativeFloat | None = Field(None, description="weight λ of the loss; by default 20, and 40 on text")

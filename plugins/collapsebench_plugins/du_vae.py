@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from collapsebench import Component, Family, Method, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +30,7 @@ class DUVAE(Method):
     - The program rescales w before each pass, also in evaluation; here it is done after each step, where w changes. The
       gradient does not go through it.
     - What is trained and shown is the ELBO of the posterior with its floor; in evaluation nothing is dropped.
+    - Tuned: `gamma` and `rate` between these two sets of values.
     - Cost of a step: that of the plain VAE, and \(B D\) elementwise operations.
     - Neutral: none.
     """
@@ -39,6 +40,7 @@ class DUVAE(Method):
     citation: ClassVar[str] = (
         "Shen et al., Regularizing Variational Autoencoder with Diversity and Uncertainty Awareness, IJCAI 2021"
     )
+    search: ClassVar[dict[str, SearchRange]] = {"gamma": Range(0.5, 1), "rate": Range(0.2, 0.5)}
 
     gamma: PositiveFloat = Field(0.5, description="root mean square γ of the scales of the normalized means")
     rate: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="probability p that a variance is dropped")

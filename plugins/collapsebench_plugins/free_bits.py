@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Component, Family, Method, Need, hookimpl
+from collapsebench import Component, Family, Method, Need, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +42,8 @@ class FreeBits(Method):
     - The program of Li et al. masks: a KL below its floor counts 0 and not \(\lambda\). The gradient is the same, but
       its loss falls when the KL does. Here the maximum is computed, as the papers have it.
     - What is trained is no smaller than the negative ELBO. The board shows the ELBO.
+    - Tuned: `nats` from 0.03 to 0.5, as floors of a unit go in Kingma et al.; floors of more than a unit are to be
+      given.
     - Cost of a step: that of the plain VAE, and B·D comparisons.
     - Neutral: `nats=0`.
     """
@@ -53,6 +55,7 @@ class FreeBits(Method):
         "Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016; "
         "Li et al., A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text, EMNLP 2019"
     )
+    search: ClassVar[dict[str, SearchRange]] = {"nats": Range(0.03, 0.5, log=True)}
 
     nats: NonNegativeFloat = Field(0.25, description="the floor λ of each KL that `per` names, in nats")
     per: Per = Field(

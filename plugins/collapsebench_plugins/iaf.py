@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from collapsebench import Component, Family, Method, Need, hookimpl
+from collapsebench import Component, Family, IntegerRange, Method, Need, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +40,7 @@ class IAF(Method):
     - What is trained and shown is the ELBO. The mean of a code, by which active units are counted, is over 32 draws of
       noise that all examples share. There is no KL per unit. With a context the mutual information is bounded on a part
       of the examples, as each pair takes an inversion, one unit after the other.
+    - Tuned: `steps` from 2 to 16, as in the paper.
     - Cost of a step: that of the plain VAE, and 6 T W FLOPs per example, where W is the number of weights of one
       masked network, counted as if nothing were masked.
     - Neutral: `steps=0`.
@@ -51,6 +52,7 @@ class IAF(Method):
     citation: ClassVar[str] = (
         "Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016"
     )
+    search: ClassVar[dict[str, SearchRange]] = {"steps": IntegerRange(2, 16, log=True)}
 
     steps: NonNegativeInt = Field(2, description="number T of steps")
     layers: PositiveInt = Field(2, description="hidden layers of each masked network")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Family, Method, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,7 @@ class InfoVAE(Method):
 
     What is trained is no bound. The board shows the ELBO. A batch of one example has no MMD.
 
+    - Tuned: `weight` from half to twice the 10 of Tolstikhin et al.
     - Cost of a step: that of the plain VAE, and \(3 B^2 D\) elementwise operations, which FLOPs do not count.
     - Neutral: `alpha=0,weight=1`.
     """
@@ -55,6 +56,7 @@ class InfoVAE(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     neutral: ClassVar[dict[str, float]] = {"alpha": 0, "weight": 1}
     citation: ClassVar[str] = "Zhao, Song, Ermon, InfoVAE, AAAI 2019 (arXiv:1706.02262)"
+    search: ClassVar[dict[str, SearchRange]] = {"weight": Range(5, 20, log=True)}
 
     alpha: float = Field(1.0, description="share α of the KL that is left out")
     weight: float = Field(10.0, description="λ; the MMD has the weight α + λ - 1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from collapsebench import Amortized, Component, Family, Inference, Method, Need, hookimpl
+from collapsebench import Amortized, Component, Family, Inference, Method, Need, OneOf, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,7 @@ class IWAE(Method, Amortized):
     - What is trained is a bound of another posterior than q: one that is sampled again by its weights. The board shows
       the ELBO of q, which may be worse than that of the plain VAE, and the IW-NLL, which this objective is.
     - A penalty in place of the KL, and an extra loss, speak of one sample: they cannot be combined with it.
+    - Tuned: `samples` 5 or 50, as in Burda et al.
     - Cost of a step: one pass of the encoder, and M·K of the decoder.
     - Neutral: none. With `samples=1` loss and gradients are on average those of the plain VAE, whose KL is analytic.
     """
@@ -59,6 +60,7 @@ class IWAE(Method, Amortized):
         "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, ICLR 2019"
     )
     excludes: ClassVar[tuple[str, ...]] = ("kl_penalty", "extra_loss")
+    search: ClassVar[dict[str, SearchRange]] = {"samples": OneOf(5, 50)}
 
     samples: PositiveInt = Field(5, description="samples K of a bound")
     groups: PositiveInt = Field(1, description="number M of bounds whose mean is trained")

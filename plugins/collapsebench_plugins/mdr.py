@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PrivateAttr
 
-from collapsebench import Component, Family, Method, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,7 @@ class MDR(Method):
     - \(\lambda\) may become negative; its absolute value counts. KL weights of other methods multiply the constraint,
       too.
     - What is trained is no bound. The board shows the ELBO.
+    - Tuned: `nats`, which the authors choose for each data set. The ends 1 and 25 are those of `capacity`.
     - Cost of a step: that of the plain VAE.
     - Neutral: `start=0`, where the multiplier has no gradient.
     """
@@ -42,6 +43,7 @@ class MDR(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     neutral: ClassVar[dict[str, float]] = {"nats": 3, "start": 0}
     citation: ClassVar[str] = "Pelsmaeker and Aziz, Effective Estimation of Deep Generative Language Models, ACL 2020"
+    search: ClassVar[dict[str, SearchRange]] = {"nats": Range(1, 25, log=True)}
 
     nats: NonNegativeFloat = Field(description="the rate r that the KL is to have at least, in nats", examples=[3])
     start: NonNegativeFloat = Field(1.01, description="the multiplier λ before the first step")

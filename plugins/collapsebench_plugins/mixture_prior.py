@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from collapsebench import Component, Family, Method, Need, Prior, hookimpl
+from collapsebench import Component, Family, IntegerRange, Method, Need, Prior, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from collapsebench_plugins.mixtures import LearnedMixture
@@ -52,6 +52,7 @@ class MixturePrior(Method):
     - `weights`: equal; with learned, they are \(w = \mathrm{softmax}(a)\), and the logits a start at 0.
     - Nothing holds components apart or in place: one that no posterior comes near has hardly a gradient.
     - What is trained and shown is the ELBO. There is no KL per unit but with K = 1.
+    - Tuned: `components` from 50 to 500, as of `vamp-prior`.
     - Cost of a step: that of the plain VAE and \(12 K B D\) FLOPs.
     - Neutral: none.
     """
@@ -59,6 +60,7 @@ class MixturePrior(Method):
     name: ClassVar[str] = "mixture-prior"
     family: ClassVar[Family] = Family.DISTRIBUTIONS
     citation: ClassVar[str] = "Tomczak, Welling, VAE with a VampPrior, AISTATS 2018"
+    search: ClassVar[dict[str, SearchRange]] = {"components": IntegerRange(50, 500, log=True)}
 
     components: PositiveInt = Field(500, description="number K of Gaussians")
     spread: NonNegativeFloat = Field(1.0, description="standard deviation of the first means")

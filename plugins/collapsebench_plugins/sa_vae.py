@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from collapsebench import Component, Family, Inference, Method, Need, hookimpl
+from collapsebench import Component, Family, Inference, Method, Need, OneOf, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,6 +79,7 @@ class SVI(Method, Inference):
       norms are clipped over whole tensors (`clip`). On text its evaluation starts from noise of 0.1; here all start
       from 0. It seeds torch anew at each step from few values, which is left out.
     - What is trained and shown is the ELBO of the refined posterior.
+    - Tuned: `steps` 10 or 20, as in the paper.
     - Cost of a step: K + 1 passes of the decoder, forward and backward.
     - Neutral: none, as there is no encoder.
     """
@@ -88,6 +89,7 @@ class SVI(Method, Inference):
     citation: ClassVar[str] = "Hoffman, Blei, Wang, Paisley, Stochastic Variational Inference, JMLR 2013"
     uses_encoder: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = True
+    search: ClassVar[dict[str, SearchRange]] = {"steps": OneOf(10, 20)}
 
     steps: NonNegativeInt = Field(10, description="number K of SVI steps, in training and in evaluation")
     learning_rate: PositiveFloat = Field(1.0, description="step size of the means (and of the log-variances)")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Family, Method, Need, Prior, hookimpl
+from collapsebench import Component, Family, Method, Need, Prior, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Tilted(Method):
     - What is trained is no bound, as the term leaves out the least KL and more. That the KL cannot fall below it does
       not say that z is used: one mean of length γ for all x has the least KL. There is none per unit. The encoder's
       log-variances are not used, of which a warning tells.
+    - Tuned: `tau` from half to twice the 10 of the README.
     - Cost of a step: that of the plain VAE, and \(5 B D\) elementwise operations. Where the KL is reported, scipy gives
       B values of a hypergeometric function on the CPU, for which a GPU waits.
     - Neutral: none. A method that changes the encoder's posterior stands before it.
@@ -40,6 +41,7 @@ class Tilted(Method):
     citation: ClassVar[str] = (
         "Floto, Kremer, Nica, The Tilted Variational Autoencoder: Improving Out-of-Distribution Detection, ICLR 2023"
     )
+    search: ClassVar[dict[str, SearchRange]] = {"tau": Range(5, 20, log=True)}
 
     tau: PositiveFloat = Field(5.0, description="the tilt τ")
 

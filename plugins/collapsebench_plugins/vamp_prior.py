@@ -13,10 +13,12 @@ from collapsebench import (
     CountSpec,
     Family,
     ImageSpec,
+    IntegerRange,
     LevelImageSpec,
     Method,
     Need,
     Prior,
+    SearchRange,
     UsageError,
     VectorSpec,
     hookimpl,
@@ -82,6 +84,7 @@ class VampPrior(Method):
       pseudo-inputs, and they do not enter them. Behind `iaf` the components are posteriors of the flow, so that each
       code is inverted for each component.
     - What is trained and shown is the ELBO. There is no KL per unit but with K = 1.
+    - Tuned: `components` between these two.
     - Cost of a step: that of the plain VAE and \(3 K E + 12 K B D\) FLOPs, where a pass of encoder and posterior has E:
       K forward and backward passes, and the densities of B codes. Each inner step of `sa-vae` takes them, too. With
       `pseudo=features` E is that of the layer alone.
@@ -91,6 +94,7 @@ class VampPrior(Method):
     name: ClassVar[str] = "vamp-prior"
     family: ClassVar[Family] = Family.DISTRIBUTIONS
     citation: ClassVar[str] = "Tomczak, Welling, VAE with a VampPrior, AISTATS 2018"
+    search: ClassVar[dict[str, SearchRange]] = {"components": IntegerRange(50, 500, log=True)}
 
     components: PositiveInt = Field(500, description="number K of pseudo-inputs")
     mean: float = Field(0.05, description="mean of the first values of pseudo-inputs")

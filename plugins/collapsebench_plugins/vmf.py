@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
-from collapsebench import Component, Family, Method, Need, Prior, hookimpl
+from collapsebench import Component, Family, Method, Need, Prior, Range, SearchRange, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +32,7 @@ class VMF(Method):
       encoder's log-variances are not used, of which a warning tells. A mean of zeros counts as the first axis.
     - Active units are counted by \(E_q[z] = A_D \mu\), whose variances sum to at most one.
     - What is trained and shown is the ELBO. The cosine of z and μ has no gradient and needs none, as κ is fixed.
+    - Tuned: `kappa` from 13 to 200, the table of zhangjf-nlp/DG-VAEs (args_settings.py).
     - Cost of a step: that of the plain VAE, and about \(30 B D\) elementwise operations, which FLOPs do not count.
       A GPU waits until all draws are accepted.
     - Neutral: none. It needs two units or more. A method that changes the encoder's posterior stands before it.
@@ -40,6 +41,7 @@ class VMF(Method):
     name: ClassVar[str] = "vmf"
     family: ClassVar[Family] = Family.DISTRIBUTIONS
     citation: ClassVar[str] = "Xu and Durrett, Spherical Latent Spaces for Stable Variational Autoencoders, EMNLP 2018"
+    search: ClassVar[dict[str, SearchRange]] = {"kappa": Range(13, 200, log=True)}
 
     kappa: PositiveFloat = Field(80.0, description="the fixed concentration κ")
 

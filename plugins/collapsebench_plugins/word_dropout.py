@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from collapsebench import Component, Family, Method, TextSpec, UsageError, hookimpl
+from collapsebench import Component, Family, Method, Range, SearchRange, TextSpec, UsageError, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,7 @@ class WordDropout(Method):
     - `rate` is p. The default 0.25 is one of the two values of Kim et al. (2018), 0.25 and 0.5.
     - timbmg/Sentence-VAE (model.py:91-96) is followed. tom-pelsmaeker/deep-generative-lm also drops BOS and padding.
     - What is trained is no bound of p(x). In evaluation the decoder reads all words.
+    - Tuned: `rate` between the two values of Kim et al.
     - Cost of a step: that of the plain VAE.
     - Neutral: `rate=0`.
     """
@@ -34,6 +35,7 @@ class WordDropout(Method):
     family: ClassVar[Family] = Family.NETWORKS
     neutral: ClassVar[dict[str, float]] = {"rate": 0}
     citation: ClassVar[str] = "Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016"
+    search: ClassVar[dict[str, SearchRange]] = {"rate": Range(0.25, 0.5)}
 
     rate: Annotated[float, Field(ge=0, le=1)] = Field(0.25, description="probability p that a word is not seen")
 

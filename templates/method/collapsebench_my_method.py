@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from collapsebench import Family, Method, hookimpl
+from collapsebench import Family, Method, Range, SearchRange, hookimpl
 
 
 class MyMethod(Method):
@@ -17,6 +17,7 @@ class MyMethod(Method):
     family: ClassVar[Family] = Family.OBJECTIVE
     citation: ClassVar[str] = "you, unpublished"
     neutral: ClassVar[dict[str, float]] = {"beta": 1}
+    search: ClassVar[dict[str, SearchRange]] = {"beta": Range(0.2, 0.8)}
 
     beta: NonNegativeFloat = Field(0.5, description="weight β of the KL term")
 
