@@ -106,11 +106,13 @@ from .record import Value as Value
 from .spec import Budget as Budget
 from .spec import Choice as Choice
 from .spec import Contender as Contender
+from .spec import Criterion as Criterion
 from .spec import Decay as Decay
 from .spec import Evaluation as Evaluation
 from .spec import MethodChoice as MethodChoice
 from .spec import Optimizer as Optimizer
 from .spec import Protocol as Protocol
+from .spec import Rule as Rule
 from .spec import RunSpec as RunSpec
 from .spec import Setting as Setting
 from .spec import Unit as Unit

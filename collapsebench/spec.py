@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from collapsebench.errors import UsageError, unknown
-from collapsebench.syntax import BASELINE, RATE, Call, print_call, print_contender
+from collapsebench.syntax import BASELINE, RATE, Call, parse_composition, print_call, print_contender
 
 IDENTITY_VERSION = 1
 """The version of the rule for identities. Raise it when the same spec would hash otherwise: old ids stay distinct."""
@@ -223,8 +223,60 @@ class Optimizer(Frozen):
         return self.model_copy(update={"learning_rate": self.learning_rate * factor, "decay": decay})
 
 
+class Criterion(StrEnum):
+    """The kinds of rules that choose between trials.
+
+    >>> from collapsebench import Criterion
+    >>> [criterion.value for criterion in Criterion]
+    ['elbo', 'cured', 'iso-kl']
+    """
+
+    ELBO = "elbo"
+    """The lowest -ELBO."""
+    CURED = "cured"
+    """The lowest -ELBO of those whose mutual information is at least so many nats."""
+    ISO_KL = "iso-kl"
+    """The KL that is nearest to so many nats."""
+
+
+class Rule(Frozen):
+    """A rule that chooses between trials, by numbers of the validation split alone: `elbo` or `cured[nats=1]`.
+
+    >>> from collapsebench import Rule
+    >>> rule = Rule.model_validate("cured[nats=1]")
+    >>> rule.name.value, rule.nats, str(rule)
+    ('cured', 1.0, 'cured[nats=1.0]')
+    """
+
+    name: Criterion
+    nats: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """The least mutual information, or the KL. The rule elbo has none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        calls = parse_composition(value)
+        if len(calls) > 1:
+            raise ValueError(f"write one rule, as in cured[nats=1], got '{value}'")
+        return {"name": calls[0].name, **calls[0].params}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.nats is None) != (self.name is Criterion.ELBO):
+            wanted = "has no nats" if self.name is Criterion.ELBO else f"needs nats: write {self.name}[nats=2]"
+            raise ValueError(f"rule '{self.name}' {wanted}")
+        return self
+
+    def __str__(self) -> str:
+        return print_call(self.name, {} if self.nats is None else {"nats": self.nats})
+
+
 class Evaluation(Frozen):
     """The schedule of the validation split, and the metrics of the test split with their settings.
+
+    Trials of a tuning have rules of selection in place of metrics, so that nobody sees the test split.
 
     >>> from collapsebench import Evaluation
     >>> Evaluation.model_validate({"every": "5epochs", "metrics": {"iw-nll": {"samples": 100}}}).metrics[0].name
@@ -233,6 +285,21 @@ class Evaluation(Frozen):
 
     every: Budget
     metrics: tuple[Choice, ...] = ()
+    selection: tuple[Rule, ...] = ()
+    """The rules by which trials are chosen; empty for other runs."""
+
+    @model_serializer(mode="wrap")
+    def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the rules if there are none: protocols without them have the identities that they always had."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key != "selection" or value}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_trials(cls, value: Any) -> Any:
+        """Trials have no metrics, whatever their track has."""
+        trials = isinstance(value, dict) and value.get("selection")
+        return {key: own for key, own in value.items() if key != "metrics"} if trials else value
 
     @field_validator("metrics", mode="before")
     @classmethod

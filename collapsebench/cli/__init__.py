@@ -17,6 +17,7 @@ from collapsebench.printable import printable
 
 COMMANDS = {
     "run": ("collapsebench.cli.run", "Run contenders on a dataset and store every run."),
+    "tune": ("collapsebench.cli.tune", "Try settings of contenders, as many of each, and choose by validation."),
     "suite": ("collapsebench.cli.suite", "List, show and run suites: the tables and figures of papers."),
     "leaderboard": ("collapsebench.cli.leaderboard", "Render the leaderboards of the stored runs."),
     "compare": ("collapsebench.cli.compare", "Compare two contenders wherever both have run."),

@@ -145,15 +145,15 @@ def gathered(kind: type[DataclassInstance], *added: Decorator) -> Decorator:
     """Add options to a command, in the order of `--help`, and hand it a frozen value as the first of its arguments.
 
     The value takes all options that are called as its fields, those that are added elsewhere, too; the others stay
-    arguments of their own.
+    arguments of their own. Of several such values the innermost is the first argument.
     """
     names = [field.name for field in fields(kind)]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
-        def command(**given: Any) -> None:
+        def command(*values: Any, **given: Any) -> None:
             own = {name: given.pop(name) for name in names}
-            function(kind(**own), **given)
+            function(kind(**own), *values, **given)
 
         decorated: Callable[..., None] = command
         for option in reversed(added):

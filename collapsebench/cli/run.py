@@ -4,44 +4,14 @@ from __future__ import annotations
 
 import click
 
-from collapsebench.cli import completing
 from collapsebench.cli.grids import GridOptions, grid_options, work_through
+from collapsebench.cli.requests import RequestOptions, request_options
 from collapsebench.errors import UsageError
-from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
+from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS
 
 
 @click.command("run")
-@click.option(
-    "--method",
-    "-m",
-    "methods",
-    multiple=True,
-    metavar="A+B[KEY=VALUE]@rate=R",
-    shell_complete=completing.contenders,
-    help="A contender: methods joined by +, parameters in brackets, and a factor of the track's learning rate behind "
-    "@rate; 'a[key=1|2]' and 'a@rate=1|2' are one for each value. May be repeated.",
-)
-@click.option(
-    "--dataset",
-    "-d",
-    required=True,
-    shell_complete=completing.datasets,
-    help="The dataset (see `collapsebench data list`).",
-)
-@click.option(
-    "--track",
-    default="quick",
-    show_default=True,
-    metavar="NAME|FILE",
-    shell_complete=completing.tracks,
-    help="The dataset's setting, or a file with another one, as in mine.toml.",
-)
-@click.option(
-    "--budget",
-    default=None,
-    metavar="AMOUNT UNIT",
-    help="Instead of the track's, in steps, epochs, examples, seconds or flops, as in 350steps or 5e13flops.",
-)
+@request_options
 @click.option("--seeds", type=click.IntRange(min=1, max=MOST_SEEDS), default=None, help="Run seeds 1…N.  [default: 1]")
 @click.option(
     "--seed",
@@ -50,27 +20,8 @@ from collapsebench.syntax import BASELINE, LARGEST_SEED, MOST_SEEDS
     multiple=True,
     help="Run this seed. May be repeated.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a track, as in decoder.layers=3 and decoder=mlp[layers=3,hidden=64]. May be repeated.",
-)
-@click.option("--no-baseline", is_flag=True, help=f"Do not run the baseline '{BASELINE}' beside the contenders.")
 @grid_options
-def command(  # noqa: PLR0913 - one argument for each option
-    grid: GridOptions,
-    *,
-    methods: tuple[str, ...],
-    dataset: str,
-    track: str,
-    budget: str | None,
-    seeds: int | None,
-    seed_list: tuple[int, ...],
-    settings: tuple[str, ...],
-    no_baseline: bool,
-) -> None:
+def command(grid: GridOptions, asked: RequestOptions, *, seeds: int | None, seed_list: tuple[int, ...]) -> None:
     """Run contenders on a dataset under one budget, and store every run.
 
     The baseline 'vae' runs beside them. The same command again runs only what is missing, and goes on with what was
@@ -79,9 +30,16 @@ def command(  # noqa: PLR0913 - one argument for each option
     """
     from collapsebench.experiment.planning import Request
 
-    numbers = _seeds(seeds, seed_list)
-    request = Request(methods, dataset, track, budget, numbers, settings, baseline=not no_baseline)
-    work_through([request], grid, then=f"collapsebench leaderboard --dataset {dataset}")
+    request = Request(
+        methods=asked.methods,
+        dataset=asked.dataset,
+        track=asked.track,
+        budget=asked.budget,
+        seeds=_seeds(seeds, seed_list),
+        settings=asked.settings,
+        baseline=not asked.no_baseline,
+    )
+    work_through([request], grid, then=f"collapsebench leaderboard --dataset {asked.dataset}")
 
 
 def _seeds(number: int | None, listed: tuple[int, ...]) -> tuple[int, ...]:

@@ -17,12 +17,15 @@ from collapsebench.examples import Splits
 from collapsebench.experiment.counters import check_affordable
 from collapsebench.experiment.overrides import distinct
 from collapsebench.experiment.tracks import TrackLabel, chosen_track
+from collapsebench.experiment.tuning import TunedContender, tuned_contenders
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics import default_metrics
 from collapsebench.metrics.metric import Metric
 from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
 from collapsebench.syntax import BASELINE
 from collapsebench.validation import describe
+
+NOTHING = "nothing to run: give --method, or leave out --no-baseline"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Request:
     seeds: tuple[int, ...] = (1,)
     settings: tuple[str, ...] = ()
     baseline: bool = True
+    trials: int | None = None
+    """So many settings of each contender, in its place: see `tuning`. None for the contender as it is written."""
     name: str = ""
     """The name of these runs, to tell them from those of other requests."""
 
@@ -142,15 +147,40 @@ def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
 
 
 def _contenders(request: Request, catalog: Catalog) -> list[Contender]:
-    texts = [text for text in request.methods if text.strip() != BASELINE]
+    if request.trials is not None:
+        return _trials(request, request.trials, catalog)
+    texts, baseline = _texts(request)
     contenders = [contender for text in texts for contender in catalog.contenders(text)]
-    asked = len(texts) < len(request.methods) or request.baseline
-    if asked and all(contender.label != BASELINE for contender in contenders):
+    if baseline and all(contender.label != BASELINE for contender in contenders):
         contenders = [catalog.contender(BASELINE)[0], *contenders]
     distinct("contender", tuple(contender.label for contender in contenders))
     if not contenders:
-        raise UsageError("nothing to run: give --method, or leave out --no-baseline")
+        raise UsageError(NOTHING)
     return contenders
+
+
+def _trials(request: Request, number: int, catalog: Catalog) -> list[Contender]:
+    """Return the trials of all contenders. One that two of them share is run once."""
+    drawn = (trial for contender in tuned(request, catalog) for trial in contender.trials(number, catalog))
+    return list({trial.label: trial for trial in drawn}.values())
+
+
+def tuned(request: Request, catalog: Catalog) -> list[TunedContender]:
+    """Return the contenders of a request as they are tuned. Raises UsageError."""
+    texts, baseline = _texts(request)
+    found = [contender for text in texts for contender in tuned_contenders(text, catalog)]
+    if baseline and all(contender.name != BASELINE for contender in found):
+        found = [*tuned_contenders(BASELINE, catalog), *found]
+    distinct("contender", tuple(contender.name for contender in found))
+    if not found:
+        raise UsageError(NOTHING)
+    return found
+
+
+def _texts(request: Request) -> tuple[list[str], bool]:
+    """Return the contenders of a request but the baseline, and whether that is one, too."""
+    texts = [text for text in request.methods if text.strip() != BASELINE]
+    return texts, len(texts) < len(request.methods) or request.baseline
 
 
 def _chosen(request: Request, catalog: Catalog) -> tuple[Track, TrackLabel]:
@@ -167,8 +197,12 @@ def _chosen(request: Request, catalog: Catalog) -> tuple[Track, TrackLabel]:
 
 
 def _resolved(setting: Setting, default: Iterable[str], catalog: Catalog) -> Setting:
-    """Return the setting with the versions and defaults of all components. Without metrics, it gets the default."""
-    chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in default)
+    """Return the setting with the versions and defaults of all components.
+
+    Without metrics, it gets the default; trials of a tuning get none.
+    """
+    named = () if setting.evaluation.selection else default
+    chosen = setting.evaluation.metrics or tuple(Choice(name=name) for name in named)
     distinct("metric", tuple(metric.name for metric in chosen))
     metrics = tuple(catalog.resolve(Metric, choice)[1] for choice in chosen)
     return setting.model_copy(

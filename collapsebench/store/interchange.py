@@ -24,7 +24,8 @@ SCHEMA = 4
 """The version of the format. Raise it when the meaning of a line changes."""
 
 WITHOUT_RATE = 3
-"""The version without the rate of a contender. A record at the rate of its track is written so, for older readers."""
+"""The version without rates of contenders and rules of selection. Records without them are written so, for older
+readers."""
 
 WITHOUT_REASONS = 2
 """The version without `declined`, too, for records that have none."""
@@ -79,7 +80,7 @@ def write_line(record: RunRecord) -> str:
 
 
 def _schema(record: RunRecord) -> int:
-    if record.spec.contender.rate != 1:
+    if record.spec.contender.rate != 1 or record.spec.protocol.setting.evaluation.selection:
         return SCHEMA
     if record.declined:
         return WITHOUT_RATE

@@ -1,0 +1,74 @@
+"""`collapsebench tune`: as many trials for every contender, and what rules choose of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from collapsebench.cli.grids import GridOptions, grid_options, tune
+from collapsebench.cli.requests import RequestOptions, request_options
+from collapsebench.errors import UsageError
+from collapsebench.syntax import parse_setting, print_value
+
+SEED = 0
+"""The seed of trials. The seeds of `run` begin at 1, so that what is chosen is run with others."""
+
+SELECTION, METRICS = "evaluation.selection", "evaluation.metrics"
+"""The settings of a track that a tuning decides."""
+
+DEFAULT = ("elbo",)
+"""The rules if none is given."""
+
+MOST_TRIALS = 256
+"""The largest number of trials of a contender."""
+
+
+@click.command("tune")
+@request_options
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1, max=MOST_TRIALS),
+    default=8,
+    show_default=True,
+    help="The number of settings of each contender. The first of many are those of a few.",
+)
+@click.option(
+    "--select",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    help="How a trial is chosen, on the validation split alone: elbo, the lowest -ELBO; 'cured[nats=1]', the lowest "
+    "-ELBO of those with so much mutual information; 'iso-kl[nats=4]', the nearest KL. May be repeated.  "
+    "[default: elbo]",
+)
+@grid_options
+def command(grid: GridOptions, asked: RequestOptions, *, trials: int, rules: tuple[str, ...]) -> None:
+    """Run trials of contenders with other settings, and say which setting each rule chooses.
+
+    Every contender, the baseline, too, gets as many trials: of what its authors tune (see `methods NAME`) and of the
+    learning rate, from a quarter to four times that of the track. What is written in brackets stays. Trials are stored
+    runs of seed 0, which the same command does not run again. Nobody looks at the test split.
+    """
+    from collapsebench.experiment.planning import Request
+
+    if grid.keep_codes:
+        raise UsageError("--keep-codes writes codes of the test split, which trials do not see: leave it out")
+    request = Request(
+        methods=asked.methods,
+        dataset=asked.dataset,
+        track=asked.track,
+        budget=asked.budget,
+        seeds=(SEED,),
+        settings=(*map(_checked, asked.settings), f"{SELECTION}={print_value(list(rules or DEFAULT))}"),
+        baseline=not asked.no_baseline,
+        trials=trials,
+    )
+    tune(request, replace(grid, no_weights=True))
+
+
+def _checked(setting: str) -> str:
+    """Return a setting. Raises UsageError for those that a tuning decides."""
+    if parse_setting(setting)[0].startswith((SELECTION, METRICS)):
+        raise UsageError(f"--set '{setting}': trials have no metrics of the test split; rules are given by --select")
+    return setting

@@ -1,0 +1,136 @@
+"""Which of its trials a rule chooses for each contender. Numbers of the test split are never looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple, assert_never
+
+from collapsebench.experiment.planning import tuned
+from collapsebench.printable import printable
+from collapsebench.record import Outcome
+from collapsebench.reporting.leaderboard.numbers import BLANK
+from collapsebench.spec import Criterion, identity
+
+if TYPE_CHECKING:
+    from collapsebench.experiment.work import GridSetup
+    from collapsebench.record import RunRecord
+    from collapsebench.spec import Contender, Rule
+    from collapsebench.store import Store
+
+
+class Trial(NamedTuple):
+    """One setting of a contender, by the numbers of the validation split at its selected parameters.
+
+    Over several seeds they are means. They are NaN if a run of it has no result, or an infinite one.
+    """
+
+    contender: str
+    """The label of the setting."""
+    neg_elbo: float
+    kl: float
+    mi: float
+    """The lower bound of the mutual information."""
+    flops: float
+    """What all its runs have cost."""
+
+
+class Selected(NamedTuple):
+    """What a rule chooses of the trials of a contender."""
+
+    contender: str
+    rule: Rule
+    chosen: Trial | None
+    """None if no trial is what the rule asks for."""
+    trials: int
+    """The number of trials that have a result."""
+    drawn: int
+    """The number of settings that were drawn."""
+    flops: float
+    """What all trials have cost together."""
+
+
+def stored_choices(store: Store, setup: GridSetup) -> list[Selected]:
+    """Read the trials of a tuning as far as they are stored, and choose by the rules of its protocol."""
+    plan, catalog = setup.plan, setup.catalog
+    (request,) = setup.requests
+    drawn = {each.name: each.trials(request.trials or 0, catalog) for each in tuned(request, catalog)}
+    stored = store.outcomes([spec.run_id for spec in plan.specs])
+    rules = plan.specs[0].protocol.setting.evaluation.selection
+    return choices(drawn, map(store.get, stored), rules)
+
+
+def trials_of(records: Iterable[RunRecord]) -> dict[str, Trial]:
+    """Return the trials that records are runs of, by the identity of the contender: its labels can differ."""
+    by_contender: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_contender.setdefault(identity(record.spec.contender), []).append(record)
+    return {contender: _trial(runs) for contender, runs in by_contender.items()}
+
+
+def chosen(trials: Iterable[Trial], rule: Rule) -> Trial | None:
+    """Return the trial that a rule chooses; None if none is what it asks for. The first label wins between equals."""
+    fitting = [trial for trial in trials if not math.isnan(_score(trial, rule))]
+    return min(fitting, key=lambda trial: (_score(trial, rule), trial.neg_elbo, trial.contender), default=None)
+
+
+def choices(
+    drawn: Mapping[str, Sequence[Contender]], records: Iterable[RunRecord], rules: Sequence[Rule]
+) -> list[Selected]:
+    """Return what each rule chooses for each contender.
+
+    `drawn` has the settings that were drawn for each contender.
+    """
+    known = trials_of(records)
+    found = []
+    for contender, settings in drawn.items():
+        own = [known[each] for each in map(identity, settings) if each in known]
+        usable = sum(not math.isnan(trial.neg_elbo) for trial in own)
+        cost = math.fsum(trial.flops for trial in own)
+        found += [Selected(contender, rule, chosen(own, rule), usable, len(settings), cost) for rule in rules]
+    return found
+
+
+def tuning_text(found: Iterable[Selected]) -> str:
+    """Write the choices as a table, with the numbers of the validation split."""
+    from tabulate import tabulate
+
+    head = ("contender", "rule", "chosen", "−ELBO", "KL", "MI ≥", "trials", "FLOPs")
+    return tabulate(map(_row, found), head, disable_numparse=True) + "\n\n−ELBO, KL and MI are of the validation split."
+
+
+def _row(choice: Selected) -> tuple[str, ...]:
+    trial = choice.chosen
+    label = "no trial is so" if trial is None else printable(trial.contender)
+    numbers = (BLANK,) * 3 if trial is None else tuple(f"{each:.4g}" for each in (trial.neg_elbo, trial.kl, trial.mi))
+    counted = f"{choice.trials}/{choice.drawn}"
+    return (printable(choice.contender), str(choice.rule), label, *numbers, counted, f"{choice.flops:.3g}")
+
+
+def _trial(runs: Sequence[RunRecord]) -> Trial:
+    neg_elbo, kl, mi = (fmean(_selected(run, name) for run in runs) for name in ("neg_elbo", "kl", "mi_lower"))
+    return Trial(runs[0].contender, neg_elbo, kl, mi, math.fsum(run.counters.get("flops", 0.0) for run in runs))
+
+
+def _selected(run: RunRecord, name: str) -> float:
+    """Return a number at the selected parameters; NaN if the run has none that is finite."""
+    point = next((point for point in run.points if point.selected), None)
+    if run.outcome is not Outcome.FINISHED or point is None or name not in point.values:
+        return math.nan
+    value = float(point.values[name])
+    return value if math.isfinite(value) else math.nan
+
+
+def _score(trial: Trial, rule: Rule) -> float:
+    """Return what a rule wants to be small; NaN for a trial that is not what it asks for."""
+    nats = 0.0 if rule.nats is None else rule.nats
+    match rule.name:
+        case Criterion.ELBO:
+            return trial.neg_elbo
+        case Criterion.CURED:
+            return trial.neg_elbo if trial.mi >= nats else math.nan
+        case Criterion.ISO_KL:
+            return abs(trial.kl - nats)
+        case _:
+            assert_never(rule.name)
