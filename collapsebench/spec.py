@@ -288,6 +288,13 @@ class Evaluation(Frozen):
     selection: tuple[Rule, ...] = ()
     """The rules by which trials are chosen; empty for other runs."""
 
+    @field_validator("selection")
+    @classmethod
+    def _in_order(cls, selection: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        """The order in which rules are written means nothing, nor does one that is written twice."""
+        kinds = list(Criterion)
+        return tuple(sorted(set(selection), key=lambda rule: (kinds.index(rule.name), rule.nats or 0)))
+
     @model_serializer(mode="wrap")
     def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out the rules if there are none: protocols without them have the identities that they always had."""

@@ -21,7 +21,7 @@ from collapsebench.errors import UsageError
 from collapsebench.experiment.planning import Request, SplitCache, plan
 from collapsebench.experiment.tuning import RATES, sobol, tuned_contenders
 from collapsebench.record import Number, Outcome
-from collapsebench.reporting.tuning import choices, chosen, trials_of
+from collapsebench.reporting.tuning import borders, choices, chosen, trials_of
 from collapsebench.spec import Evaluation, Rule
 
 CATALOG = discovery.load()
@@ -254,7 +254,7 @@ RULES = ("elbo", "cured[nats=0.5]", "iso-kl[nats=1]")
 
 def winner(records, text="elbo"):
     found = chosen(trials_of(records).values(), rule(text))
-    return found and found.contender
+    return found and found.contender.label
 
 
 @pytest.mark.parametrize("text", RULES)
@@ -327,8 +327,34 @@ def test_choices_are_of_the_own_trials_of_a_contender():
     drawn = {"first": [one, two], "second": [three]}
     records = [trial_record("skip[a=1]", neg_elbo=30), trial_record("skip[a=3]", neg_elbo=20)]
     first, second = choices(drawn, records, [rule("elbo")])
-    assert (first.contender, first.chosen.contender, first.trials, first.drawn) == ("first", "skip[a=1]", 1, 2)
-    assert (second.contender, second.chosen.contender, second.trials, second.drawn) == ("second", "skip[a=3]", 1, 1)
+    assert (first.contender, first.chosen.contender.label, first.trials, first.drawn) == ("first", "skip[a=1]", 1, 2)
+    assert (second.contender, second.chosen.contender.label, second.trials, second.drawn) == (
+        "second",
+        "skip[a=3]",
+        1,
+        1,
+    )
+
+
+def test_a_choice_at_the_border_of_the_trials_is_named():
+    drawn = [spec(f"skip[a={at},b=1,c={at % 2}]@rate={rate}").contender for at, rate in ((1, 4), (2, 2), (3, 3))]
+    assert [list(borders(each, drawn)) for each in drawn] == [
+        ["rate high", "skip.a low"],
+        ["rate low"],
+        ["skip.a high"],
+    ]
+    (found,) = choices({"skip": drawn}, [trial_record(drawn[0].label)], [rule("elbo")])
+    assert found.borders == ("rate high", "skip.a low")
+
+
+def test_neither_the_order_of_rules_nor_a_rule_that_is_written_twice_makes_another_protocol():
+    fields = {"every": "10steps"}
+    one, other = (
+        Evaluation.model_validate(fields | {"selection": list(rules)})
+        for rules in (RULES, (*RULES[::-1], "cured[nats=0.50]"))
+    )
+    assert one == other
+    assert one.model_dump_json() == other.model_dump_json()
 
 
 OWN = ("-d", LINEAR, "--budget", "4steps", "--set", "evaluation.every=2steps", "--threads", "1", "--trials", "2")

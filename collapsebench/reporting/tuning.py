@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
@@ -12,6 +12,7 @@ from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.numbers import BLANK
 from collapsebench.spec import Criterion, identity
+from collapsebench.syntax import RATE
 
 if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
@@ -26,8 +27,7 @@ class Trial(NamedTuple):
     Over several seeds they are means. They are NaN if a run of it has no result, or an infinite one.
     """
 
-    contender: str
-    """The label of the setting."""
+    contender: Contender
     neg_elbo: float
     kl: float
     mi: float
@@ -43,6 +43,8 @@ class Selected(NamedTuple):
     rule: Rule
     chosen: Trial | None
     """None if no trial is what the rule asks for."""
+    borders: tuple[str, ...]
+    """What lies at the border of the trials: no other has a larger value (`rate high`), or none a smaller one."""
     trials: int
     """The number of trials that have a result."""
     drawn: int
@@ -72,7 +74,7 @@ def trials_of(records: Iterable[RunRecord]) -> dict[str, Trial]:
 def chosen(trials: Iterable[Trial], rule: Rule) -> Trial | None:
     """Return the trial that a rule chooses; None if none is what it asks for. The first label wins between equals."""
     fitting = [trial for trial in trials if not math.isnan(_score(trial, rule))]
-    return min(fitting, key=lambda trial: (_score(trial, rule), trial.neg_elbo, trial.contender), default=None)
+    return min(fitting, key=lambda trial: (_score(trial, rule), trial.neg_elbo, trial.contender.label), default=None)
 
 
 def choices(
@@ -88,29 +90,51 @@ def choices(
         own = [known[each] for each in map(identity, settings) if each in known]
         usable = sum(not math.isnan(trial.neg_elbo) for trial in own)
         cost = math.fsum(trial.flops for trial in own)
-        found += [Selected(contender, rule, chosen(own, rule), usable, len(settings), cost) for rule in rules]
+        for rule in rules:
+            best = chosen(own, rule)
+            at_end = () if best is None else tuple(borders(best.contender, settings))
+            found.append(Selected(contender, rule, best, at_end, usable, len(settings), cost))
     return found
+
+
+def borders(contender: Contender, drawn: Sequence[Contender]) -> Iterator[str]:
+    """Yield what of a setting is the largest or the smallest of all that were drawn. Of two values, each would be."""
+    values = [dict(_numbers(each)) for each in drawn]
+    for name, own in _numbers(contender):
+        tried = {each[name] for each in values if name in each}
+        if len(tried) > 2 and own in {min(tried), max(tried)}:
+            yield f"{name} {'low' if own == min(tried) else 'high'}"
+
+
+def _numbers(contender: Contender) -> Iterator[tuple[str, float]]:
+    """Yield the rate and the parameters that are numbers, by name."""
+    yield RATE, contender.rate
+    for method in contender.methods:
+        for name, value in method.params.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield f"{method.name}.{name}", value
 
 
 def tuning_text(found: Iterable[Selected]) -> str:
     """Write the choices as a table, with the numbers of the validation split."""
     from tabulate import tabulate
 
-    head = ("contender", "rule", "chosen", "−ELBO", "KL", "MI ≥", "trials", "FLOPs")
+    head = ("contender", "rule", "chosen", "at the border", "−ELBO", "KL", "MI ≥", "trials", "FLOPs")
     return tabulate(map(_row, found), head, disable_numparse=True) + "\n\n−ELBO, KL and MI are of the validation split."
 
 
 def _row(choice: Selected) -> tuple[str, ...]:
     trial = choice.chosen
-    label = "no trial is so" if trial is None else printable(trial.contender)
+    label = "no trial is so" if trial is None else printable(trial.contender.label)
     numbers = (BLANK,) * 3 if trial is None else tuple(f"{each:.4g}" for each in (trial.neg_elbo, trial.kl, trial.mi))
     counted = f"{choice.trials}/{choice.drawn}"
-    return (printable(choice.contender), str(choice.rule), label, *numbers, counted, f"{choice.flops:.3g}")
+    ends = ", ".join(choice.borders)
+    return (printable(choice.contender), str(choice.rule), label, ends, *numbers, counted, f"{choice.flops:.3g}")
 
 
 def _trial(runs: Sequence[RunRecord]) -> Trial:
     neg_elbo, kl, mi = (fmean(_selected(run, name) for run in runs) for name in ("neg_elbo", "kl", "mi_lower"))
-    return Trial(runs[0].contender, neg_elbo, kl, mi, math.fsum(run.counters.get("flops", 0.0) for run in runs))
+    return Trial(runs[0].spec.contender, neg_elbo, kl, mi, math.fsum(run.counters.get("flops", 0.0) for run in runs))
 
 
 def _selected(run: RunRecord, name: str) -> float:
