@@ -161,6 +161,7 @@ def test_a_trial_of_two_contenders_is_one_run(tmp_path):
     [
         (("beta-vae", "beta-vae"), "contender 'beta-vae' is given twice"),
         (("beta-vae[beta=0.1|0.10]",), "has the alternative 0.1 twice"),
+        (("vae+skip",), "'vae' is the baseline without any method"),
         (("beta-vea",), "unknown method 'beta-vea'. Did you mean 'beta-vae'?"),
         (("control-vae[integral=1]",), "method 'control-vae': "),
     ],

@@ -14,7 +14,7 @@ from collapsebench.components.catalog import Catalog
 from collapsebench.components.interfaces import Method
 from collapsebench.components.search import Range, SearchRange
 from collapsebench.spec import Contender
-from collapsebench.syntax import RATE, Call, ParameterValue, Written, parse_sweep, print_contender
+from collapsebench.syntax import BASELINE, RATE, Call, ParameterValue, Written, parse_sweep, print_contender
 
 RATES = Range(0.25, 4, log=True)
 """The range of the factor of the learning rate, for every contender."""
@@ -36,7 +36,7 @@ class TunedContender:
     @classmethod
     def of(cls, written: Written, catalog: Catalog) -> TunedContender:
         """Find out what is searched of a contender. Raises UsageError for one that cannot be."""
-        axes = dict(chain.from_iterable(_axes(call, catalog) for call in written.calls))
+        axes = dict(chain.from_iterable(_axes(call, catalog) for call in written.calls if call.name != BASELINE))
         axes |= {RATE: RATES} if written.rate == 1 else {}
         middle = catalog.contender(print_contender(*_placed(written, axes, [0.5] * len(axes))))[0]
         return cls(_without(middle, axes, written.rate), written, axes)
