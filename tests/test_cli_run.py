@@ -251,7 +251,7 @@ def test_methods_lists_and_shows_hyperparameters(command):
     assert "no-latent" in command("methods").out
     shown = command("methods", "sa-vae").out
     assert "Kim, Wiseman" in shown
-    assert "steps  (integer >= 0; default 10)" in shown
+    assert "steps  (integer >= 0; default 10; tuned 10|20)" in shown
     assert "hvp  (exact|finite-difference; default exact)" in shown
     assert "learning_rate_logvar  (number > 0 or none; default none)" in shown
     facts = json.loads(command("methods", "skip", "--json").out)
