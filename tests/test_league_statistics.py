@@ -33,6 +33,7 @@ from collapsebench.reporting.league import (
 )
 
 FEW = Bootstrap(resamples=200)
+PUBLISHED = Bootstrap(resamples=200, unit=Unit.RUNS)
 
 NLLS = {
     "text": {
@@ -206,16 +207,26 @@ def test_wrong_use_is_an_error_that_says_what_is_wrong(call, text):
 )
 def test_the_probability_of_improvement_is_that_of_rliable(contender, over, probability):
     """By `metrics.probability_of_improvement` of rliable 1.2.0 with SciPy 1.17.1, of the negative numbers."""
-    assert improvement(LEAGUE, contender, over, FEW).probability == pytest.approx(probability, abs=1e-15)
+    assert improvement(LEAGUE, contender, over, PUBLISHED).probability == pytest.approx(probability, abs=1e-15)
 
 
 @given(tables())
 def test_the_probability_of_each_task_is_the_statistic_of_mann_and_whitney_over_all_pairs(table):
-    found = improvement(lower(table), "c0", "c1", FEW)
+    found = improvement(lower(table), "c0", "c1", PUBLISHED)
     for task, own in table.items():
         u = stats.mannwhitneyu(own["c1"], own["c0"], method="asymptotic").statistic
         assert found.by_task[task] == pytest.approx(u / len(own["c0"]) ** 2)
     assert found.probability == pytest.approx(np.mean(list(found.by_task.values())))
+
+
+@given(tables(score))
+def test_pairs_of_one_seed_are_not_compared_unless_there_is_only_one(table):
+    league = lower(table)
+    found = improvement(league, "c0", "c1", FEW)
+    for task in league.tasks:
+        seeds = range(len(task.seeds))
+        pairs = [(i, j) for i in seeds for j in seeds if i != j] or [(0, 0)]
+        assert found.by_task[task.task] == pytest.approx(float(won(task.runs["c0"], task.runs["c1"], pairs)))
 
 
 @given(tables(score), st.sampled_from(Unit))
@@ -264,22 +275,26 @@ def exact(table, unit, first, second):
     for own in table.values():
         number = len(own[first])
         drawn = list(product(range(number), repeat=number))
-        pairs = ((x, x) for x in drawn) if unit is Unit.SEEDS else product(drawn, drawn)
-        found = [won(own[first], own[second], x, y) / len(table) for x, y in pairs]
-        step = {}
-        for value in found:
-            step[value] = step.get(value, 0) + Fraction(1, len(found))
-        summed = {}
-        for (left, p), (right, q) in product(total.items(), step.items()):
-            summed[left + right] = summed.get(left + right, 0) + p * q
-        total = summed
+        if unit is Unit.SEEDS:
+            pairs = [[(i, j) for i in x for j in x if i != j] or [(i, i) for i in x] for x in drawn]
+        else:
+            pairs = [list(product(x, y)) for x in drawn for y in drawn]
+        found = [won(own[first], own[second], each) / len(table) for each in pairs]
+        total = summed(total, {value: Fraction(found.count(value), len(found)) for value in set(found)})
     return total
 
 
-def won(own, other, x, y):
-    pairs = [(own[i], other[j]) for i in x for j in y]
-    wins = sum(2 * (left < right) + (left == right) for left, right in pairs)
-    return Fraction(wins, 2 * len(pairs))
+def summed(one, other):
+    """The distribution of the sum of two independent numbers."""
+    found = {}
+    for (left, p), (right, q) in product(one.items(), other.items()):
+        found[left + right] = found.get(left + right, 0) + p * q
+    return found
+
+
+def won(own, other, pairs):
+    """The share of pairs of runs that the first contender wins, a tie being half."""
+    return Fraction(sum(2 * int(own[i] < other[j]) + int(own[i] == other[j]) for i, j in pairs), 2 * len(pairs))
 
 
 @pytest.mark.parametrize("unit", Unit)
@@ -318,6 +333,20 @@ def test_an_interval_of_paired_runs_is_shorter_where_a_seed_is_hard_for_both():
     league = lower({"t": {"a": list(hard), "b": list(hard + 0.5)}})
     paired, torn = (improvement(league, "a", "b", Bootstrap(2000, unit=unit)).interval for unit in Unit)
     assert paired.high - paired.low < 0.5 * (torn.high - torn.low)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_an_interval_holds_the_truth_about_as_often_as_it_says(correlation, shift):
+    """Five seeds are few, so that independent runs reach some 90 %. The bound is 4 standard errors below that."""
+    rng, truth, held, trials = np.random.default_rng(0), stats.norm.cdf(shift / math.sqrt(2)), 0, 300
+    for _ in range(trials):
+        hard, own = rng.normal(size=(4, 5)), rng.normal(size=(2, 4, 5))
+        better, worse = math.sqrt(correlation) * hard + math.sqrt(1 - correlation) * own
+        league = lower({f"t{i}": {"a": list(better[i] - shift), "b": list(worse[i])} for i in range(4)})
+        low, high = improvement(league, "a", "b", Bootstrap(resamples=500)).interval
+        held += low <= truth <= high
+    assert held >= trials * 0.83
 
 
 def test_a_bootstrap_of_one_seed_has_no_interval_and_equal_bootstraps_draw_the_same():

@@ -8,6 +8,7 @@ from collapsebench.reporting.league.bootstrap import Bootstrap, Interval, Unit
 from collapsebench.reporting.league.fronts import Front, Point, area, front, fronts
 from collapsebench.reporting.league.improvement import Improvement, improvement
 from collapsebench.reporting.league.losses import Losses, Scores, Shortfall, TaskLosses, losses
+from collapsebench.reporting.league.page import league_page
 from collapsebench.reporting.league.profiles import Profile, Regrets, profile, regrets
 from collapsebench.reporting.league.ranks import Friedman, Ranks, critical_difference, friedman, groups, ranks
 from collapsebench.reporting.league.standings import League, league
@@ -36,6 +37,7 @@ __all__ = [
     "groups",
     "improvement",
     "league",
+    "league_page",
     "losses",
     "profile",
     "ranks",

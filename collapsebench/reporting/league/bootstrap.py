@@ -7,13 +7,14 @@ and not of other tasks.
 
 What is drawn is the *seed*, with the runs of all contenders. The published procedure draws the runs of each contender
 on its own, which is right if they are independent. Ours are not: the runs of one seed start from the same weights and
-see the same batches. Independent draws would tear the pairs apart, and give the interval of an experiment that was not
-made: mostly a wider one, as a seed that is hard for one contender is often hard for others. Drawing seeds is right
-whether the pairs depend on each other or not, as the seeds themselves are independent. `Unit.RUNS` is the published
+see the same batches. Independent draws tear the pairs apart, and give the interval of an experiment that was not made:
+mostly a wider one, as a seed that is hard for one contender is often hard for others. Drawing seeds is right whether
+the pairs depend on each other or not, as the seeds themselves are independent. A statistic that compares runs with each
+other must then not count pairs of one seed as pairs of independent runs (`improvement`). `Unit.RUNS` is the published
 procedure, for comparison with other programs, and for runs that share no seed.
 
 With few seeds these intervals are too short. Agarwal et al. find them good from about ten runs of a task, and too short
-with three. If one contender wins in each pair of runs, the interval has no width: there was nothing else to draw.
+with three. If one contender wins all comparisons, the interval has no width: there was nothing else to draw.
 """
 
 from __future__ import annotations
