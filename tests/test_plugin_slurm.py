@@ -94,6 +94,11 @@ def test_every_parameter_reaches_the_script():
     assert "\nmodule load python\n" in made.script(BATCH)
 
 
+def test_little_memory_is_not_that_of_the_whole_node():
+    """That is what 0 means to Slurm."""
+    assert options(Slurm(memory=0.0001).script(BATCH))["mem"] == "1MB"
+
+
 def test_a_run_has_as_many_threads_as_its_job_has_processors_however_large_the_node_is():
     script = Slurm(cpus=4).script(BATCH)
     assert "\nexport OMP_NUM_THREADS=4\n" in script

@@ -169,7 +169,7 @@ class Slurm(Scheduler):
             "wckey": None,
             "time": self.minutes,
             "cpus_per_task": self.cpus,
-            "mem": None if self.memory is None else f"{round(1024 * self.memory)}MB",
+            "mem": None if self.memory is None else f"{max(1, round(1024 * self.memory))}MB",
             "array_parallelism": self.array,
             "signal_delay_s": min(90, 20 * self.minutes),  # so long before its time limit a job is told
             # Since Slurm 22.05 srun does not take its processors from the job.
