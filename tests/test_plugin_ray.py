@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import subprocess
 import sys
 from importlib import metadata
@@ -15,12 +13,9 @@ from hypothesis import strategies as st
 
 from collapsebench import Method, hookimpl
 from collapsebench.errors import UsageError
-from collapsebench.experiment.events import Resumed, Warned
 from collapsebench.experiment.processors import cores
 from collapsebench_plugins import ray as plugin
-from collapsebench_plugins.ray import Ray, places
-from collapsebench_plugins.ray_connection import _mute, _replaced
-from collapsebench_plugins.ray_worker import Mailbox, _kept
+from collapsebench_plugins.ray import Ray
 
 GRID = ("run", "--plugin", toys.PLUGIN, "--dataset", "toy", "--method", "skip", "--store", "s.sqlite")
 
@@ -140,49 +135,26 @@ def test_so_many_runs_go_on_at_once_as_this_machine_has_room_for():
 
 @given(st.integers(0, 512), st.integers(0, 16), st.integers(1, 64), st.sampled_from([0, 0.1, 0.25, 0.3, 0.5, 1]))
 def test_a_machine_gets_no_more_runs_than_fit_and_never_one_less(processors, cards, cpus, gpus):
-    found = places({"CPU": float(processors), "GPU": float(cards), "memory": 1e9}, cpus, gpus)
+    found = places(Ray(cpus=cpus, gpus=gpus), {"CPU": float(processors), "GPU": float(cards), "memory": 1e9})
     assert found * cpus <= processors
     assert found * gpus <= cards + 1e-9 or gpus == 0
     assert (found + 1) * cpus > processors or (found + 1) * gpus > cards - 1e-9
 
 
 def test_a_machine_without_gpus_gets_no_run_that_needs_one():
-    assert places({"CPU": 8.0}, cpus=1, gpus=0.1) == 0
-    assert places({"GPU": 8.0}, cpus=1, gpus=0) == 0
+    assert places(Ray(gpus=0.1), {"CPU": 8.0}) == 0
+    assert places(Ray(), {"GPU": 8.0}) == 0
 
 
-def test_a_mailbox_gives_its_events_once_and_in_order():
-    mailbox, events = Mailbox(), [Warned("a", "one"), Resumed("b", 3), Warned("a", "two")]
-    for event in events:
-        mailbox.put(event)
-    assert mailbox.take() == events
-    assert mailbox.take() == []
+def test_each_machine_has_room_for_itself_and_one_that_is_gone_has_none():
+    assert places(Ray(cpus=2), {"CPU": 3.0}, {"CPU": 3.0}) == 2
+    gone = {"Alive": False, "Resources": {"CPU": 8.0}}
+    assert Ray().places([gone, {"Alive": True, "Resources": {"CPU": 1.0}}]) == 1
 
 
-def test_a_worker_keeps_the_sources_of_its_last_run_for_one_of_the_same(tmp_path):
-    first, same, other = (toys.setup(store=tmp_path / "s.sqlite").sources for _ in range(3))
-    assert _kept(first) is first
-    assert _kept(same) is first
-    changed = toys.with_plugins(toys.setup(store=tmp_path / "s.sqlite"), tmp_path / "other.py").sources
-    assert _kept(changed) is changed
-    assert _kept(other) is other
-
-
-def test_standard_error_is_silent_for_other_languages_too_and_then_as_before(capfd):
-    with _mute():
-        subprocess.run(["/bin/sh", "-c", "echo a warning of Ray >&2"], check=True)
-    os.write(2, b"after\n")
-    assert capfd.readouterr().err == "after\n"
-
-
-def test_what_is_replaced_in_a_module_is_put_back_after_an_error():
-    before = math.floor
-    with _replaced(math, "floor", None):
-        assert math.floor is None
-    assert math.floor is before
-    with pytest.raises(ZeroDivisionError), _replaced(math, "floor", None):
-        divmod(1, 0)
-    assert math.floor is before
+def places(executor, *machines):
+    """Return how many runs these machines have room for."""
+    return executor.places([{"Alive": True, "Resources": machine} for machine in machines])
 
 
 def test_a_command_that_does_not_ask_for_ray_does_not_import_it():

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from collapsebench.errors import UsageError
-from collapsebench.experiment.events import REMOTE_PULSE
+from collapsebench.errors import Interrupted, UsageError
+from collapsebench.experiment.events import REMOTE_PULSE, Warned
 from collapsebench.experiment.memory import keep_mapped
 from collapsebench.experiment.output import keep_writing
 from collapsebench.experiment.placement import alone_with
 from collapsebench.experiment.processors import processors
+from collapsebench.experiment.signals import Interrupts
 
 if TYPE_CHECKING:
     from collapsebench.components.interfaces import Component
     from collapsebench.experiment.events import Observer
+    from collapsebench.experiment.relay import EventFile
     from collapsebench.experiment.runner import Runner
-    from collapsebench.experiment.signals import Interrupts
-    from collapsebench.experiment.work import RunSetup
+    from collapsebench.experiment.work import RunSetup, Sources
+    from collapsebench.record import RunRecord
+    from collapsebench.spec import RunSpec
 
 PRELOADED = (
     "collapsebench.experiment.runner",
@@ -50,12 +56,40 @@ def at_work(
     """Make this process a worker, and yield what computes its runs: a spec in, its record out, events to `observe`.
 
     Every engine that computes in other processes is built on it. Torch has so many `threads`. Events of steps come once
-    a second. With `interrupts`, a signal to stop lets a run write its checkpoint first.
+    a second. With `interrupts`, a signal to stop lets a run write its checkpoint first. A process that becomes a worker
+    again, for the same sources, has loaded plugins and data already.
     """
+    setup = replace(setup, device=alone_with(setup.device), sources=_kept(setup.sources))
     keep_mapped()
     keep_writing()
     with torch_threads(threads):
-        yield replace(setup, device=alone_with(setup.device)).runner(observe, REMOTE_PULSE, interrupts)
+        yield setup.runner(observe, REMOTE_PULSE, interrupts)
+
+
+def compute(setup: RunSetup, threads: int, events: EventFile, spec: RunSpec) -> RunRecord:
+    """Compute one run in a process that an engine lends for it, and tell its driver of it by a file.
+
+    Told by SIGINT or SIGTERM to stop, it writes its checkpoint. After SIGTERM, as at the end of a machine, the process
+    then dies: engines try again what dies, and nothing that raises an error.
+    """
+    if events.abandoned():
+        events.append(Warned(spec.run_id, f"the worker of run {spec.run_id} died; the run is tried again"))
+    try:
+        with (
+            Interrupts((signal.SIGINT, signal.SIGTERM)) as stop,
+            at_work(setup, threads, events.append, stop) as runner,
+        ):
+            return runner.run(spec)
+    except Interrupted as signalled:
+        if signalled.exit_code == 128 + signal.SIGTERM:
+            os._exit(1)
+        raise
+
+
+@lru_cache(maxsize=1)
+def _kept(sources: Sources) -> Sources:
+    """Return the last sources if they are equal."""
+    return sources
 
 
 def check_importable(classes: Iterable[type[Component]]) -> None:
