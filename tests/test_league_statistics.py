@@ -303,12 +303,15 @@ def test_an_interval_ends_at_the_percentiles_of_all_resamples(table, unit):
     chosen = Bootstrap(resamples=2000, unit=unit)
     found = improvement(lower(table), "c0", "c1", chosen).interval
     every = exact(table, unit, "c0", "c1")
-    error = 5 * math.sqrt(0.025 * 0.975 / chosen.resamples)
-    for end, tail in ((found.low, 0.025), (found.high, 0.975)):
-        below = sum(p for value, p in every.items() if value < end - 1e-9)
-        up_to = sum(p for value, p in every.items() if value <= end + 1e-9)
-        assert below <= tail + error
-        assert up_to >= tail - error
+    ends_at_percentiles(found, every, chosen.resamples)
+
+
+def ends_at_percentiles(interval, every, resamples):
+    """Both ends are percentiles of a distribution, but for 5 standard errors of the share of resamples below them."""
+    error = 5 * math.sqrt(0.025 * 0.975 / resamples)
+    for end, tail in ((interval.low, 0.025), (interval.high, 0.975)):
+        assert sum(p for value, p in every.items() if value < end - 1e-9) <= tail + error
+        assert sum(p for value, p in every.items() if value <= end + 1e-9) >= tail - error
 
 
 @pytest.mark.parametrize(
@@ -429,6 +432,20 @@ def test_ranks_are_those_of_scipy_and_their_mean_is_that_of_all_places(table):
     assert list(found.means.values()) == sorted(found.means.values())
     for interval in found.intervals.values():
         assert interval is None or 1 <= interval.low <= interval.high <= len(league.contenders)
+
+
+@given(tables(score, contenders=st.just(3), tasks=st.integers(1, 2), seeds=st.integers(2, 3)))
+def test_an_interval_of_a_mean_rank_ends_at_the_percentiles_of_all_resamples(table):
+    chosen = Bootstrap(resamples=2000)
+    league = lower(table)
+    found = ranks(league, chosen).intervals["c1"]
+    every = {Fraction(0): Fraction(1)}
+    for task in league.tasks:
+        drawn = list(product(range(len(task.seeds)), repeat=len(task.seeds)))
+        places = [stats.rankdata([task.runs[name][list(x)].sum() for name in league.contenders])[1] for x in drawn]
+        of_task = [Fraction(place) / len(league.tasks) for place in places]
+        every = summed(every, {rank: Fraction(of_task.count(rank), len(drawn)) for rank in set(of_task)})
+    ends_at_percentiles(found, every, chosen.resamples)
 
 
 @given(tables())

@@ -72,7 +72,7 @@ def regrets(losses: Losses, reference: str) -> Regrets:
 
 def _unit(task: TaskLosses, reference: str) -> float | None:
     """Return the distance from the best contender to the reference; None if it is not positive and finite."""
-    distance = task.means[reference] - task.best if math.isfinite(task.best) else 0.0
+    distance = task.means[reference] - task.best  # NaN if nobody has a result
     return distance if 0 < distance < math.inf else None
 
 
