@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from collapsebench.experiment.environment import known_environment
-from collapsebench.record import Outcome, RunRecord
 
 if TYPE_CHECKING:
-    from collapsebench.record import DeclinedColumn, Finding, Point, Value
+    from collapsebench.record import DeclinedColumn, Finding, Outcome, Point, RunRecord, Value
     from collapsebench.spec import RunSpec
 
 
@@ -25,9 +24,25 @@ class RunEnding(NamedTuple):
     findings: tuple[Finding, ...] = ()
     declined: tuple[DeclinedColumn, ...] = ()
 
+    @classmethod
+    def failed(cls, message: str, traceback: str = "") -> Self:
+        """Return the end of a run without a result."""
+        from collapsebench.record import Outcome  # plugins of executors are imported by commands that need no records
+
+        return cls(Outcome.FAILED, message, traceback=traceback)
+
+    @classmethod
+    def interrupted(cls, message: str) -> Self:
+        """Return the end of a run that can go on."""
+        from collapsebench.record import Outcome
+
+        return cls(Outcome.INTERRUPTED, message)
+
 
 def begun(spec: RunSpec, device: str) -> RunRecord:
     """Return the record of a run that is about to be handed out."""
+    from collapsebench.record import RunRecord
+
     return RunRecord.started(spec, now(), known_environment(device))
 
 

@@ -12,7 +12,6 @@ from collapsebench.components.interfaces import Component
 from collapsebench.errors import error_line
 from collapsebench.experiment.endings import RunEnding
 from collapsebench.printable import printable, printable_lines
-from collapsebench.record import Outcome
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -25,7 +24,7 @@ def failure(error: BaseException, catalog: Catalog) -> RunEnding:
     """Return the ending of a run that an error ended, whatever the error is."""
     where = place_in_plugin(error, catalog)
     message = f"{error_line(error)} ({where})" if where else error_line(error)
-    return RunEnding(Outcome.FAILED, message, traceback=_trace(error))
+    return RunEnding.failed(message, _trace(error))
 
 
 def _trace(error: BaseException) -> str:

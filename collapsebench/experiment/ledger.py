@@ -122,7 +122,7 @@ class Ledger:
             record = self._store.look(run_id) if self._store.has(run_id) else None
             if isinstance(record, RunRecord) and not record.outcome.settled:
                 self._running[run_id] = record, claim.pop_all()
-                self.finish(ended(record, RunEnding(Outcome.INTERRUPTED, message)))
+                self.finish(ended(record, RunEnding.interrupted(message)))
             else:
                 self._jobs.forget(run_id)
 
@@ -179,7 +179,7 @@ class Ledger:
         """Store the runs that are not over as interrupted. One whose result was stored last is settled."""
         with self._interrupts.held():
             for run_id, (record, claim) in list(self._running.items()):
-                stopped = ended(record, RunEnding(Outcome.INTERRUPTED, message))
+                stopped = ended(record, RunEnding.interrupted(message))
                 if self._store.finish(stopped) is Written.SETTLED:
                     self._setup.checkpoints.settle(run_id)
                 else:

@@ -27,7 +27,7 @@ from collapsebench.experiment.placement import least_used
 from collapsebench.experiment.processors import processors
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.experiment.worker import PRELOADED, at_work
-from collapsebench.record import Outcome, RunRecord
+from collapsebench.record import RunRecord
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -248,7 +248,7 @@ class _Worker:
         if self.record is None:
             return None
         message = timed_out(self.setup.timeout or 0) if late else f"its worker process ended {self._cause()}"
-        return ended(self.record, RunEnding(Outcome.FAILED, message))
+        return ended(self.record, RunEnding.failed(message))
 
     def _cause(self) -> str:
         if self.reason:

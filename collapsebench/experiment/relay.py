@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from collapsebench.experiment.events import Event
-from collapsebench.record import Point, RunRecord
+
+if TYPE_CHECKING:
+    from collapsebench.record import RunRecord
 
 KINDS: Final = {kind.__name__: kind for kind in get_args(Event)}
-MODELS: Final[dict[str, type[BaseModel]]] = {"record": RunRecord, "point": Point}
-"""The fields of events that are no plain values."""
 LEFT: Final = "left"
 """The key of a line that says why a process left its run, which is to go on elsewhere."""
 
@@ -76,6 +76,8 @@ def packed(record: RunRecord) -> bytes:
 
 def unpacked(line: bytes) -> RunRecord:
     """Return the record of a line. Raises ValueError for anything else."""
+    from collapsebench.record import RunRecord
+
     return _labelled(RunRecord.model_validate(json.loads(line)))
 
 
@@ -89,8 +91,12 @@ def _plain(value: object) -> object:
 
 
 def _value(name: str, value: Any) -> Any:
-    content = MODELS[name].model_validate(value) if name in MODELS else value
-    return _labelled(content) if isinstance(content, RunRecord) else content
+    """Return the value of a field of an event."""
+    from collapsebench.record import Point, RunRecord  # plugins of executors are imported by commands without records
+
+    if name == "record":
+        return _labelled(RunRecord.model_validate(value))
+    return Point.model_validate(value) if name == "point" else value
 
 
 def _labelled(record: RunRecord) -> RunRecord:

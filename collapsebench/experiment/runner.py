@@ -133,7 +133,7 @@ class Runner:
             text = f"the run changed {' and '.join(changes.breaking)}, with which later runs would compute"
             if ending.outcome is Outcome.FAILED:
                 return ending._replace(message=f"{text}; {ending.message}")
-            return RunEnding(Outcome.FAILED, text)
+            return RunEnding.failed(text)
         return ending._replace(findings=(*ending.findings, *noted))
 
     def _ending(self, spec: RunSpec, conditions: dict[str, Any]) -> RunEnding:
@@ -145,7 +145,7 @@ class Runner:
         except Interrupted:
             raise
         except TimeLimitError as error:
-            return RunEnding(Outcome.FAILED, str(error))
+            return RunEnding.failed(str(error))
         except BaseException as error:  # noqa: BLE001 - one broken run must not take the grid down
             return failure(error, self.catalog)
 

@@ -24,7 +24,6 @@ from collapsebench.experiment.jobs import Batch, JobKey, Ticket, tail
 from collapsebench.experiment.plans import FrozenPlan
 from collapsebench.experiment.relay import EventFile
 from collapsebench.printable import printable
-from collapsebench.record import Outcome
 from collapsebench.syntax import parse_composition, print_call
 
 if TYPE_CHECKING:
@@ -268,7 +267,7 @@ class Following:
         run_id = ticket.run_id
         self._lost[run_id] = ticket.lost + blamed
         if ticket.stopped:
-            yield self._over(self._ended(ticket, RunEnding(Outcome.INTERRUPTED, STOPPED)))
+            yield self._over(self._ended(ticket, RunEnding.interrupted(STOPPED)))
         elif self._lost[run_id] >= TRIES:
             yield self._over(self._ended(ticket, self._failure(ticket)))
         else:
@@ -291,7 +290,7 @@ class Following:
         with suppress(OSError, ValueError):
             log = "\n".join(filter(None, (log, self._scheduler.output(ticket.key, self._jobs.batch(ticket)))))
         last = next((printable(line) for line in reversed(log.splitlines()) if line.strip()), "it printed nothing")
-        return RunEnding(Outcome.FAILED, f"its job ended without its result, {TRIES} times: {last:.300}", traceback=log)
+        return RunEnding.failed(f"its job ended without its result, {TRIES} times: {last:.300}", log)
 
     def _ended(self, ticket: Ticket, ending: RunEnding) -> RunRecord:
         record = self._records.get(ticket.run_id)

@@ -25,10 +25,10 @@ from collapsebench.experiment.processors import cores
 from collapsebench.experiment.relay import EventFile
 from collapsebench.experiment.signals import Interrupts
 from collapsebench.experiment.worker import check_importable, compute
-from collapsebench.record import Outcome, RunRecord
 
 if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup, RunSetup
+    from collapsebench.record import RunRecord
     from collapsebench.spec import RunSpec
 
 PULSE, STOPPING, PATIENCE = 0.5, 2.0, 10.0
@@ -149,7 +149,7 @@ class _Tasks:
             message = f"its worker failed: {error_line(error.cause)}"
         except self._ray.exceptions.RayError as error:
             message = f"its worker died in each of {self._executor.retries + 1} tries ({type(error).__name__})"
-        return ended(task.record, RunEnding(Outcome.FAILED, message))
+        return ended(task.record, RunEnding.failed(message))
 
     def stopped(self) -> Iterator[RunRecord]:
         """Let the runs write their checkpoints, and yield the records of those that were over before."""
