@@ -8,6 +8,10 @@ and hands out only what is missing.
 from __future__ import annotations
 
 import math
+import os
+import shlex
+import subprocess
+import sys
 import time
 from abc import abstractmethod
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -334,6 +338,31 @@ class Following:
             for task, run_ids in enumerate(batch.tasks)
             for run_id in run_ids
         ]
+
+
+def job_command(batch: Batch, task: str) -> str:
+    """Write the shell command that computes a task, of which the shell knows the number, as `$TASK`."""
+    program = shlex.join([sys.executable, "-u", "-m", "collapsebench.experiment.job", str(batch.folder)])
+    return f"{program} {batch.number} {task}"
+
+
+def answer(*command: str, without: tuple[str, ...] = ()) -> Sequence[str]:
+    """Return what a command of a scheduler prints, as lines. It has 40 s, as that of Slurm gives up after 30.
+
+    It gets no variable whose name begins with one of `without`. Raises CollapsebenchError.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith(without)}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=40, env=env)  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None)
+        raise CollapsebenchError(f"{command[0]} failed: {last_line(said or str(error))}") from error
+    return done.stdout.splitlines()
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not empty."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
 
 
 def stop_jobs(scheduler: Scheduler, keys: Collection[JobKey]) -> None:

@@ -1,18 +1,15 @@
 """Runs as jobs of Slurm, which queues, preempts and requeues them by the rules of the site.
 
-Scripts are written and submitted by submitit. What is alive is what `squeue` lists: that needs no accounting. A
-job that is preempted writes a checkpoint, and Slurm requeues it. A job whose time runs out asks for that itself.
+Submitit writes and submits scripts. What is alive is what `squeue` lists, so no accounting is needed. A job that is
+preempted writes a checkpoint, and Slurm requeues it. A job whose time runs out asks for that itself.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -24,7 +21,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from collapsebench import Component, hookimpl
 from collapsebench.errors import CollapsebenchError, UsageError
 from collapsebench.experiment.jobs import AGAIN, Batch, JobKey, tail
-from collapsebench.experiment.schedulers import Job, Scheduler
+from collapsebench.experiment.schedulers import Job, Scheduler, answer, job_command, last_line
 
 if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
@@ -32,10 +29,9 @@ if TYPE_CHECKING:
 TASK: Final = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 """How a job calls itself. The SLURM_JOB_ID of the last one is that of all, and would requeue those that run, too."""
 PREFIX: Final = "collapsebench-"  # the beginning of the names of jobs
-WAITING: Final = frozenset({"PD", "RD", "RF", "RH", "RQ", "SE"})
-"""The states of jobs that wait, be it to be requeued or for an administrator."""
-
-
+WAITING: Final = frozenset({"PD", "RD", "RF", "RH", "RQ", "SE"})  # to run, to be requeued or for an administrator
+VIEWS: Final = ("SQUEUE_", "SCANCEL_")
+"""The beginnings of variables like SQUEUE_STATES, which are a user's view of the queue, and would hide jobs."""
 RESERVED: Final = (
     *("job-name", "array", "output", "error", "signal"),
     *("clusters", "no-requeue", "parsable", "test-only", "wait", "wrap"),
@@ -101,19 +97,19 @@ class Slurm(Scheduler):
 
     def script(self, batch: Batch) -> str:
         """See Scheduler."""
-        return self._submitter(batch).text(_command(batch))
+        return self._submitter(batch).text(job_command(batch, "$SLURM_ARRAY_TASK_ID"))
 
     def launch(self, batch: Batch) -> str:
         """See Scheduler."""
         (batch.folder / "slurm").mkdir(exist_ok=True)
         try:
-            return self._submitter(batch).launch(_command(batch))
+            return self._submitter(batch).launch(job_command(batch, "$SLURM_ARRAY_TASK_ID"))
         except Exception as error:
-            raise CollapsebenchError(f"sbatch refused the jobs: {_last_line(str(error))}") from error
+            raise CollapsebenchError(f"sbatch refused the jobs: {last_line(str(error))}") from error
 
     def jobs(self) -> Mapping[JobKey, Job]:
         """See Scheduler. Those of other users count, who may work on the same grid, and those in hidden partitions."""
-        told = _told("squeue", "--all", "--noheader", "--array", "--format=%j|%F|%K|%t|%R")
+        told = answer("squeue", "--all", "--noheader", "--array", "--format=%j|%F|%K|%t|%R", without=VIEWS)
         rows = (line.removeprefix(PREFIX).split("|", 4) for line in told if line.startswith(PREFIX))
         return {
             JobKey(batch, int(task)): Job(f"{array}_{task}", state not in WAITING, node)
@@ -125,7 +121,7 @@ class Slurm(Scheduler):
         """See Scheduler."""
         ids = [job.job_id for job in jobs]
         for start in range(0, len(ids), 500):
-            _told("scancel", "--quiet", *ids[start : start + 500])
+            answer("scancel", "--quiet", *ids[start : start + 500], without=VIEWS)
 
     def output(self, key: JobKey, batch: Batch) -> str:
         """See Scheduler."""
@@ -140,20 +136,19 @@ class Slurm(Scheduler):
         """Return what writes and submits the script of a batch."""
         from submitit import SlurmExecutor
 
-        class ForCommands(SlurmExecutor):
-            """Submits a command where submitit would submit a pickled function."""
-
+        class ForCommands(SlurmExecutor):  # it submits a command where submitit would submit a pickled function
             @classmethod
             def affinity(cls) -> int:
-                """A script can be shown where there is no Slurm."""
-                return 1
+                return 1  # so that a script can be shown where there is no Slurm
 
             def text(self, command: str) -> str:
                 return self._make_submission_file_text(command, "")
 
             def _make_submission_command(self, submission_file_path: Path) -> list[str]:
                 """Repeat the options of the script, or variables like SBATCH_TIMELIMIT would overrule them."""
-                return ["sbatch", *_script_options(submission_file_path), str(submission_file_path)]
+                lines = submission_file_path.read_text(encoding="utf-8").splitlines()
+                options = [word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line)[1:]]
+                return ["sbatch", *options, str(submission_file_path)]
 
             def launch(self, command: str) -> str:
                 return self._submit_command(command).job_id
@@ -172,8 +167,7 @@ class Slurm(Scheduler):
             "mem": None if self.memory is None else f"{max(1, round(1024 * self.memory))}MB",
             "array_parallelism": self.array,
             "signal_delay_s": min(90, 20 * self.minutes),  # so long before its time limit a job is told
-            # Since Slurm 22.05 srun does not take its processors from the job.
-            "srun_args": ["--ntasks=1", f"--cpus-per-task={self.cpus}"],
+            "srun_args": ["--ntasks=1", f"--cpus-per-task={self.cpus}"],  # since 22.05 not taken from the job
             "setup": list(filter(None, (f"export OMP_NUM_THREADS={self.cpus}", self.setup))),
             "teardown": [f"code=$?; [ $code != {AGAIN} ] || scontrol requeue {TASK}; exit $code"],
             "additional_parameters": {"requeue": True} | dict(_pairs(self.options)),
@@ -182,49 +176,20 @@ class Slurm(Scheduler):
         }
 
 
-def _command(batch: Batch) -> str:
-    program = shlex.join([sys.executable, "-u", "-m", "collapsebench.experiment.job", str(batch.folder)])
-    return f"{program} {batch.number} $SLURM_ARRAY_TASK_ID"
-
-
 def _pairs(options: str) -> list[tuple[str, str | bool]]:
     """Read options as sbatch takes them; one without a value is a switch."""
     pairs = (text.lstrip("-").partition("=") for text in shlex.split(options))
     return [(key, value if equals else True) for key, equals, value in pairs]
 
 
-def _script_options(script: Path) -> list[str]:
-    lines = script.read_text(encoding="utf-8").splitlines()
-    return [word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line)[1:]]
-
-
-def _told(*command: str) -> Sequence[str]:
-    """Return what a command of Slurm prints. Without Slurm it gives up after 30 s. Raises CollapsebenchError.
-
-    Variables like SQUEUE_STATES are a user's view of the queue, and would hide jobs.
-    """
-    views = ("SQUEUE_", "SCANCEL_")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(views)}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=40, env=env)  # noqa: S603
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None)
-        raise CollapsebenchError(f"{command[0]} failed: {_last_line(said or str(error))}") from error
-    return done.stdout.splitlines()
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
-
-
 @cache
 def _largest_array() -> int:
     """Ask Slurm for its MaxArraySize, which is 1001 where it does not say. Numbers of tasks are below it."""
-    config = ""
     with suppress(CollapsebenchError):
-        config = "\n".join(_told("scontrol", "show", "config"))
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
-    return max(1, int(found[1]) - 1) if found else 1000
+        config = "\n".join(answer("scontrol", "show", "config"))
+        if found := re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE):
+            return max(1, int(found[1]) - 1)
+    return 1000
 
 
 @hookimpl
