@@ -51,8 +51,8 @@ class FrozenPlan:
         import, and CollapsebenchError if the folder cannot be written.
         """
         folder = self.setup.jobs.folder.absolute() / self._digest()
-        if not _is_plan(folder):
-            with writing(folder):
+        with writing(folder):
+            if not _is_plan(folder):
                 self._write(folder)
         return folder
 
