@@ -50,7 +50,7 @@ def assert_a_grid_runs(folder: Path, what: list[str | Path], suites: set[str], p
     assert output_of("collapsebench", "report", "--output", "-").startswith("<!doctype html>")
     found = json.loads(output_of("collapsebench", "plugins", "--json"))
     assert not found["failed"], found["failed"]
-    assert plugins <= {component["plugin"] for component in found["components"] if component["kind"] == "method"}
+    assert plugins <= {component["plugin"] for component in found["components"]}
     output_of("collapsebench", "new", "method", "free-lunch")
     output_of("pip", "install", "--quiet", "--no-deps", "./collapsebench-free-lunch")
     output_of("collapsebench", "check", "free-lunch")
