@@ -78,7 +78,8 @@ def test_a_lent_process_that_ends_before_its_run_is_followed_by_one_that_says_so
     second.communicate(timeout=60)
     told = kinds(tmp_path)[before:]
     assert told[:2] == [Warned, Started]
-    assert (Resumed in told) == (number == signal.SIGTERM)
+    # One that is killed has a checkpoint only if it came to an evaluation before.
+    assert Resumed in told or number == signal.SIGKILL
 
 
 def test_a_process_that_becomes_a_worker_again_has_the_same_sources_already(tmp_path):
