@@ -115,3 +115,21 @@ def new_database() -> Iterator[str]:
     finally:
         with psycopg.connect(SERVER, autocommit=True) as server:  # the server may have been restarted
             server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="module")
+def a_scheduler() -> Iterator[Path]:
+    """The folder of a scheduler of this machine."""
+    from local_scheduler import local_scheduler  # other tests need none of what it imports
+
+    with local_scheduler() as folder:
+        yield folder
+
+
+@pytest.fixture
+def scheduler(a_scheduler: Path) -> Iterator[Path]:
+    """The folder of a scheduler that has nothing to do."""
+    from local_scheduler import clear
+
+    yield a_scheduler
+    clear(a_scheduler)

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -283,6 +283,14 @@ def clear(folder: Path) -> None:
         time.sleep(0.05)
     for name in (*FAULTS, "codes"):
         (folder / name).unlink(missing_ok=True)
+
+
+def wait_until(done: Callable[[], object]) -> None:
+    """Until it is so; fails after a minute."""
+    end = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def main() -> None:

@@ -296,5 +296,5 @@ def test_a_class_of_a_script_is_refused_in_one_line(tmp_path):
         name = "mine"
 
     setup = toys.setup("skip", store=tmp_path / "s.sqlite", components=(Mine,))
-    with pytest.raises(UsageError, match=r"^jobs cannot import class '.*Mine': give it as --plugin FILE$"):
+    with pytest.raises(UsageError, match=r"^method 'mine' is defined in this notebook or script, .* save it to a file"):
         Local(folder=".").check(setup)

@@ -17,7 +17,7 @@ import killing
 import local_scheduler
 import pytest
 import toys
-from local_scheduler import FORGET, FRESH, HOLD, INTERRUPT, REFUSE, SILENT
+from local_scheduler import FORGET, FRESH, HOLD, INTERRUPT, REFUSE, SILENT, wait_until
 
 from collapsebench.errors import StoreError
 from collapsebench.experiment.jobs import JobFiles
@@ -30,26 +30,6 @@ PLUGINS = ("--plugin", toys.PLUGIN, "--plugin", local_scheduler.PLUGIN)
 SHORT = ("--dataset", "toy", "--budget", "8steps", "--set", "evaluation.every=2steps")
 GRID = (*PLUGINS, *SHORT, "--method", "skip", "--seeds", "2")
 """Four runs."""
-
-
-@pytest.fixture(scope="module")
-def a_scheduler() -> Iterator[Path]:
-    with local_scheduler.local_scheduler() as folder:
-        yield folder
-
-
-@pytest.fixture
-def scheduler(a_scheduler: Path) -> Iterator[Path]:
-    """The folder of a scheduler that has nothing to do."""
-    yield a_scheduler
-    local_scheduler.clear(a_scheduler)
-
-
-def wait_until(done: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def engine(scheduler: Path, **given: object) -> tuple[str, ...]:

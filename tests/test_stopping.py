@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import local_scheduler
 import pytest
 import toys
-from local_scheduler import HOLD
+from local_scheduler import HOLD, wait_until
 
 from collapsebench.cli import watching
 from collapsebench.experiment.claims import Claims
@@ -19,25 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.torch]
 
 PLUGINS = ("--plugin", toys.PLUGIN, "--plugin", local_scheduler.PLUGIN)
 KNOWN = ("--plugin", local_scheduler.PLUGIN)
-
-
-@pytest.fixture(scope="module")
-def a_scheduler() -> Iterator[Path]:
-    with local_scheduler.local_scheduler() as folder:
-        yield folder
-
-
-@pytest.fixture
-def scheduler(a_scheduler: Path) -> Iterator[Path]:
-    yield a_scheduler
-    local_scheduler.clear(a_scheduler)
-
-
-def wait_until(done: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from pydantic import Field, PositiveInt
 
-from collapsebench.errors import CollapsebenchError, UsageError
+from collapsebench.errors import CollapsebenchError
 from collapsebench.experiment.endings import RunEnding, begun, ended
 from collapsebench.experiment.events import Started, Warned
 from collapsebench.experiment.executors import Executor
 from collapsebench.experiment.jobs import Batch, JobKey, Ticket, tail
 from collapsebench.experiment.plans import FrozenPlan
 from collapsebench.experiment.relay import EventFile
+from collapsebench.experiment.worker import check_importable
 from collapsebench.printable import printable
 from collapsebench.syntax import parse_composition, print_call
 
@@ -96,10 +97,8 @@ class Scheduler(Executor):
         """Return the largest number of tasks of one batch."""
 
     def check(self, setup: GridSetup) -> None:
-        """See Executor. Classes of a script or a notebook are not where a job could find them."""
-        for component in setup.components:
-            if component.__module__ == "__main__" or "<locals>" in component.__qualname__:
-                raise UsageError(f"jobs cannot import class '{component.__qualname__}': give it as --plugin FILE")
+        """See Executor. A job must be able to import the classes of the runs."""
+        check_importable(setup.components)
 
     def preview(self, setup: RunSetup, specs: Sequence[RunSpec]) -> str:
         """Return the script of the first batch. Nothing is written."""

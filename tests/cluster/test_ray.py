@@ -13,7 +13,7 @@ import pytest
 from beds import kill, wait_until
 from conftest import SERVER, new_database
 from ray_bed import ADDRESS, SECOND
-from trials import ALONE, LONG, SHORTER, TINY, Grid, ended, gone_on, interrupt
+from trials import ALONE, LONG, SHORTER, TINY, Grid, ended, gone_on, interrupt, other_data_and_another_version_fail
 
 from collapsebench.record import Outcome
 
@@ -32,18 +32,7 @@ def grid(ray, tmp_path):
 @pytest.mark.slow
 @pytest.mark.short
 def test_other_data_and_another_version_on_a_node_fail_their_runs_by_name(grid):
-    moved = grid("--plugin", PLUGIN, "--dataset", "moved")
-    answer = moved.run()
-    assert answer.code == 1, answer.out
-    (record,) = moved.records()
-    assert record.outcome is Outcome.FAILED
-    assert re.search(r"the split 'train' of dataset 'moved' has the hash \w+…", record.message)
-    renewed = grid("--plugin", PLUGIN, *TINY, "--no-baseline", "--method", "renewed", store="renewed.sqlite")
-    answer = renewed.run()
-    assert answer.code == 1, answer.out
-    (record,) = renewed.records()
-    assert record.outcome is Outcome.FAILED
-    assert "method 'renewed' has version 2 here, but the run was planned for 1" in record.message
+    other_data_and_another_version_fail(grid, PLUGIN)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -157,3 +157,19 @@ def interrupt(process: subprocess.Popen[str]) -> Ended:
 def gone_on(said: str) -> Sequence[str]:
     """Return the runs that went on from a checkpoint, as `skip seed 1`, in the order in which they did so."""
     return [name for name, _ in GOES_ON.findall(said)]
+
+
+def other_data_and_another_version_fail(grid: Callable[..., Grid], plugin: str) -> None:
+    """Assert that runs fail by name on a node that has other data, or another version of a method."""
+    moved = grid("--plugin", plugin, "--dataset", "moved")
+    answer = moved.run()
+    assert answer.code == 1, answer.out
+    (record,) = moved.records()
+    assert record.outcome is Outcome.FAILED
+    assert re.search(r"the split 'train' of dataset 'moved' has the hash \w+…", record.message)
+    renewed = grid("--plugin", plugin, *TINY, "--no-baseline", "--method", "renewed", store="renewed.sqlite")
+    answer = renewed.run()
+    assert answer.code == 1, answer.out
+    (record,) = renewed.records()
+    assert record.outcome is Outcome.FAILED
+    assert "method 'renewed' has version 2 here, but the run was planned for 1" in record.message
