@@ -399,6 +399,15 @@ class Protocol(Frozen):
         return identity(self)
 
     @property
+    def training_id(self) -> str:
+        """The identity of what is trained: that of the protocol, whatever is measured or chosen in the end.
+
+        A protocol and that of its trials share it.
+        """
+        evaluation = self.setting.evaluation.model_copy(update={"metrics": (), "selection": ()})
+        return identity(self.model_copy(update={"setting": self.setting.model_copy(update={"evaluation": evaluation})}))
+
+    @property
     def track_label(self) -> str:
         """The track with the values that were overridden, such as `quick[decoder.layers=3]`."""
         return print_call(self.file_name or self.track, self.overrides)

@@ -95,6 +95,24 @@ def record(
     return RunRecord.model_validate(dict(begun) | done | fields)
 
 
+def trial_record(
+    label: str,
+    *,
+    seed: int = 0,
+    outcome: Outcome = Outcome.FINISHED,
+    test: Mapping[str, float] | None = None,
+    protocol: Mapping[str, object] | None = None,
+    **valid: float,
+) -> RunRecord:
+    """A record with numbers of the validation split at its selected point; `test` are those of the test split."""
+    numbers = {"neg_elbo": 30.0, "kl": 1.0, "mi_lower": 0.5} | valid
+    selected = point().model_copy(update={"values": {name: Number.of(value) for name, value in numbers.items()}})
+    later = point(400.0, selected=False, neg_elbo=0.0)
+    return record(
+        label, seed, outcome=outcome, columns=test or {"neg_elbo": 30.0}, protocol=protocol, points=(selected, later)
+    )
+
+
 def started(label: str = "skip", seed: int = 1, **protocol: object) -> RunRecord:
     return RunRecord.started(spec(label, seed, **protocol), START, ENVIRONMENT)
 

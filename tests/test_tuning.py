@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from records import point, record, spec
+from records import spec, trial_record
 
 from collapsebench.components import discovery
 from collapsebench.components.descriptions import describe_methods, with_required
@@ -20,7 +20,7 @@ from collapsebench.data.splits import Vectors
 from collapsebench.errors import UsageError
 from collapsebench.experiment.planning import Request, SplitCache, plan
 from collapsebench.experiment.tuning import RATES, sobol, tuned_contenders
-from collapsebench.record import Number, Outcome
+from collapsebench.record import Outcome
 from collapsebench.reporting.tuning import borders, choices, chosen, trials_of
 from collapsebench.spec import Evaluation, Rule
 
@@ -240,14 +240,6 @@ def test_a_trial_is_computed_without_the_test_split(tmp_path):
     assert (found.outcome, found.values, found.declined, found.message) == (Outcome.FINISHED, (), (), "")
     assert set(found.points[-1].values) >= {"neg_elbo", "kl", "mi_lower"}
     assert "somebody looks at the test split" in runner.run(usual).message
-
-
-def trial_record(label, *, seed=0, outcome=Outcome.FINISHED, test=None, **valid):
-    """A record with numbers of the validation split at its selected point; `test` are those of the test split."""
-    numbers = {"neg_elbo": 30.0, "kl": 1.0, "mi_lower": 0.5} | valid
-    selected = point().model_copy(update={"values": {name: Number.of(value) for name, value in numbers.items()}})
-    later = point(400.0, selected=False, neg_elbo=0.0)
-    return record(label, seed, outcome=outcome, columns=test or {"neg_elbo": 30.0}, points=(selected, later))
 
 
 RULES = ("elbo", "cured[nats=0.5]", "iso-kl[nats=1]")

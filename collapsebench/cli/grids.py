@@ -203,7 +203,7 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
 
     `then` is the command that a user may want next.
     """
-    records = _worked_through(grid.setup(requests), grid)
+    records = worked_through(grid.setup(requests), grid)
     if records is None:
         return
     if not grid.quiet:
@@ -216,7 +216,7 @@ def work_through(requests: Iterable[Request], grid: GridOptions, then: str) -> N
 
 def try_guards(requests: Iterable[Request], grid: GridOptions, query: SuiteQuery) -> None:
     """Run the trials of a suite, and print what the guards did. Exits with code 1 if they did not what they should."""
-    if _worked_through(grid.setup(requests), grid) is None or grid.detach:
+    if worked_through(grid.setup(requests), grid) is None or grid.detach:
         return
     from collapsebench.reporting.trials import trial_results, trials_text
     from collapsebench.store import Store
@@ -228,24 +228,7 @@ def try_guards(requests: Iterable[Request], grid: GridOptions, query: SuiteQuery
         raise click.exceptions.Exit(1)
 
 
-def tune(request: Request, grid: GridOptions) -> None:
-    """Run what is missing of trials, and print what is chosen of them. Exits with code 1 if a run failed."""
-    setup = grid.setup([request])
-    records = _worked_through(setup, grid)
-    if records is None or grid.detach:
-        return
-    from collapsebench.reporting.tuning import stored_choices, tuning_text
-    from collapsebench.store import Store
-
-    with Store.reading(grid.store) as store:
-        found = stored_choices(store, setup)
-    if not grid.quiet:
-        click.echo(tuning_text(found))
-    if any(record.outcome == "failed" for record in records):
-        raise click.exceptions.Exit(1)
-
-
-def _worked_through(setup: GridSetup, grid: GridOptions) -> list[RunRecord] | None:
+def worked_through(setup: GridSetup, grid: GridOptions) -> list[RunRecord] | None:
     """Run what is missing, or hand it out, and return the records; None after the plan of a dry run."""
     if grid.dry_run:
         _print_plan(setup, grid)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from collapsebench.cli import completing, options
 from collapsebench.cli.grids import GridOptions, grid_options, try_guards, work_through
+from collapsebench.cli.trials import run_tuned
 from collapsebench.syntax import MOST_SEEDS
+
+if TYPE_CHECKING:
+    from collapsebench.experiment.suites import Cell, Suite
+    from collapsebench.reporting.queries import SuiteQuery
 
 
 @click.group("suite")
@@ -60,17 +67,26 @@ def run(grid: GridOptions, name: str, scale: str, variants: tuple[str, ...], onl
     """Run what is missing of a suite: NAME as in dieng-2019/table-3, or a TOML file of the same form.
 
     What was interrupted goes on from its last checkpoint. All seeds of all cells are one grid, seed by seed. A suite of
-    trials (trust/unfair) says in the end what the guards did.
+    trials (trust/unfair) says in the end what the guards did. One whose contenders are tuned (league/small) runs their
+    trials, and then what is chosen of these.
     """
     from collapsebench.experiment.suites import suite
     from collapsebench.reporting.queries import SuiteQuery
 
     asked = suite(name)
-    requests = asked.requests(scale, variants, only, seeds=range(1, seeds + 1))
+    cells = asked.cells(scale, variants, only)
     query = SuiteQuery(name, scale, variants, grid.plugins, cells=only)
     plugins = (*grid.plugins, *asked.plugin_files)
     grid = replace(grid, keep_codes=grid.keep_codes or asked.keep_codes, plugins=plugins)
+    _work(asked, cells, tuple(range(1, seeds + 1)), grid, query)
+
+
+def _work(asked: Suite, cells: Sequence[Cell], seeds: tuple[int, ...], grid: GridOptions, query: SuiteQuery) -> None:
+    """Run cells with these seeds, as the kind of the suite wants it."""
+    requests = [cell.request(seeds) for cell in cells]
     if asked.trials:
         try_guards(requests, grid, query)
+    elif any(cell.trials for cell in cells):
+        run_tuned(cells, seeds, grid, then=query.league_command if asked.league else query.board_command)
     else:
         work_through(requests, grid, then=query.board_command)

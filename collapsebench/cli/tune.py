@@ -6,29 +6,27 @@ from dataclasses import replace
 
 import click
 
-from collapsebench.cli.grids import GridOptions, grid_options, tune
+from collapsebench.cli.grids import GridOptions, grid_options
 from collapsebench.cli.requests import RequestOptions, request_options
+from collapsebench.cli.trials import tune
 from collapsebench.errors import UsageError
-from collapsebench.syntax import parse_setting, print_value
+from collapsebench.syntax import parse_setting
 
-SEED = 0
-"""The seed of trials. The seeds of `run` begin at 1, so that what is chosen is run with others."""
-
-SELECTION, METRICS = "evaluation.selection", "evaluation.metrics"
+DECIDED = ("evaluation.selection", "evaluation.metrics")
 """The settings of a track that a tuning decides."""
 
 DEFAULT = ("elbo",)
 """The rules if none is given."""
 
-MOST_TRIALS = 256
-"""The largest number of trials of a contender."""
+MOST = 256
+"""The largest number of trials of a contender. It stands here, too, as its own module takes long to import."""
 
 
 @click.command("tune")
 @request_options
 @click.option(
     "--trials",
-    type=click.IntRange(min=1, max=MOST_TRIALS),
+    type=click.IntRange(min=1, max=MOST),
     default=8,
     show_default=True,
     help="The number of settings of each contender. The first of many are those of a few.",
@@ -59,16 +57,14 @@ def command(grid: GridOptions, asked: RequestOptions, *, trials: int, rules: tup
         dataset=asked.dataset,
         track=asked.track,
         budget=asked.budget,
-        seeds=(SEED,),
-        settings=(*map(_checked, asked.settings), f"{SELECTION}={print_value(list(rules or DEFAULT))}"),
+        settings=tuple(map(_checked, asked.settings)),
         baseline=not asked.no_baseline,
-        trials=trials,
     )
-    tune(request, replace(grid, no_weights=True))
+    tune(request.tuned(trials, rules or DEFAULT), replace(grid, no_weights=True))
 
 
 def _checked(setting: str) -> str:
     """Return a setting. Raises UsageError for those that a tuning decides."""
-    if parse_setting(setting)[0].startswith((SELECTION, METRICS)):
+    if parse_setting(setting)[0].startswith(DECIDED):
         raise UsageError(f"--set '{setting}': trials have no metrics of the test split; rules are given by --select")
     return setting

@@ -70,6 +70,10 @@ class Catalog:
         """The names of one kind, sorted."""
         return sorted(name for entry_kind, name in self.entries if entry_kind == kind)
 
+    def has(self, kind: str, name: str) -> bool:
+        """Return True if there is such a component."""
+        return (kind, name) in self.entries
+
     def entry(self, kind: str, name: str) -> Entry:
         """One component; UsageError with the nearest name, all names, and the plugins that failed."""
         found = self.entries.get((kind, name))

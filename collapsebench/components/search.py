@@ -29,6 +29,11 @@ class SearchRange(ABC):
     def at(self, share: float) -> ParameterValue:
         """Give the value at a share from 0 to 1 of the range."""
 
+    def share(self, value: ParameterValue) -> float | None:
+        """Give the share of the range that lies below a value; None for a value that is not between numbers."""
+        del value
+        return None
+
     @property
     @abstractmethod
     def text(self) -> str:
@@ -57,6 +62,14 @@ class Range(SearchRange):
         value = _between(self.low, self.high, share, log=self.log)
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
+    def share(self, value: ParameterValue) -> float | None:
+        """Give the share of the range that lies below a value.
+
+        >>> Range(0.01, 100, log=True).share(1.0)
+        0.5
+        """
+        return _below(self.low, self.high, value, log=self.log)
+
     @property
     def text(self) -> str:
         """The range in words."""
@@ -83,6 +96,10 @@ class IntegerRange(SearchRange):
     def at(self, share: float) -> int:
         """Give the integer at a share of the range. On a linear scale each has the same part of it."""
         return min(math.floor(_between(self.low, self.high + 1, share, log=self.log)), self.high)
+
+    def share(self, value: ParameterValue) -> float | None:
+        """Give the share of the range that lies below an integer."""
+        return _below(self.low, self.high, value, log=self.log)
 
     @property
     def text(self) -> str:
@@ -128,6 +145,13 @@ def _check_ends(low: float, high: float, *, log: bool) -> None:
 
 def _between(low: float, high: float, share: float, *, log: bool) -> float:
     return low * (high / low) ** share if log else low + (high - low) * share
+
+
+def _below(low: float, high: float, value: ParameterValue, *, log: bool) -> float | None:
+    """Return the share of a range below a value of it; None for a value outside, or for one that is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        return None
+    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
 
 
 def _words(low: float, high: float, *, log: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ from collapsebench.examples import Splits
 from collapsebench.experiment.counters import check_affordable
 from collapsebench.experiment.overrides import distinct
 from collapsebench.experiment.tracks import TrackLabel, chosen_track
-from collapsebench.experiment.tuning import TunedContender, tuned_contenders
+from collapsebench.experiment.tuning import SEED, SELECTION, TunedContender, tuned_contenders
 from collapsebench.inference.amortized import Amortized
 from collapsebench.metrics import default_metrics
 from collapsebench.metrics.metric import Metric
 from collapsebench.spec import Choice, Contender, Protocol, RunSpec, Setting, Track, identity
-from collapsebench.syntax import BASELINE
+from collapsebench.syntax import BASELINE, print_value
 from collapsebench.validation import describe
 
 NOTHING = "nothing to run: give --method, or leave out --no-baseline"
@@ -44,6 +44,11 @@ class Request:
     """So many settings of each contender, in its place: see `tuning`. None for the contender as it is written."""
     name: str = ""
     """The name of these runs, to tell them from those of other requests."""
+
+    def tuned(self, trials: int, rules: Iterable[str]) -> Request:
+        """Return the request for so many trials of each contender, which rules choose from."""
+        settings = (*self.settings, f"{SELECTION}={print_value(list(rules))}")
+        return replace(self, seeds=(SEED,), settings=settings, trials=trials)
 
 
 class SplitCache:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 
 from collapsebench.components import discovery
 from collapsebench.errors import UsageError, unknown
 from collapsebench.experiment.planning import Request
+from collapsebench.experiment.tuning import MOST_TRIALS
 from collapsebench.facts import read_facts, registry_folder
-from collapsebench.spec import Budget, Frozen
+from collapsebench.spec import Budget, Frozen, Rule
 from collapsebench.syntax import (
     parse_contender,
     parse_setting,
@@ -26,8 +28,11 @@ from collapsebench.syntax import (
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
 
-SHARED = ("dataset", "track", "budget", "settings", "contenders")
+SHARED = ("dataset", "track", "budget", "settings", "contenders", "trials", "searched", "controls")
 """The fields that the cells of a scale may share. A shared field is written once, beside the cells."""
+
+FURTHER = "further"
+"""The field of a cell that has contenders beside the shared ones."""
 
 
 def merged(settings: Iterable[str], others: Iterable[str] = ()) -> tuple[str, ...]:
@@ -82,12 +87,35 @@ class Cell(Frozen):
     """The settings of this cell's rows in the published table; None if the paper has no numbers for the cell."""
     against: str = ""
     """The cell, of another protocol, whose models are subtracted from those of this cell by seed; empty for none."""
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
+    """The number of trials of each contender but the controls; None if nothing is tuned."""
+    rules: tuple[Rule, ...] = ()
+    """The rules that choose between trials. Each choice is run beside the contenders, with their seeds."""
+    searched: dict[str, str] = Field(default_factory=dict)
+    """What is tuned, by the name of a model whose contender has a value that is to be searched."""
+    controls: tuple[str, ...] = ()
+    """The models that show what boards and guards do. They are not tuned, and stand in no ranking."""
 
     @field_validator("contenders")
     @classmethod
     def _swept(cls, contenders: dict[str, str]) -> dict[str, str]:
         """A sweep is a model for each of its contenders, as in `FB[nats=0.1]` and `FB[nats=2]`."""
         return {name: text for model, written in contenders.items() for name, text in _each(model, written)}
+
+    @model_validator(mode="after")
+    def _tuned(self) -> Self:
+        if (self.trials is None) != (not self.rules):
+            raise ValueError(f"cell '{self.name}': trials and the rules that choose between them go together")
+        for name in (*self.searched, *self.controls):
+            if name not in self.contenders:
+                raise ValueError(f"cell '{self.name}': {unknown('model', name, self.contenders)}")
+        return self
+
+    @property
+    def tuned(self) -> dict[str, str]:
+        """What is tuned, by the name of the model: a contender without the values that are to be searched."""
+        named = self.contenders | self.searched
+        return {name: text for name, text in named.items() if name not in self.controls}
 
     @property
     def base(self) -> BaseSetting:
@@ -127,6 +155,17 @@ class Cell(Frozen):
             baseline=False,
             name=self.name,
         )
+
+    def trial_request(self) -> Request | None:
+        """Return the request for the trials of the cell, as `collapsebench tune` makes it; None if there are none."""
+        if self.trials is None:
+            return None
+        asked = replace(self.request(()), methods=tuple(self.tuned.values()), name=f"{self.name}, trials")
+        return asked.tuned(self.trials, map(str, self.rules))
+
+    def chosen_request(self, chosen: Iterable[str], seeds: tuple[int, ...]) -> Request:
+        """Return the request for runs of settings that rules have chosen, beside the contenders of the cell."""
+        return replace(self.request(seeds), methods=tuple(chosen), name=f"{self.name}, tuned")
 
 
 class Scale(Frozen):
@@ -185,7 +224,9 @@ def _module_file(name: str) -> Path:
 
 def _joined(shared: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     settings = [*shared.get("settings", ()), *cell.get("settings", ())]
-    return {**shared, **cell, "settings": settings}
+    contenders = {**cell.get("contenders", shared.get("contenders", {})), **cell.get(FURTHER, {})}
+    joined = {**shared, **cell, "settings": settings, "contenders": contenders}
+    return {key: value for key, value in joined.items() if key != FURTHER}
 
 
 class Trial(Frozen):
@@ -197,6 +238,15 @@ class Trial(Frozen):
     """What the unfair contender does."""
     reason: str = ""
     """The reason why no guard sees it; empty if one does."""
+
+
+class LeagueFacts(Frozen):
+    """What the cells of a suite are compared with, as the tasks of a league."""
+
+    baseline: str
+    """The model that others are compared with."""
+    reference: str
+    """The model without a latent variable."""
 
 
 class TableReference(Frozen):
@@ -223,6 +273,8 @@ class Suite(Frozen):
     """Shipped modules of components that no other command loads."""
     trials: dict[str, Trial] = Field(default_factory=dict)
     """The cells that try the guards, by name; empty if the suite is no trial."""
+    league: LeagueFacts | None = None
+    """What makes a league of the cells; None if these are no tasks of one."""
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
 
@@ -257,13 +309,6 @@ class Suite(Frozen):
                 raise UsageError(f"suite '{self.name}': {unknown('variant', name, known)}")
             cells = tuple(cell.varied(known[name]) for cell in cells)
         return cells
-
-    def requests(
-        self, scale: str, variants: Iterable[str] = (), only: Collection[str] = (), *, seeds: Iterable[int]
-    ) -> list[Request]:
-        """Return a request for each of these cells. Raises UsageError for a name that does not exist."""
-        numbers = tuple(seeds)
-        return [cell.request(numbers) for cell in self.cells(scale, variants, only)]
 
     def narrowed(self, scale: str | None = None, variants: tuple[str, ...] = ()) -> Suite:
         """Return the suite with one scale alone, or with all scales that have these variants.

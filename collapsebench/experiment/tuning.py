@@ -6,7 +6,7 @@ A tuning is a plain grid of runs, whose protocol has rules of selection in place
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -14,7 +14,24 @@ from collapsebench.components.catalog import Catalog
 from collapsebench.components.interfaces import Method
 from collapsebench.components.search import Range, SearchRange
 from collapsebench.spec import Contender
-from collapsebench.syntax import BASELINE, RATE, Call, ParameterValue, Written, parse_sweep, print_contender
+from collapsebench.syntax import (
+    BASELINE,
+    RATE,
+    Call,
+    ParameterValue,
+    Written,
+    parse_sweep,
+    print_contender,
+)
+
+SEED = 0
+"""The seed of trials. The seeds of `run` begin at 1, so that what is chosen is run with others."""
+
+MOST_TRIALS = 256
+"""The largest number of trials of a contender."""
+
+SELECTION = "evaluation.selection"
+"""The setting of a track that has the rules by which trials are chosen."""
 
 RATES = Range(0.25, 4, log=True)
 """The range of the factor of the learning rate, for every contender."""
@@ -73,6 +90,20 @@ def sobol(seed: int, dimensions: int, number: int) -> list[list[float]]:
     return points
 
 
+def ranges_of(contender: Contender, catalog: Catalog) -> dict[str, SearchRange]:
+    """Return all that can be searched of a contender, whatever is written: `method.field`, and `rate`.
+
+    A method that is not installed has no ranges.
+    """
+    methods = (Call(method.name, {}) for method in contender.methods if catalog.has(Method.kind, method.name))
+    return dict(chain.from_iterable(_axes(call, catalog) for call in methods)) | {RATE: RATES}
+
+
+def family_of(contender: Contender, catalog: Catalog) -> str:
+    """Return the label that a contender shares with all of its settings: what can be searched is left out of it."""
+    return _without(contender, ranges_of(contender, catalog), 1.0)
+
+
 def tuned_contenders(text: str, catalog: Catalog) -> list[TunedContender]:
     """Read a contender, or those of a sweep. Raises UsageError."""
     return [TunedContender.of(written, catalog) for written in parse_sweep(text).contenders()]
@@ -102,7 +133,7 @@ def _own(method: str, values: Mapping[str, ParameterValue]) -> Iterator[tuple[st
             yield field, value
 
 
-def _without(contender: Contender, axes: Mapping[str, SearchRange], rate: float) -> str:
+def _without(contender: Contender, axes: Collection[str], rate: float) -> str:
     """Return the label of a contender without what is searched."""
     methods = []
     for method in contender.methods:

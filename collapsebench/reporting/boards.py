@@ -33,7 +33,8 @@ from collapsebench.reporting.leaderboard import (
     score,
     select,
 )
-from collapsebench.reporting.queries import EVERY_PROTOCOL, ProtocolQuery
+from collapsebench.reporting.queries import EVERY_PROTOCOL, ProtocolQuery, compared_protocols
+from collapsebench.reporting.tuning import Tunings
 from collapsebench.syntax import canonical
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def boards(
     """
     components = discovery.load(plugins, kinds={"dataset"})
     limits = likelihood_limits(components, "valid" if isinstance(view.scored, Cut) else "test")
-    found = _scored(store, query, view.scored, limits)
+    tunings = Tunings(store, plugins)
+    found: Iterator[Board] = (tunings.on(board) for board in _scored(store, query, view.scored, limits))
     if view.scored is None:
         found = (replace(board, reference=best_possible(board.protocol, components)) for board in found)
     if view.against is not None:
@@ -101,7 +103,7 @@ def boards(
 
 def _scored(store: Store, query: ProtocolQuery, scored: Cut | Dialect | None, limits: Limits) -> Iterator[Board]:
     """Score the selected protocols, with one board in memory at a time."""
-    protocols = store.protocols(**query._asdict())
+    protocols = compared_protocols(store, query)
     of_no_protocol = store.unreadable
     readable = _readable(store, [protocol.protocol_id for protocol in protocols], scored, limits)
     first = next(readable, None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.reporting.leaderboard import ENTRIES, Board, score
-from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
+from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery, compared_protocols
 from collapsebench.reporting.selection import protocol_of, stored_id
 from collapsebench.reporting.suite_boards import SuiteBoards, suite_boards
 
@@ -114,7 +114,7 @@ def _family(store: Store, query: ProtocolQuery, over: str) -> dict[float, Protoc
     """Find the only family over this setting, or the family of the named protocol."""
     named = None if query.protocol is None else protocol_of(store, stored_id(store, query))
     dataset = query.dataset if named is None else named.dataset.name
-    summaries = store.protocols(dataset=dataset, track=query.track)
+    summaries = compared_protocols(store, ProtocolQuery(dataset, query.track))
     stored = [each for each in (protocol_of(store, each.protocol_id) for each in summaries) if each is not None]
     if not stored:
         raise StoreError(f"no such runs of '{dataset}'; `collapsebench runs list` shows what there is")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collapsebench.store import ProtocolSummary, Store
 
 
 class ProtocolQuery(NamedTuple):
@@ -45,10 +48,21 @@ class SuiteQuery(NamedTuple):
         return f"collapsebench leaderboard --suite {self.suite} {self._setting}"
 
     @property
+    def league_command(self) -> str:
+        """The command that shows the suite as a league."""
+        return f"collapsebench league {self.suite} {self._setting}"
+
+    @property
     def _setting(self) -> str:
         variants = (f"--variant {name}" for name in self.variants)
         plugins = (f"--plugin {shlex.quote(str(path))}" for path in self.plugins)
         return " ".join((f"--scale {self.scale}", *variants, *plugins))
+
+
+def compared_protocols(store: Store, query: ProtocolQuery) -> list[ProtocolSummary]:
+    """Return the selected protocols. Those of trials are left out, but for one that is named by its id."""
+    found = store.protocols(**query._asdict())
+    return [protocol for protocol in found if query.protocol is not None or not protocol.of_trials]
 
 
 Query: TypeAlias = ProtocolQuery | SuiteQuery

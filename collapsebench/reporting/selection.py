@@ -12,7 +12,7 @@ from collapsebench.experiment.planning import asks_for
 from collapsebench.metrics.codes import ARTIFACT, Codes
 from collapsebench.observation import unreadable_line
 from collapsebench.reporting.leaderboard.scoring import by_contender
-from collapsebench.reporting.queries import SuiteQuery
+from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery, compared_protocols
 from collapsebench.spec import identity
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collapsebench.experiment.suites import Cell
     from collapsebench.experiment.trained import Models
     from collapsebench.observation import Observation
-    from collapsebench.reporting.queries import ProtocolQuery, Query
+    from collapsebench.reporting.queries import Query
     from collapsebench.spec import Protocol
     from collapsebench.store import Store
 
@@ -92,7 +92,7 @@ def _one_cell(store: Store, query: SuiteQuery) -> tuple[str, str, Mapping[str, s
 
 def stored_id(store: Store, query: ProtocolQuery) -> str:
     """Return the id of the only selected protocol. Raises StoreError for no protocol, and UsageError for several."""
-    found = store.protocols(**query._asdict())
+    found = compared_protocols(store, query)
     if not found:
         wanted = query.dataset or query.protocol
         raise StoreError(f"no such runs of '{wanted}'; `collapsebench runs list` shows what there is")
@@ -146,7 +146,8 @@ def nothing_ran(query: SuiteQuery) -> StoreError:
 def stored_protocol(store: Store, cell: Cell, components: Catalog) -> str | None:
     """Return the id of a cell's protocol, of the newest version that has runs; None if the cell has none."""
     request = cell.request(())
-    ids = [found.protocol_id for found in store.protocols(dataset=cell.dataset, track=cell.track)]
+    found = compared_protocols(store, ProtocolQuery(cell.dataset, cell.track))
+    ids = [protocol.protocol_id for protocol in found]
     stored = [protocol for each in ids if (protocol := protocol_of(store, each)) is not None]
     asked = [protocol for protocol in stored if asks_for(request, protocol, components)]
     newest = max(asked, key=lambda protocol: tuple(map(int, protocol.version.split("."))), default=None)

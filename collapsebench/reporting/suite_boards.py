@@ -38,6 +38,7 @@ from collapsebench.reporting.selection import (
     nothing_ran,
     stored_protocol,
 )
+from collapsebench.reporting.tuning import Tunings
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -74,7 +75,8 @@ def suite_boards(store: Store, query: SuiteQuery, columns: Shown | Sequence[str]
     """
     suite, cells = suites.suite(query.suite), declared_cells(query)
     components = suite.catalog(query.plugins)
-    measured = tuple(measured_cell(store, cell, components) for cell in cells)
+    tunings = Tunings(store, suite.plugin_files)
+    measured = tuple(_with_trials(measured_cell(store, cell, components), tunings) for cell in cells)
     if all(cell.board is None for cell in measured):
         raise nothing_ran(query)
     if suite.published is None:
@@ -82,6 +84,11 @@ def suite_boards(store: Store, query: SuiteQuery, columns: Shown | Sequence[str]
     published = publication(suite.published.publication).table(suite.published.table)
     pairs = compare(suite.scale(query.scale), measured, published, _keys(measured, columns))
     return SuiteBoards(query, suite, measured, published, pairs)
+
+
+def _with_trials(cell: MeasuredCell, tunings: Tunings) -> MeasuredCell:
+    """Let the rows of a cell know of the trials of their contenders."""
+    return cell if cell.board is None else cell._replace(board=tunings.on(cell.board))
 
 
 def _showing(cells: Sequence[MeasuredCell], columns: Shown | Sequence[str]) -> tuple[MeasuredCell, ...]:

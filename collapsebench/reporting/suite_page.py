@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,6 @@ def _scale_lines(suite: Suite, name: str, scale: Scale) -> Iterator[str]:
     yield from (f"variant {variant}: {meant.description}" for variant, meant in scale.variants.items())
     for cell in scale.cells:
         against = f" against {cell.against}" if cell.against else ""
-        alone = f"collapsebench suite run {suite.name} --scale {name} --cell {cell.name}"
+        alone = f"collapsebench suite run {suite.name} --scale {name} --cell {shlex.quote(cell.name)}"
         command = alone if suite.modules else cell.command  # no other command loads these modules
         yield f"  {cell.name}{against}: {command}"

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
+from collapsebench.components import discovery
 from collapsebench.experiment.planning import tuned
+from collapsebench.experiment.tuning import family_of, ranges_of
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.numbers import BLANK
+from collapsebench.reporting.leaderboard.scoring import Place, Tuned
 from collapsebench.spec import Criterion, identity
 from collapsebench.syntax import RATE
 
 if TYPE_CHECKING:
+    from collapsebench.components.catalog import Catalog
+    from collapsebench.components.search import SearchRange
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
+    from collapsebench.reporting.leaderboard import Board
     from collapsebench.spec import Contender, Rule
     from collapsebench.store import Store
 
@@ -98,12 +106,90 @@ def choices(
 
 
 def borders(contender: Contender, drawn: Sequence[Contender]) -> Iterator[str]:
-    """Yield what of a setting is the largest or the smallest of all that were drawn. Of two values, each would be."""
+    """Yield what of a setting is the largest or the smallest of all that were drawn, as in `rate high`."""
+    yield from (f"{place.name} {place.border}" for place in places(contender, drawn, {}) if place.border)
+
+
+def places(contender: Contender, drawn: Sequence[Contender], ranges: Mapping[str, SearchRange]) -> Iterator[Place]:
+    """Yield where the numbers of a setting lie among those that were drawn, and in the ranges.
+
+    Numbers that are the same in all of them are left out. Of two values, each would be at the border: none is.
+    """
     values = [dict(_numbers(each)) for each in drawn]
     for name, own in _numbers(contender):
         tried = {each[name] for each in values if name in each}
-        if len(tried) > 2 and own in {min(tried), max(tried)}:
-            yield f"{name} {'low' if own == min(tried) else 'high'}"
+        if len(tried) > 1:
+            share = ranges[name].share(own) if name in ranges else None
+            yield Place(name, share, _border(own, tried) if len(tried) > 2 else "")
+
+
+def _border(own: float, tried: set[float]) -> str:
+    return "low" if own == min(tried) else "high" if own == max(tried) else ""
+
+
+class Tunings:
+    """The trials of a store, by what was trained. Those of a dataset are read when a board of it is made."""
+
+    def __init__(self, store: Store, plugins: Sequence[Path] = ()) -> None:
+        self._store, self._plugins = store, plugins
+        self._by_dataset: dict[str, Mapping[str, Mapping[str, Tuned]]] = {}
+
+    def on(self, board: Board) -> Board:
+        """Return a board whose rows know of the trials of their contenders, if these were trained as the board says."""
+        known = self._of(board.protocol.dataset.name).get(board.protocol.training_id, {})
+        rows = (replace(row, tuned=known.get(row.contender_id)) for row in board.rows)
+        return replace(board, rows=tuple(rows)) if known else board
+
+    def _of(self, dataset: str) -> Mapping[str, Mapping[str, Tuned]]:
+        if dataset not in self._by_dataset:
+            self._by_dataset[dataset] = self._read(dataset)
+        return self._by_dataset[dataset]
+
+    def _read(self, dataset: str) -> Mapping[str, Mapping[str, Tuned]]:
+        """Read all trials on a dataset. Plugins are only looked for if there are any."""
+        found: dict[str, list[Sequence[RunRecord]]] = {}
+        for protocol in self._store.protocols(dataset=dataset):
+            records = list(self._store.find(protocol=protocol.protocol_id)) if protocol.of_trials else []
+            if records:
+                found.setdefault(records[0].spec.protocol.training_id, []).append(records)
+        if not found:
+            return {}
+        catalog = discovery.load(self._plugins)
+        return {training: tuned_settings(tunings, catalog) for training, tunings in found.items()}
+
+
+def tuned_settings(tunings: Iterable[Sequence[RunRecord]], catalog: Catalog) -> dict[str, Tuned]:
+    """Return what is known of each setting that was tried, by the identity of its contender.
+
+    Each of `tunings` has the trials of one protocol. Rules choose among the trials of their own protocol, of all that
+    share a family, whoever asked for them.
+    """
+    settings: dict[str, list[Trial]] = {}
+    chosen_by: dict[str, dict[str, None]] = {}
+    for records in tunings:
+        by_family: dict[str, list[Trial]] = {}
+        for trial in trials_of(records).values():
+            by_family.setdefault(family_of(trial.contender, catalog), []).append(trial)
+        for family, trials in by_family.items():
+            settings.setdefault(family, []).extend(trials)
+            for rule in records[0].spec.protocol.setting.evaluation.selection:
+                best = chosen(trials, rule)
+                if best is not None:
+                    chosen_by.setdefault(identity(best.contender), {})[str(rule)] = None
+    return {
+        tried: Tuned(family, tuple(chosen_by.get(tried, ())), *known)
+        for family, trials in settings.items()
+        for tried, known in _known(trials, catalog)
+    }
+
+
+def _known(trials: Sequence[Trial], catalog: Catalog) -> Iterator[tuple[str, tuple[int, float, tuple[Place, ...]]]]:
+    """Yield each setting of a family by its identity, with the number of all, what they cost, and where it lies."""
+    settings = {identity(trial.contender): trial.contender for trial in trials}
+    flops = math.fsum(trial.flops for trial in trials)
+    drawn = tuple(settings.values())
+    for tried, contender in settings.items():
+        yield tried, (len(drawn), flops, tuple(places(contender, drawn, ranges_of(contender, catalog))))
 
 
 def _numbers(contender: Contender) -> Iterator[tuple[str, float]]:

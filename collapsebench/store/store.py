@@ -45,12 +45,14 @@ CHUNK = 500
 
 
 class ProtocolSummary(NamedTuple):
-    """One protocol with stored runs, and so with a leaderboard."""
+    """One protocol with stored runs, and so with a leaderboard, unless they are trials."""
 
     protocol_id: str
     dataset: str
     track: str
     runs: int
+    of_trials: bool
+    """True for the trials of a tuning, which have rules in place of metrics, and so no leaderboard."""
 
 
 class Artifact(NamedTuple):
@@ -307,7 +309,13 @@ class Store:
         """Return the protocols of the matching runs, in the order of dataset and track."""
         counted = select(Run.protocol_key, func.count()).where(*conditions(filters)).group_by(Run.protocol_key)
         counts = {row[0]: row[1] for row in self._rows(counted)}
-        named = (ProtocolRow.key, ProtocolRow.protocol_id, ProtocolRow.dataset, ProtocolRow.track)
+        named = (
+            ProtocolRow.key,
+            ProtocolRow.protocol_id,
+            ProtocolRow.dataset,
+            ProtocolRow.track,
+            ProtocolRow.content,
+        )
         rows = [
             row
             for chunk in chunks(list(filter(is_id, counts)), CHUNK)
@@ -317,12 +325,12 @@ class Store:
         if len(whole) < len(counts):
             self.summaries(**filters)  # to note what is left out
         groups = defaultdict(list)
-        for key, protocol_id, dataset, track in whole:
-            groups[protocol_id].append((dataset, track, counts[key]))
+        for key, protocol_id, dataset, track, content in whole:
+            groups[protocol_id].append((dataset, track, counts[key], _has_rules(content)))
         found = (
-            ProtocolSummary(protocol_id, min(dataset), min(track), sum(count))
+            ProtocolSummary(protocol_id, min(dataset), min(track), sum(count), any(of_trials))
             for protocol_id, group in groups.items()
-            for dataset, track, count in [zip(*group, strict=True)]
+            for dataset, track, count, of_trials in [zip(*group, strict=True)]
         )
         return sorted(found, key=lambda each: (each.dataset, each.track, each.protocol_id))
 
@@ -411,6 +419,16 @@ def _settled(record: RunRecord) -> StoreError:
 def _rows_of(session: Session, deletion: Any) -> int:
     """Delete, and return the number of rows."""
     return int(session.execute(deletion).rowcount)  # type: ignore[attr-defined]
+
+
+def _has_rules(content: str) -> bool:
+    """Return whether a protocol has rules by which trials are chosen. Only those have the word at all."""
+    if '"selection"' not in content:
+        return False
+    try:
+        return bool(json.loads(content)["setting"]["evaluation"].get("selection"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _hashes(stored: str | None) -> dict[str, str]:

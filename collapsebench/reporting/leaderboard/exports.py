@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from collapsebench.record import json_number
 from collapsebench.reporting import escaping
 from collapsebench.reporting.leaderboard import reference
+from collapsebench.reporting.leaderboard.numbers import place_text
 from collapsebench.reporting.leaderboard.provenance import command
 from collapsebench.reporting.leaderboard.scoring import Board, BoardColumn, Row, SeedSample
 
@@ -35,7 +36,20 @@ def _declined(row: Row, column: BoardColumn) -> list[str]:
     return [f"seed {', '.join(map(str, reason.seeds))} {reason.text}" for reason in reasons]
 
 
-MARKS = (Mark("impossible", _impossible), Mark("findings", _findings), Mark("declined", _declined))
+def _tuned(row: Row, column: BoardColumn) -> list[str]:
+    del column
+    if row.tuned is None:
+        return []
+    rules = ", ".join(row.tuned.rules) or "no rule"
+    return [f"chosen by {rules}", f"{row.tuned.trials} trials", *map(place_text, row.tuned.places)]
+
+
+MARKS = (
+    Mark("impossible", _impossible),
+    Mark("findings", _findings),
+    Mark("declined", _declined),
+    Mark("tuning", _tuned),
+)
 
 
 def to_csv(boards: Iterable[Board]) -> Iterator[str]:
@@ -168,6 +182,7 @@ def _known(board: Board, row: Row) -> dict[str, Any]:
             for column in board.columns
             if column.key in row.declined
         },
+        "tuning": row.tuned and row.tuned._asdict() | {"places": [place._asdict() for place in row.tuned.places]},
     }
     return {key: value for key, value in found.items() if value}
 

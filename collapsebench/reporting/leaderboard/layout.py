@@ -15,6 +15,7 @@ from collapsebench.reporting.leaderboard.numbers import (
     Range,
     bracket,
     cost,
+    place_text,
     possible,
     with_error,
     with_interval,
@@ -32,7 +33,7 @@ from collapsebench.reporting.leaderboard.pages import (
 )
 from collapsebench.reporting.leaderboard.presentation import RowOrder, Shown
 from collapsebench.reporting.leaderboard.provenance import places, whole_command
-from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Row, SeedSample
+from collapsebench.reporting.leaderboard.scoring import PARAMETERS, Board, BoardColumn, Row, SeedSample, Tuned
 from collapsebench.reporting.leaderboard.views import ordered
 
 ARROWS = {Direction.LOWER: " ↓", Direction.HIGHER: " ↑", Direction.NONE: ""}
@@ -111,6 +112,7 @@ def _usual_page(board: Board, heads: Sequence[Head]) -> Page:
     tables = [_results(board, heads, usual=True)]
     if board.compared is not None and len(board.rows) > 1:
         tables.append(_differences(board, heads, usual=True))
+    tables += _tuning(board)
     shown = [column for head in heads for column in head.bounds]
     return _page(board, tables, usual_notes(board, shown), shown)
 
@@ -124,6 +126,7 @@ def _whole_page(board: Board, metrics: Sequence[BoardColumn]) -> Page:
         tables.append(_differences(board, heads, usual=False))
     if costs:
         tables.append(_costs(board, costs))
+    tables += _tuning(board)
     return _page(board, tables, notes(board, metrics), metrics)
 
 
@@ -248,6 +251,22 @@ def _row_of_costs(board: Board, row: Row, columns: Iterable[BoardColumn]) -> Ite
         yield cost(row.sample(column.key))
         if _has_difference(board, column):
             yield "" if row is board.compared else cost(board.difference(row, column.key), signed=True)
+
+
+def _tuning(board: Board) -> Iterator[TextTable]:
+    """Yield the table of rows whose setting was tried in a tuning, if there are any."""
+    rows = tuple(tuple(map(TableCell, _tuned(row, row.tuned))) for row in board.rows if row.tuned is not None)
+    if rows:
+        headers = ("contender", "chosen by", "trials", "their FLOPs", "below it, of each range")
+        yield TextTable("Tuning: what chose a setting, on the validation split", headers, rows, Part.TUNING)
+
+
+def _tuned(row: Row, tuned: Tuned) -> Iterator[str]:
+    yield marked_label(row)
+    yield ", ".join(tuned.rules) or "no rule"
+    yield str(tuned.trials)
+    yield f"{tuned.flops:.3g}"
+    yield ", ".join(filter(None, map(place_text, tuned.places)))
 
 
 def _has_difference(board: Board, column: BoardColumn) -> bool:

@@ -27,6 +27,7 @@ class Part(Enum):
     DISTANCES = auto()
     DIFFERENCES = auto()
     COSTS = auto()
+    TUNING = auto()
 
 
 class TableCell(NamedTuple):

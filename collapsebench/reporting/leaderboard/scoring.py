@@ -126,6 +126,31 @@ class RowReason(NamedTuple):
     """The seeds of these runs."""
 
 
+class Place(NamedTuple):
+    """Where a tuned value lies in what was searched."""
+
+    name: str
+    """`method.field`, or `rate`."""
+    share: float | None
+    """The share of the range below it, from 0 to 1; None for one of some choices."""
+    border: str
+    """`low` if no trial had a smaller value, `high` if none had a larger one; empty for a value between others."""
+
+
+class Tuned(NamedTuple):
+    """What is known of a row whose setting was a trial of a tuning, on the validation split."""
+
+    family: str
+    """The contender without what was searched."""
+    rules: tuple[str, ...]
+    """The rules that choose this setting of all trials of the family; empty if none does."""
+    trials: int
+    """The number of settings that were tried, with a result or without."""
+    flops: float
+    """What all these trials have cost."""
+    places: tuple[Place, ...]
+
+
 @dataclass(frozen=True)
 class Row:
     """One contender with its numbers, by the key of the column, over the seeds that finished."""
@@ -151,6 +176,10 @@ class Row:
     """The hashes of foreign code by seed, of the runs that have any."""
     declined: Mapping[str, tuple[RowReason, ...]] = field(default_factory=dict)
     """Why the metric of a column has no number for the contender, by the key of the column."""
+    contender_id: str = ""
+    """The identity of the contender."""
+    tuned: Tuned | None = None
+    """How the setting was found; None if it was no trial."""
 
     @property
     def unfinished(self) -> bool:
@@ -353,6 +382,7 @@ def _row(
         saturated=tuple(seed for seed, run in sorted(own.items()) if _finished(run) and _saturated(run)),
         findings=(*_findings(own), *_mixed_sources(own)),
         code={seed: run.code for seed, run in sorted(own.items()) if run.code},
+        contender_id=runs[0].contender_id,
     )
 
 

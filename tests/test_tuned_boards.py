@@ -1,0 +1,235 @@
+"""Boards of tuned contenders: which trials a setting comes from, what chose it, and suites that tune contenders."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from records import SETTING, contender, trial_record
+
+from collapsebench.components import discovery
+from collapsebench.components.search import IntegerRange, OneOf, Range
+from collapsebench.errors import UsageError
+from collapsebench.experiment import suites
+from collapsebench.experiment.tuning import family_of
+from collapsebench.reporting.tuning import places, tuned_settings
+from collapsebench.spec import identity
+
+CATALOG = discovery.load()
+SUITE = """
+title = "Two contenders, tuned"
+source = "collapsebench"
+follows = "nobody"
+league = { baseline = "VAE", reference = "no latent variable" }
+
+[scales.small]
+description = "two steps"
+hours = 0.01
+dataset = "linear-gaussian"
+track = "quick"
+budget = "2steps"
+trials = 2
+controls = ["control"]
+searched = { "minimum desired rate" = "mdr" }
+
+[scales.small.contenders]
+VAE = "vae"
+"no latent variable" = "no-latent"
+"minimum desired rate" = "mdr[nats=3]"
+control = "skip"
+
+[[scales.small.cells]]
+name = "a task"
+rules = ["elbo", "iso-kl[nats=1]"]
+"""
+
+
+@pytest.fixture
+def suite_file(tmp_path):
+    """A suite in a file of the user's."""
+    path = tmp_path / "tuned.toml"
+    path.write_text(SUITE)
+    return str(path)
+
+
+RULES = ("elbo", "iso-kl[nats=1]")
+TRIALS = {"setting": SETTING | {"evaluation": {"every": "10steps", "selection": list(RULES)}}}
+
+
+def trial(label, *, flops=10.0, **valid):
+    """A trial of the methods that are installed, as a store has it."""
+    found = trial_record(label, protocol=TRIALS, **valid)
+    installed = found.spec.model_copy(update={"contender": CATALOG.contender(label)[0]})
+    last = found.points[-1].model_copy(update={"counters": found.points[-1].counters | {"flops": flops}})
+    return found.model_copy(update={"spec": installed, "points": (*found.points[:-1], last)})
+
+
+def known(*trials):
+    """What is known of each setting, by its label."""
+    found = tuned_settings([trials], CATALOG)
+    return {each.contender: found[identity(each.spec.contender)] for each in trials}
+
+
+@given(st.floats(0, 1))
+def test_a_share_of_a_range_is_that_of_the_value_which_it_gives(share):
+    for axis, rounding in ((Range(0.2, 0.8), 0.002), (Range(0.25, 4, log=True), 0.002), (IntegerRange(1, 1000), 0.002)):
+        assert axis.share(axis.at(share)) == pytest.approx(share, abs=rounding)
+
+
+@pytest.mark.parametrize("value", [0.1, 5, "text", True, None, math.nan])
+def test_what_is_outside_of_a_range_has_no_share_of_it(value):
+    assert Range(0.2, 0.8).share(value) is None
+    assert OneOf(5, 50).share(5) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "family"),
+    [
+        ("vae@rate=0.5", "vae"),
+        ("free-bits[nats=0.1]@rate=2", "free-bits"),
+        ("free-bits[nats=0.1,per=batch]", "free-bits[per=batch]"),
+        ("mdr[nats=3]", "mdr"),
+        ("skip+kl-annealing[schedule=cyclical,warmup=0.2]", "skip+kl-annealing[schedule=cyclical]"),
+    ],
+)
+def test_a_family_has_all_settings_of_a_contender(label, family):
+    assert family_of(CATALOG.contender(label)[0], CATALOG) == family
+
+
+def test_a_method_that_is_not_installed_has_a_family_without_its_rate():
+    assert family_of(contender("gone[a=1]@rate=2"), CATALOG) == "gone[a=1]"
+
+
+def test_each_trial_knows_of_all_of_its_family_and_which_rules_choose_it():
+    found = known(
+        trial("free-bits[nats=0.1]@rate=0.5", neg_elbo=30, kl=2, flops=1),
+        trial("free-bits[nats=0.2]@rate=2", neg_elbo=31, kl=1, flops=2),
+        trial("free-bits[nats=0.4]", neg_elbo=32, kl=3, flops=4),
+        trial("vae", neg_elbo=29, kl=1, flops=8),
+    )
+    assert [each.rules for each in found.values()] == [
+        ("elbo",),
+        ("iso-kl[nats=1.0]",),
+        (),
+        ("elbo", "iso-kl[nats=1.0]"),
+    ]
+    assert [(each.family, each.trials, each.flops) for each in found.values()] == [("free-bits", 3, 7)] * 3 + [
+        ("vae", 1, 8)
+    ]
+    low, middle, high = ([(place.name, place.border) for place in each.places] for each in list(found.values())[:3])
+    assert low == [("rate", "low"), ("free-bits.nats", "low")]
+    assert middle == [("rate", "high"), ("free-bits.nats", "")]
+    assert high == [("rate", ""), ("free-bits.nats", "high")]
+    assert dict(found)["free-bits[nats=0.4]"].places[0].share == pytest.approx(0.5)
+    assert known(trial("vae"))["vae"].places == ()
+
+
+def test_trials_with_other_rules_are_trials_of_the_same_family():
+    first = trial("vae@rate=2", neg_elbo=30, flops=1)
+    again = trial("vae@rate=2", neg_elbo=30, flops=1)
+    other = trial("vae@rate=0.5", neg_elbo=31, flops=1)
+    found = tuned_settings([[first], [again, other]], CATALOG)[identity(first.spec.contender)]
+    assert (found.trials, found.flops, found.rules.count("elbo")) == (2, 3, 1)
+
+
+@given(st.lists(st.floats(0.25, 4), min_size=1, max_size=5, unique=True))
+def test_a_border_is_what_no_trial_passes(rates):
+    settings = [contender(f"vae@rate={rate}") for rate in rates]
+    rates = [each.rate for each in settings]
+    for each in settings:
+        (place,) = places(each, settings, {}) if len(set(rates)) > 1 else (None,)
+        if place is not None and len(set(rates)) > 2:
+            assert (place.border == "low", place.border == "high") == (each.rate == min(rates), each.rate == max(rates))
+        elif place is not None:
+            assert place.border == ""
+
+
+@pytest.fixture
+def run_suite(command, tmp_path):
+    """Runs commands on one store, and returns what they print."""
+
+    def run(*arguments):
+        answer = command(*arguments, "--store", tmp_path / "tuned.sqlite")
+        assert answer.code == 0, answer.err
+        return answer.out
+
+    return run
+
+
+@pytest.mark.torch
+def test_a_suite_runs_its_trials_and_then_what_is_chosen_of_them(run_suite, suite_file):
+    first = run_suite("suite", "run", suite_file, "--seeds", "2")
+    assert first.splitlines()[-1].startswith("next: collapsebench league ")
+    again = run_suite("suite", "run", suite_file, "--seeds", "2")
+    assert re.findall(r"(\d+) to run", again) == ["0", "0"]
+    (board,) = json.loads(run_suite("leaderboard", "--suite", suite_file, "--format", "json"))["boards"]
+    rows = {row["contender"]: row for row in board["rows"]}
+    tuned = {name: row["tuning"] for name, row in rows.items() if "tuning" in row}
+    assert {"vae", "no-latent", "mdr[nats=3.0]", "skip"} <= rows.keys()
+    families = {each["family"] for each in tuned.values()}
+    assert families == {"vae", "no-latent", "mdr"}
+    for family in families:
+        chosen = [each for each in tuned.values() if each["family"] == family]
+        assert sorted(rule for each in chosen for rule in each["rules"]) == ["elbo", "iso-kl[nats=1.0]"]
+        assert {each["trials"] for each in chosen} == {2}
+        assert all((each["flops"] > 0) == (family != "no-latent") for each in chosen)
+    assert all(sorted(rows[name]["seeds"]) == [1, 2] for name in tuned)
+
+
+ASKED = ("--dataset", "linear-gaussian", "--budget", "2steps", "--no-baseline", "--method")
+BOARD = ("leaderboard", "--dataset", "linear-gaussian")
+
+
+@pytest.mark.torch
+def test_trials_are_on_no_board_but_their_own(run_suite):
+    run_suite("run", *ASKED, "beta-vae")
+    run_suite("tune", *ASKED, "beta-vae", "--trials", "3")
+    (board,) = json.loads(run_suite(*BOARD, "--format", "json"))["boards"]
+    assert [row["contender"] for row in board["rows"]] == ["beta-vae"]
+    assert "Tuning" not in run_suite(*BOARD)
+    trial = next(run for run in json.loads(run_suite("runs", "list", "--json")) if run["seed"] == 0)
+    run_suite("run", *ASKED, trial["contender"])
+    assert "Tuning: what chose a setting" in run_suite(*BOARD)
+    assert "tuning" in run_suite(*BOARD, "--format", "csv").splitlines()[0].split(",")
+    assert trial["protocol_id"] in run_suite("leaderboard", "--protocol", trial["protocol_id"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("trials = 2", ""), "cell 'a task': trials and the rules that choose between them go together"),
+        (('rules = ["elbo", "iso-kl[nats=1]"]', "rules = []"), "cell 'a task': trials and the rules"),
+        (('controls = ["control"]', 'controls = ["contrul"]'), "cell 'a task': unknown model 'contrul'"),
+        (("trials = 2", "trials = 0"), "greater than or equal to 1"),
+        (('"elbo", ', '"best", '), "'elbo', 'cured' or 'iso-kl'"),
+    ],
+)
+def test_a_suite_that_cannot_be_tuned_is_one_line(wrong, said, suite_file):
+    path = Path(suite_file)
+    path.write_text(SUITE.replace(*wrong))
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        suites.suite(suite_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cell_has_contenders_beside_the_shared_ones(suite_file):
+    Path(suite_file).write_text(f'{SUITE}further = {{ annealed = "kl-annealing" }}\n')
+    (cell,) = suites.suite(suite_file).cells("small")
+    assert cell.contenders == {
+        "VAE": "vae",
+        "no latent variable": "no-latent",
+        "minimum desired rate": "mdr[nats=3]",
+        "control": "skip",
+        "annealed": "kl-annealing",
+    }
+    assert cell.tuned == {
+        "VAE": "vae",
+        "no latent variable": "no-latent",
+        "minimum desired rate": "mdr",
+        "annealed": "kl-annealing",
+    }
