@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from leagues import FEW, lower, score, scores, tables
 from scipy import stats
 
 from collapsebench.estimates import Direction
@@ -32,7 +33,6 @@ from collapsebench.reporting.league import (
     regrets,
 )
 
-FEW = Bootstrap(resamples=200)
 PUBLISHED = Bootstrap(resamples=200, unit=Unit.RUNS)
 
 NLLS = {
@@ -89,40 +89,12 @@ NINE = [
 """Nine tasks and seven contenders, with ties."""
 
 
-def scores(tables):
-    """Number the seeds of lists of scores."""
-    return {
-        task: {contender: dict(enumerate(values)) for contender, values in own.items()} for task, own in tables.items()
-    }
-
-
-def lower(tables):
-    return losses(scores(tables), Direction.LOWER)
-
-
 def one_seed(rows):
     """Losses of one seed, from a row for each task and a column for each contender."""
     return lower({f"t{i}": {f"c{j}": [value] for j, value in enumerate(row)} for i, row in enumerate(rows)})
 
 
 LEAGUE = lower(NLLS)
-
-whole = st.integers(-3, 3).map(float)
-score = st.one_of(whole, st.just(math.nan), st.none())
-
-
-two_to_four, one_to_three, one_to_four = st.integers(2, 4), st.integers(1, 3), st.integers(1, 4)
-
-
-@st.composite
-def tables(draw, numbers=whole, contenders=two_to_four, tasks=one_to_three, seeds=one_to_four):
-    """Scores with ties, of the same contenders in each task."""
-    names = [f"c{i}" for i in range(draw(contenders))]
-    own = [draw(seeds) for _ in range(draw(tasks))]
-    return {
-        f"t{i}": {name: draw(st.lists(numbers, min_size=size, max_size=size)) for name in names}
-        for i, size in enumerate(own)
-    }
 
 
 def reordered(table):

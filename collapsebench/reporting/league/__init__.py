@@ -4,20 +4,26 @@ Pure functions of plain values. A task is one protocol. Contenders are compared 
 comparison says (who wins, a rank, a regret in units of the task, a share of an area) goes over tasks.
 """
 
+from collapsebench.reporting.league.agreement import Agreement, agreement
 from collapsebench.reporting.league.bootstrap import Bootstrap, Interval, Unit
 from collapsebench.reporting.league.fronts import Front, Point, area, front, fronts
 from collapsebench.reporting.league.improvement import Improvement, improvement
+from collapsebench.reporting.league.interactions import Effect, Factorial, Interaction, interactions
 from collapsebench.reporting.league.losses import Losses, Scores, Shortfall, TaskLosses, losses
 from collapsebench.reporting.league.page import league_page
-from collapsebench.reporting.league.profiles import Profile, Regrets, profile, regrets
+from collapsebench.reporting.league.profiles import Profile, Regrets, profile, regrets, shares
 from collapsebench.reporting.league.ranks import Friedman, Ranks, critical_difference, friedman, groups, ranks
 from collapsebench.reporting.league.standings import League, league
 
 __all__ = [
+    "Agreement",
     "Bootstrap",
+    "Effect",
+    "Factorial",
     "Friedman",
     "Front",
     "Improvement",
+    "Interaction",
     "Interval",
     "League",
     "Losses",
@@ -29,6 +35,7 @@ __all__ = [
     "Shortfall",
     "TaskLosses",
     "Unit",
+    "agreement",
     "area",
     "critical_difference",
     "friedman",
@@ -36,10 +43,12 @@ __all__ = [
     "fronts",
     "groups",
     "improvement",
+    "interactions",
     "league",
     "league_page",
     "losses",
     "profile",
     "ranks",
     "regrets",
+    "shares",
 ]

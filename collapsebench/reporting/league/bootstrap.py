@@ -19,6 +19,7 @@ with three. If one contender wins all comparisons, the interval has no width: th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -77,15 +78,32 @@ class Bootstrap:
         """Make the seed of a purpose, so that no draw depends on what else is drawn."""
         return [self.seed, *(byte for label in labels for byte in (*label.encode(), 256))]
 
-    def interval(self, statistics: NDArray[np.float64], losses: Losses) -> Interval | None:
-        """Return the percentile interval of a statistic, from its value in each resample.
+    def means(self, task: TaskLosses, contenders: Iterable[str]) -> NDArray[np.float64]:
+        """Return the mean loss of each contender in each resample: shape (resamples, contenders).
+
+        Each sum is taken on its own. A product of matrices could round equal contenders differently, and break their
+        tie.
+        """
+        import numpy as np
+
+        return np.stack([_mean(task.runs[name], self.counts(task, name)) for name in contenders], axis=1)
+
+    def interval(self, statistics: NDArray[np.float64], *several: Losses) -> Interval | None:
+        """Return the percentile interval of a statistic of some losses, from its value in each resample.
 
         Returns None if every task has one seed: all resamples are the same then, and say nothing.
         """
         import numpy as np
 
-        if all(len(task.seeds) < 2 for task in losses.tasks):
+        if all(len(task.seeds) < 2 for losses in several for task in losses.tasks):
             return None
         tail = (1 - CONFIDENCE) / 2
         low, high = np.quantile(statistics, [tail, 1 - tail])
         return Interval(float(low), float(high))
+
+
+def _mean(losses: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean in each resample; infinite if a run without a result was drawn, and not NaN if it was not."""
+    import numpy as np
+
+    return np.asarray(np.sum(np.where(counts > 0, np.maximum(counts, 1) * losses, 0.0), axis=1) / len(losses))

@@ -90,13 +90,13 @@ def profile(regrets: Regrets, thresholds: Sequence[float], bootstrap: Bootstrap 
     chosen, names = bootstrap or Bootstrap(), regrets.losses.contenders
     return Profile(
         tuple(thresholds),
-        {name: tuple(_shares(regrets.losses, name, thresholds).tolist()) for name in names},
+        {name: tuple(shares(regrets.losses, name, thresholds).tolist()) for name in names},
         {name: _intervals(regrets.losses, name, thresholds, chosen) for name in names},
     )
 
 
-def _shares(losses: Losses, contender: str, thresholds: Sequence[float]) -> NDArray[np.float64]:
-    """Return the mean over tasks of the share of runs at or below each threshold."""
+def shares(losses: Losses, contender: str, thresholds: Sequence[float]) -> NDArray[np.float64]:
+    """Return the share of runs of a contender at or below each threshold, as a mean over tasks: shape (thresholds,)."""
     import numpy as np
 
     return np.asarray(np.mean([_within(task, contender, thresholds).mean(axis=0) for task in losses.tasks], axis=0))

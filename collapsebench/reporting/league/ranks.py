@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from collapsebench.reporting.league.losses import Losses, TaskLosses
+    from collapsebench.reporting.league.losses import Losses
 
 ALPHA = 1 - CONFIDENCE
 """The level of significance."""
@@ -161,22 +161,5 @@ def _intervals(losses: Losses, bootstrap: Bootstrap) -> dict[str, Interval | Non
     """Rank the contenders in each resample of seeds, and return the interval of each mean rank."""
     import numpy as np
 
-    drawn = np.mean([_ranked(_resampled(task, losses.contenders, bootstrap)) for task in losses.tasks], axis=0)
+    drawn = np.mean([_ranked(bootstrap.means(task, losses.contenders)) for task in losses.tasks], axis=0)
     return {name: bootstrap.interval(drawn[:, i], losses) for i, name in enumerate(losses.contenders)}
-
-
-def _resampled(task: TaskLosses, contenders: tuple[str, ...], bootstrap: Bootstrap) -> NDArray[np.float64]:
-    """Return the mean loss of each contender in each resample: shape (resamples, contenders).
-
-    Each sum is taken on its own. A product of matrices could round equal contenders differently, and break their tie.
-    """
-    import numpy as np
-
-    return np.stack([_mean(task.runs[name], bootstrap.counts(task, name)) for name in contenders], axis=1)
-
-
-def _mean(losses: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the mean in each resample; infinite if a run without a result was drawn, and not NaN if it was not."""
-    import numpy as np
-
-    return np.asarray(np.sum(np.where(counts > 0, np.maximum(counts, 1) * losses, 0.0), axis=1) / len(losses))
