@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -365,6 +366,12 @@ def test_tune_runs_trials_once_and_says_what_is_chosen(tmp_path, command):
         [name, text] for name in ("vae", "beta-vae") for text in ("elbo", "cured[nats=99.0]")
     ]
     assert all("no trial is so" in line for line in table if "cured" in line)
+    told = first.out.splitlines()[-1]
+    assert told.startswith("next: collapsebench run --dataset linear-gaussian --track quick --budget 4steps --set ")
+    assert "selection" not in told
+    ran = command(*shlex.split(told.removeprefix("next: collapsebench "))[:-1], "1", "--dry-run")
+    assert ran.code == 0
+    assert all(line.split()[2] in ran.out for line in table if " elbo " in line)
     again = command(*asked)
     assert "4 already stored, 0 to run" in again.out
     assert [line for line in again.out.splitlines() if line in table] == table

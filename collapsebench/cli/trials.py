@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from collapsebench.cli.grids import GridOptions, worked_through
+from collapsebench.syntax import parse_setting
 
 if TYPE_CHECKING:
     from collapsebench.experiment.planning import Request
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
     from collapsebench.reporting.tuning import Selected
+
+SEEDS = 5
+"""The number of seeds that are proposed for what is chosen."""
 
 
 def tune(request: Request, grid: GridOptions) -> None:
@@ -25,10 +30,31 @@ def tune(request: Request, grid: GridOptions) -> None:
     if records is None or grid.detach:
         return
     if not grid.quiet:
-        from collapsebench.reporting.tuning import tuning_text
-
-        click.echo(tuning_text(_choices(setup)))
+        _tell(request, _choices(setup), grid)
     _exit_if_failed(records)
+
+
+def _tell(request: Request, found: Sequence[Selected], grid: GridOptions) -> None:
+    """Print what is chosen, and the command that runs it with other seeds."""
+    from collapsebench.reporting.tuning import tuning_text
+    from collapsebench.store.connection import store_option
+
+    click.echo(tuning_text(found))
+    if chosen := _labels(found):
+        click.echo(f"next: {_run_command(request, chosen)}{store_option(grid.store)}")
+
+
+def _run_command(request: Request, contenders: Iterable[str]) -> str:
+    """Return the command that runs contenders with the seeds of the test, as their trials were run."""
+    from collapsebench.experiment.tuning import SELECTION
+
+    words = ["collapsebench", "run", "--dataset", request.dataset, "--track", request.track]
+    words += [] if request.budget is None else ["--budget", request.budget]
+    for setting in request.settings:
+        words += [] if parse_setting(setting)[0] == SELECTION else ["--set", setting]
+    for contender in contenders:
+        words += ["--method", contender]
+    return shlex.join([*words, "--no-baseline", "--seeds", str(SEEDS)])
 
 
 def run_tuned(cells: Sequence[Cell], seeds: tuple[int, ...], grid: GridOptions, then: str) -> None:
@@ -41,7 +67,11 @@ def run_tuned(cells: Sequence[Cell], seeds: tuple[int, ...], grid: GridOptions, 
     records = worked_through(setup, grid)
     if records is None or not _all_ended(setup):
         return
-    chosen = [cell.chosen_request(_labels(setup, trials[cell.name]), seeds) for cell in cells if cell.name in trials]
+    chosen = [
+        cell.chosen_request(_labels(_choices(replace(setup, requests=(trials[cell.name],)))), seeds)
+        for cell in cells
+        if cell.name in trials
+    ]
     records += worked_through(replace(setup, requests=tuple(chosen)), grid) or []
     if not grid.quiet:
         from collapsebench.store.connection import store_option
@@ -61,9 +91,8 @@ def _all_ended(setup: GridSetup) -> bool:
     return all(outcomes.get(run) in {Outcome.FINISHED, Outcome.DIVERGED, Outcome.FAILED} for run in runs)
 
 
-def _labels(setup: GridSetup, request: Request) -> list[str]:
-    """Return the settings that rules choose of the trials of a request, each once."""
-    found = _choices(replace(setup, requests=(request,)))
+def _labels(found: Iterable[Selected]) -> list[str]:
+    """Return the settings that rules choose, each once."""
     return list(dict.fromkeys(each.chosen.contender.label for each in found if each.chosen is not None))
 
 
