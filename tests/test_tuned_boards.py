@@ -233,3 +233,23 @@ def test_a_cell_has_contenders_beside_the_shared_ones(suite_file):
         "minimum desired rate": "mdr",
         "annealed": "kl-annealing",
     }
+
+
+VARIANT = """
+[scales.small.variants.steps]
+description = "other budgets"
+tuned = false
+budgets = { "a task" = "3steps" }
+"""
+
+
+def test_a_variant_may_have_budgets_of_cells_and_no_trials(suite_file):
+    Path(suite_file).write_text(SUITE + VARIANT)
+    (usual,), (varied,) = (suites.suite(suite_file).cells("small", names) for names in ((), ("steps",)))
+    assert (usual.budget, varied.budget) == ("2steps", "3steps")
+    assert usual.trial_request() is not None
+    assert varied.trial_request() is None
+    assert varied.contenders == usual.contenders
+    Path(suite_file).write_text(SUITE + VARIANT.replace("a task", "no task"))
+    with pytest.raises(UsageError, match="a variant has a budget for an unknown cell 'no task'"):
+        suites.suite(suite_file)

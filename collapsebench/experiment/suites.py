@@ -54,9 +54,13 @@ class Variant(Frozen):
 
     description: str
     budget: BudgetText | None = None
+    budgets: dict[str, BudgetText] = Field(default_factory=dict)
+    """The budgets of some cells, by their names, before `budget`."""
     settings: Settings = ()
     contenders: dict[str, str] = Field(default_factory=dict)
     """The contenders that replace others, by the name of the model in the published table."""
+    tuned: bool = True
+    """False if nothing is tuned."""
 
 
 def _each(model: str, written: str) -> Iterator[tuple[str, str]]:
@@ -131,8 +135,9 @@ class Cell(Frozen):
         """Return the cell with the changes of a variant."""
         replaced = {model: variant.contenders.get(model, written) for model, written in self.contenders.items()}
         settings = merged(self.settings, variant.settings)
-        budget = variant.budget or self.budget
-        return self.model_copy(update={"budget": budget, "settings": settings, "contenders": replaced})
+        budget = variant.budgets.get(self.name) or variant.budget or self.budget
+        untuned: dict[str, Any] = {} if variant.tuned else {"trials": None, "rules": (), "searched": {}}
+        return self.model_copy(update={"budget": budget, "settings": settings, "contenders": replaced, **untuned})
 
     @property
     def command(self) -> str:
@@ -179,6 +184,15 @@ class Scale(Frozen):
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
     """The variants of this scale only. Those of the suite are for every scale."""
+
+    @model_validator(mode="after")
+    def _budgeted(self) -> Self:
+        """Check that variants give budgets to cells that exist."""
+        cells = [cell.name for cell in self.cells]
+        for name in (name for variant in self.variants.values() for name in variant.budgets):
+            if name not in cells:
+                raise ValueError(f"a variant has a budget for an {unknown('cell', name, cells)}")
+        return self
 
     @model_validator(mode="before")
     @classmethod
