@@ -32,7 +32,9 @@ class NoInference(Amortized):
 
 
 class NoLatent(Method):
-    """The decoder without a latent variable: the language model, or the plain PixelCNN.
+    r"""The decoder without a latent variable: the language model, or the plain PixelCNN.
+
+    \(L = -\log p(x)\) in nats per example, where p is the decoder whose z is nothing.
 
     It gives every hook that adds or infers z. So a composition with another method that does so is a conflict, and so
     is one with a method that weighs the KL or adds a loss.

@@ -1,0 +1,100 @@
+r"""The parts of docs/methods.md that are computed, from what plugins say of themselves. cog writes them."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from itertools import takewhile
+
+from docstrings import as_markdown
+from field import COSTS
+from paper import table
+
+from collapsebench.components.descriptions import Description, describe_methods
+from collapsebench.components.interfaces import Family
+from collapsebench.syntax import parse_composition
+
+TRAINED, COST = "What is trained", "Cost of a step: "
+"""How a plugin begins to say what it does to the bound, and what it costs."""
+
+
+@cache
+def shipped() -> dict[Family, list[Description]]:
+    """The methods by family."""
+    found: dict[Family, list[Description]] = {family: [] for family in Family}
+    for method in describe_methods():
+        if method.family is not None:
+            found[method.family].append(method)
+    return {family: methods for family, methods in found.items() if methods}
+
+
+def overview() -> str:
+    """All methods: what each does, and what a step of it costs."""
+    rows = (
+        [f"[`{each.name}`](#method-{each.name})", family, each.summary.rstrip("."), *times(each.name)]
+        for family, methods in shipped().items()
+        for each in methods
+    )
+    return table(["method", "family", "what it does", "time of a step, text", "images"], rows)
+
+
+def entries(family: str) -> str:
+    """The methods of a family: equation, what is trained, cost and source of each."""
+    return "\n" + "\n".join(map(entry, shipped()[Family(family)]))
+
+
+def entry(method: Description) -> str:
+    """One method."""
+    paragraphs = said(method)
+    return "\n".join(
+        [
+            f"(method-{method.name})=",
+            f"**`{method.name}`** {paragraphs[0]}",
+            "",
+            equation(paragraphs),
+            "",
+            f"*Bound*: {sentence(paragraphs, TRAINED)} *Cost*: {cost(paragraphs)} *Source*:",
+            f"{method.entry.component.citation}.",
+            "",
+        ]
+    )
+
+
+def said(method: Description) -> list[str]:
+    """What the docstring of a method says, one line for each paragraph and each point of a list."""
+    text = as_markdown(inspect.cleandoc(method.entry.component.__doc__ or ""))
+    return [" ".join(part.split()) for part in re.split(r"\n{2,}|\n(?=- )", text)]
+
+
+def equation(paragraphs: list[str]) -> str:
+    """The paragraph with the equation, the first one behind the summary, with the points that it introduces."""
+    first, *others = paragraphs[1:]
+    if first.endswith(":"):
+        return "\n".join([first, "", *takewhile(lambda each: each.startswith("- "), others)])
+    return first if first.endswith(".") else f"{first} {others[0]}"
+
+
+def cost(paragraphs: list[str]) -> str:
+    """What a step costs."""
+    return sentence(paragraphs, COST).removeprefix(COST)
+
+
+def sentence(paragraphs: Iterable[str], start: str) -> str:
+    """The paragraph or point that starts so."""
+    found = [each.removeprefix("- ") for each in paragraphs if each.removeprefix("- ").startswith(start)]
+    if len(found) != 1:
+        raise ValueError(f"one paragraph should start with {start!r}, got {len(found)}")
+    return found[0]
+
+
+@cache
+def measured() -> dict[tuple[str, str], float]:
+    """The time of a training step as a multiple of the plain VAE's, by method and kind of data."""
+    costs = json.loads(COSTS.read_text(encoding="utf-8"))["costs"]
+    return {(parse_composition(cost["contender"])[0].name, cost["kind"]): cost["time"] for cost in costs}
+
+
+def times(name: str) -> list[str]:
+    """The times of a method on text and on images; empty where it was not measured."""
+    return [f"{measured()[name, kind]:.2f}" if (name, kind) in measured() else "" for kind in ("text", "images")]
