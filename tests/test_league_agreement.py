@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leagues import FEW, lower, one_to_three, score, scores, tables
+from leagues import FEW, lower, one_to_three, score, scores, tables, whole
 from scipy import stats
 
 from collapsebench.estimates import Direction
 from collapsebench.reporting.league import Bootstrap, Unit, agreement, losses
 
 MANY = st.integers(2, 7)
+mostly_whole = st.one_of(whole, whole, whole, whole, score)
+"""So that contenders with all results are not rare."""
 
 
 @st.composite
-def two_tables(draw, numbers=score, seeds=one_to_three):
+def two_tables(draw, numbers=mostly_whole, seeds=one_to_three):
     """Two scores of the same runs."""
     one = draw(tables(numbers, contenders=MANY, seeds=seeds))
     other = {
@@ -43,7 +45,7 @@ def tau_by_pairs(first, second):
     return (concordant - discordant) / math.sqrt(ordered) if ordered else None
 
 
-@given(two_tables())
+@given(two_tables(whole) | two_tables())
 def test_a_coefficient_is_that_of_scipy_and_of_the_definition(both):
     one, other = map(lower, both)
     found = agreement(one, other, FEW)
@@ -132,7 +134,15 @@ def test_runs_of_one_seed_stay_together_and_other_seeds_are_drawn_on_their_own()
     assert not np.array_equal(FEW.counts(same.tasks[0], "a"), apart.counts(others.tasks[0], "a"))
 
 
-@given(two_tables())
+def test_the_first_three_of_two_orders_may_be_others():
+    """Ties at the third place count, and one with a lost run does not."""
+    one = lower({"t": {n: [v] for n, v in zip("abcdef", (1.0, 2.0, 3.0, 3.0, 9.0, None), strict=True)}})
+    other = lower({"t": {n: [v] for n, v in zip("abcdef", (5.0, 8.0, 3.0, 4.0, 9.0, 0.0), strict=True)}})
+    assert agreement(one, other, FEW).shared_first == {"t": ("c", "d")}
+    assert agreement(one, one, FEW).shared_first == {"t": ("a", "b", "c", "d")}
+
+
+@given(two_tables(whole) | two_tables())
 def test_the_first_three_are_those_that_few_are_better_than(both):
     one, other = map(lower, both)
     found = agreement(one, other, FEW)

@@ -159,12 +159,21 @@ def test_few_contenders_are_all_named():
     assert figure.legends[0].get_texts() == []
 
 
-def test_names_stand_outside_in_the_order_of_their_lines_ends():
-    figure = league_profile.draw(LEAGUE, "t")
+LOST = made(
+    {"t": {"no-latent": [10.0] * 4, "vae": [5.0] * 4, "best": [0.0] * 4, "lost": [0.0, 0.0, 0.0, None]}},
+    {"t": {"vae": [1.0] * 4, "best": [1.0] * 4, "lost": [1.0] * 4}},
+)
+"""A contender with a larger area than the baseline, whose line ends below."""
+
+
+@pytest.mark.parametrize("found", [LEAGUE, LOST], ids=["many", "lost"])
+def test_names_stand_outside_in_the_order_of_their_lines_ends(found):
+    figure = league_profile.draw(found, "t")
     figure.draw_without_rendering()
     (panel,) = figure.axes
     edge = panel.get_window_extent().x1
-    ends = {name: line.get_ydata()[-1] for name, line in zip(NAMES, lines_of(figure), strict=True)}
+    lines = zip(found.losses.contenders, lines_of(figure), strict=True)
+    ends = {name: line.get_ydata()[-1] for name, line in lines}
     shown = sorted(written(figure).items(), key=lambda item: -item[1].get_window_extent().y0)
     order = [ends[name] for name, _ in shown]
     assert order == sorted(order, reverse=True)
@@ -176,6 +185,15 @@ def test_names_stand_outside_in_the_order_of_their_lines_ends():
         assert panel.transAxes.transform((1, hook.get_ydata()[0]))[1] == pytest.approx(
             panel.transData.transform((1, ends[name]))[1]
         )
+
+
+def test_a_panel_keeps_its_size_beside_long_names():
+    widths = []
+    for name in ("vae", "a name that is very much longer than that of the others"):
+        figure = league_profile.draw(LEAGUE, "t", FigureStyle(labels={"vae": name}))
+        figure.draw_without_rendering()
+        widths.append(figure.axes[0].get_window_extent().width)
+    assert widths[0] == pytest.approx(widths[1], rel=0.02)
 
 
 def test_runs_far_off_do_not_squeeze_the_panel_and_are_said():

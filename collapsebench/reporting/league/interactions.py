@@ -58,7 +58,7 @@ class Effect:
     @cached_property
     def pairs(self) -> int | None:
         """The number of seeds that would tell the effect from zero, where it is not told; None if it is not known."""
-        return None if self.difference is None or self.told is not False else pairs_to_tell(self.difference)
+        return None if self.difference is None or self.told else pairs_to_tell(self.difference)
 
 
 @dataclass(frozen=True)
