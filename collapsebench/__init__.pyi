@@ -1,5 +1,6 @@
 from .api import Contestant as Contestant
 from .api import board as board
+from .api import league as league
 from .api import load_run as load_run
 from .api import run as run
 from .api import runs as runs

@@ -1,9 +1,10 @@
-"""The harness from Python: `run`, `board`, `runs` and `load_run` do what the commands do, with the same objects."""
+"""The harness from Python: `run`, `board`, `league`, `runs` and `load_run` do what the commands do."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collapsebench.record import RunRecord
 
 T = TypeVar("T")
+N = TypeVar("N", bound=StrEnum)
 
 Contestant: TypeAlias = str | Method | Sequence[str | Method]
 """A contender as `run` takes it: `"skip+sa-vae[steps=10]"`, a method, or a sequence of these, which are composed.
@@ -263,6 +265,75 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
     with Store.reading(store) as opened:
         found = tuple(boards(opened, ProtocolQuery(dataset, track, protocol), view, files))
     return Boards(partial(pieces, found))
+
+
+def league(  # noqa: PLR0913 - the options of `collapsebench league`
+    suite: str,
+    *,
+    scale: str = "small",
+    variants: Iterable[str] = (),
+    cells: Iterable[str] = (),
+    divisions: Iterable[str] = (),
+    beside: str | None = None,
+    resamples: int = 10_000,
+    bootstrap_seed: int = 0,
+    unit: Literal["seeds", "runs"] = "seeds",
+    plugins: Iterable[str | Path] = (),
+    store: str | Path = DEFAULT_STORE,
+) -> Boards:
+    """Return the cells of a suite as the tasks of a league, with one table for all of them.
+
+    The arguments mean the same as the options of `collapsebench league`. `divisions` are of `default`, `tuned`, `cured`
+    and `iso-kl`; all if empty. Its `frame` has a row for each division, task, contender and seed. Raises UsageError for
+    a suite that is no league and for a name that does not exist, and StoreError if no run has a result.
+
+    >>> import collapsebench
+    >>> from pathlib import Path
+    >>> text = '''
+    ... title = "One task"
+    ... source = "me"
+    ... follows = "nobody"
+    ... league = { baseline = "VAE", reference = "no z" }
+    ... [scales.small]
+    ... description = "2 steps"
+    ... hours = 0.01
+    ... [[scales.small.cells]]
+    ... name = "a task"
+    ... dataset = "linear-gaussian"
+    ... track = "quick"
+    ... budget = "2steps"
+    ... contenders = { VAE = "vae", "no z" = "no-latent", Skip = "skip" }
+    ... '''
+    >>> characters = Path("mine.toml").write_text(text)
+    >>> runs = collapsebench.run(
+    ...     ["no-latent", "skip"], dataset="linear-gaussian", budget="2steps", store="l.sqlite", progress=False
+    ... )
+    >>> league = collapsebench.league("mine.toml", resamples=100, store="l.sqlite")
+    >>> [line.split(",")[:3] for line in league.render("csv").splitlines()[1:]]
+    [['default', 'a task', 'VAE'], ['default', 'a task', 'no z'], ['default', 'a task', 'Skip']]
+    """
+    from collapsebench.reporting.divisions import Division
+    from collapsebench.reporting.league import Bootstrap, Unit
+    from collapsebench.reporting.league_pages import league_pieces
+    from collapsebench.reporting.leagues import read_league
+    from collapsebench.store import Store
+
+    asked = [_member("division", name, Division) for name in _listed("divisions", divisions)]
+    try:
+        drawn = Bootstrap(resamples, bootstrap_seed, _member("unit", unit, Unit))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    files = tuple(map(Path, _listed("plugins", plugins)))
+    query = SuiteQuery(suite, scale, _listed("variants", variants), files, cells=_listed("cells", cells))
+    with Store.reading(store) as opened:
+        return Boards(partial(league_pieces, read_league(opened, query, asked, drawn, beside)))
+
+
+def _member(kind: str, name: str, known: type[N]) -> N:
+    """Give the member of an enumeration. Raises UsageError for a name that it does not have."""
+    if name not in list(known):
+        raise UsageError(unknown(kind, name, known))
+    return known(name)
 
 
 def _canonical(labels: Mapping[str, str]) -> dict[str, str]:

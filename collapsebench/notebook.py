@@ -205,7 +205,7 @@ def _cell(run: Run, column: str) -> str | None:
 
 
 class Boards:
-    """The leaderboards of some protocols, or those of a suite beside the numbers of its paper.
+    """The leaderboards of some protocols, those of a suite beside the numbers of its paper, or a league.
 
     A notebook shows them as tables; `print` writes them as the command line does.
 

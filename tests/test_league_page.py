@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from collapsebench.reporting.leaderboard import page_pieces
-from collapsebench.reporting.league import Bootstrap, league, league_page
+from collapsebench.reporting.leaderboard.pages import TableCell, TextTable
+from collapsebench.reporting.league import Bootstrap, Known, league, league_page
 
 NAN = float("nan")
 FEW = Bootstrap(resamples=100)
@@ -46,20 +47,35 @@ def test_standings_have_a_row_for_each_contender_with_the_best_mean_rank_first()
 
 def test_columns_say_what_the_statistics_say():
     standings = PAGE.tables[0]
-    assert column(standings, "regret ≤ 1") == {"skip": "1.00", "no-latent": "1.00", "vae": "0.67", "lost": "0.33"}
+    assert column(PAGE.tables[1], "≤ 1") == {"skip": "1.00", "no-latent": "1.00", "vae": "0.67", "lost": "0.33"}
     assert column(standings, "share of area") == {"skip": "1.00", "no-latent": "0.00", "vae": "0.00", "lost": "0.00"}
     assert column(standings, "no result") == {"skip": "", "no-latent": "", "vae": "", "lost": "4"}
 
 
 def test_tasks_name_their_best_their_unit_and_their_front():
-    text, digits = ([cell.text for cell in row] for row in PAGE.tables[1].rows)
-    assert text == ["text", "3", "skip", "98", "101", "3", "6", "skip"]
-    assert digits == ["digits", "2", "no-latent", "20.50", "20.50", "—", "0", "no-latent, skip"]
+    text, digits = ([cell.text for cell in row] for row in PAGE.tables[2].rows)
+    assert text == ["text", "3", "skip", "98", "101", "3", "6"]
+    assert digits == ["digits", "2", "no-latent", "20.50", "20.50", "—", "0"]
+    assert [note for note in PAGE.notes if note.startswith("Front")] == [
+        "Front of text: skip.",
+        "Front of digits: no-latent; skip.",
+    ]
+
+
+def test_what_is_known_beside_the_statistics_stands_around_them():
+    table = TextTable("More", ("contender", "x"), ((TableCell("vae"), TableCell("1")),))
+    known = Known(("first",), {"skip"}, {"digits": ["lost"]}, (table,), ("last",))
+    page = league_page(LEAGUE, "t", "", known)
+    assert (page.tables[-1], page.notes[0], page.notes[-1]) == (table, "first", "last")
+    assert [row[0].text for row in page.tables[0].rows] == ["skip ‡", "no-latent", "vae", "lost"]
+    assert [row[0].text for row in page.tables[1].rows] == ["skip ‡", "no-latent", "vae", "lost"]
+    assert not any(note.startswith("digits, 2 missing") for note in page.notes)
+    assert "text, 1 missing, 1 diverged each: lost" in page.notes
 
 
 def test_notes_name_each_run_without_a_result_and_each_task_that_is_left_out():
     notes = "\n".join(PAGE.notes)
-    assert "lost, text: 1 missing, 1 diverged\nlost, digits: 2 missing\n" in notes
+    assert "text, 1 missing, 1 diverged each: lost\ndigits, 2 missing each: lost\n" in notes
     assert "Left out of regrets, as no contender is better than no-latent there: digits." in notes
     assert "bootstrap over seeds, 100 resamples from seed 0" in notes
     assert "(Nemenyi, 5%); not told apart: skip to lost." in notes
@@ -75,7 +91,7 @@ def test_where_z_never_helps_there_is_neither_regret_nor_area():
     numbers = {"t": {"vae": {1: 2.0}, "no-latent": {1: 1.0}}}
     found = league(numbers, numbers, baseline="vae", reference="no-latent", bootstrap=FEW)
     page = league_page(found, "t", "")
-    assert page.tables[0].headers == ("contender", "better than vae", "mean rank", "share of area", "no result")
+    assert [table.caption for table in page.tables] == ["Standings", "Tasks"]
     assert [[cell.text for cell in row] for row in page.tables[0].rows] == [
         ["no-latent", "1.00", "1.0", "—", ""],
         ["vae", "—", "2.0", "—", ""],
@@ -89,5 +105,5 @@ def test_a_task_without_any_result_and_a_league_of_one_contender_have_a_page():
     found = league(numbers, numbers, baseline="vae", reference="vae", bootstrap=FEW)
     page = league_page(found, "t", "")
     assert [cell.text for cell in page.tables[0].rows[0]] == ["vae", "—", "1.0 [1.0, 1.0]", "—", "2"]
-    assert [cell.text for cell in page.tables[1].rows[0]] == ["t", "2", "—", "—", "—", "—", "0", ""]
+    assert [cell.text for cell in page.tables[1].rows[0]] == ["t", "2", "—", "—", "—", "—", "0"]
     assert not any("Nemenyi" in note for note in page.notes)

@@ -20,6 +20,10 @@ COMMANDS = {
     "tune": ("collapsebench.cli.tune", "Try settings of contenders, as many of each, and choose by validation."),
     "suite": ("collapsebench.cli.suite", "List, show and run suites: the tables and figures of papers."),
     "leaderboard": ("collapsebench.cli.leaderboard", "Render the leaderboards of the stored runs."),
+    "league": (
+        "collapsebench.cli.league",
+        "Compare contenders over the tasks of a suite, without mixing their numbers.",
+    ),
     "compare": ("collapsebench.cli.compare", "Compare two contenders wherever both have run."),
     "diff": ("collapsebench.cli.diff", "Say in what two protocols or two runs differ."),
     "report": ("collapsebench.cli.report", "Write one HTML page of the stored runs, with the evidence of numbers."),

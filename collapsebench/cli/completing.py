@@ -136,6 +136,18 @@ def suites(context: click.Context, word: str) -> Iterator[CompletionItem]:
 
 
 @_quietly
+def cells(context: click.Context, word: str) -> Iterator[CompletionItem]:
+    """Offer the cells of the suite that is named before the cursor."""
+    del word
+    from collapsebench.experiment.suites import suite
+
+    named = context.params.get("name") or context.params.get("suite")
+    if named is not None:
+        found = suite(named).cells(context.params.get("scale") or "small", context.params.get("variants") or ())
+        yield from (CompletionItem(cell.name, help=cell.dataset) for cell in found)
+
+
+@_quietly
 def columns(context: click.Context, word: str) -> Iterator[CompletionItem]:
     """Offer the columns of boards, as the next one of a list with commas."""
     del context

@@ -130,6 +130,14 @@ variant = click.option(
     metavar="NAME",
     help="Another reading of the paper by the suite (see `suite show`). May be repeated.",
 )
+cell = click.option(
+    "--cell",
+    "cells",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completing.cells,
+    help="Only this cell of the suite (see `suite show`). May be repeated.",
+)
 labels = click.option(
     "--label",
     "labels",

@@ -13,6 +13,7 @@ import click
 
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
+from collapsebench.cli.league import DIVISIONS
 from collapsebench.errors import UsageError
 from collapsebench.reporting.plotting.canvas import COLUMN, METADATA, FigureStyle, check_matplotlib, figure_bytes
 
@@ -136,7 +137,7 @@ figure_options = options.gathered(
     ),
     options.scale,
     options.variant,
-    click.option("--cell", "cells", multiple=True, metavar="NAME", help="Only this cell of the suite."),
+    options.cell,
     click.option(
         "--contender",
         "contenders",
@@ -246,6 +247,37 @@ def spectrum(given: FigureOptions) -> None:
     from collapsebench.reporting.figures import draw_spectrum
 
     _draw(given, draw_spectrum)
+
+
+division = click.option(
+    "--division",
+    type=click.Choice(DIVISIONS),
+    default=DIVISIONS[0],
+    show_default=True,
+    help="The defaults, or what a kind of rule has chosen of the trials.",
+)
+
+
+@command.command("league-profile", short_help="How near runs come to the best of each task of a league.")
+@division
+@figure_options
+def league_profile(given: FigureOptions, division: str) -> None:
+    """The share of runs of a league (--suite) over their regret: 0 is the best of a task, 1 a model without z."""
+    from collapsebench.reporting.divisions import Division
+    from collapsebench.reporting.figures import draw_league_profile
+
+    _draw(given, partial(draw_league_profile, division=Division(division)))
+
+
+@command.command("league-fronts", short_help="Likelihood and information in each task of a league.")
+@division
+@figure_options
+def league_fronts(given: FigureOptions, division: str) -> None:
+    """IW-NLL and mutual information of a league (--suite), a panel for each task, with its front named."""
+    from collapsebench.reporting.divisions import Division
+    from collapsebench.reporting.figures import draw_league_fronts
+
+    _draw(given, partial(draw_league_fronts, division=Division(division)))
 
 
 def _draw(given: FigureOptions, draw: Callable[..., DrawnFigure]) -> None:

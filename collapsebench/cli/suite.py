@@ -56,14 +56,14 @@ def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bo
 @click.argument("name", shell_complete=completing.suites)
 @options.scale
 @options.variant
-@click.option(
-    "--cell", "only", multiple=True, metavar="NAME", help="Only this cell (see `suite show`). May be repeated."
-)
+@options.cell
 @click.option(
     "--seeds", type=click.IntRange(min=1, max=MOST_SEEDS), default=3, show_default=True, help="Run seeds 1…N."
 )
 @grid_options
-def run(grid: GridOptions, name: str, scale: str, variants: tuple[str, ...], only: tuple[str, ...], seeds: int) -> None:
+def run(
+    grid: GridOptions, name: str, scale: str, variants: tuple[str, ...], cells: tuple[str, ...], seeds: int
+) -> None:
     """Run what is missing of a suite: NAME as in dieng-2019/table-3, or a TOML file of the same form.
 
     What was interrupted goes on from its last checkpoint. All seeds of all cells are one grid, seed by seed. A suite of
@@ -74,11 +74,10 @@ def run(grid: GridOptions, name: str, scale: str, variants: tuple[str, ...], onl
     from collapsebench.reporting.queries import SuiteQuery
 
     asked = suite(name)
-    cells = asked.cells(scale, variants, only)
-    query = SuiteQuery(name, scale, variants, grid.plugins, cells=only)
+    query = SuiteQuery(name, scale, variants, grid.plugins, cells=cells)
     plugins = (*grid.plugins, *asked.plugin_files)
     grid = replace(grid, keep_codes=grid.keep_codes or asked.keep_codes, plugins=plugins)
-    _work(asked, cells, tuple(range(1, seeds + 1)), grid, query)
+    _work(asked, asked.cells(scale, variants, cells), tuple(range(1, seeds + 1)), grid, query)
 
 
 def _work(asked: Suite, cells: Sequence[Cell], seeds: tuple[int, ...], grid: GridOptions, query: SuiteQuery) -> None:

@@ -10,14 +10,27 @@ from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.reporting.families import sweep
 from collapsebench.reporting.leaderboard import ENTRIES, likelihood_limits, score
 from collapsebench.reporting.leaderboard.trajectories import TRAJECTORY_COLUMNS, check_counter
-from collapsebench.reporting.plotting import codes, depth, rate_distortion, spectrum, trajectories
+from collapsebench.reporting.league import Bootstrap
+from collapsebench.reporting.leagues import one_ranking
+from collapsebench.reporting.plotting import (
+    codes,
+    depth,
+    league_fronts,
+    league_profile,
+    rate_distortion,
+    spectrum,
+    trajectories,
+)
 from collapsebench.reporting.plotting.canvas import AS_USUAL
+from collapsebench.reporting.queries import SuiteQuery
 from collapsebench.reporting.selection import kept_codes, one_protocol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from collapsebench.experiment.trained import Models
+    from collapsebench.reporting.divisions import Division
+    from collapsebench.reporting.leagues import Ranking
     from collapsebench.reporting.plotting.canvas import FigureStyle
     from collapsebench.reporting.queries import Query
     from collapsebench.store import Store
@@ -146,6 +159,61 @@ def draw_spectrum(
     with style.settings():
         figure = spectrum.draw(spectra, spectrum.threshold(protocol), selected.title, style)
     return DrawnFigure(figure, f"variances of the units of {_labels(spectra)}")
+
+
+def draw_league_profile(
+    store: Store,
+    query: Query,
+    contenders: Collection[str] = (),
+    style: FigureStyle = AS_USUAL,
+    *,
+    division: Division,
+) -> DrawnFigure:
+    """Draw the performance profiles of one division of a league.
+
+    Raises UsageError for what is no league and for `contenders`, and StoreError if no task has a contender that is
+    better than the baseline without z.
+    """
+    ranking, title = _division(store, query, contenders, division)
+    if ranking.league.profile is None:
+        raise StoreError(f"no contender is better than '{ranking.league.reference}' on any task: there is no regret")
+    style.check(ranking.models)
+    with style.settings():
+        figure = league_profile.draw(ranking.league, title, style)
+    return DrawnFigure(figure, f"profiles of {len(ranking.models)} contenders on {_tasks(ranking)}")
+
+
+def draw_league_fronts(
+    store: Store,
+    query: Query,
+    contenders: Collection[str] = (),
+    style: FigureStyle = AS_USUAL,
+    *,
+    division: Division,
+) -> DrawnFigure:
+    """Draw the Pareto front of each task of one division of a league.
+
+    Raises UsageError for what is no league and for `contenders`, and StoreError if nothing has a result.
+    """
+    ranking, title = _division(store, query, contenders, division)
+    style.check(ranking.models)
+    with style.settings():
+        figure = league_fronts.draw(ranking.league, title, style)
+    return DrawnFigure(figure, f"{len(ranking.models)} contenders, and the fronts of {_tasks(ranking)}")
+
+
+def _division(store: Store, query: Query, contenders: Collection[str], division: Division) -> tuple[Ranking, str]:
+    """Read one division of a league, and give its title. No interval is drawn, so nothing is resampled."""
+    if not isinstance(query, SuiteQuery):
+        raise UsageError("a league is a suite: give --suite")
+    if contenders:
+        raise UsageError("--contender does not go with a league: each of its contenders counts for the others")
+    ranking = one_ranking(store, query, division, Bootstrap(resamples=1))
+    return ranking, " · ".join([query.suite, query.scale, *query.variants, str(division)])
+
+
+def _tasks(ranking: Ranking) -> str:
+    return "; ".join(task.name for task in ranking.tasks)
 
 
 def _labels(of_contenders: Iterable[rate_distortion.PlanePoint | spectrum.Spectrum]) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collapsebench.experiment.work import GridSetup
     from collapsebench.record import RunRecord
     from collapsebench.reporting.leaderboard import Board
-    from collapsebench.spec import Contender, Rule
+    from collapsebench.spec import Contender, Protocol, Rule
     from collapsebench.store import Store
 
 
@@ -132,30 +132,37 @@ class Tunings:
 
     def __init__(self, store: Store, plugins: Sequence[Path] = ()) -> None:
         self._store, self._plugins = store, plugins
-        self._by_dataset: dict[str, Mapping[str, Mapping[str, Tuned]]] = {}
+        self._by_dataset: dict[str, Mapping[str, Sequence[Sequence[RunRecord]]]] = {}
+        self._settings: dict[str, Mapping[str, Tuned]] = {}
 
     def on(self, board: Board) -> Board:
         """Return a board whose rows know of the trials of their contenders, if these were trained as the board says."""
-        known = self._of(board.protocol.dataset.name).get(board.protocol.training_id, {})
+        known = self._known(board.protocol)
         rows = (replace(row, tuned=known.get(row.contender_id)) for row in board.rows)
         return replace(board, rows=tuple(rows)) if known else board
 
-    def _of(self, dataset: str) -> Mapping[str, Mapping[str, Tuned]]:
+    def trials(self, protocol: Protocol) -> Sequence[Sequence[RunRecord]]:
+        """Return the trials that were trained as a protocol says, those of each of their own protocols together."""
+        dataset = protocol.dataset.name
         if dataset not in self._by_dataset:
             self._by_dataset[dataset] = self._read(dataset)
-        return self._by_dataset[dataset]
+        return self._by_dataset[dataset].get(protocol.training_id, [])
 
-    def _read(self, dataset: str) -> Mapping[str, Mapping[str, Tuned]]:
-        """Read all trials on a dataset. Plugins are only looked for if there are any."""
+    def _known(self, protocol: Protocol) -> Mapping[str, Tuned]:
+        """Return what is known of each setting that was tried. Plugins are only looked for if there is any."""
+        training, trials = protocol.training_id, self.trials(protocol)
+        if training not in self._settings:
+            self._settings[training] = tuned_settings(trials, discovery.load(self._plugins)) if trials else {}
+        return self._settings[training]
+
+    def _read(self, dataset: str) -> Mapping[str, Sequence[Sequence[RunRecord]]]:
+        """Read all trials on a dataset, by what was trained."""
         found: dict[str, list[Sequence[RunRecord]]] = {}
         for protocol in self._store.protocols(dataset=dataset):
             records = list(self._store.find(protocol=protocol.protocol_id)) if protocol.of_trials else []
             if records:
                 found.setdefault(records[0].spec.protocol.training_id, []).append(records)
-        if not found:
-            return {}
-        catalog = discovery.load(self._plugins)
-        return {training: tuned_settings(tunings, catalog) for training, tunings in found.items()}
+        return found
 
 
 def tuned_settings(tunings: Iterable[Sequence[RunRecord]], catalog: Catalog) -> dict[str, Tuned]:

@@ -10,7 +10,7 @@ from collapsebench.reporting.league.fronts import Front, Point, area, front, fro
 from collapsebench.reporting.league.improvement import Improvement, improvement
 from collapsebench.reporting.league.interactions import Effect, Factorial, Interaction, interactions
 from collapsebench.reporting.league.losses import Losses, Scores, Shortfall, TaskLosses, losses
-from collapsebench.reporting.league.page import league_page
+from collapsebench.reporting.league.page import Known, league_page, listed
 from collapsebench.reporting.league.profiles import Profile, Regrets, profile, regrets, shares
 from collapsebench.reporting.league.ranks import Friedman, Ranks, critical_difference, friedman, groups, ranks
 from collapsebench.reporting.league.standings import League, league
@@ -25,6 +25,7 @@ __all__ = [
     "Improvement",
     "Interaction",
     "Interval",
+    "Known",
     "League",
     "Losses",
     "Point",
@@ -46,6 +47,7 @@ __all__ = [
     "interactions",
     "league",
     "league_page",
+    "listed",
     "losses",
     "profile",
     "ranks",

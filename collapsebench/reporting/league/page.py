@@ -3,49 +3,68 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.reporting.leaderboard.numbers import BLANK, rounded
-from collapsebench.reporting.leaderboard.pages import Page, TableCell, TextTable
+from collapsebench.reporting.leaderboard.pages import FINDING, Page, TableCell, TextTable
 from collapsebench.reporting.league.bootstrap import Unit
 from collapsebench.reporting.league.ranks import ALPHA
 
 if TYPE_CHECKING:
     from collapsebench.reporting.league.bootstrap import Interval
     from collapsebench.reporting.league.fronts import Front
+    from collapsebench.reporting.league.losses import Shortfall
     from collapsebench.reporting.league.standings import League
 
 FEW_TASKS = 10
 """With at most so many tasks the p-value of Friedman's test is a rough approximation (Demšar 2006, section 3.2.2)."""
 
 
-def league_page(league: League, title: str, command: str) -> Page:
-    """Lay a league out: a table of contenders, the best mean rank first, and a table of tasks."""
-    return Page(title, (_standings(league), _tasks(league)), tuple(_notes(league)), command)
+class Known(NamedTuple):
+    """What is known of a league beside its statistics."""
+
+    about: tuple[str, ...] = ()
+    """The notes that come first."""
+    marked: Collection[str] = ()
+    """The contenders about whose runs there is something to know."""
+    unchosen: Mapping[str, Collection[str]] = MappingProxyType({})
+    """The contenders by task that have no setting there. That they count as the worst is said elsewhere."""
+    tables: tuple[TextTable, ...] = ()
+    """The tables that come last."""
+    notes: tuple[str, ...] = ()
+    """The notes that come last."""
 
 
-def _standings(league: League) -> TextTable:
-    thresholds = () if league.profile is None else league.profile.thresholds
-    headers = (
-        "contender",
-        f"better than {league.baseline}",
-        "mean rank",
-        *(f"regret ≤ {threshold:g}" for threshold in thresholds),
-        "share of area",
-        "no result",
-    )
-    rows = (tuple(map(TableCell, _standing(league, name))) for name in league.ranks.means)
+NOTHING = Known()
+
+
+def league_page(league: League, title: str, command: str, known: Known = NOTHING) -> Page:
+    """Lay a league out: a table of contenders, the best mean rank first, how near they come, and a table of tasks."""
+    tables = (_standings(league, known.marked), *_regrets(league, known.marked), _tasks(league), *known.tables)
+    return Page(title, tables, (*known.about, *_notes(league, known.unchosen), *known.notes), command)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write names that may have commas."""
+    return "; ".join(names)
+
+
+def _marked(name: str, marked: Collection[str]) -> str:
+    return f"{name} {FINDING}" if name in marked else name
+
+
+def _standings(league: League, marked: Collection[str]) -> TextTable:
+    headers = ("contender", f"better than {league.baseline}", "mean rank", "share of area", "no result")
+    rows = ((TableCell(_marked(name, marked)), *map(TableCell, _standing(league, name))) for name in league.ranks.means)
     return TextTable("Standings", headers, tuple(rows))
 
 
 def _standing(league: League, name: str) -> Iterator[str]:
     own = league.improvements.get(name)
-    yield name
     yield BLANK if own is None else _with_interval(own.probability, own.interval, 2)
     yield _with_interval(league.ranks.means[name], league.ranks.intervals[name], 1)
-    if league.profile is not None:
-        yield from (f"{share:.2f}" for share in league.profile.shares[name])
     yield _area(league.fronts, name)
     yield str(sum(league.losses.shortfall(name)) or "")
 
@@ -61,8 +80,17 @@ def _area(fronts: Iterable[Front], name: str) -> str:
     return f"{sum(shares) / len(shares):.2f}" if shares else BLANK
 
 
+def _regrets(league: League, marked: Collection[str]) -> Iterator[TextTable]:
+    """Yield the table of regrets, if a task has a unit. Contenders stand in the order of the standings."""
+    if league.profile is not None:
+        shares = league.profile.shares
+        rows = ((_marked(name, marked), *(f"{share:.2f}" for share in shares[name])) for name in league.ranks.means)
+        headers = ("contender", *(f"≤ {threshold:g}" for threshold in league.profile.thresholds))
+        yield TextTable("Share of runs with a regret", headers, tuple(tuple(map(TableCell, row)) for row in rows))
+
+
 def _tasks(league: League) -> TextTable:
-    headers = ("task", "seeds", "best", "its IW-NLL", f"that of {league.reference}", "unit", "area", "front")
+    headers = ("task", "seeds", "best", "its IW-NLL", "without z", "unit", "area")
     rows = (tuple(map(TableCell, _task(league, number))) for number in range(len(league.fronts)))
     return TextTable("Tasks", headers, tuple(rows))
 
@@ -71,38 +99,48 @@ def _task(league: League, number: int) -> Iterator[str]:
     task, front = league.losses.tasks[number], league.fronts[number]
     yield task.task
     yield str(len(task.seeds))
-    yield ", ".join(name for name, loss in task.means.items() if loss == task.best and math.isfinite(loss)) or BLANK
+    yield listed(name for name, loss in task.means.items() if loss == task.best and math.isfinite(loss)) or BLANK
     yield _finite(task.best)
     yield _finite(task.means[league.reference])
     yield _finite(league.regrets.units.get(task.task, math.nan))
     yield rounded(front.area, None)
-    yield ", ".join(front.members)
 
 
 def _finite(number: float) -> str:
     return rounded(number, None) if math.isfinite(number) else BLANK
 
 
-def _notes(league: League) -> Iterator[str]:
-    yield from _of_results(league)
+def _notes(league: League, unchosen: Mapping[str, Collection[str]]) -> Iterator[str]:
+    yield from _of_results(league, unchosen)
     yield from _of_columns(league)
+    yield from (f"Front of {front.task}: {listed(front.members)}." for front in league.fronts if front.members)
     yield from _of_ranks(league)
     if league.regrets.left_out:
         yield (
             f"Left out of regrets, as no contender is better than {league.reference} there: "
-            f"{', '.join(league.regrets.left_out)}."
+            f"{listed(league.regrets.left_out)}."
         )
 
 
-def _of_results(league: League) -> Iterator[str]:
+def _of_results(league: League, unchosen: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Yield the runs without a result, a line for each task and what is lacking there."""
     if not league.losses.shortfalls:
         yield "Every run has a result."
         return
-    yield "Runs without a result count as the worst of their task; these:"
-    for name, by_task in league.losses.shortfalls.items():
-        for task, lost in by_task.items():
-            counts = {"missing": lost.missing, "diverged": lost.diverged}
-            yield f"{name}, {task}: {', '.join(f'{count} {kind}' for kind, count in counts.items() if count)}"
+    lacking: dict[tuple[str, Shortfall], list[str]] = {}
+    for task in league.losses.tasks:
+        for name in league.losses.contenders:
+            lost = league.losses.shortfalls.get(name, {}).get(task.task)
+            if lost is not None and name not in unchosen.get(task.task, ()):
+                lacking.setdefault((task.task, lost), []).append(name)
+    yield f"Runs without a result count as the worst of their task{'; these:' if lacking else '.'}"
+    for (name, lost), contenders in lacking.items():
+        yield f"{name}, {_counted(lost)} each: {listed(contenders)}"
+
+
+def _counted(lost: Shortfall) -> str:
+    counts = {"missing": lost.missing, "diverged": lost.diverged}
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
 
 def _of_columns(league: League) -> Iterator[str]:
@@ -112,6 +150,7 @@ def _of_columns(league: League) -> Iterator[str]:
         f"In brackets: 95 % intervals of the stratified bootstrap over {bootstrap.unit}, {bootstrap.resamples:,} "
         f"resamples from seed {bootstrap.seed}. They speak of other seeds on these tasks, not of other tasks."
     )
+    yield f"Without z: the IW-NLL of {league.reference}. Numbers of tasks are means over seeds, in nats per example."
     yield (
         f"Better than {league.baseline}: the probability that a run of the contender has a lower IW-NLL than one of "
         f"{league.baseline}{of_other}, a tie being half, mean over tasks."
@@ -119,7 +158,7 @@ def _of_columns(league: League) -> Iterator[str]:
     if league.profile is not None:
         yield (
             "Regret: IW-NLL minus the mean of the best contender of the task, in units of what separates this one "
-            f"from {league.reference} (nats, table below). The columns have the share of runs within it."
+            f"from {league.reference} (in nats, as the unit of the task)."
         )
     yield (
         f"Area: what mean IW-NLL and mean lower bound on MI dominate above {league.reference} with MI 0, in nats²; its "

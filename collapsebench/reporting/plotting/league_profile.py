@@ -130,7 +130,8 @@ def _note(league: League, left: float, right: float) -> str:
     tasks = league.regrets.losses.tasks
     runs = sum(len(task.seeds) for task in tasks)
     beyond = "; lines go on beyond the edge" if any(not left <= loss <= right for loss in _every(league)) else ""
-    return f"{runs} runs a contender on {len(tasks)} tasks; names by area between 0 and 1{beyond}"
+    places = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+    return f"{runs} runs a contender on {places}; names by area between 0 and 1{beyond}"
 
 
 def _names(

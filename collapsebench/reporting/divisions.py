@@ -1,0 +1,188 @@
+"""The divisions of a league: which setting of each model counts in each cell of a suite.
+
+In the first it is that of its card. In each other one it is what the rule of this kind chooses of the trials that the
+cell asks for, on the validation split. Numbers of the test split choose nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from collapsebench.errors import UsageError
+from collapsebench.experiment import suites
+from collapsebench.experiment.tuning import tuned_contenders
+from collapsebench.record import Outcome
+from collapsebench.reporting.selection import declared_cells
+from collapsebench.reporting.suite_boards import measured_cell
+from collapsebench.reporting.tuning import Selected, Tunings, choices
+from collapsebench.spec import Criterion, identity
+
+if TYPE_CHECKING:
+    from collapsebench.components.catalog import Catalog
+    from collapsebench.experiment.suites import Cell
+    from collapsebench.reporting.leaderboard import Board
+    from collapsebench.reporting.leaderboard.scoring import Row
+    from collapsebench.reporting.queries import SuiteQuery
+    from collapsebench.store import Store
+
+NLL, INFORMATION = "iw_nll", "mi_lower"
+"""The columns of a front. The first one is what ranks."""
+
+
+class Division(StrEnum):
+    """Which setting of a model counts."""
+
+    DEFAULT = "default"
+    """That of its card."""
+    TUNED = "tuned"
+    """That of the lowest validation -ELBO."""
+    CURED = "cured"
+    """That of the lowest validation -ELBO with so much mutual information."""
+    ISO_KL = "iso-kl"
+    """That of the KL nearest to a given one."""
+
+    @property
+    def criterion(self) -> Criterion | None:
+        """The kind of the rule that chooses; None for the first division."""
+        return CRITERIA.get(self)
+
+
+CRITERIA = {
+    Division.TUNED: Criterion.ELBO,
+    Division.CURED: Criterion.CURED,
+    Division.ISO_KL: Criterion.ISO_KL,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model in one task of a division."""
+
+    model: str
+    row: Row | None
+    """Its row of the board; None if it has no run."""
+    choice: Selected | None = None
+    """What the rule chooses; None in the first division."""
+
+    @property
+    def chosen(self) -> bool:
+        """True unless no trial is what the rule asks for."""
+        return self.choice is None or self.choice.chosen is not None
+
+    @property
+    def setting(self) -> str:
+        """The label of its contender; empty if there is none."""
+        if self.choice is not None:
+            return "" if self.choice.chosen is None else self.choice.chosen.contender.label
+        return "" if self.row is None else self.row.contender
+
+    def scores(self, key: str) -> dict[int, float | None]:
+        """Return a column by seed: NaN for a run without a result or an impossible number, None for no number."""
+        return {} if self.row is None else {seed: _score(self.row, key, seed) for seed in self.row.runs}
+
+
+def _score(row: Row, key: str, seed: int) -> float | None:
+    ended = next((Outcome(problem.outcome) for problem in row.problems if problem.seed == seed), Outcome.FINISHED)
+    if ended is not Outcome.FINISHED:
+        return math.nan if ended.settled else None
+    if any(violation.column == key for violation in row.violations.get(seed, ())):
+        return math.nan
+    return row.samples[key].seeds.get(seed) if key in row.samples else None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell of a suite in a division."""
+
+    cell: Cell
+    board: Board
+    entries: Mapping[str, Entry]
+    """By the name of the model."""
+
+    @property
+    def name(self) -> str:
+        """The name of the cell."""
+        return self.cell.name
+
+    def has_results(self, models: Collection[str]) -> bool:
+        """Return True if a run of one of these models has ended with a result, or diverged."""
+        return any(score is not None for name in models for score in self.entries[name].scores(NLL).values())
+
+
+@dataclass(frozen=True)
+class TaskRuns:
+    """What is stored of one cell, for all divisions."""
+
+    cell: Cell
+    board: Board | None
+    """None if the cell has no runs."""
+    contenders: Mapping[str, str]
+    """The identity of the contender by model."""
+    choices: Mapping[Criterion, Mapping[str, Selected]]
+    """What the rule of a kind chooses, by model."""
+
+    def task(self, division: Division, reference: str) -> Task | None:
+        """Return the cell in a division; None if it has no runs, or no rule of this kind.
+
+        `reference` is the model without a latent variable. As it has neither MI nor KL, a rule that asks for some takes
+        its trial of the lowest validation -ELBO.
+        """
+        if self.board is None:
+            return None
+        rows = {row.contender_id: row for row in self.board.rows}
+        if division.criterion is None:
+            found = {model: Entry(model, rows.get(own)) for model, own in self.contenders.items()}
+            return Task(self.cell, self.board, found)
+        if division.criterion not in self.choices:
+            return None
+        chosen = dict(self.choices[division.criterion])
+        if division is Division.CURED and reference in chosen:
+            chosen[reference] = self.choices.get(Criterion.ELBO, chosen)[reference]
+        return Task(self.cell, self.board, {model: Entry(model, _row(rows, own), own) for model, own in chosen.items()})
+
+
+def _row(rows: Mapping[str, Row], choice: Selected) -> Row | None:
+    return None if choice.chosen is None else rows.get(identity(choice.chosen.contender))
+
+
+def stored_tasks(store: Store, query: SuiteQuery) -> list[TaskRuns]:
+    """Read what is stored of the cells of a suite. Raises UsageError for names that do not exist."""
+    suite = suites.suite(query.suite)
+    components = suite.catalog(query.plugins)
+    tunings = Tunings(store, suite.plugin_files)
+    return [_stored(store, cell, components, tunings) for cell in declared_cells(query)]
+
+
+def _stored(store: Store, cell: Cell, components: Catalog, tunings: Tunings) -> TaskRuns:
+    board = measured_cell(store, cell, components).board
+    own = {model: identity(components.contender(text)[0]) for model, text in cell.contenders.items()}
+    found = {} if board is None else dict(_choices(cell, board, components, tunings))
+    return TaskRuns(cell, board, own, found)
+
+
+def _choices(
+    cell: Cell, board: Board, components: Catalog, tunings: Tunings
+) -> Iterator[tuple[Criterion, dict[str, Selected]]]:
+    """Yield what each rule of a cell chooses of the trials that the cell asks for, as `suite run` does."""
+    kinds = [rule.name for rule in cell.rules]
+    twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
+    if twice is not None:
+        raise UsageError(f"cell '{cell.name}' has several rules of the kind {twice}: a league has one of each")
+    drawn = {
+        model: contender.trials(cell.trials or 0, components)
+        for model, text in cell.tuned.items()
+        for contender in tuned_contenders(text, components)
+    }
+    tried = (
+        trials
+        for trials in tunings.trials(board.protocol)
+        if set(trials[0].spec.protocol.setting.evaluation.selection) == set(cell.rules)
+    )
+    found = choices(drawn, chain.from_iterable(tried), cell.rules)
+    for rule in cell.rules:
+        yield rule.name, {each.contender: each for each in found if each.rule == rule}

@@ -1,0 +1,224 @@
+"""A suite as a league, for people: a page for each division, and one of how much their orders agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from collapsebench.reporting.divisions import INFORMATION, NLL, Division
+from collapsebench.reporting.leaderboard import EXPORTS, page_pieces
+from collapsebench.reporting.leaderboard.notes import finding_notes
+from collapsebench.reporting.leaderboard.numbers import BLANK, with_interval
+from collapsebench.reporting.leaderboard.pages import FINDING, Page, Part, TableCell, TextTable
+from collapsebench.reporting.leaderboard.scoring import SeedSample
+from collapsebench.reporting.league import Known, league_page, listed
+from collapsebench.reporting.league_exports import league_csv, league_json
+
+if TYPE_CHECKING:
+    from collapsebench.reporting.divisions import Entry, Task
+    from collapsebench.reporting.league import Agreement, Effect, Interaction
+    from collapsebench.reporting.leagues import Comparison, FoundLeague, Outsider, Ranking
+
+CHOICES = {
+    Division.DEFAULT: "Each model has the setting of its card.",
+    Division.TUNED: "Each model has the trial of the lowest validation −ELBO.",
+    Division.CURED: "Each model has the trial of the lowest validation −ELBO of those with so much MI.",
+    Division.ISO_KL: "Each model has the trial whose validation KL is nearest to a given one.",
+}
+"""What a division is."""
+
+
+def league_pieces(found: FoundLeague, format_: str, *, width: int | None = None) -> Iterator[str]:
+    """Yield a league in one of the formats of boards, in pieces.
+
+    CSV has a line for each division, task, model and seed; JSON has all numbers. If `width` is that of a terminal,
+    tables are made to fit it.
+    """
+    if format_ in EXPORTS:
+        return {"csv": league_csv, "json": league_json}[format_](found)
+    return page_pieces(league_pages(found), format_, width=width)
+
+
+def league_pages(found: FoundLeague) -> Iterator[Page]:
+    """Lay a league out: the divisions, and then how much orders agree."""
+    title = " · ".join([found.suite.name, found.query.scale, *found.query.variants])
+    yield from (_division(found, ranking, title) for ranking in found.rankings)
+    if found.comparisons:
+        tables = tuple(map(_comparison, found.comparisons))
+        yield Page(f"{title} · agreement of orders", tables, tuple(_of_agreement(found)), _command(found))
+
+
+def _command(found: FoundLeague) -> str:
+    """Return the command that runs the suite with as many seeds."""
+    seeds = (seed for each in found.rankings for task in each.league.losses.tasks for seed in task.seeds)
+    return f"{found.query.command} --seeds {max(seeds)}"
+
+
+def _division(found: FoundLeague, ranking: Ranking, title: str) -> Page:
+    known = Known(
+        about=(_of_choice(ranking),),
+        marked={entry.model for _, entry in _entries(ranking) if entry.row is not None and entry.row.findings},
+        unchosen={task.name: [entry.model for entry in _unchosen(task, ranking)] for task in ranking.tasks},
+        tables=(*_settings(ranking), *_outsiders(ranking.outsiders), *_interactions(ranking)),
+        notes=tuple(_notes(found, ranking)),
+    )
+    return league_page(ranking.league, f"{title} · {ranking.division}", _command(found), known)
+
+
+def _entries(ranking: Ranking) -> Iterator[tuple[Task, Entry]]:
+    """Yield the ranked models in each task."""
+    for task in ranking.tasks:
+        yield from ((task, task.entries[model]) for model in ranking.models)
+
+
+def _unchosen(task: Task, ranking: Ranking) -> list[Entry]:
+    return [entry for entry in (task.entries[model] for model in ranking.models) if not entry.chosen]
+
+
+def _settings(ranking: Ranking) -> Iterator[TextTable]:
+    """Yield what was chosen in each task; nothing for defaults."""
+    for task in ranking.tasks:
+        rows = [row for model in ranking.models if (row := _setting(task.entries[model]))]
+        if rows:
+            caption = f"Settings of {task.name}, chosen on the validation split"
+            headers = ("contender", "setting", "at the border", "trials", "their FLOPs")
+            yield TextTable(caption, headers, tuple(tuple(map(TableCell, row)) for row in rows), Part.TUNING)
+
+
+def _setting(entry: Entry) -> tuple[str, ...]:
+    """Return the row of a model; empty for a default."""
+    choice = entry.choice
+    if choice is None:
+        return ()
+    setting = entry.setting or "no trial is so"
+    counted = f"{choice.trials}/{choice.drawn}"
+    return (entry.model, setting, ", ".join(choice.borders), counted, f"{choice.flops:.3g}")
+
+
+def _outsiders(outsiders: Sequence[Outsider]) -> Iterator[TextTable]:
+    if outsiders:
+        rows = (
+            (
+                _marked(entry),
+                task,
+                *(_number(entry, key) for key in (NLL, INFORMATION)),
+                reason if entry.chosen else f"{reason}; no trial is so",
+            )
+            for task, entry, reason in outsiders
+        )
+        headers = ("contender", "task", "IW-NLL", "MI ≥", "why")
+        yield TextTable("Outside of the ranking", headers, tuple(tuple(map(TableCell, row)) for row in rows))
+
+
+def _marked(entry: Entry) -> str:
+    return f"{entry.model} {FINDING}" if entry.row is not None and entry.row.findings else entry.model
+
+
+def _number(entry: Entry, key: str) -> str:
+    """Write a mean over seeds; a dash if a run has no number."""
+    scores = entry.scores(key)
+    known = {seed: score for seed, score in scores.items() if score is not None and math.isfinite(score)}
+    return with_interval(SeedSample(known, {})) if known and len(known) == len(scores) else BLANK
+
+
+def _interactions(ranking: Ranking) -> Iterator[TextTable]:
+    """Yield a table of compositions for each task."""
+    for task in ranking.tasks:
+        own = [each for each in ranking.interactions if each.task == task.name]
+        if own:
+            headers = ("A with B", "A", "B", "A beside B", "interaction")
+            rows = tuple(tuple(map(TableCell, _interaction(each))) for each in own)
+            yield TextTable(f"Compositions on {task.name}: differences of IW-NLL", headers, rows, Part.DIFFERENCES)
+
+
+def _interaction(found: Interaction) -> tuple[str, ...]:
+    name = f"{found.factorial.first} with {found.factorial.second}"
+    effects = (found.first, found.second, found.first_beside_second, found.interaction)
+    return (name, *map(_effect, effects))
+
+
+def _effect(effect: Effect) -> str:
+    if effect.difference is None:
+        return BLANK
+    would = f" ({effect.pairs})" if effect.pairs is not None else ""
+    return f"{with_interval(effect.difference, signed=True)}{would}"
+
+
+def _notes(found: FoundLeague, ranking: Ranking) -> Iterator[str]:
+    for task in ranking.tasks:
+        names = [entry.model for entry in _unchosen(task, ranking)]
+        if names:
+            yield f"{task.name}, not chosen, as no trial is what its rule asks for; the worst there: {listed(names)}"
+    if ranking.division is Division.CURED:
+        yield f"{found.facts.reference} has no MI: it has the trial of its lowest −ELBO, as others are measured by it."
+    if ranking.without:
+        yield f"Without a result in this division, and left out: {listed(ranking.without)}."
+    if found.empty:
+        yield f"Divisions without a result, left out: {', '.join(found.empty)}."
+    if ranking.interactions:
+        yield from _of_interactions(ranking)
+    yield from _of_findings(ranking)
+
+
+def _of_choice(ranking: Ranking) -> str:
+    wanted = ranking.division.criterion
+    rules = {task.name: str(rule) for task in ranking.tasks for rule in task.cell.rules if rule.name is wanted}
+    alike = set(rules.values())
+    text = next(iter(alike)) if len(alike) == 1 else listed(f"{name}: {rule}" for name, rule in rules.items())
+    return f"Division {ranking.division}. {CHOICES[ranking.division]}{f' The rule: {text}.' if text else ''}"
+
+
+def _of_interactions(ranking: Ranking) -> Iterator[str]:
+    yield (
+        f"Compositions: A and B each minus {ranking.league.baseline}, A with B minus B, and what this differs from A "
+        "alone, by seed ± half of the 95 % interval (Student's t); negative is better. In brackets the number of seeds "
+        "that would tell it from zero, where it is not told."
+    )
+
+
+def _of_findings(ranking: Ranking) -> Iterator[str]:
+    """Yield what guards found in the runs of each task."""
+    for task in ranking.tasks:
+        models = {entry.row.label: entry.model for entry in task.entries.values() if entry.row is not None}
+        rows = [entry.row for entry in task.entries.values() if entry.row is not None and entry.row.findings]
+        for note in list(finding_notes(rows))[1:]:
+            label = note.partition(", seed")[0]
+            yield f"{FINDING} {task.name}, {models.get(label, label)}: {note.removeprefix(f'{label}, ')}"
+
+
+def _comparison(comparison: Comparison) -> TextTable:
+    tasks = dict.fromkeys(task for each in comparison.found.values() for task in each.taus)
+    rows = [(task, *(_tau(each, task) for each in comparison.found.values())) for task in tasks]
+    rows.append(("mean", *map(_mean, comparison.found.values())))
+    cells = tuple(tuple(map(TableCell, row)) for row in rows)
+    return TextTable(f"Kendall's τ: {comparison.title}", ("task", *comparison.found), cells)
+
+
+def _tau(found: Agreement, task: str) -> str:
+    tau = found.taus.get(task)
+    return BLANK if tau is None else f"{tau:.2f}".replace("-", "−")
+
+
+def _mean(found: Agreement) -> str:
+    if found.mean is None:
+        return BLANK
+    ends = "" if found.interval is None else f" [{found.interval.low:.2f}, {found.interval.high:.2f}]"
+    return f"{found.mean:.2f}{ends}".replace("-", "−")
+
+
+def _of_agreement(found: FoundLeague) -> Iterator[str]:
+    yield (
+        "τ is 1 for equal orders, 0 on average for orders that know nothing of each other, and −1 for reversed ones. "
+        "Seeds take from it: below 1 does not say that orders differ. In brackets: 95 % bootstrap over seeds."
+    )
+    for comparison in found.comparisons:
+        for name, agreement in comparison.found.items():
+            yield from _of_first(comparison.title, name, agreement)
+
+
+def _of_first(title: str, name: str, found: Agreement) -> Iterator[str]:
+    """Yield which models are among the first ones in both orders."""
+    own = title if name in title else f"{title}, {name}"
+    first = ", ".join(f"{task}: {listed(models) or 'none'}" for task, models in found.shared_first.items())
+    yield f"Among the first 3 of both ({own}). {first}."
