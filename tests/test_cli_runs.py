@@ -282,6 +282,19 @@ def test_any_record_survives_export_and_import(cli, tmp_path, made):
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
 
+def test_a_file_that_ends_in_gz_is_gzipped_and_the_same_each_time(filled, tmp_path):
+    plain, one, two, again = (
+        tmp_path / name for name in ("plain.jsonl", "one.jsonl.gz", "two.jsonl.gz", "again.jsonl")
+    )
+    for file in (plain, one, two):
+        assert filled("export", file)[0] == 0
+    assert one.read_bytes() == two.read_bytes()
+    assert gzip.decompress(one.read_bytes()) == plain.read_bytes()
+    assert filled("import", one, store=tmp_path / "other.sqlite")[2] == "4 runs imported, 0 skipped\n"
+    filled("export", again, store=tmp_path / "other.sqlite")
+    assert again.read_bytes() == plain.read_bytes()
+
+
 def test_export_of_a_selection(filled, tmp_path):
     filled("export", tmp_path / "x.jsonl", "--outcome", "diverged")
     (line,) = (tmp_path / "x.jsonl").read_text().splitlines()
