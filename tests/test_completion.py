@@ -134,6 +134,15 @@ def test_components_of_every_kind_are_offered_to_be_checked():
 def test_suites_are_offered():
     assert offered("suite", "show", "") == suite_names()
     assert offered("leaderboard", "--suite", "fi") == ["field/images", "field/text"]
+    assert offered("league", "lea") == ["league/small"]
+
+
+def test_the_cells_of_the_suite_before_the_cursor_are_offered():
+    assert offered("league", "league/small", "--cell", "d") == ["digits", "digits, PixelCNN"]
+    assert offered("suite", "run", "dieng-2019/table-3", "--cell", "2") == ["2 layers"]
+    assert offered("plot", "depth", "--suite", "dieng-2019/table-3", "--cell", "3") == ["3 layers"]
+    assert offered("league", "--cell", "") == []
+    assert offered("league", "league/small", "--division", "i") == ["iso-kl"]
 
 
 def test_columns_are_offered_one_after_the_other():

@@ -55,6 +55,7 @@ HELP = (
         "suite",
         "suite run",
         "leaderboard",
+        "league",
         "plot",
         "plot trajectories",
         "samples",

@@ -141,7 +141,7 @@ def cells(context: click.Context, word: str) -> Iterator[CompletionItem]:
     del word
     from collapsebench.experiment.suites import suite
 
-    named = context.params.get("name") or context.params.get("suite")
+    named = context.params.get("suite") or next(iter(context.args), None)  # click gives no argument its name yet
     if named is not None:
         found = suite(named).cells(context.params.get("scale") or "small", context.params.get("variants") or ())
         yield from (CompletionItem(cell.name, help=cell.dataset) for cell in found)

@@ -72,9 +72,9 @@ class LeagueOptions:
 @click.option(
     "--beside",
     default=None,
-    metavar="SUITE",
+    metavar="NAME",
     shell_complete=completing.suites,
-    help="Another league with cells of the same names, as of another budget: does it order the defaults alike?",
+    help="A variant, or another league with cells of the same names: does it order the defaults alike?",
 )
 @click.option(
     "--resamples",

@@ -114,8 +114,8 @@ def read_league(
 ) -> FoundLeague:
     """Read the divisions of a suite, all if none is named, with their statistics.
 
-    Without a `bootstrap` there are 10,000 resamples of seeds. `beside` names another league, with cells of the same
-    names: the order of its defaults is compared with that of these.
+    Without a `bootstrap` there are 10,000 resamples of seeds. `beside` names a variant of the suite, or another league
+    with cells of the same names: the order of its defaults is compared with that of these.
 
     Raises UsageError for a suite that is no league and for names that do not exist, and StoreError without results.
     """
@@ -129,10 +129,7 @@ def read_league(
         raise StoreError(f"no run of the league has a result; to run it: {query.command}")
     comparisons = [*_between_divisions(rankings, drawn), *_between_columns(rankings, drawn)]
     if beside is not None:
-        other = _ranking(
-            stored_tasks(store, query._replace(suite=beside)), Division.DEFAULT, _facts(suites.suite(beside)), drawn
-        )
-        comparisons.append(_beside(found.get(Division.DEFAULT), other, query.suite, beside, drawn))
+        comparisons.append(_beside(store, found.get(Division.DEFAULT), query, beside, drawn))
     empty = tuple(division for division, ranking in found.items() if ranking is None)
     return FoundLeague(query, suite, facts, tuple(rankings), empty, tuple(comparisons))
 
@@ -234,11 +231,18 @@ def _between_columns(rankings: Sequence[Ranking], bootstrap: Bootstrap) -> Itera
         yield from _compared(f"{TITLES[one]} and {TITLES[other]}", found)
 
 
-def _beside(own: Ranking | None, other: Ranking | None, name: str, beside: str, bootstrap: Bootstrap) -> Comparison:
-    found = None if own is None or other is None else _agreement(own, other, NLL, NLL, bootstrap)
+def _beside(store: Store, own: Ranking | None, query: SuiteQuery, beside: str, bootstrap: Bootstrap) -> Comparison:
+    """Compare the order of the defaults with that of a variant, or of another league."""
+    is_variant = beside in suites.suite(query.suite).known_variants(query.scale)
+    other = (
+        query._replace(variants=(*query.variants, beside)) if is_variant else query._replace(suite=beside, variants=())
+    )
+    facts = _facts(suites.suite(other.suite))
+    defaults = _ranking(stored_tasks(store, other), Division.DEFAULT, facts, bootstrap)
+    found = None if own is None or defaults is None else _agreement(own, defaults, NLL, NLL, bootstrap)
     if found is None:
-        raise StoreError(f"'{name}' and '{beside}' have no task in which defaults of both have results")
-    title = f"{name} and {beside}"
+        raise StoreError(f"'{query.suite}' and '{beside}' have no task in which defaults of both have results")
+    title = f"{query.suite} and {beside}"
     return Comparison(f"{TITLES[NLL]} of defaults, {title}", {title: found})
 
 
