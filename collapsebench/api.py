@@ -275,6 +275,7 @@ def league(  # noqa: PLR0913 - the options of `collapsebench league`
     cells: Iterable[str] = (),
     divisions: Iterable[str] = (),
     beside: str | None = None,
+    seeds: int | None = None,
     resamples: int = 10_000,
     bootstrap_seed: int = 0,
     unit: Literal["seeds", "runs"] = "seeds",
@@ -284,8 +285,9 @@ def league(  # noqa: PLR0913 - the options of `collapsebench league`
     """Return the cells of a suite as the tasks of a league, with one table for all of them.
 
     The arguments mean the same as the options of `collapsebench league`. `divisions` are of `default`, `tuned`, `cured`
-    and `iso-kl`; all if empty. Its `frame` has a row for each division, task, contender and seed. Raises UsageError for
-    a suite that is no league and for a name that does not exist, and StoreError if no run has a result.
+    and `iso-kl`; all if empty. `seeds` is the last seed that counts. The `frame` has a row for each division, task,
+    contender and seed. Raises UsageError for a suite that is no league and for a name that does not exist, and
+    StoreError if no run has a result.
 
     >>> import collapsebench
     >>> from pathlib import Path
@@ -325,8 +327,9 @@ def league(  # noqa: PLR0913 - the options of `collapsebench league`
         raise UsageError(str(error)) from None
     files = tuple(map(Path, _listed("plugins", plugins)))
     query = SuiteQuery(suite, scale, _listed("variants", variants), files, cells=_listed("cells", cells))
+    most = None if seeds is None else _counted("seeds", seeds, MOST_SEEDS)
     with Store.reading(store) as opened:
-        return Boards(partial(league_pieces, read_league(opened, query, asked, drawn, beside)))
+        return Boards(partial(league_pieces, read_league(opened, query, asked, drawn, beside, most)))
 
 
 def _member(kind: str, name: str, known: type[N]) -> N:

@@ -341,11 +341,25 @@ def test_a_task_or_a_division_without_results_is_left_out_and_named(read, cells)
 
 
 def test_findings_mark_a_contender_and_are_told_by_task(read, cells):
-    marked = finished(specs(cells["one"])["skip"][1], 98.0, findings=(Finding(guard=Guard.USE, text="no use"),))
+    marked = [
+        finished(spec, 98.0, findings=(Finding(guard=Guard.USE, text=f"no use {seed}"),))
+        for seed, spec in specs(cells["one"])["skip"].items()
+    ]
     others = {name: own for name, own in ONE.items() if name != "skip"}
-    page = next(league_pages(read([*defaults(cells["one"], **others), marked])))
+    records = [*defaults(cells["one"], **others), *marked]
+    page = next(league_pages(read(records)))
     assert "skip ‡" in [row[0].text for row in page.tables[0].rows]
-    assert "‡ one, skip: seed 1: no use (use)" in page.notes
+    assert "‡ one, skip, seeds 1, 2: as no use 1 (use)" in page.notes
+    assert "‡ one, skip, seed 1: no use 1 (use)" in next(league_pages(read(records, seeds=1))).notes
+
+
+def test_the_first_seeds_are_a_league_while_others_still_run(read, cells):
+    own = ONE | {"VAE": (100.0, Outcome.STARTED), "skip": (98.0, None)}
+    records = list(defaults(cells["one"], **own))
+    (ranking,) = read(records, seeds=1).rankings
+    assert not ranking.league.losses.shortfalls
+    assert [task.seeds for task in ranking.league.losses.tasks] == [(1,)]
+    assert read(records, seeds=2).rankings[0].league.losses.shortfalls.keys() == {"VAE", "skip"}
 
 
 def test_orders_are_compared_between_divisions_and_columns(read, cells):

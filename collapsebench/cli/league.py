@@ -11,6 +11,7 @@ import click
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.cli.leaderboard import EXPORTS, FORMATS
+from collapsebench.syntax import MOST_SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,7 @@ class LeagueOptions:
     cells: tuple[str, ...]
     divisions: tuple[str, ...]
     beside: str | None
+    seeds: int | None
     resamples: int
     bootstrap_seed: int
     unit: str
@@ -75,6 +77,12 @@ class LeagueOptions:
     metavar="NAME",
     shell_complete=completing.suites,
     help="A variant, or another league with cells of the same names: does it order the defaults alike?",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1, max=MOST_SEEDS),
+    default=None,
+    help="Only seeds 1…N, as long as the others still run.  [default: all]",
 )
 @click.option(
     "--resamples",
@@ -128,5 +136,5 @@ def _rendered(given: LeagueOptions, store: Store) -> Iterator[str]:
 
     bootstrap = Bootstrap(given.resamples, given.bootstrap_seed, Unit(given.unit))
     divisions = tuple(map(Division, given.divisions))
-    found = read_league(store, given.query, divisions, bootstrap, given.beside)
+    found = read_league(store, given.query, divisions, bootstrap, given.beside, given.seeds)
     return league_pieces(found, given.format_, width=given.width)

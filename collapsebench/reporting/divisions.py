@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -150,19 +150,36 @@ def _row(rows: Mapping[str, Row], choice: Selected) -> Row | None:
     return None if choice.chosen is None else rows.get(identity(choice.chosen.contender))
 
 
-def stored_tasks(store: Store, query: SuiteQuery) -> list[TaskRuns]:
-    """Read what is stored of the cells of a suite. Raises UsageError for names that do not exist."""
+def stored_tasks(store: Store, query: SuiteQuery, seeds: int | None = None) -> list[TaskRuns]:
+    """Read what is stored of the cells of a suite, of all seeds or of those from 1 to `seeds`.
+
+    Raises UsageError for names that do not exist.
+    """
     suite = suites.suite(query.suite)
     components = suite.catalog(query.plugins)
     tunings = Tunings(store, suite.plugin_files)
-    return [_stored(store, cell, components, tunings) for cell in declared_cells(query)]
+    return [_stored(store, cell, components, tunings, seeds) for cell in declared_cells(query)]
 
 
-def _stored(store: Store, cell: Cell, components: Catalog, tunings: Tunings) -> TaskRuns:
-    board = measured_cell(store, cell, components).board
+def _stored(store: Store, cell: Cell, components: Catalog, tunings: Tunings, seeds: int | None) -> TaskRuns:
+    found = measured_cell(store, cell, components).board
+    board = found if found is None or seeds is None else _of_first(found, seeds)
     own = {model: identity(components.contender(text)[0]) for model, text in cell.contenders.items()}
-    found = {} if board is None else dict(_choices(cell, board, components, tunings))
-    return TaskRuns(cell, board, own, found)
+    chosen = {} if board is None else dict(_choices(cell, board, components, tunings))
+    return TaskRuns(cell, board, own, chosen)
+
+
+def _of_first(board: Board, seeds: int) -> Board:
+    """Keep the runs of seeds up to this one, and what was found in them."""
+    rows = (
+        replace(
+            row,
+            runs={seed: run for seed, run in row.runs.items() if seed <= seeds},
+            findings=tuple(found for found in row.findings if min(found.seeds) <= seeds),
+        )
+        for row in board.rows
+    )
+    return replace(board, rows=tuple(rows))
 
 
 def _choices(

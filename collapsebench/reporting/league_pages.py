@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from collapsebench.reporting.divisions import INFORMATION, NLL, Division
 from collapsebench.reporting.leaderboard import EXPORTS, page_pieces
-from collapsebench.reporting.leaderboard.notes import finding_notes
 from collapsebench.reporting.leaderboard.numbers import BLANK, with_interval
 from collapsebench.reporting.leaderboard.pages import FINDING, Page, Part, TableCell, TextTable
 from collapsebench.reporting.leaderboard.scoring import SeedSample
@@ -178,13 +177,17 @@ def _of_interactions(ranking: Ranking) -> Iterator[str]:
 
 
 def _of_findings(ranking: Ranking) -> Iterator[str]:
-    """Yield what guards found in the runs of each task."""
+    """Yield what each guard found in the runs of a model in a task: one text stands for those of all seeds."""
     for task in ranking.tasks:
-        models = {entry.row.label: entry.model for entry in task.entries.values() if entry.row is not None}
-        rows = [entry.row for entry in task.entries.values() if entry.row is not None and entry.row.findings]
-        for note in list(finding_notes(rows))[1:]:
-            label = note.partition(", seed")[0]
-            yield f"{FINDING} {task.name}, {models.get(label, label)}: {note.removeprefix(f'{label}, ')}"
+        for model, entry in task.entries.items():
+            found = () if entry.row is None else entry.row.findings
+            for guard in dict.fromkeys(each.guard for each in found):
+                own = [each for each in found if each.guard == guard]
+                seeds = sorted({seed for each in own for seed in each.seeds})
+                head = (
+                    f"{FINDING} {task.name}, {model}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+                )
+                yield f"{head}: {'as ' if len(own) > 1 else ''}{own[0].text} ({guard})"
 
 
 def _comparison(comparison: Comparison) -> TextTable:

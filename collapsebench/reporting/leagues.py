@@ -111,17 +111,19 @@ def read_league(
     divisions: Collection[Division] = (),
     bootstrap: Bootstrap | None = None,
     beside: str | None = None,
+    seeds: int | None = None,
 ) -> FoundLeague:
     """Read the divisions of a suite, all if none is named, with their statistics.
 
     Without a `bootstrap` there are 10,000 resamples of seeds. `beside` names a variant of the suite, or another league
-    with cells of the same names: the order of its defaults is compared with that of these.
+    with cells of the same names: the order of its defaults is compared with that of these. Of all runs only those of
+    seeds 1 to `seeds` count, if it is given.
 
     Raises UsageError for a suite that is no league and for names that do not exist, and StoreError without results.
     """
     suite = suites.suite(query.suite)
     facts, drawn = _facts(suite), bootstrap or Bootstrap()
-    stored = stored_tasks(store, query)
+    stored = stored_tasks(store, query, seeds)
     asked = [division for division in Division if not divisions or division in divisions]
     found = {division: _ranking(stored, division, facts, drawn) for division in asked}
     rankings = [ranking for ranking in found.values() if ranking is not None]
@@ -129,7 +131,8 @@ def read_league(
         raise StoreError(f"no run of the league has a result; to run it: {query.command}")
     comparisons = [*_between_divisions(rankings, drawn), *_between_columns(rankings, drawn)]
     if beside is not None:
-        comparisons.append(_beside(store, found.get(Division.DEFAULT), query, beside, drawn))
+        other = _defaults(store, query, beside, drawn, seeds)
+        comparisons.append(_beside(found.get(Division.DEFAULT), other, query.suite, beside, drawn))
     empty = tuple(division for division, ranking in found.items() if ranking is None)
     return FoundLeague(query, suite, facts, tuple(rankings), empty, tuple(comparisons))
 
@@ -231,18 +234,21 @@ def _between_columns(rankings: Sequence[Ranking], bootstrap: Bootstrap) -> Itera
         yield from _compared(f"{TITLES[one]} and {TITLES[other]}", found)
 
 
-def _beside(store: Store, own: Ranking | None, query: SuiteQuery, beside: str, bootstrap: Bootstrap) -> Comparison:
-    """Compare the order of the defaults with that of a variant, or of another league."""
+def _defaults(store: Store, query: SuiteQuery, beside: str, bootstrap: Bootstrap, seeds: int | None) -> Ranking | None:
+    """Read the defaults of a variant of the suite, or else of another league; None if these have no results."""
     is_variant = beside in suites.suite(query.suite).known_variants(query.scale)
     other = (
         query._replace(variants=(*query.variants, beside)) if is_variant else query._replace(suite=beside, variants=())
     )
     facts = _facts(suites.suite(other.suite))
-    defaults = _ranking(stored_tasks(store, other), Division.DEFAULT, facts, bootstrap)
-    found = None if own is None or defaults is None else _agreement(own, defaults, NLL, NLL, bootstrap)
+    return _ranking(stored_tasks(store, other, seeds), Division.DEFAULT, facts, bootstrap)
+
+
+def _beside(own: Ranking | None, other: Ranking | None, name: str, beside: str, bootstrap: Bootstrap) -> Comparison:
+    found = None if own is None or other is None else _agreement(own, other, NLL, NLL, bootstrap)
     if found is None:
-        raise StoreError(f"'{query.suite}' and '{beside}' have no task in which defaults of both have results")
-    title = f"{query.suite} and {beside}"
+        raise StoreError(f"'{name}' and '{beside}' have no task in which defaults of both have results")
+    title = f"{name} and {beside}"
     return Comparison(f"{TITLES[NLL]} of defaults, {title}", {title: found})
 
 
