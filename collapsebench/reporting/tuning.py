@@ -128,11 +128,12 @@ def _border(own: float, tried: set[float]) -> str:
 
 
 class Tunings:
-    """The trials of a store, by what was trained. Those of a dataset are read when a board of it is made."""
+    """The trials of a store, by what was trained. They are read when a board that they belong to is made."""
 
     def __init__(self, store: Store, plugins: Sequence[Path] = ()) -> None:
         self._store, self._plugins = store, plugins
-        self._by_dataset: dict[str, Mapping[str, Sequence[Sequence[RunRecord]]]] = {}
+        self._protocols: dict[str, Mapping[str, Sequence[str]]] = {}
+        self._trials: dict[str, Sequence[Sequence[RunRecord]]] = {}
         self._settings: dict[str, Mapping[str, Tuned]] = {}
 
     def on(self, board: Board) -> Board:
@@ -143,10 +144,11 @@ class Tunings:
 
     def trials(self, protocol: Protocol) -> Sequence[Sequence[RunRecord]]:
         """Return the trials that were trained as a protocol says, those of each of their own protocols together."""
-        dataset = protocol.dataset.name
-        if dataset not in self._by_dataset:
-            self._by_dataset[dataset] = self._read(dataset)
-        return self._by_dataset[dataset].get(protocol.training_id, [])
+        training = protocol.training_id
+        if training not in self._trials:
+            own = self._of_dataset(protocol.dataset.name).get(training, ())
+            self._trials[training] = [list(self._store.find(protocol=each)) for each in own]
+        return self._trials[training]
 
     def _known(self, protocol: Protocol) -> Mapping[str, Tuned]:
         """Return what is known of each setting that was tried. Plugins are only looked for if there is any."""
@@ -155,13 +157,18 @@ class Tunings:
             self._settings[training] = tuned_settings(trials, discovery.load(self._plugins)) if trials else {}
         return self._settings[training]
 
-    def _read(self, dataset: str) -> Mapping[str, Sequence[Sequence[RunRecord]]]:
-        """Read all trials on a dataset, by what was trained."""
-        found: dict[str, list[Sequence[RunRecord]]] = {}
-        for protocol in self._store.protocols(dataset=dataset):
-            records = list(self._store.find(protocol=protocol.protocol_id)) if protocol.of_trials else []
-            if records:
-                found.setdefault(records[0].spec.protocol.training_id, []).append(records)
+    def _of_dataset(self, dataset: str) -> Mapping[str, Sequence[str]]:
+        """Return the protocols of all trials on a dataset, by what was trained."""
+        if dataset not in self._protocols:
+            self._protocols[dataset] = self._by_training(dataset)
+        return self._protocols[dataset]
+
+    def _by_training(self, dataset: str) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {}
+        for each in self._store.protocols(dataset=dataset):
+            first = next(self._store.find(protocol=each.protocol_id), None) if each.of_trials else None
+            if first is not None:
+                found.setdefault(first.spec.protocol.training_id, []).append(each.protocol_id)
         return found
 
 
