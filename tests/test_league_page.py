@@ -64,13 +64,21 @@ def test_tasks_name_their_best_their_unit_and_their_front():
 
 def test_what_is_known_beside_the_statistics_stands_around_them():
     table = TextTable("More", ("contender", "x"), ((TableCell("vae"), TableCell("1")),))
-    known = Known(("first",), {"skip"}, {"digits": ["lost"]}, (table,), ("last",))
+    known = Known(True, ("first",), {"skip"}, {"digits": ["lost"]}, (table,), ("last",))
     page = league_page(LEAGUE, "t", "", known)
     assert (page.tables[-1], page.notes[0], page.notes[-1]) == (table, "first", "last")
     assert [row[0].text for row in page.tables[0].rows] == ["skip ‡", "no-latent", "vae", "lost"]
     assert [row[0].text for row in page.tables[1].rows] == ["skip ‡", "no-latent", "vae", "lost"]
     assert not any(note.startswith("digits, 2 missing") for note in page.notes)
     assert "text, 1 missing, 1 diverged each: lost" in page.notes
+    assert not any(note.startswith(("Better than", "Area", "In brackets")) for note in page.notes)
+
+
+def test_tasks_that_agree_in_everything_have_the_p_value_of_a_statistic_that_is_finite():
+    numbers = {task: {"vae": {1: 3.0}, "a": {1: 2.0}, "b": {1: 1.0}} for task in ("t", "u")}
+    found = league(numbers, numbers, baseline="vae", reference="vae", bootstrap=FEW)
+    notes = league_page(found, "t", "").notes
+    assert "Test of all contenders being alike: p = 0.14 by Friedman, roughly, as there are 2 tasks." in notes
 
 
 def test_notes_name_each_run_without_a_result_and_each_task_that_is_left_out():

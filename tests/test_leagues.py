@@ -377,6 +377,7 @@ def test_orders_are_compared_between_divisions_and_columns(read, cells):
 
 def test_the_defaults_of_a_variant_are_another_order(read, cells, suite_file):
     (more,) = suites.suite(suite_file).cells("small", ("more",), ("one",))
+    untuned = SuiteQuery(suite_file, variants=("more",))
     turned = {name: tuple(200 - number for number in own) for name, own in ONE.items()}
     records = [*defaults(cells["one"], **ONE), *defaults(more, **turned)]
     comparison = read(records, beside="more").comparisons[-1]
@@ -387,6 +388,9 @@ def test_the_defaults_of_a_variant_are_another_order(read, cells, suite_file):
         read(records, beside="none")
     with pytest.raises(StoreError, match="have no task in which defaults of both have results"):
         read(records[: len(records) // 2], beside="more")
+    assert not read(records, query=untuned).empty
+    with pytest.raises(UsageError, match="no cell has a rule for it: unknown division 'tuned'"):
+        read(records, query=untuned, divisions=[Division.TUNED])
 
 
 def test_compositions_stand_beside_their_parts(read, cells):

@@ -11,7 +11,7 @@ from collapsebench.reporting.leaderboard import EXPORTS, page_pieces
 from collapsebench.reporting.leaderboard.numbers import BLANK, with_interval
 from collapsebench.reporting.leaderboard.pages import FINDING, Page, Part, TableCell, TextTable
 from collapsebench.reporting.leaderboard.scoring import SeedSample
-from collapsebench.reporting.league import Known, league_page, listed
+from collapsebench.reporting.league import FIRST, Known, league_page, listed
 from collapsebench.reporting.league_exports import league_csv, league_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def league_pieces(found: FoundLeague, format_: str, *, width: int | None = None)
 def league_pages(found: FoundLeague) -> Iterator[Page]:
     """Lay a league out: the divisions, and then how much orders agree."""
     title = " · ".join([found.suite.name, found.query.scale, *found.query.variants])
-    yield from (_division(found, ranking, title) for ranking in found.rankings)
+    for number, ranking in enumerate(found.rankings):
+        yield _division(found, ranking, title, explained=number > 0)
     if found.comparisons:
         tables = tuple(map(_comparison, found.comparisons))
         yield Page(f"{title} · agreement of orders", tables, tuple(_of_agreement(found)), _command(found))
@@ -54,13 +55,14 @@ def _command(found: FoundLeague) -> str:
     return f"{found.query.command} --seeds {max(seeds)}"
 
 
-def _division(found: FoundLeague, ranking: Ranking, title: str) -> Page:
+def _division(found: FoundLeague, ranking: Ranking, title: str, *, explained: bool) -> Page:
     known = Known(
+        explained=explained,
         about=(_of_choice(ranking),),
         marked={entry.model for _, entry in _entries(ranking) if entry.row is not None and entry.row.findings},
         unchosen={task.name: [entry.model for entry in _unchosen(task, ranking)] for task in ranking.tasks},
         tables=(*_settings(ranking), *_outsiders(ranking.outsiders), *_interactions(ranking)),
-        notes=tuple(_notes(found, ranking)),
+        notes=tuple(_notes(found, ranking, explained=explained)),
     )
     return league_page(ranking.league, f"{title} · {ranking.division}", _command(found), known)
 
@@ -144,7 +146,7 @@ def _effect(effect: Effect) -> str:
     return f"{with_interval(effect.difference, signed=True)}{would}"
 
 
-def _notes(found: FoundLeague, ranking: Ranking) -> Iterator[str]:
+def _notes(found: FoundLeague, ranking: Ranking, *, explained: bool) -> Iterator[str]:
     for task in ranking.tasks:
         names = [entry.model for entry in _unchosen(task, ranking)]
         if names:
@@ -155,7 +157,7 @@ def _notes(found: FoundLeague, ranking: Ranking) -> Iterator[str]:
         yield f"Without a result in this division, and left out: {listed(ranking.without)}."
     if found.empty:
         yield f"Divisions without a result, left out: {', '.join(found.empty)}."
-    if ranking.interactions:
+    if ranking.interactions and not explained:
         yield from _of_interactions(ranking)
     yield from _of_findings(ranking)
 
@@ -216,12 +218,11 @@ def _of_agreement(found: FoundLeague) -> Iterator[str]:
         "Seeds take from it: below 1 does not say that orders differ. In brackets: 95 % bootstrap over seeds."
     )
     for comparison in found.comparisons:
-        for name, agreement in comparison.found.items():
-            yield from _of_first(comparison.title, name, agreement)
+        if comparison.alone is not None:
+            yield _of_first(comparison.title, comparison.alone)
 
 
-def _of_first(title: str, name: str, found: Agreement) -> Iterator[str]:
-    """Yield which models are among the first ones in both orders."""
-    own = title if name in title else f"{title}, {name}"
-    first = ", ".join(f"{task}: {listed(models) or 'none'}" for task, models in found.shared_first.items())
-    yield f"Among the first 3 of both ({own}). {first}."
+def _of_first(title: str, found: Agreement) -> str:
+    """Say which models are among the first ones in both orders."""
+    first = ", ".join(f"{task} ({listed(models) or 'none'})" for task, models in found.shared_first.items())
+    return f"Among the first {FIRST} of both orders, {title}: {first}."

@@ -89,7 +89,12 @@ class Comparison(NamedTuple):
 
     title: str
     found: Mapping[str, Agreement]
-    """By division; one agreement alone has the title of the two orders."""
+    """By division; what is compared once has the name of the two orders."""
+
+    @property
+    def alone(self) -> Agreement | None:
+        """The agreement of orders of different runs; None for two columns of the same runs."""
+        return None if self.found.keys() <= set(Division) else next(iter(self.found.values()))
 
 
 class FoundLeague(NamedTuple):
@@ -124,7 +129,7 @@ def read_league(
     suite = suites.suite(query.suite)
     facts, drawn = _facts(suite), bootstrap or Bootstrap()
     stored = stored_tasks(store, query, seeds)
-    asked = [division for division in Division if not divisions or division in divisions]
+    asked = _asked([each.cell for each in stored], divisions)
     found = {division: _ranking(stored, division, facts, drawn) for division in asked}
     rankings = [ranking for ranking in found.values() if ranking is not None]
     if not rankings:
@@ -135,6 +140,16 @@ def read_league(
         comparisons.append(_beside(found.get(Division.DEFAULT), other, query.suite, beside, drawn))
     empty = tuple(division for division, ranking in found.items() if ranking is None)
     return FoundLeague(query, suite, facts, tuple(rankings), empty, tuple(comparisons))
+
+
+def _asked(cells: Sequence[Cell], divisions: Collection[Division]) -> list[Division]:
+    """Return the named divisions, or all for which a cell has a rule. Raises UsageError for one without any rule."""
+    kinds = {rule.name for cell in cells for rule in cell.rules}
+    known = [each for each in Division if each.criterion is None or each.criterion in kinds]
+    for division in divisions:
+        if division not in known:
+            raise UsageError(f"no cell has a rule for it: {unknown('division', division, known)}")
+    return [division for division in known if not divisions or division in divisions]
 
 
 def one_ranking(store: Store, query: SuiteQuery, division: Division, bootstrap: Bootstrap | None = None) -> Ranking:

@@ -4,7 +4,7 @@ Pure functions of plain values. A task is one protocol. Contenders are compared 
 comparison says (who wins, a rank, a regret in units of the task, a share of an area) goes over tasks.
 """
 
-from collapsebench.reporting.league.agreement import Agreement, agreement
+from collapsebench.reporting.league.agreement import FIRST, Agreement, agreement
 from collapsebench.reporting.league.bootstrap import Bootstrap, Interval, Unit
 from collapsebench.reporting.league.fronts import Front, Point, area, front, fronts
 from collapsebench.reporting.league.improvement import Improvement, improvement
@@ -16,6 +16,7 @@ from collapsebench.reporting.league.ranks import Friedman, Ranks, critical_diffe
 from collapsebench.reporting.league.standings import League, league
 
 __all__ = [
+    "FIRST",
     "Agreement",
     "Bootstrap",
     "Effect",

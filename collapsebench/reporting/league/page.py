@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collapsebench.reporting.league.bootstrap import Interval
     from collapsebench.reporting.league.fronts import Front
     from collapsebench.reporting.league.losses import Shortfall
+    from collapsebench.reporting.league.ranks import Friedman
     from collapsebench.reporting.league.standings import League
 
 FEW_TASKS = 10
@@ -25,6 +26,8 @@ FEW_TASKS = 10
 class Known(NamedTuple):
     """What is known of a league beside its statistics."""
 
+    explained: bool = False
+    """True if another page says what the columns are."""
     about: tuple[str, ...] = ()
     """The notes that come first."""
     marked: Collection[str] = ()
@@ -43,7 +46,7 @@ NOTHING = Known()
 def league_page(league: League, title: str, command: str, known: Known = NOTHING) -> Page:
     """Lay a league out: a table of contenders, the best mean rank first, how near they come, and a table of tasks."""
     tables = (_standings(league, known.marked), *_regrets(league, known.marked), _tasks(league), *known.tables)
-    return Page(title, tables, (*known.about, *_notes(league, known.unchosen), *known.notes), command)
+    return Page(title, tables, (*known.about, *_notes(league, known), *known.notes), command)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -110,9 +113,10 @@ def _finite(number: float) -> str:
     return rounded(number, None) if math.isfinite(number) else BLANK
 
 
-def _notes(league: League, unchosen: Mapping[str, Collection[str]]) -> Iterator[str]:
-    yield from _of_results(league, unchosen)
-    yield from _of_columns(league)
+def _notes(league: League, known: Known) -> Iterator[str]:
+    yield from _of_results(league, known.unchosen)
+    if not known.explained:
+        yield from _of_columns(league)
     yield from (f"Front of {front.task}: {listed(front.members)}." for front in league.fronts if front.members)
     yield from _of_ranks(league)
     if league.regrets.left_out:
@@ -170,13 +174,20 @@ def _of_ranks(league: League) -> Iterator[str]:
     found, tasks = league.ranks, len(league.losses.tasks)
     if found.friedman is None or found.critical_difference is None:
         return
-    if found.friedman.f_p_value is not None:
-        rough = f", roughly, as there are {tasks} tasks" if tasks <= FEW_TASKS else ""
-        yield f"All contenders are alike: p = {found.friedman.f_p_value:.2g} by Friedman, Iman and Davenport{rough}."
+    rough = f", roughly, as there are {tasks} tasks" if tasks <= FEW_TASKS else ""
+    if tasks > 1:
+        yield f"Test of all contenders being alike: {_alike(found.friedman)}{rough}."
     yield (
         f"Over tasks, contenders are told apart whose mean ranks differ by at least {found.critical_difference:.1f} "
         f"(Nemenyi, {ALPHA:.0%}); not told apart: {'; '.join(map(_group, found.groups))}."
     )
+
+
+def _alike(test: Friedman) -> str:
+    """Write the p-value of the less conservative test; of the other one if all tasks agree, as the first is 0 then."""
+    if test.f_p_value is None or test.f_statistic == math.inf:
+        return f"p = {test.p_value:.2g} by Friedman"
+    return f"p = {test.f_p_value:.2g} by Friedman, Iman and Davenport"
 
 
 def _group(names: Sequence[str]) -> str:
