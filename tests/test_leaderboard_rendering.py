@@ -17,9 +17,10 @@ from records import ENVIRONMENT, point, record, score_records, values
 
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.record import Outcome, Value
-from collapsebench.reporting.leaderboard import FORMATS, Presentation, RowOrder, Shown, render, select
+from collapsebench.reporting.leaderboard import FORMATS, Presentation, RowOrder, Shown, page_pieces, render, select
 from collapsebench.reporting.leaderboard.layout import lay_out, title
 from collapsebench.reporting.leaderboard.numbers import BLANK
+from collapsebench.reporting.leaderboard.pages import Page, TableCell, TextTable
 from collapsebench.spec import PROTOCOL_VERSION
 
 NASTY = r'a[x="<b> |&%$#_{}~^\\*`"]'
@@ -163,6 +164,13 @@ def test_no_number_of_a_table_is_lost_or_cut_on_a_narrow_terminal(width):
     for table in (results, differences):
         for row in texts(table):
             assert "".join(row) in text
+
+
+def test_where_no_label_has_room_each_stands_on_a_line_of_its_own():
+    table = TextTable("t", ("contender", "setting"), ((TableCell("some name"), TableCell("x" * 35)),))
+    text = "".join(page_pieces([Page("p", (table,), (), "c")], "table", width=44))
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines()]
+    assert lines.index("some name") + 1 == lines.index("x" * 35)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])

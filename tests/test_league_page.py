@@ -84,7 +84,7 @@ def test_tasks_that_agree_in_everything_have_the_p_value_of_a_statistic_that_is_
 def test_notes_name_each_run_without_a_result_and_each_task_that_is_left_out():
     notes = "\n".join(PAGE.notes)
     assert "text, 1 missing, 1 diverged each: lost\ndigits, 2 missing each: lost\n" in notes
-    assert "Left out of regrets, as no contender is better than no-latent there: digits." in notes
+    assert "better than no-latent there, or this one has no result: digits." in notes
     assert "bootstrap over seeds, 100 resamples from seed 0" in notes
     assert "(Nemenyi, 5%); not told apart: skip to lost." in notes
 

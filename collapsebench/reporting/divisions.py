@@ -81,6 +81,11 @@ class Entry:
             return "" if self.choice.chosen is None else self.choice.chosen.contender.label
         return "" if self.row is None else self.row.contender
 
+    @property
+    def borders(self) -> tuple[str, ...]:
+        """What of the setting lies at the border of all trials, as in `rate high`."""
+        return () if self.choice is None else self.choice.borders
+
     def scores(self, key: str) -> dict[int, float | None]:
         """Return a column by seed: NaN for a run without a result or an impossible number, None for no number."""
         return {} if self.row is None else {seed: _score(self.row, key, seed) for seed in self.row.runs}

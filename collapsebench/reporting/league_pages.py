@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collapsebench.reporting.divisions import Entry, Task
     from collapsebench.reporting.league import Agreement, Effect, Interaction
     from collapsebench.reporting.leagues import Comparison, FoundLeague, Outsider, Ranking
+    from collapsebench.reporting.tuning import Selected
 
 CHOICES = {
     Division.DEFAULT: "Each model has the setting of its card.",
@@ -69,32 +70,37 @@ def _division(found: FoundLeague, ranking: Ranking, title: str, *, explained: bo
 
 def _entries(ranking: Ranking) -> Iterator[tuple[Task, Entry]]:
     """Yield the ranked models in each task."""
-    for task in ranking.tasks:
-        yield from ((task, task.entries[model]) for model in ranking.models)
+    yield from ((task, entry) for task in ranking.tasks for entry in _ranked(task, ranking))
+
+
+def _ranked(task: Task, ranking: Ranking) -> list[Entry]:
+    return [task.entries[model] for model in ranking.models]
 
 
 def _unchosen(task: Task, ranking: Ranking) -> list[Entry]:
-    return [entry for entry in (task.entries[model] for model in ranking.models) if not entry.chosen]
+    return [entry for entry in _ranked(task, ranking) if not entry.chosen]
 
 
 def _settings(ranking: Ranking) -> Iterator[TextTable]:
     """Yield what was chosen in each task; nothing for defaults."""
     for task in ranking.tasks:
-        rows = [row for model in ranking.models if (row := _setting(task.entries[model]))]
-        if rows:
-            caption = f"Settings of {task.name}, chosen on the validation split"
-            headers = ("contender", "setting", "at the border", "trials", "their FLOPs")
-            yield TextTable(caption, headers, tuple(tuple(map(TableCell, row)) for row in rows), Part.TUNING)
+        known = [(model, choice) for model in ranking.models if (choice := task.entries[model].choice) is not None]
+        if known:
+            rows = (
+                (model, task.entries[model].setting or "no trial is so", f"{own.trials}/{own.drawn}")
+                for model, own in known
+            )
+            cells = tuple(tuple(map(TableCell, row)) for row in rows)
+            yield TextTable(_chosen_of(task, known), ("contender", "setting", "trials"), cells, Part.TUNING)
 
 
-def _setting(entry: Entry) -> tuple[str, ...]:
-    """Return the row of a model; empty for a default."""
-    choice = entry.choice
-    if choice is None:
-        return ()
-    setting = entry.setting or "no trial is so"
-    counted = f"{choice.trials}/{choice.drawn}"
-    return (entry.model, setting, ", ".join(choice.borders), counted, f"{choice.flops:.3g}")
+def _chosen_of(task: Task, known: Sequence[tuple[str, Selected]]) -> str:
+    """Return the caption of settings, with what the trials of a model have cost."""
+    costs = sorted({choice.flops for _, choice in known if choice.flops})
+    spent = " to ".join(dict.fromkeys(f"{cost:.3g}" for cost in costs[:1] + costs[-1:]))
+    return (
+        f"Settings of {task.name}, chosen on the validation split{f'; {spent} FLOPs of trials each' if spent else ''}"
+    )
 
 
 def _outsiders(outsiders: Sequence[Outsider]) -> Iterator[TextTable]:
@@ -151,8 +157,14 @@ def _notes(found: FoundLeague, ranking: Ranking, *, explained: bool) -> Iterator
         names = [entry.model for entry in _unchosen(task, ranking)]
         if names:
             yield f"{task.name}, not chosen, as no trial is what its rule asks for; the worst there: {listed(names)}"
+        ends = [f"{entry.model} ({', '.join(entry.borders)})" for entry in _ranked(task, ranking) if entry.borders]
+        if ends:
+            yield f"{task.name}, chosen at the border of all trials: {listed(ends)}"
     if ranking.division is Division.CURED:
-        yield f"{found.facts.reference} has no MI: it has the trial of its lowest −ELBO, as others are measured by it."
+        yield (
+            f"{found.facts.reference} has no MI, and is no cure: it stands here with the trial of its lowest −ELBO, as "
+            "others are measured by it."
+        )
     if ranking.without:
         yield f"Without a result in this division, and left out: {listed(ranking.without)}."
     if found.empty:

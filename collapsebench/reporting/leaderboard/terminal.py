@@ -157,7 +157,7 @@ def _grid(fit: Fit, *, styled: bool) -> Iterator[str]:
     rows = [[_starred(cell) if place in starred else cell.text for place, cell in enumerate(r)] for r in table.rows]
     heads = _lines_of(table.headers)
     columns = list(zip(*heads, *rows, strict=True))
-    labels = max(length for text in columns[0] if (length := cell_len(text)) <= fit.room)
+    labels = max((length for text in columns[0] if (length := cell_len(text)) <= fit.room), default=0)
     widths = [labels, *(max(map(cell_len, column)) for column in columns[1:])]
 
     def line(texts: Sequence[str], strong: Iterable[bool]) -> Iterator[str]:

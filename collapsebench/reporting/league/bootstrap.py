@@ -86,7 +86,9 @@ class Bootstrap:
         """
         import numpy as np
 
-        return np.stack([_mean(task.runs[name], self.counts(task, name)) for name in contenders], axis=1)
+        same = self.counts(task, "") if self.unit is Unit.SEEDS else None  # of no contender: drawn once for all
+        drawn = ((name, self.counts(task, name) if same is None else same) for name in contenders)
+        return np.stack([_mean(task.runs[name], counts) for name, counts in drawn], axis=1)
 
     def interval(self, statistics: NDArray[np.float64], *several: Losses) -> Interval | None:
         """Return the percentile interval of a statistic of some losses, from its value in each resample.

@@ -121,7 +121,7 @@ def _notes(league: League, known: Known) -> Iterator[str]:
     yield from _of_ranks(league)
     if league.regrets.left_out:
         yield (
-            f"Left out of regrets, as no contender is better than {league.reference} there: "
+            f"Left out of regrets, as no contender is better than {league.reference} there, or this one has no result: "
             f"{listed(league.regrets.left_out)}."
         )
 
