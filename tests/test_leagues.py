@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,10 +134,15 @@ def defaults(cell, **nlls):
                 yield ended(spec, nll) if isinstance(nll, Outcome) else finished(spec, nll)
 
 
-def trials(cell, **valid):
-    """The trials of models, each with (-ELBO, KL, MI) of the validation split, in the order in which they are drawn."""
+def trials(cell, rules=None, **valid):
+    """The trials of models, by the rules of the cell or by others.
+
+    Each has (-ELBO, KL, MI) of the validation split, in the order in which they are drawn.
+    """
     families = {model: tuned_contenders(text, CATALOG)[0].name for model, text in cell.tuned.items()}
-    drawn = plan([cell.trial_request()], CATALOG, SPLITS).specs
+    asked = cell.trial_request() if rules is None else cell.request(()).tuned(cell.trials, rules)
+    asked = replace(asked, methods=tuple(cell.tuned.values()))
+    drawn = plan([asked], CATALOG, SPLITS).specs
     for model, own in valid.items():
         family = families[model.replace("_", " ")]
         tried = [spec for spec in drawn if family_of(spec.contender, CATALOG) == family]
@@ -313,6 +319,15 @@ def test_numbers_of_the_test_split_choose_nothing(read, cells):
     ]
     settings = [[[setting(each, model) for model in RANKED] for each in found.rankings] for found in best]
     assert settings[0] == settings[1]
+
+
+def test_trials_that_other_rules_choose_from_are_of_another_tuning(read, cells):
+    own = tuning(cells["one"])
+    others = list(trials(cells["one"], ["elbo"], VAE=[(1, 3.0, 2.0), (98, 0.2, 0.1)]))
+    runs = [*defaults(cells["one"], **ONE), *own, *chosen(cells["one"], own, 80)]
+    alone, beside = ([setting(each, "VAE") for each in read(records).rankings] for records in (runs, [*others, *runs]))
+    first, second = (record.spec.contender.label for record in own[:2])
+    assert alone == beside == ["vae", second, first, second]
 
 
 def test_controls_and_models_of_some_cells_stand_outside(read, cells):
