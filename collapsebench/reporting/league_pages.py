@@ -27,6 +27,8 @@ CHOICES = {
     Division.ISO_KL: "Each model has the trial whose validation KL is nearest to a given one.",
 }
 """What a division is."""
+SHOWN = {NLL: "IW-NLL", "kl": "KL", INFORMATION: "MI ≥"}
+"""The numbers of the test split that a page shows."""
 
 
 def league_pieces(found: FoundLeague, format_: str, *, width: int | None = None) -> Iterator[str]:
@@ -62,7 +64,7 @@ def _division(found: FoundLeague, ranking: Ranking, title: str, *, explained: bo
         about=(_of_choice(ranking),),
         marked={entry.model for _, entry in _entries(ranking) if entry.row is not None and entry.row.findings},
         unchosen={task.name: [entry.model for entry in _unchosen(task, ranking)] for task in ranking.tasks},
-        tables=(*_settings(ranking), *_outsiders(ranking.outsiders), *_interactions(ranking)),
+        tables=(*_numbers(ranking), *_settings(ranking), *_outsiders(ranking.outsiders), *_interactions(ranking)),
         notes=tuple(_notes(found, ranking, explained=explained)),
     )
     return league_page(ranking.league, f"{title} · {ranking.division}", _command(found), known)
@@ -79,6 +81,17 @@ def _ranked(task: Task, ranking: Ranking) -> list[Entry]:
 
 def _unchosen(task: Task, ranking: Ranking) -> list[Entry]:
     return [entry for entry in _ranked(task, ranking) if not entry.chosen]
+
+
+def _numbers(ranking: Ranking) -> Iterator[TextTable]:
+    """Yield a table of each number of the test split, task beside task, in the order of the standings."""
+    for key, caption in SHOWN.items():
+        rows = (
+            (model, *(_number(task.entries[model], key) for task in ranking.tasks))
+            for model in ranking.league.ranks.means
+        )
+        cells = tuple(tuple(map(TableCell, row)) for row in rows)
+        yield TextTable(f"{caption} by task", ("contender", *(task.name for task in ranking.tasks)), cells)
 
 
 def _settings(ranking: Ranking) -> Iterator[TextTable]:

@@ -1,4 +1,7 @@
-r"""The parts of docs/methods.md that are computed, from what plugins say of themselves. cog writes them."""
+r"""The parts of docs/methods.md that are computed, from what plugins say of themselves and from the league.
+
+cog writes them. The league is what `collapsebench league league/small --format json` has made of the committed records.
+"""
 
 import inspect
 import json
@@ -6,15 +9,18 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from itertools import takewhile
+from typing import Any
 
 from docstrings import as_markdown
-from field import COSTS
+from field import COSTS, RESULTS
 from paper import table
 
 from collapsebench.components.descriptions import Description, describe_methods
 from collapsebench.components.interfaces import Family
 from collapsebench.syntax import parse_composition
 
+LEAGUE = RESULTS / "league" / "small.json"
+DIVISIONS = ("default", "tuned")
 TRAINED, COST = "What is trained", "Cost of a step: "
 """How a plugin begins to say what it does to the bound, and what it costs."""
 
@@ -32,11 +38,18 @@ def shipped() -> dict[Family, list[Description]]:
 def overview() -> str:
     """All methods: what each does, and what a step of it costs."""
     rows = (
-        [f"[`{each.name}`](#method-{each.name})", family, each.summary.rstrip("."), *times(each.name)]
+        [
+            f"[`{each.name}`](#method-{each.name})",
+            family,
+            said(each)[0].rstrip("."),
+            *times(each.name),
+            *ranks(each.name),
+        ]
         for family, methods in shipped().items()
         for each in methods
     )
-    return table(["method", "family", "what it does", "time of a step, text", "images"], rows)
+    heads = [f"rank, {division}" for division in DIVISIONS]
+    return table(["method", "family", "what it does", "time of a step, text", "images", *heads], rows)
 
 
 def entries(family: str) -> str:
@@ -98,3 +111,43 @@ def measured() -> dict[tuple[str, str], float]:
 def times(name: str) -> list[str]:
     """The times of a method on text and on images; empty where it was not measured."""
     return [f"{measured()[name, kind]:.2f}" if (name, kind) in measured() else "" for kind in ("text", "images")]
+
+
+@cache
+def divisions() -> dict[str, dict[str, Any]]:
+    """The divisions of the league, as the command wrote them."""
+    found: dict[str, dict[str, Any]] = json.loads(LEAGUE.read_text(encoding="utf-8"))["divisions"]
+    return found
+
+
+@cache
+def models() -> dict[str, str]:
+    """The model of the league that is a method alone, by the name of the method, the plainest one if there are two."""
+    found: dict[str, tuple[int, str]] = {}
+    for run in divisions()["default"]["runs"]:
+        (call, *others) = parse_composition(run["setting"])
+        if not others and run["ranked"]:
+            found[call.name] = min(found.get(call.name, (99, "")), (len(call.params), run["contender"]))
+    return {name: model for name, (_, model) in found.items()}
+
+
+def ranks(name: str) -> list[str]:
+    """The mean rank of a method over the tasks of the league, in each division; empty for one that is not ranked."""
+    return [rank(name, division) for division in DIVISIONS]
+
+
+def rank(name: str, division: str) -> str:
+    """The mean rank of a method in a division, with its interval over seeds."""
+    if name not in models():
+        return ""
+    own = divisions()[division]["statistics"]["contenders"][models()[name]]
+    interval = "" if own["mean_rank_interval"] is None else " [{:.1f}, {:.1f}]".format(*own["mean_rank_interval"])
+    return f"{own['mean_rank']:.1f}{interval}"
+
+
+def tasks() -> str:
+    """How many contenders are ranked, and on which tasks."""
+    statistics = divisions()["default"]["statistics"]
+    return (
+        f"\n{len(statistics['contenders'])} contenders, compositions among them; {', '.join(statistics['tasks'])}.\n\n"
+    )
