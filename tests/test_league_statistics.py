@@ -580,6 +580,19 @@ def test_the_best_contender_has_mean_regret_zero_and_the_baseline_without_z_has_
         assert task.means["c"] == pytest.approx(1)
 
 
+def test_tasks_that_are_left_out_stand_in_their_order():
+    tasks = [f"task {number}" for number in range(8)]
+    assert regrets(lower({task: {"z": [1], "a": [2]} for task in tasks}), "z").left_out == tuple(tasks)
+
+
+def test_the_largest_numbers_are_numbers():
+    large = [1.5e308, 1.7e308]
+    nlls = scores({"t": {"base": [2.0, 3.0], "z": [4.0, 5.0], "a": large, "b": [-number for number in large]}})
+    found = league(nlls, nlls, baseline="base", reference="z", bootstrap=FEW)
+    assert list(found.ranks.means) == ["b", "base", "z", "a"]
+    assert found.improvements["a"].probability == 0
+
+
 def test_a_task_on_which_nobody_is_better_than_without_z_is_left_out_and_named():
     found = regrets(LEAGUE, "c")
     assert found.left_out == ("digits",)

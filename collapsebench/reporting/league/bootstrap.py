@@ -108,4 +108,5 @@ def _mean(losses: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.
     """Return the mean in each resample; infinite if a run without a result was drawn, and not NaN if it was not."""
     import numpy as np
 
-    return np.asarray(np.sum(np.where(counts > 0, np.maximum(counts, 1) * losses, 0.0), axis=1) / len(losses))
+    with np.errstate(over="ignore"):  # a sum beyond all floats is infinite
+        return np.asarray(np.sum(np.where(counts > 0, np.maximum(counts, 1) * losses, 0.0), axis=1) / len(losses))

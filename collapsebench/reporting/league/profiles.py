@@ -67,7 +67,8 @@ def regrets(losses: Losses, reference: str) -> Regrets:
     units = {task.task: _unit(task, reference) for task in losses.tasks}
     known = {task: unit for task, unit in units.items() if unit is not None}
     tasks = tuple(_in_units(task, known[task.task]) for task in losses.tasks if task.task in known)
-    return Regrets(Losses(losses.contenders, tasks, losses.shortfalls), known, tuple(units.keys() - known.keys()))
+    left_out = tuple(task for task in units if task not in known)
+    return Regrets(Losses(losses.contenders, tasks, losses.shortfalls), known, left_out)
 
 
 def _unit(task: TaskLosses, reference: str) -> float | None:
@@ -77,7 +78,11 @@ def _unit(task: TaskLosses, reference: str) -> float | None:
 
 
 def _in_units(task: TaskLosses, unit: float) -> TaskLosses:
-    return TaskLosses(task.task, task.seeds, {name: (runs - task.best) / unit for name, runs in task.runs.items()})
+    import numpy as np
+
+    with np.errstate(over="ignore"):  # a regret beyond all floats is infinite
+        runs = {name: (runs - task.best) / unit for name, runs in task.runs.items()}
+    return TaskLosses(task.task, task.seeds, runs)
 
 
 def profile(regrets: Regrets, thresholds: Sequence[float], bootstrap: Bootstrap | None = None) -> Profile:
