@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -101,8 +102,18 @@ def test_a_family_has_all_settings_of_a_contender(label, family):
     assert family_of(CATALOG.contender(label)[0], CATALOG) == family
 
 
-def test_a_method_that_is_not_installed_has_a_family_without_its_rate():
-    assert family_of(contender("gone[a=1]@rate=2"), CATALOG) == "gone[a=1]"
+def test_a_method_that_is_not_installed_has_one_family():
+    assert family_of(contender("skip+gone[a=1,b=2]@rate=2"), CATALOG) == "skip+gone"
+
+
+def test_the_trials_of_a_method_that_is_gone_are_counted_together():
+    found = tuned_settings([[trial_record(f"gone[a={a}]", protocol=TRIALS, neg_elbo=a) for a in (1, 2, 3)]], CATALOG)
+    assert [(each.trials, "elbo" in each.rules) for each in found.values()] == [(3, True), (3, False), (3, False)]
+
+
+def test_costs_beyond_all_floats_are_infinite():
+    found = known(*(trial(f"vae@rate={rate}", flops=1e308) for rate in (0.5, 1, 2)))
+    assert {each.flops for each in found.values()} == {math.inf}
 
 
 def test_each_trial_knows_of_all_of_its_family_and_which_rules_choose_it():
@@ -181,6 +192,60 @@ def test_a_suite_runs_its_trials_and_then_what_is_chosen_of_them(run_suite, suit
     assert all(sorted(rows[name]["seeds"]) == [1, 2] for name in tuned)
 
 
+@pytest.mark.torch
+def test_a_suite_whose_rules_choose_nothing_has_run(run_suite, suite_file):
+    text = SUITE.replace('"elbo", "iso-kl[nats=1]"', '"cured[nats=99]"')
+    Path(suite_file).write_text("\n".join(line for line in text.splitlines() if not line.startswith("league")))
+    told = run_suite("suite", "run", suite_file, "--seeds", "1").splitlines()
+    assert told[-1].startswith("next: collapsebench leaderboard --suite ")
+    assert "0 to run" in run_suite("suite", "run", suite_file, "--seeds", "1")
+
+
+PLUGIN = """
+from typing import ClassVar
+
+from pydantic import Field
+
+from collapsebench import Method, hookimpl
+from collapsebench.components.search import Range
+
+
+class Weighted(Method):
+    name: ClassVar[str] = "weighted"
+    citation: ClassVar[str] = "a test"
+    search: ClassVar = {"weight": Range(0.25, 4, log=True)}
+    weight: float = Field(1.0, description="the weight of the KL")
+
+    @hookimpl
+    def kl_weight(self, progress):
+        return self.weight
+
+
+@hookimpl
+def collapsebench_components():
+    return [Weighted]
+"""
+
+
+@pytest.mark.torch
+def test_methods_of_a_file_have_their_ranges(run_suite, suite_file, tmp_path):
+    plugin = tmp_path / "weighted.py"
+    plugin.write_text(PLUGIN)
+    Path(suite_file).write_text(SUITE.replace('"mdr[nats=3]"', '"weighted"').replace('= "mdr"', '= "weighted"'))
+    run_suite("suite", "run", suite_file, "--seeds", "1", "--plugin", plugin)
+    shown = run_suite("leaderboard", "--suite", suite_file, "--plugin", plugin, "--format", "json")
+    (board,) = json.loads(shown)["boards"]
+    (tuning,) = [
+        row["tuning"]
+        for row in board["rows"]
+        if "elbo" in row.get("tuning", {}).get("rules", ()) and "weighted" in row["contender"]
+    ]
+    assert (tuning["family"], tuning["trials"]) == ("weighted", 2)
+    assert all(place["share"] is not None for place in tuning["places"])
+    next_ = run_suite("tune", *ASKED, "weighted", "--plugin", plugin, "--trials", "1").splitlines()[-1]
+    assert str(plugin) in shlex.split(next_)
+
+
 ASKED = ("--dataset", "linear-gaussian", "--budget", "2steps", "--no-baseline", "--method")
 BOARD = ("leaderboard", "--dataset", "linear-gaussian")
 
@@ -207,6 +272,10 @@ def test_trials_are_on_no_board_but_their_own(run_suite):
         (('controls = ["control"]', 'controls = ["contrul"]'), "cell 'a task': unknown model 'contrul'"),
         (("trials = 2", "trials = 0"), "greater than or equal to 1"),
         (('"elbo", ', '"best", '), "'elbo', 'cured' or 'iso-kl'"),
+        (
+            ('rate" = "mdr" }', 'rate" = "mdr[nats=1|2]" }'),
+            "what is searched of 'minimum desired rate' is one contender",
+        ),
     ],
 )
 def test_a_suite_that_cannot_be_tuned_is_one_line(wrong, said, suite_file):

@@ -308,6 +308,16 @@ def test_a_number_that_is_none_does_not_win(wrong):
     assert winner([trial_record("skip[a=1]", kl=wrong)], "iso-kl[nats=0]") is None
 
 
+def test_a_trial_without_a_bound_has_no_result_for_any_rule():
+    both = [trial_record("skip[a=1]", kl=0.0, neg_elbo=math.inf), trial_record("skip[a=2]", kl=3.0)]
+    assert [winner(both, text) for text in RULES] == ["skip[a=2]"] * len(RULES)
+
+
+def test_the_largest_numbers_have_a_mean():
+    (found,) = trials_of([trial_record("skip", seed=seed, neg_elbo=1.7e308) for seed in (1, 2)]).values()
+    assert found.neg_elbo == 1.7e308
+
+
 def test_seeds_of_a_trial_count_together_and_one_without_a_result_spoils_it():
     steady = [trial_record("skip[a=1]", seed=seed, neg_elbo=30) for seed in (1, 2)]
     uneven = [trial_record("skip[a=2]", seed=seed, neg_elbo=bound) for seed, bound in ((1, 20), (2, 41))]

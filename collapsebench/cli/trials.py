@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,10 +41,10 @@ def _tell(request: Request, found: Sequence[Selected], grid: GridOptions) -> Non
 
     click.echo(tuning_text(found))
     if chosen := _labels(found):
-        click.echo(f"next: {_run_command(request, chosen)}{store_option(grid.store)}")
+        click.echo(f"next: {_run_command(request, chosen, grid)}{store_option(grid.store)}")
 
 
-def _run_command(request: Request, contenders: Iterable[str]) -> str:
+def _run_command(request: Request, contenders: Iterable[str], grid: GridOptions) -> str:
     """Return the command that runs contenders with the seeds of the test, as their trials were run."""
     from collapsebench.experiment.tuning import SELECTION
 
@@ -54,6 +54,9 @@ def _run_command(request: Request, contenders: Iterable[str]) -> str:
         words += [] if parse_setting(setting)[0] == SELECTION else ["--set", setting]
     for contender in contenders:
         words += ["--method", contender]
+    for plugin in grid.plugins:
+        words += ["--plugin", str(plugin)]
+    words += [] if grid.data_dir is None else ["--data-dir", str(grid.data_dir)]
     return shlex.join([*words, "--no-baseline", "--seeds", str(SEEDS)])
 
 
@@ -65,19 +68,24 @@ def run_tuned(cells: Sequence[Cell], seeds: tuple[int, ...], grid: GridOptions, 
     trials = {cell.name: request for cell in cells if (request := cell.trial_request()) is not None}
     setup = grid.setup([*(cell.request(seeds) for cell in cells), *trials.values()])
     records = worked_through(setup, grid)
-    if records is None or not _all_ended(setup):
+    if records is None:
         return
-    chosen = [
-        cell.chosen_request(_labels(_choices(replace(setup, requests=(trials[cell.name],)))), seeds)
-        for cell in cells
-        if cell.name in trials
-    ]
-    records += worked_through(replace(setup, requests=tuple(chosen)), grid) or []
-    if not grid.quiet:
-        from collapsebench.store.connection import store_option
+    if _all_ended(setup):
+        records += _run_chosen(cells, trials, seeds, setup, grid)
+        if not grid.quiet:
+            from collapsebench.store.connection import store_option
 
-        click.echo(f"next: {then}{store_option(grid.store)}")
+            click.echo(f"next: {then}{store_option(grid.store)}")
     _exit_if_failed(records)
+
+
+def _run_chosen(
+    cells: Sequence[Cell], trials: Mapping[str, Request], seeds: tuple[int, ...], setup: GridSetup, grid: GridOptions
+) -> list[RunRecord]:
+    """Run what rules choose of the trials of cells. A cell in which they choose nothing has nothing to run."""
+    chosen = {name: _labels(_choices(replace(setup, requests=(request,)))) for name, request in trials.items()}
+    requests = [cell.chosen_request(chosen[cell.name], seeds) for cell in cells if chosen.get(cell.name)]
+    return worked_through(replace(setup, requests=tuple(requests)), grid) or [] if requests else []
 
 
 def _all_ended(setup: GridSetup) -> bool:

@@ -15,7 +15,7 @@ from collapsebench.errors import UsageError, unknown
 from collapsebench.experiment.planning import Request
 from collapsebench.experiment.tuning import MOST_TRIALS
 from collapsebench.facts import read_facts, registry_folder
-from collapsebench.spec import Budget, Frozen, Rule
+from collapsebench.spec import Budget, Criterion, Frozen, Rule
 from collapsebench.syntax import (
     parse_contender,
     parse_setting,
@@ -113,6 +113,9 @@ class Cell(Frozen):
         for name in (*self.searched, *self.controls):
             if name not in self.contenders:
                 raise ValueError(f"cell '{self.name}': {unknown('model', name, self.contenders)}")
+        for name, text in self.searched.items():
+            if parse_sweep(text).number > 1:
+                raise ValueError(f"cell '{self.name}': what is searched of '{name}' is one contender, and no sweep")
         return self
 
     @property
@@ -262,6 +265,24 @@ class LeagueFacts(Frozen):
     reference: str
     """The model without a latent variable."""
 
+    def check(self, cell: Cell) -> None:
+        """Raise ValueError for a cell that cannot be a task: without a baseline, or with rules that do not fit."""
+        ranked = [name for name in cell.contenders if name not in cell.controls]
+        for name in (self.baseline, self.reference):
+            if name not in ranked:
+                raise ValueError(
+                    f"cell '{cell.name}': every cell of a league has its baselines: {unknown('model', name, ranked)}"
+                )
+        kinds = [rule.name for rule in cell.rules]
+        twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
+        if twice is not None:
+            raise ValueError(f"cell '{cell.name}' has several rules of the kind {twice}: a league has one of each")
+        if Criterion.CURED in kinds and Criterion.ELBO not in kinds:
+            raise ValueError(
+                f"cell '{cell.name}': a league with the rule cured has the rule elbo, too, as this one chooses for "
+                f"'{self.reference}', which has no mutual information"
+            )
+
 
 class TableReference(Frozen):
     """A table of a publication in `registry/published/`."""
@@ -291,6 +312,14 @@ class Suite(Frozen):
     """What makes a league of the cells; None if these are no tasks of one."""
     scales: Annotated[dict[str, Scale], Field(min_length=1)]
     variants: dict[str, Variant] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        """Check the cells of a league before hours are spent on them."""
+        if self.league is not None:
+            for cell in (cell for scale in self.scales.values() for cell in scale.cells):
+                self.league.check(cell)
+        return self
 
     @property
     def plugin_files(self) -> tuple[Path, ...]:

@@ -100,8 +100,14 @@ def ranges_of(contender: Contender, catalog: Catalog) -> dict[str, SearchRange]:
 
 
 def family_of(contender: Contender, catalog: Catalog) -> str:
-    """Return the label that a contender shares with all of its settings: what can be searched is left out of it."""
-    return _without(contender, ranges_of(contender, catalog), 1.0)
+    """Return the label that a contender shares with all of its settings: what can be searched is left out of it.
+
+    Nobody knows what can be searched of a method that is not installed: it is left out whatever is written of it, as
+    each of its trials would be a contender on its own, and its best.
+    """
+    gone = (method for method in contender.methods if not catalog.has(Method.kind, method.name))
+    unknown = (f"{method.name}.{name}" for method in gone for name in method.passed)
+    return _without(contender, {*ranges_of(contender, catalog), *unknown}, 1.0)
 
 
 def tuned_contenders(text: str, catalog: Catalog) -> list[TunedContender]:

@@ -75,7 +75,7 @@ def suite_boards(store: Store, query: SuiteQuery, columns: Shown | Sequence[str]
     """
     suite, cells = suites.suite(query.suite), declared_cells(query)
     components = suite.catalog(query.plugins)
-    tunings = Tunings(store, suite.plugin_files)
+    tunings = Tunings(store, (*query.plugins, *suite.plugin_files))
     measured = tuple(_with_trials(measured_cell(store, cell, components), tunings) for cell in cells)
     if all(cell.board is None for cell in measured):
         raise nothing_ran(query)
@@ -109,15 +109,18 @@ def _keys(cells: Sequence[MeasuredCell], columns: Shown | Sequence[str]) -> Sequ
     return list(dict.fromkeys(column.key for board in boards for column in board.columns))
 
 
-def measured_cell(store: Store, cell: Cell, components: Catalog) -> MeasuredCell:
-    """Return the cell with the board of its protocol, or with None if the cell has no runs."""
+def measured_cell(store: Store, cell: Cell, components: Catalog, seeds: int | None = None) -> MeasuredCell:
+    """Return the cell with the board of its protocol, or with None if the cell has no runs.
+
+    Of all runs only those of seeds up to `seeds` count, if it is given.
+    """
     dataset = components.entry("dataset", cell.dataset).component
     test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
     protocol, limits = stored_protocol(store, cell, components), likelihood_limits(components)
     left_out: list[Unreadable] = []
     runs = [] if protocol is None else store.observations(protocol=protocol, entries=ENTRIES, left_out=left_out)
-    named = as_written(runs, names_of(cell, components))
-    board = None if protocol is None else replace(score(named, limits), left_out=tuple(left_out))
+    named = [run for run in as_written(runs, names_of(cell, components)) if seeds is None or run.seed <= seeds]
+    board = replace(score(named, limits), left_out=tuple(left_out)) if named else None
     return MeasuredCell(cell, labels(cell, components), test.examples, board)
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from collapsebench.components import discovery
@@ -15,7 +14,7 @@ from collapsebench.experiment.tuning import family_of, ranges_of
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.numbers import BLANK
-from collapsebench.reporting.leaderboard.scoring import Place, Tuned
+from collapsebench.reporting.leaderboard.scoring import Place, Tuned, mean
 from collapsebench.spec import Criterion, identity
 from collapsebench.syntax import RATE
 
@@ -97,7 +96,7 @@ def choices(
     for contender, settings in drawn.items():
         own = [known[each] for each in map(identity, settings) if each in known]
         usable = sum(not math.isnan(trial.neg_elbo) for trial in own)
-        cost = math.fsum(trial.flops for trial in own)
+        cost = _total(trial.flops for trial in own)
         for rule in rules:
             best = chosen(own, rule)
             at_end = () if best is None else tuple(borders(best.contender, settings))
@@ -200,7 +199,7 @@ def tuned_settings(tunings: Iterable[Sequence[RunRecord]], catalog: Catalog) -> 
 def _known(trials: Sequence[Trial], catalog: Catalog) -> Iterator[tuple[str, tuple[int, float, tuple[Place, ...]]]]:
     """Yield each setting of a family by its identity, with the number of all, what they cost, and where it lies."""
     settings = {identity(trial.contender): trial.contender for trial in trials}
-    flops = math.fsum(trial.flops for trial in trials)
+    flops = _total(trial.flops for trial in trials)
     drawn = tuple(settings.values())
     for tried, contender in settings.items():
         yield tried, (len(drawn), flops, tuple(places(contender, drawn, ranges_of(contender, catalog))))
@@ -233,8 +232,16 @@ def _row(choice: Selected) -> tuple[str, ...]:
 
 
 def _trial(runs: Sequence[RunRecord]) -> Trial:
-    neg_elbo, kl, mi = (fmean(_selected(run, name) for run in runs) for name in ("neg_elbo", "kl", "mi_lower"))
-    return Trial(runs[0].spec.contender, neg_elbo, kl, mi, math.fsum(run.counters.get("flops", 0.0) for run in runs))
+    neg_elbo, kl, mi = (mean([_selected(run, name) for run in runs]) for name in ("neg_elbo", "kl", "mi_lower"))
+    return Trial(runs[0].spec.contender, neg_elbo, kl, mi, _total(run.counters.get("flops", 0.0) for run in runs))
+
+
+def _total(costs: Iterable[float]) -> float:
+    """Sum costs, in any order. The sum is infinite if it is beyond all floats."""
+    try:
+        return math.fsum(costs)
+    except OverflowError:
+        return math.inf
 
 
 def _selected(run: RunRecord, name: str) -> float:
@@ -247,7 +254,9 @@ def _selected(run: RunRecord, name: str) -> float:
 
 
 def _score(trial: Trial, rule: Rule) -> float:
-    """Return what a rule wants to be small; NaN for a trial that is not what it asks for."""
+    """Return what a rule wants to be small; NaN for a trial that is not what it asks for, or that has no result."""
+    if math.isnan(trial.neg_elbo):
+        return math.nan
     nats = 0.0 if rule.nats is None else rule.nats
     match rule.name:
         case Criterion.ELBO:
