@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import shlex
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,6 @@ from collapsebench.errors import StoreError, UsageError
 from collapsebench.estimates import Direction, Estimate
 from collapsebench.experiment import suites
 from collapsebench.experiment.planning import SplitCache, plan
-from collapsebench.experiment.suites import LeagueFacts
 from collapsebench.experiment.tuning import family_of, tuned_contenders
 from collapsebench.record import DeclinedColumn, Finding, Guard, Number, Outcome, Point, RunRecord, Value, json_number
 from collapsebench.reporting.divisions import INFORMATION, NLL, Division
@@ -369,6 +370,32 @@ def test_findings_mark_a_contender_and_are_told_by_task(read, cells):
     assert "‡ one, skip, seed 1: no use 1 (use)" in next(league_pages(read(records, seeds=1))).notes
 
 
+def test_findings_of_later_seeds_are_not_told(read, cells):
+    own = (Finding(guard=Guard.USE, text="no use"),)
+    marked = [finished(spec, 98.0, findings=own) for spec in specs(cells["one"])["skip"].values()]
+    records = [*defaults(cells["one"], VAE=ONE["VAE"], no_z=ONE["no_z"]), *marked]
+    assert "‡ one, skip, seeds 1, 2: no use (use)" in next(league_pages(read(records))).notes
+    assert "‡ one, skip, seed 1: no use (use)" in next(league_pages(read(records, seeds=1))).notes
+
+
+def test_no_run_takes_the_numbers_of_others(read, cells):
+    others = {name: own for name, own in ONE.items() if name not in {"skip", "control"}}
+    planned = specs(cells["one"])
+
+    def ranks(**fields):
+        runs = [finished(spec, 98.0) for model in ("skip", "control") for spec in planned[model].values()]
+        own = [run.model_copy(update=fields) for run in runs]
+        (ranking,) = read([*defaults(cells["one"], **others), *own]).rankings
+        return ranking.league.ranks.means, ranking.league.fronts[0].points
+
+    usual = ranks()
+    counters = {"steps": 2.0, NLL: 1.0, INFORMATION: 9.0}
+    assert ranks(points=(Point(counters=counters, values={}),)) == usual
+    foreign = Value.of("mine", NLL, Estimate(60.0), unit="", title="", direction=Direction.LOWER, board=True)
+    measured = finished(planned["skip"][1], 98.0).values
+    assert ranks(values=(*measured, foreign)) == usual
+
+
 def test_the_first_seeds_are_a_league_while_others_still_run(read, cells):
     own = ONE | {"VAE": (100.0, Outcome.STARTED), "skip": (98.0, None)}
     records = list(defaults(cells["one"], **own))
@@ -420,7 +447,7 @@ def test_compositions_stand_beside_their_parts(read, cells):
 def test_the_compositions_of_the_shipped_league_are_found():
     suite = suites.suite("league/small")
     cells = suite.cells("small")
-    models = ranked(cells, suite.league)
+    models = ranked(cells)
     found = {each.both: (each.first, each.second) for each in factorials(cells, models, suite.league.baseline)}
     assert found["lagging, KL annealing"] == ("lagging inference", "KL annealing")
     assert {both for both in found if both.startswith("Skip-VAE, ")} == {
@@ -431,16 +458,14 @@ def test_the_compositions_of_the_shipped_league_are_found():
     assert factorials(cells, models, "Skip-VAE") == []
 
 
-def test_a_model_with_a_baseline_of_another_name_is_one_line(cells):
-    with pytest.raises(UsageError, match="every cell of a league has its baselines: unknown model 'extra'"):
-        ranked(tuple(cells.values()), LeagueFacts(baseline="extra", reference="no z"))
-
-
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
         (('league = { baseline = "VAE", reference = "no z" }', ""), "is no league"),
         (('rules = ["elbo", ', 'rules = ["elbo", "cured[nats=2]", '), "has several rules of the kind cured"),
+        (('rules = ["elbo", ', "rules = ["), "cell 'one': a league with the rule cured has the rule elbo, too"),
+        (('baseline = "VAE"', 'baseline = "extra"'), "cell 'one': every cell of a .* baselines: unknown model 'extra'"),
+        (('reference = "no z"', 'reference = "control"'), "baselines: unknown model 'control'"),
     ],
 )
 def test_what_is_no_league_is_one_line(wrong, said, cells, tmp_path):
@@ -486,6 +511,35 @@ def test_every_format_and_each_choice_of_the_command(league_command):
     assert content["divisions"]["tuned"]["statistics"]["bootstrap"] == {"resamples": 50, "seed": 0, "unit": "seeds"}
     assert league_command("--cell", "three").err.startswith("error: suite '")
     assert "is no league" in league_command(group=("league", "dieng-2019/table-3")).err
+
+
+def test_a_league_fits_any_terminal(read, cells):
+    tried = tuning(cells["one"])
+    found = read(
+        [*defaults(cells["one"], **ONE), *defaults(cells["two"], **TWO), *tried, *chosen(cells["one"], tried, 80)]
+    )
+    whole = "".join(league_pieces(found, "table"))
+    for width in range(20, 141, 4):
+        text = "".join(league_pieces(found, "table", width=width))
+        assert all(text.count(name) >= whole.count(name) for name in ("annealed", "capacity"))
+
+
+def test_runs_that_cannot_be_read_are_told(league_command, tmp_path):
+    with sqlite3.connect(tmp_path / "runs.sqlite") as store:
+        (damaged,) = store.execute("select run_id from runs where seed = 1 limit 1").fetchone()
+        store.execute("update runs set outcome = 'gone' where run_id = ?", (damaged,))
+    for format_ in ("table", "csv"):
+        answer = league_command("--format", format_, "--resamples", 50)
+        assert answer.code == 0
+        assert answer.err.startswith(f"1 run cannot be read: {damaged}")
+
+
+def test_the_commands_of_a_suite_are_words_of_a_shell():
+    query = SuiteQuery("my league.toml", "small", ("a b",))
+    words = ["my league.toml", "--scale", "small", "--variant", "a b"]
+    assert shlex.split(query.command) == ["collapsebench", "suite", "run", *words]
+    assert shlex.split(query.league_command) == ["collapsebench", "league", *words]
+    assert shlex.split(query.board_command) == ["collapsebench", "leaderboard", "--suite", *words]
 
 
 @pytest.mark.parametrize("figure", ["league-profile", "league-fronts"])

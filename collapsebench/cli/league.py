@@ -10,7 +10,7 @@ import click
 
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
-from collapsebench.cli.leaderboard import EXPORTS, FORMATS
+from collapsebench.cli.leaderboard import FORMATS
 from collapsebench.syntax import MOST_SEEDS
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def command(given: LeagueOptions) -> None:
     with Store.reading(given.store) as store:
         with destination(given.output) as stream:
             stream.writelines(_rendered(given, store))
-        if given.format_ in EXPORTS:
-            options.tell_unreadable(store.unreadable)
+        options.tell_unreadable(store.unreadable)
 
 
 def _rendered(given: LeagueOptions, store: Store) -> Iterator[str]:

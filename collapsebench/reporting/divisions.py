@@ -13,7 +13,6 @@ from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from collapsebench.errors import UsageError
 from collapsebench.experiment import suites
 from collapsebench.experiment.tuning import tuned_contenders
 from collapsebench.record import Outcome
@@ -147,7 +146,7 @@ class TaskRuns:
             return None
         chosen = dict(self.choices[division.criterion])
         if division is Division.CURED and reference in chosen:
-            chosen[reference] = self.choices.get(Criterion.ELBO, chosen)[reference]
+            chosen[reference] = self.choices[Criterion.ELBO][reference]
         return Task(self.cell, self.board, {model: Entry(model, _row(rows, own), own) for model, own in chosen.items()})
 
 
@@ -162,39 +161,49 @@ def stored_tasks(store: Store, query: SuiteQuery, seeds: int | None = None) -> l
     """
     suite = suites.suite(query.suite)
     components = suite.catalog(query.plugins)
-    tunings = Tunings(store, suite.plugin_files)
+    tunings = Tunings(store, (*query.plugins, *suite.plugin_files))
     return [_stored(store, cell, components, tunings, seeds) for cell in declared_cells(query)]
 
 
 def _stored(store: Store, cell: Cell, components: Catalog, tunings: Tunings, seeds: int | None) -> TaskRuns:
-    found = measured_cell(store, cell, components).board
-    board = found if found is None or seeds is None else _of_first(found, seeds)
+    found = measured_cell(store, cell, components, seeds).board
+    board = None if found is None else _of_metrics(found)
     own = {model: identity(components.contender(text)[0]) for model, text in cell.contenders.items()}
     chosen = {} if board is None else dict(_choices(cell, board, components, tunings))
     return TaskRuns(cell, board, own, chosen)
 
 
-def _of_first(board: Board, seeds: int) -> Board:
-    """Keep the runs of seeds up to this one, and what was found in them."""
+def _of_metrics(board: Board) -> Board:
+    """Call the numbers of metrics as metrics do, whatever a run has counted or measured under the same name.
+
+    A board writes the metric before the name that two columns share. So one run could take the numbers of all others
+    from a league. If several metrics have a column, it is that of the metric which the protocol asks for.
+    """
+    asked = {metric.name for metric in board.protocol.setting.evaluation.metrics}
+    found: dict[str, dict[str, str]] = {}
+    for column in board.columns:
+        if column.metric:
+            found.setdefault(column.key.removeprefix(f"{column.metric}."), {})[column.metric] = column.key
+    keys = {name: key for name, by_metric in found.items() if (key := _only(by_metric, asked)) is not None}
     rows = (
-        replace(
-            row,
-            runs={seed: run for seed, run in row.runs.items() if seed <= seeds},
-            findings=tuple(found for found in row.findings if min(found.seeds) <= seeds),
-        )
+        replace(row, samples={name: row.samples[key] for name, key in keys.items() if key in row.samples})
         for row in board.rows
     )
     return replace(board, rows=tuple(rows))
+
+
+def _only(by_metric: Mapping[str, str], asked: Collection[str]) -> str | None:
+    """Return the key of the only metric that has a column, or of the only one that is asked for; None without one."""
+    keys = list(by_metric.values())
+    if len(keys) > 1:
+        keys = [key for metric, key in by_metric.items() if metric in asked]
+    return keys[0] if len(keys) == 1 else None
 
 
 def _choices(
     cell: Cell, board: Board, components: Catalog, tunings: Tunings
 ) -> Iterator[tuple[Criterion, dict[str, Selected]]]:
     """Yield what each rule of a cell chooses of the trials that the cell asks for, as `suite run` does."""
-    kinds = [rule.name for rule in cell.rules]
-    twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
-    if twice is not None:
-        raise UsageError(f"cell '{cell.name}' has several rules of the kind {twice}: a league has one of each")
     drawn = {
         model: contender.trials(cell.trials or 0, components)
         for model, text in cell.tuned.items()

@@ -167,22 +167,18 @@ def _facts(suite: Suite) -> LeagueFacts:
     return suite.league
 
 
-def ranked(cells: Sequence[Cell], facts: LeagueFacts) -> list[str]:
-    """Return the models that every cell has, but for controls. Raises UsageError if a baseline is not among them."""
+def ranked(cells: Sequence[Cell]) -> list[str]:
+    """Return the models that every cell has, but for controls."""
     first, *others = cells
     found = [model for model in first.contenders if all(model in cell.contenders for cell in others)]
-    found = [model for model in found if not any(model in cell.controls for cell in cells)]
-    for name in (facts.baseline, facts.reference):
-        if name not in found:
-            raise UsageError(f"every cell of a league has its baselines: {unknown('model', name, found)}")
-    return found
+    return [model for model in found if not any(model in cell.controls for cell in cells)]
 
 
 def _ranking(
     stored: Sequence[TaskRuns], division: Division, facts: LeagueFacts, bootstrap: Bootstrap
 ) -> Ranking | None:
     """Return a division with its statistics; None if it has no results."""
-    models = ranked([each.cell for each in stored], facts)
+    models = ranked([each.cell for each in stored])
     every = [task for each in stored if (task := each.task(division, facts.reference)) is not None]
     tasks = [task for task in every if task.has_results(models)]
     if not tasks:

@@ -40,23 +40,27 @@ class SuiteQuery(NamedTuple):
     @property
     def command(self) -> str:
         """The command that runs the suite."""
-        return f"collapsebench suite run {self.suite} {self._setting}"
+        return f"collapsebench suite run {self._name} {self._setting}"
 
     @property
     def board_command(self) -> str:
         """The command that shows the suite beside its paper."""
-        return f"collapsebench leaderboard --suite {self.suite} {self._setting}"
+        return f"collapsebench leaderboard --suite {self._name} {self._setting}"
 
     @property
     def league_command(self) -> str:
         """The command that shows the suite as a league."""
-        return f"collapsebench league {self.suite} {self._setting}"
+        return f"collapsebench league {self._name} {self._setting}"
+
+    @property
+    def _name(self) -> str:
+        return shlex.quote(self.suite)
 
     @property
     def _setting(self) -> str:
-        variants = (f"--variant {name}" for name in self.variants)
+        variants = (f"--variant {shlex.quote(name)}" for name in self.variants)
         plugins = (f"--plugin {shlex.quote(str(path))}" for path in self.plugins)
-        return " ".join((f"--scale {self.scale}", *variants, *plugins))
+        return " ".join((f"--scale {shlex.quote(self.scale)}", *variants, *plugins))
 
 
 def compared_protocols(store: Store, query: ProtocolQuery) -> list[ProtocolSummary]:
