@@ -18,6 +18,7 @@ from collapsebench.components.search import IntegerRange, OneOf, Range
 from collapsebench.errors import UsageError
 from collapsebench.experiment import suites
 from collapsebench.experiment.tuning import family_of
+from collapsebench.reporting import tuning
 from collapsebench.reporting.tuning import places, tuned_settings
 from collapsebench.spec import identity
 
@@ -146,6 +147,18 @@ def test_trials_with_other_rules_are_trials_of_the_same_family():
     other = trial("vae@rate=0.5", neg_elbo=31, flops=1)
     found = tuned_settings([[first], [again, other]], CATALOG)[identity(first.spec.contender)]
     assert (found.trials, found.flops, found.rules.count("elbo")) == (2, 3, 1)
+
+
+def test_each_of_many_trials_is_read_as_often_as_one_of_a_few(monkeypatch):
+    numbers, read = tuning._numbers, []
+    monkeypatch.setattr(tuning, "_numbers", lambda contender: read.append(contender) or numbers(contender))
+
+    def reads(number):
+        read.clear()
+        known(*(trial(f"vae@rate={1 + at / 100}") for at in range(number)))
+        return len(read) / number
+
+    assert reads(12) == reads(3)
 
 
 @given(st.lists(st.floats(0.25, 4), min_size=1, max_size=5, unique=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
@@ -114,16 +115,33 @@ def places(contender: Contender, drawn: Sequence[Contender], ranges: Mapping[str
 
     Numbers that are the same in all of them are left out. Of two values, each would be at the border: none is.
     """
-    values = [dict(_numbers(each)) for each in drawn]
+    yield from _places(contender, _tried(drawn), ranges)
+
+
+class _Tried(NamedTuple):
+    """The values of one number that were drawn."""
+
+    low: float
+    high: float
+    different: int
+
+    def border(self, own: float) -> str:
+        if self.different < 3:
+            return ""
+        return "low" if own == self.low else "high" if own == self.high else ""
+
+
+def _tried(drawn: Iterable[Contender]) -> dict[str, _Tried]:
+    values: dict[str, set[float]] = {}
+    for name, value in chain.from_iterable(map(_numbers, drawn)):
+        values.setdefault(name, set()).add(value)
+    return {name: _Tried(min(own), max(own), len(own)) for name, own in values.items()}
+
+
+def _places(contender: Contender, tried: Mapping[str, _Tried], ranges: Mapping[str, SearchRange]) -> Iterator[Place]:
     for name, own in _numbers(contender):
-        tried = {each[name] for each in values if name in each}
-        if len(tried) > 1:
-            share = ranges[name].share(own) if name in ranges else None
-            yield Place(name, share, _border(own, tried) if len(tried) > 2 else "")
-
-
-def _border(own: float, tried: set[float]) -> str:
-    return "low" if own == min(tried) else "high" if own == max(tried) else ""
+        if name in tried and tried[name].different > 1:
+            yield Place(name, ranges[name].share(own) if name in ranges else None, tried[name].border(own))
 
 
 class Tunings:
@@ -200,9 +218,9 @@ def _known(trials: Sequence[Trial], catalog: Catalog) -> Iterator[tuple[str, tup
     """Yield each setting of a family by its identity, with the number of all, what they cost, and where it lies."""
     settings = {identity(trial.contender): trial.contender for trial in trials}
     flops = _total(trial.flops for trial in trials)
-    drawn = tuple(settings.values())
-    for tried, contender in settings.items():
-        yield tried, (len(drawn), flops, tuple(places(contender, drawn, ranges_of(contender, catalog))))
+    tried = _tried(settings.values())
+    for setting, contender in settings.items():
+        yield setting, (len(settings), flops, tuple(_places(contender, tried, ranges_of(contender, catalog))))
 
 
 def _numbers(contender: Contender) -> Iterator[tuple[str, float]]:
