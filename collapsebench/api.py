@@ -19,7 +19,16 @@ from collapsebench.notebook import Boards, Run, Runs
 from collapsebench.observation import unreadable_line
 from collapsebench.record import Outcome
 from collapsebench.reporting.queries import ProtocolQuery, SuiteQuery
-from collapsebench.syntax import LARGEST_SEED, MOST_SEEDS, ParameterValue, canonical, print_call, print_value, seconds
+from collapsebench.syntax import (
+    LARGEST_SEED,
+    MOST_RESAMPLES,
+    MOST_SEEDS,
+    ParameterValue,
+    canonical,
+    print_call,
+    print_value,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from collapsebench.experiment.events import Event, Observer
@@ -268,7 +277,7 @@ def board(  # noqa: PLR0913 - the options of `collapsebench leaderboard`
 
 
 def league(  # noqa: PLR0913 - the options of `collapsebench league`
-    suite: str,
+    suite: str | Path,
     *,
     scale: str = "small",
     variants: Iterable[str] = (),
@@ -320,13 +329,16 @@ def league(  # noqa: PLR0913 - the options of `collapsebench league`
     from collapsebench.reporting.leagues import read_league
     from collapsebench.store import Store
 
+    _check_kinds(suite=(suite, str | Path), scale=(scale, str), bootstrap_seed=(bootstrap_seed, int))
+    _check_kinds(beside=(beside or "", str))
     asked = [_member("division", name, Division) for name in _listed("divisions", divisions)]
     try:
-        drawn = Bootstrap(resamples, bootstrap_seed, _member("unit", unit, Unit))
+        number = _counted("resamples", resamples, MOST_RESAMPLES)
+        drawn = Bootstrap(number, bootstrap_seed, _member("unit", unit, Unit))
     except ValueError as error:
         raise UsageError(str(error)) from None
     files = tuple(map(Path, _listed("plugins", plugins)))
-    query = SuiteQuery(suite, scale, _listed("variants", variants), files, cells=_listed("cells", cells))
+    query = SuiteQuery(str(suite), scale, _listed("variants", variants), files, cells=_listed("cells", cells))
     most = None if seeds is None else _counted("seeds", seeds, MOST_SEEDS)
     with Store.reading(store) as opened:
         return Boards(partial(league_pieces, read_league(opened, query, asked, drawn, beside, most)))
@@ -335,7 +347,7 @@ def league(  # noqa: PLR0913 - the options of `collapsebench league`
 def _member(kind: str, name: str, known: type[N]) -> N:
     """Give the member of an enumeration. Raises UsageError for a name that it does not have."""
     if name not in list(known):
-        raise UsageError(unknown(kind, name, known))
+        raise UsageError(unknown(kind, str(name), known))
     return known(name)
 
 
@@ -371,7 +383,7 @@ def _check_kinds(**arguments: tuple[object, Any]) -> None:
     """Raise UsageError for an argument that is not of its type. `arguments` are values with their types, by name."""
     for name, (value, kind) in arguments.items():
         if not isinstance(value, kind):
-            raise UsageError(f"{name} cannot be {value!r:.80}: see help(collapsebench.run)")
+            raise UsageError(f"{name} cannot be {value!r:.80}: see help(collapsebench)")
 
 
 def _refuse_beside(option: str, others: Mapping[str, object]) -> None:

@@ -560,12 +560,18 @@ def test_the_same_from_python(league_command, suite_file, tmp_path, monkeypatch)
     import collapsebench
 
     printed = league_command("--format", "csv", "--resamples", 50).out
-    found = collapsebench.league(suite_file, resamples=50, store=tmp_path / "runs.sqlite")
-    assert found.render("csv") == printed
+    for suite in (suite_file, Path(suite_file)):
+        found = collapsebench.league(suite, resamples=50, store=tmp_path / "runs.sqlite")
+        assert found.render("csv") == printed
     for wrong, said in (
         ({"divisions": ["best"]}, "unknown division 'best'"),
         ({"unit": "tasks"}, "unknown unit 'tasks'"),
-        ({"resamples": 0}, "needs one resample or more"),
+        ({"resamples": 0}, "resamples must be at least 1"),
+        ({"resamples": "9"}, "resamples must be at least 1"),
+        ({"bootstrap_seed": -1}, "needs a seed of 0 or more"),
+        ({"bootstrap_seed": 1.5}, "bootstrap_seed cannot be 1.5"),
+        ({"scale": 3}, "scale cannot be 3"),
+        ({"divisions": [3]}, "unknown division '3'"),
     ):
         with pytest.raises(UsageError, match=said):
             collapsebench.league(suite_file, store=tmp_path / "runs.sqlite", **wrong)

@@ -11,7 +11,7 @@ import click
 from collapsebench.cli import completing, options
 from collapsebench.cli.files import destination
 from collapsebench.cli.leaderboard import FORMATS
-from collapsebench.syntax import MOST_SEEDS
+from collapsebench.syntax import MOST_RESAMPLES, MOST_SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,6 @@ DIVISIONS = ("default", "tuned", "cured", "iso-kl")
 UNITS = ("seeds", "runs")
 RESAMPLES = 10_000
 """Named here, too, as their own modules take long to import."""
-MOST_RESAMPLES = 1_000_000
 
 
 @dataclass(frozen=True)
