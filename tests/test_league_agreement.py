@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import replace
 from itertools import combinations
 
@@ -195,3 +196,14 @@ def test_runs_without_a_result_are_last_and_tie(better, worse):
     other = lower({"t": {"a": [0.0], "b": [1.0], "c": [2.0]}})
     means = [0.0, math.inf if better is None else better, math.inf if worse is None else worse]
     assert agreement(one, other, FEW).mean == pytest.approx(tau_by_pairs(means, [0.0, 1.0, 2.0]))
+
+
+def test_many_resamples_need_no_table_of_all_pairs():
+    drawn = np.random.default_rng(0).normal(size=(40, 4))
+    own = lower({"t": {f"c{number}": list(values) for number, values in enumerate(drawn)}})
+    tracemalloc.start()
+    try:
+        agreement(own, own, Bootstrap(resamples=5000))
+        assert tracemalloc.get_traced_memory()[1] < 5000 * 780 * 8  # a table of one number for each pair
+    finally:
+        tracemalloc.stop()

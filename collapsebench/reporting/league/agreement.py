@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 FIRST = 3
 """So many contenders of each order are its first ones."""
+ROWS = 500
+"""So many resamples are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,17 @@ def _resampled(
 
 
 def _taus(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the coefficient of each row of two tables of shape (rows, contenders); NaN without an order."""
+    """Return the coefficient of each row of two tables of shape (rows, contenders); NaN without an order.
+
+    Pairs of contenders are many: those of all resamples at once would need gigabytes.
+    """
+    import numpy as np
+
+    starts = range(0, len(first), ROWS)
+    return np.concatenate([_few_taus(first[at : at + ROWS], second[at : at + ROWS]) for at in starts])
+
+
+def _few_taus(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     import numpy as np
 
     one, other = _signs(first), _signs(second)
