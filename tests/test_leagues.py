@@ -378,6 +378,20 @@ def test_findings_of_later_seeds_are_not_told(read, cells):
     assert "‡ one, skip, seed 1: no use (use)" in next(league_pages(read(records, seeds=1))).notes
 
 
+def test_a_part_of_a_league_says_that_it_is_one(read, cells, suite_file):
+    records = list(defaults(cells["one"], **ONE))
+    part = read(records, seeds=1, query=SuiteQuery(suite_file, cells=("one",)))
+    (page,) = [page for page in league_pages(part) if page.title.endswith("default")]
+    assert "Of all runs only those of seeds 1 to 1 count." in page.notes
+    assert "A part of the league, and ranked are the models that this part has: one." in page.notes
+    assert page.command.endswith("--cell one --seeds 1")
+    content = json.loads("".join(league_pieces(part, "json")))
+    assert (content["cells"], content["seeds"]) == (["one"], 1)
+    whole = next(league_pages(read(records)))
+    assert not any("part of" in note or "seeds 1 to" in note for note in whole.notes)
+    assert "--cell" not in whole.command
+
+
 def test_no_run_takes_the_numbers_of_others(read, cells):
     others = {name: own for name, own in ONE.items() if name not in {"skip", "control"}}
     planned = specs(cells["one"])

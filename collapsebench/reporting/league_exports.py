@@ -53,6 +53,8 @@ def league_json(found: FoundLeague) -> Iterator[str]:
         "suite": found.suite.name,
         "scale": found.query.scale,
         "variants": list(found.query.variants),
+        "cells": list(found.query.cells),
+        "seeds": found.seeds,
         "divisions": {ranking.division: _ranking(ranking) for ranking in found.rankings},
         "without_results": list(found.empty),
         "agreement": [

@@ -166,6 +166,7 @@ def _effect(effect: Effect) -> str:
 
 
 def _notes(found: FoundLeague, ranking: Ranking, *, explained: bool) -> Iterator[str]:
+    yield from _of_part(found)
     for task in ranking.tasks:
         names = [entry.model for entry in _unchosen(task, ranking)]
         if names:
@@ -185,6 +186,14 @@ def _notes(found: FoundLeague, ranking: Ranking, *, explained: bool) -> Iterator
     if ranking.interactions and not explained:
         yield from _of_interactions(ranking)
     yield from _of_findings(ranking)
+
+
+def _of_part(found: FoundLeague) -> Iterator[str]:
+    """Say what the league is a part of."""
+    if found.query.cells:
+        yield f"A part of the league, and ranked are the models that this part has: {listed(found.query.cells)}."
+    if found.seeds is not None:
+        yield f"Of all runs only those of seeds 1 to {found.seeds} count."
 
 
 def _of_choice(ranking: Ranking) -> str:

@@ -108,6 +108,8 @@ class FoundLeague(NamedTuple):
     empty: tuple[Division, ...]
     """The other divisions that were asked for."""
     comparisons: tuple[Comparison, ...]
+    seeds: int | None = None
+    """Only runs of seeds 1 to this one count; None if all do."""
 
 
 def read_league(
@@ -139,7 +141,7 @@ def read_league(
         other = _defaults(store, query, beside, drawn, seeds)
         comparisons.append(_beside(found.get(Division.DEFAULT), other, query.suite, beside, drawn))
     empty = tuple(division for division, ranking in found.items() if ranking is None)
-    return FoundLeague(query, suite, facts, tuple(rankings), empty, tuple(comparisons))
+    return FoundLeague(query, suite, facts, tuple(rankings), empty, tuple(comparisons), seeds)
 
 
 def _asked(cells: Sequence[Cell], divisions: Collection[Division]) -> list[Division]:

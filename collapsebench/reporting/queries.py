@@ -39,8 +39,9 @@ class SuiteQuery(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The command that runs the suite."""
-        return f"collapsebench suite run {self._name} {self._setting}"
+        """The command that runs the suite, or these cells of it."""
+        cells = "".join(f" --cell {shlex.quote(cell)}" for cell in self.cells)
+        return f"collapsebench suite run {self._name} {self._setting}{cells}"
 
     @property
     def board_command(self) -> str:
