@@ -480,6 +480,7 @@ def test_the_compositions_of_the_shipped_league_are_found():
         (('rules = ["elbo", ', "rules = ["), "cell 'one': a league with the rule cured has the rule elbo, too"),
         (('baseline = "VAE"', 'baseline = "extra"'), "cell 'one': every cell of a .* baselines: unknown model 'extra'"),
         (('reference = "no z"', 'reference = "control"'), "baselines: unknown model 'control'"),
+        (('settings = ["latent_dim=3"]', ""), "cells 'one' and 'two' are one task: they have the same runs"),
     ],
 )
 def test_what_is_no_league_is_one_line(wrong, said, cells, tmp_path):

@@ -10,9 +10,10 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
+from collapsebench.errors import UsageError
 from collapsebench.experiment import suites
 from collapsebench.experiment.tuning import tuned_contenders
 from collapsebench.record import Outcome
@@ -157,12 +158,17 @@ def _row(rows: Mapping[str, Row], choice: Selected) -> Row | None:
 def stored_tasks(store: Store, query: SuiteQuery, seeds: int | None = None) -> list[TaskRuns]:
     """Read what is stored of the cells of a suite, of all seeds or of those from 1 to `seeds`.
 
-    Raises UsageError for names that do not exist.
+    Raises UsageError for names that do not exist, and for two cells with the same runs: the task would count twice, and
+    its seeds would be drawn twice as if they were others.
     """
     suite = suites.suite(query.suite)
     components = suite.catalog(query.plugins)
     tunings = Tunings(store, (*query.plugins, *suite.plugin_files))
-    return [_stored(store, cell, components, tunings, seeds) for cell in declared_cells(query)]
+    found = [_stored(store, cell, components, tunings, seeds) for cell in declared_cells(query)]
+    for one, other in combinations(found, 2):
+        if one.board is not None and other.board is not None and one.board.protocol_id == other.board.protocol_id:
+            raise UsageError(f"cells '{one.cell.name}' and '{other.cell.name}' are one task: they have the same runs")
+    return found
 
 
 def _stored(store: Store, cell: Cell, components: Catalog, tunings: Tunings, seeds: int | None) -> TaskRuns:
