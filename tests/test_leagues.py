@@ -351,7 +351,7 @@ def test_a_task_or_a_division_without_results_is_left_out_and_named(read, cells)
     (ranking,) = found.rankings
     assert ([task.name for task in ranking.tasks], ranking.without) == (["one"], ("two",))
     notes = next(league_pages(found)).notes
-    assert "Without a result in this division, and left out: two." in notes
+    assert "Without a result of VAE in this division, and left out: two." in notes
     assert "Divisions without a result, left out: tuned, cured, iso-kl." in notes
     with pytest.raises(StoreError, match="no run of the league has a result; to run it: collapsebench suite run"):
         read(records, divisions=[Division.TUNED])
@@ -411,12 +411,26 @@ def test_no_run_takes_the_numbers_of_others(read, cells):
 
 
 def test_the_first_seeds_are_a_league_while_others_still_run(read, cells):
-    own = ONE | {"VAE": (100.0, Outcome.STARTED), "skip": (98.0, None)}
+    own = ONE | {"annealed": (100.0, Outcome.STARTED), "skip": (98.0, None)}
     records = list(defaults(cells["one"], **own))
     (ranking,) = read(records, seeds=1).rankings
     assert not ranking.league.losses.shortfalls
     assert [task.seeds for task in ranking.league.losses.tasks] == [(1,)]
-    assert read(records, seeds=2).rankings[0].league.losses.shortfalls.keys() == {"VAE", "skip"}
+    assert read(records, seeds=2).rankings[0].league.losses.shortfalls.keys() == {"annealed", "skip"}
+
+
+@pytest.mark.parametrize("lost", [None, Outcome.STARTED, Outcome.FAILED])
+def test_a_seed_that_the_baseline_has_not_makes_nobody_the_worst(read, cells, lost):
+    own = {model: (*numbers[:1], lost) for model, numbers in ONE.items()}
+    alone = read(list(defaults(cells["one"], **own)))
+    further = read(list(defaults(cells["one"], **own | {"skip": (ONE["skip"][0], 1.0)})))
+    (usual,), (ranking,) = alone.rankings, further.rankings
+    assert ranking.league.ranks.means == usual.league.ranks.means
+    assert ranking.league.improvements == usual.league.improvements
+    assert not ranking.league.losses.shortfalls
+    assert "one, seeds without a result of VAE, which do not count: skip 2" in "\n".join(
+        next(league_pages(further)).notes
+    )
 
 
 def test_orders_are_compared_between_divisions_and_columns(read, cells):

@@ -100,6 +100,11 @@ def _score(row: Row, key: str, seed: int) -> float | None:
     return row.samples[key].seeds.get(seed) if key in row.samples else None
 
 
+def _results(entry: Entry) -> frozenset[int]:
+    """Return the seeds whose run has ended with a number, or has diverged."""
+    return frozenset(seed for seed, score in entry.scores(NLL).items() if score is not None)
+
+
 @dataclass(frozen=True)
 class Task:
     """One cell of a suite in a division."""
@@ -114,9 +119,18 @@ class Task:
         """The name of the cell."""
         return self.cell.name
 
-    def has_results(self, models: Collection[str]) -> bool:
-        """Return True if a run of one of these models has ended with a result, or diverged."""
-        return any(score is not None for name in models for score in self.entries[name].scores(NLL).values())
+    def seeds(self, baseline: str) -> frozenset[int]:
+        """Return the seeds that count: those of which a run of the baseline has come to its end.
+
+        One more seed of another model is no reason to miss it elsewhere.
+        """
+        return _results(self.entries[baseline])
+
+    def further(self, baseline: str) -> dict[str, list[int]]:
+        """Return the seeds that do not count, by the models that have them."""
+        counted = self.seeds(baseline)
+        found = {model: sorted(_results(entry) - counted) for model, entry in self.entries.items()}
+        return {model: seeds for model, seeds in found.items() if seeds}
 
 
 @dataclass(frozen=True)

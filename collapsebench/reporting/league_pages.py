@@ -179,13 +179,22 @@ def _notes(found: FoundLeague, ranking: Ranking, *, explained: bool) -> Iterator
             f"{found.facts.reference} has no MI, and is no cure: it stands here with the trial of its lowest −ELBO, as "
             "others are measured by it."
         )
-    if ranking.without:
-        yield f"Without a result in this division, and left out: {listed(ranking.without)}."
+    yield from _of_what_is_left_out(found, ranking)
     if found.empty:
         yield f"Divisions without a result, left out: {', '.join(found.empty)}."
     if ranking.interactions and not explained:
         yield from _of_interactions(ranking)
     yield from _of_findings(ranking)
+
+
+def _of_what_is_left_out(found: FoundLeague, ranking: Ranking) -> Iterator[str]:
+    baseline = found.facts.baseline
+    for task in ranking.tasks:
+        further = [f"{model} {', '.join(map(str, seeds))}" for model, seeds in task.further(baseline).items()]
+        if further:
+            yield f"{task.name}, seeds without a result of {baseline}, which do not count: {listed(further)}"
+    if ranking.without:
+        yield f"Without a result of {baseline} in this division, and left out: {listed(ranking.without)}."
 
 
 def _of_part(found: FoundLeague) -> Iterator[str]:

@@ -81,7 +81,8 @@ class Ranking:
 
     def losses(self, key: str, tasks: Collection[str]) -> Losses:
         """Return a column of the ranked models in some tasks as losses."""
-        return losses(_scores([task for task in self.tasks if task.name in tasks], self.models, key), DIRECTIONS[key])
+        chosen = [task for task in self.tasks if task.name in tasks]
+        return losses(_scores(chosen, self.models, key, self.league.baseline), DIRECTIONS[key])
 
 
 class Comparison(NamedTuple):
@@ -182,10 +183,10 @@ def _ranking(
     """Return a division with its statistics; None if it has no results."""
     models = ranked([each.cell for each in stored])
     every = [task for each in stored if (task := each.task(division, facts.reference)) is not None]
-    tasks = [task for task in every if task.has_results(models)]
+    tasks = [task for task in every if task.seeds(facts.baseline)]
     if not tasks:
         return None
-    nlls, informations = _scores(tasks, models, NLL), _scores(tasks, models, INFORMATION)
+    nlls, informations = (_scores(tasks, models, key, facts.baseline) for key in (NLL, INFORMATION))
     found = league(nlls, informations, baseline=facts.baseline, reference=facts.reference, bootstrap=bootstrap)
     cells, named = [task.cell for task in tasks], [task.name for task in tasks]
     return Ranking(
@@ -198,9 +199,14 @@ def _ranking(
     )
 
 
-def _scores(tasks: Iterable[Task], models: Sequence[str], key: str) -> Scores:
-    """Return a column by task, model and seed."""
-    return {task.name: {model: task.entries[model].scores(key) for model in models} for task in tasks}
+def _scores(tasks: Iterable[Task], models: Sequence[str], key: str, baseline: str) -> Scores:
+    """Return a column by task, model and seed, of the seeds that count."""
+    return {task.name: {model: _counted(task, model, key, baseline) for model in models} for task in tasks}
+
+
+def _counted(task: Task, model: str, key: str, baseline: str) -> dict[int, float | None]:
+    seeds = task.seeds(baseline)
+    return {seed: score for seed, score in task.entries[model].scores(key).items() if seed in seeds}
 
 
 def _outsiders(tasks: Iterable[Task], models: Collection[str], cells: Sequence[Cell]) -> Iterator[Outsider]:
