@@ -285,6 +285,7 @@ def league(  # noqa: PLR0913 - the options of `collapsebench league`
     divisions: Iterable[str] = (),
     beside: str | None = None,
     seeds: int | None = None,
+    against: str | None = None,
     resamples: int = 10_000,
     bootstrap_seed: int = 0,
     unit: Literal["seeds", "runs"] = "seeds",
@@ -326,11 +327,11 @@ def league(  # noqa: PLR0913 - the options of `collapsebench league`
     from collapsebench.reporting.divisions import Division
     from collapsebench.reporting.league import Bootstrap, Unit
     from collapsebench.reporting.league_pages import league_pieces
-    from collapsebench.reporting.leagues import read_league
+    from collapsebench.reporting.leagues import LeagueView, read_league
     from collapsebench.store import Store
 
     _check_kinds(suite=(suite, str | Path), scale=(scale, str), bootstrap_seed=(bootstrap_seed, int))
-    _check_kinds(beside=(beside or "", str))
+    _check_kinds(beside=(beside or "", str), against=(against or "", str))
     asked = [_member("division", name, Division) for name in _listed("divisions", divisions)]
     try:
         number = _counted("resamples", resamples, MOST_RESAMPLES)
@@ -340,8 +341,9 @@ def league(  # noqa: PLR0913 - the options of `collapsebench league`
     files = tuple(map(Path, _listed("plugins", plugins)))
     query = SuiteQuery(str(suite), scale, _listed("variants", variants), files, cells=_listed("cells", cells))
     most = None if seeds is None else _counted("seeds", seeds, MOST_SEEDS)
+    view = LeagueView(asked, drawn, beside, most, against)
     with Store.reading(store) as opened:
-        return Boards(partial(league_pieces, read_league(opened, query, asked, drawn, beside, most)))
+        return Boards(partial(league_pieces, read_league(opened, query, view)))
 
 
 def _member(kind: str, name: str, known: type[N]) -> N:

@@ -108,6 +108,8 @@ class Sweep(NamedTuple):
 
     calls: list[SweptCall]
     rates: list[float]
+    rated: bool = False
+    """True if a rate is written, be it 1."""
 
     @property
     def swept(self) -> list[frozenset[str]]:
@@ -211,7 +213,7 @@ class _Reader:
 
     def rates(self) -> list[float]:
         if not self.take("@"):
-            return [1.0]
+            return []
         self.expect(RATE)
         self.expect("=")
         return self.alternatives(RATE, self.factor)
@@ -227,10 +229,11 @@ class _Reader:
         calls = [self.swept_call()]
         while self.take("+"):
             calls.append(self.swept_call())
-        return Sweep([] if calls == [SweptCall(BASELINE, {})] else calls, self.rates())
+        rates = self.rates()
+        return Sweep([] if calls == [SweptCall(BASELINE, {})] else calls, rates or [1.0], bool(rates))
 
     def contender(self) -> Written:
-        calls, rates = self.composition(), self.rates()
+        calls, rates = self.composition(), self.rates() or [1.0]
         if len(rates) > 1:
             raise self.of_a_sweep(RATE)
         return Written([] if calls == [Call(BASELINE, {})] else calls, rates[0])

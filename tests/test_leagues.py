@@ -22,9 +22,9 @@ from collapsebench.experiment.planning import SplitCache, plan
 from collapsebench.experiment.tuning import family_of, tuned_contenders
 from collapsebench.record import DeclinedColumn, Finding, Guard, Number, Outcome, Point, RunRecord, Value, json_number
 from collapsebench.reporting.divisions import INFORMATION, NLL, Division
-from collapsebench.reporting.league import Bootstrap, Factorial, league
+from collapsebench.reporting.league import Bootstrap, Factorial, improvement, league
 from collapsebench.reporting.league_pages import league_pages, league_pieces
-from collapsebench.reporting.leagues import CONTROL, factorials, one_ranking, ranked, read_league
+from collapsebench.reporting.leagues import CONTROL, LeagueView, factorials, one_ranking, ranked, read_league
 from collapsebench.reporting.queries import SuiteQuery
 from collapsebench.spec import identity
 from collapsebench.store import Store
@@ -181,7 +181,7 @@ def read(tmp_path, suite_file):
     def read(records, *, query=None, **asked):
         with Store.open(tmp_path / f"{next(numbers)}.sqlite") as store:
             store.add(records)
-            return read_league(store, query or SuiteQuery(suite_file), bootstrap=FEW, **asked)
+            return read_league(store, query or SuiteQuery(suite_file), LeagueView(bootstrap=FEW, **asked))
 
     return read
 
@@ -431,6 +431,27 @@ def test_a_seed_that_the_baseline_has_not_makes_nobody_the_worst(read, cells, lo
     assert "one, seeds without a result of VAE, which do not count: skip 2" in "\n".join(
         next(league_pages(further)).notes
     )
+
+
+def test_others_may_be_compared_with_another_model(read, cells):
+    records = list(defaults(cells["one"], **ONE))
+    usual, asked = read(records), read(records, against="annealed")
+    (before,), (after,) = usual.rankings, asked.rankings
+    direct = improvement(after.league.losses, "skip", "annealed", FEW)
+    assert after.league.improvements["skip"] == direct
+    assert "annealed" not in after.league.improvements
+    assert after.league.ranks.means == before.league.ranks.means
+    assert after.interactions == before.interactions
+    assert next(league_pages(asked)).tables[0].headers[1] == "better than annealed"
+    for wrong in ("anneald", "control"):
+        with pytest.raises(UsageError, match=f"unknown model '{wrong}'"):
+            read(records, against=wrong)
+
+
+def test_the_page_says_what_each_task_is(read, cells):
+    notes = next(league_pages(read(list(defaults(cells["one"], **ONE))))).notes
+    (said,) = [note for note in notes if note.startswith("Tasks: one is ")]
+    assert "linear-gaussian · quick · 2steps · protocol " in said
 
 
 def test_orders_are_compared_between_divisions_and_columns(read, cells):

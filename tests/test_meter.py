@@ -434,6 +434,12 @@ def test_a_budget_of_flops_smaller_than_one_step_is_refused_after_it():
         meter.step(model, x.shape, lambda: Amortized().gradients(model, x, Objective(SeededNoise(0))))
 
 
+def test_a_budget_of_flops_is_refused_if_a_step_has_none():
+    meter = Meter(Budget.parse("1flops"), B)
+    with pytest.raises(UsageError, match="budget '1flops' would never be spent: a step has no FLOPs that are counted"):
+        meter.step(tiny.vae("mlp"), (B,), lambda: None)
+
+
 @pytest.mark.parametrize("text", ["0.5steps", "31examples", "0.1epochs"])
 def test_a_budget_smaller_than_one_step_is_refused(text):
     with pytest.raises(UsageError, match="is smaller than one step"):

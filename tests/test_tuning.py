@@ -130,7 +130,6 @@ def test_what_is_written_stays():
 
 def test_how_a_contender_is_written_does_not_change_its_trials():
     assert labels("free-bits[per=unit]", 4) == labels(" free-bits ", 4)
-    assert labels("vae@rate=1", 4) == labels("vae", 4)
     assert labels("free-bits[per=batch]", 4) != labels("free-bits", 4)
 
 
@@ -408,3 +407,13 @@ def test_a_tuning_that_cannot_be_is_one_line(options, said, command):
     assert answer.code == 2
     assert said in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("rate", [1.0, 2.0])
+def test_a_rate_that_is_written_stays_though_it_is_one(rate):
+    assert {trial.rate for trial in tuned(f"beta-vae@rate={rate}").trials(4, CATALOG)} == {rate}
+    assert len(labels(f"vae@rate={rate}", 4)) == 1
+
+
+def test_a_rate_that_is_not_written_is_searched():
+    assert len({trial.rate for trial in tuned("beta-vae").trials(4, CATALOG)}) == 4

@@ -36,6 +36,7 @@ class LeagueOptions:
     divisions: tuple[str, ...]
     beside: str | None
     seeds: int | None
+    against: str | None
     resamples: int
     bootstrap_seed: int
     unit: str
@@ -84,6 +85,12 @@ class LeagueOptions:
     help="Only seeds 1…N, as long as the others still run.  [default: all]",
 )
 @click.option(
+    "--against",
+    default=None,
+    metavar="MODEL",
+    help="The model that others are compared with, as in 'KL annealing'.  [default: the baseline of the league]",
+)
+@click.option(
     "--resamples",
     type=click.IntRange(min=1, max=MOST_RESAMPLES),
     default=RESAMPLES,
@@ -130,9 +137,10 @@ def _rendered(given: LeagueOptions, store: Store) -> Iterator[str]:
     from collapsebench.reporting.divisions import Division
     from collapsebench.reporting.league import Bootstrap, Unit
     from collapsebench.reporting.league_pages import league_pieces
-    from collapsebench.reporting.leagues import read_league
+    from collapsebench.reporting.leagues import LeagueView, read_league
 
     bootstrap = Bootstrap(given.resamples, given.bootstrap_seed, Unit(given.unit))
     divisions = tuple(map(Division, given.divisions))
-    found = read_league(store, given.query, divisions, bootstrap, given.beside, given.seeds)
+    view = LeagueView(divisions, bootstrap, given.beside, given.seeds, given.against)
+    found = read_league(store, given.query, view)
     return league_pieces(found, given.format_, width=given.width)

@@ -83,9 +83,10 @@ def run(
 def _work(asked: Suite, cells: Sequence[Cell], seeds: tuple[int, ...], grid: GridOptions, query: SuiteQuery) -> None:
     """Run cells with these seeds, as the kind of the suite wants it."""
     requests = [cell.request(seeds) for cell in cells]
+    then = query.league_command if asked.league else query.board_command
     if asked.trials:
         try_guards(requests, grid, query)
     elif any(cell.trials for cell in cells):
-        run_tuned(cells, seeds, grid, then=query.league_command if asked.league else query.board_command)
+        run_tuned(cells, seeds, grid, then)
     else:
-        work_through(requests, grid, then=query.board_command)
+        work_through(requests, grid, then)

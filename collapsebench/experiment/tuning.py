@@ -51,10 +51,13 @@ class TunedContender:
     """What is searched: `method.field` for each method that has a range, and `rate`."""
 
     @classmethod
-    def of(cls, written: Written, catalog: Catalog) -> TunedContender:
-        """Find out what is searched of a contender. Raises UsageError for one that cannot be."""
+    def of(cls, written: Written, catalog: Catalog, *, rated: bool = False) -> TunedContender:
+        """Find out what is searched of a contender. Its rate is, unless it is `rated`: written.
+
+        Raises UsageError for a contender that cannot be.
+        """
         axes = dict(chain.from_iterable(_axes(call, catalog) for call in written.calls if call.name != BASELINE))
-        axes |= {RATE: RATES} if written.rate == 1 else {}
+        axes |= {} if rated else {RATE: RATES}
         middle = catalog.contender(print_contender(*_placed(written, axes, [0.5] * len(axes))))[0]
         return cls(_without(middle, axes, written.rate), written, axes)
 
@@ -112,7 +115,8 @@ def family_of(contender: Contender, catalog: Catalog) -> str:
 
 def tuned_contenders(text: str, catalog: Catalog) -> list[TunedContender]:
     """Read a contender, or those of a sweep. Raises UsageError."""
-    return [TunedContender.of(written, catalog) for written in parse_sweep(text).contenders()]
+    sweep = parse_sweep(text)
+    return [TunedContender.of(written, catalog, rated=sweep.rated) for written in sweep.contenders()]
 
 
 def _axes(call: Call, catalog: Catalog) -> Iterator[tuple[str, SearchRange]]:

@@ -29,12 +29,14 @@ NAMES = {Unit.SECONDS: "s", Unit.FLOPS: "FLOPs"}
 
 
 def check_first_step(budget: Budget, spent: float, idle: float = 0.0) -> None:
-    """Raise UsageError if the budget is smaller than one step, now that the first step has spent its amount.
+    """Raise UsageError if the budget is smaller than one step, or if steps spend nothing, now that the first is done.
 
     In seconds, a step that is not slow by its warm-up or by `idle` (see `overshot`) alone has to fit. Budgets in steps,
     examples and epochs are checked before anything runs (`counters.check_affordable`).
     """
     forgiven = WARM_UP + min(idle, INTERRUPTED) if budget.unit is Unit.SECONDS else 0.0
+    if budget.unit is Unit.FLOPS and spent == 0:
+        raise UsageError(f"budget '{budget}' would never be spent: a step has no FLOPs that are counted")
     if budget.unit in NAMES and spent > budget.amount + forgiven:
         raise UsageError(f"budget '{budget}' is smaller than one step ({spent:.2g} {NAMES[budget.unit]})")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from collapsebench.reporting.divisions import INFORMATION, NLL, Division
 from collapsebench.reporting.leaderboard import EXPORTS, page_pieces
+from collapsebench.reporting.leaderboard.layout import title
 from collapsebench.reporting.leaderboard.numbers import BLANK, with_interval
 from collapsebench.reporting.leaderboard.pages import FINDING, Page, Part, TableCell, TextTable
 from collapsebench.reporting.leaderboard.scoring import SeedSample
@@ -44,12 +45,12 @@ def league_pieces(found: FoundLeague, format_: str, *, width: int | None = None)
 
 def league_pages(found: FoundLeague) -> Iterator[Page]:
     """Lay a league out: the divisions, and then how much orders agree."""
-    title = " · ".join([found.suite.name, found.query.scale, *found.query.variants])
+    heading = " · ".join([found.suite.name, found.query.scale, *found.query.variants])
     for number, ranking in enumerate(found.rankings):
-        yield _division(found, ranking, title, explained=number > 0)
+        yield _division(found, ranking, heading, explained=number > 0)
     if found.comparisons:
         tables = tuple(map(_comparison, found.comparisons))
-        yield Page(f"{title} · agreement of orders", tables, tuple(_of_agreement(found)), _command(found))
+        yield Page(f"{heading} · agreement of orders", tables, tuple(_of_agreement(found)), _command(found))
 
 
 def _command(found: FoundLeague) -> str:
@@ -58,7 +59,7 @@ def _command(found: FoundLeague) -> str:
     return f"{found.query.command} --seeds {max(seeds)}"
 
 
-def _division(found: FoundLeague, ranking: Ranking, title: str, *, explained: bool) -> Page:
+def _division(found: FoundLeague, ranking: Ranking, heading: str, *, explained: bool) -> Page:
     known = Known(
         explained=explained,
         about=(_of_choice(ranking),),
@@ -67,7 +68,7 @@ def _division(found: FoundLeague, ranking: Ranking, title: str, *, explained: bo
         tables=(*_numbers(ranking), *_settings(ranking), *_outsiders(ranking.outsiders), *_interactions(ranking)),
         notes=tuple(_notes(found, ranking, explained=explained)),
     )
-    return league_page(ranking.league, f"{title} · {ranking.division}", _command(found), known)
+    return league_page(ranking.league, f"{heading} · {ranking.division}", _command(found), known)
 
 
 def _entries(ranking: Ranking) -> Iterator[tuple[Task, Entry]]:
@@ -109,7 +110,7 @@ def _settings(ranking: Ranking) -> Iterator[TextTable]:
 
 def _chosen_of(task: Task, known: Sequence[tuple[str, Selected]]) -> str:
     """Return the caption of settings, with what the trials of a model have cost."""
-    costs = sorted({choice.flops for _, choice in known if choice.flops})
+    costs = sorted({choice.flops for _, choice in known if choice.trials})
     spent = " to ".join(dict.fromkeys(f"{cost:.3g}" for cost in costs[:1] + costs[-1:]))
     return (
         f"Settings of {task.name}, chosen on the validation split{f'; {spent} FLOPs of trials each' if spent else ''}"
@@ -179,12 +180,19 @@ def _notes(found: FoundLeague, ranking: Ranking, *, explained: bool) -> Iterator
             f"{found.facts.reference} has no MI, and is no cure: it stands here with the trial of its lowest −ELBO, as "
             "others are measured by it."
         )
+    if not explained:
+        yield from _of_tasks(ranking)
     yield from _of_what_is_left_out(found, ranking)
     if found.empty:
         yield f"Divisions without a result, left out: {', '.join(found.empty)}."
     if ranking.interactions and not explained:
         yield from _of_interactions(ranking)
     yield from _of_findings(ranking)
+
+
+def _of_tasks(ranking: Ranking) -> Iterator[str]:
+    """Say what each task is: its data, setting and budget, which all of its runs share."""
+    yield "Tasks: " + "; ".join(f"{task.name} is {title(task.board)}" for task in ranking.tasks) + "."
 
 
 def _of_what_is_left_out(found: FoundLeague, ranking: Ranking) -> Iterator[str]:
@@ -215,7 +223,7 @@ def _of_choice(ranking: Ranking) -> str:
 
 def _of_interactions(ranking: Ranking) -> Iterator[str]:
     yield (
-        f"Compositions: A and B each minus {ranking.league.baseline}, A with B minus B, and what this differs from A "
+        f"Compositions: A and B each minus {ranking.baseline}, A with B minus B, and what this differs from A "
         "alone, by seed ± half of the 95 % interval (Student's t); negative is better. In brackets the number of seeds "
         "that would tell it from zero, where it is not told."
     )

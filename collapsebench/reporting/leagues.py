@@ -61,6 +61,8 @@ class Ranking:
     """One division with its statistics."""
 
     division: Division
+    baseline: str
+    """The model whose seeds count."""
     tasks: tuple[Task, ...]
     """The tasks that have results."""
     without: tuple[str, ...]
@@ -82,7 +84,7 @@ class Ranking:
     def losses(self, key: str, tasks: Collection[str]) -> Losses:
         """Return a column of the ranked models in some tasks as losses."""
         chosen = [task for task in self.tasks if task.name in tasks]
-        return losses(_scores(chosen, self.models, key, self.league.baseline), DIRECTIONS[key])
+        return losses(_scores(chosen, self.models, key, self.baseline), DIRECTIONS[key])
 
 
 class Comparison(NamedTuple):
@@ -113,36 +115,53 @@ class FoundLeague(NamedTuple):
     """Only runs of seeds 1 to this one count; None if all do."""
 
 
-def read_league(
-    store: Store,
-    query: SuiteQuery,
-    divisions: Collection[Division] = (),
-    bootstrap: Bootstrap | None = None,
-    beside: str | None = None,
-    seeds: int | None = None,
-) -> FoundLeague:
-    """Read the divisions of a suite, all if none is named, with their statistics.
+class LeagueView(NamedTuple):
+    """The choices that say how a league is read."""
 
-    Without a `bootstrap` there are 10,000 resamples of seeds. `beside` names a variant of the suite, or another league
-    with cells of the same names: the order of its defaults is compared with that of these. Of all runs only those of
-    seeds 1 to `seeds` count, if it is given.
+    divisions: Collection[Division] = ()
+    """All for which there is a rule if empty."""
+    bootstrap: Bootstrap | None = None
+    """10,000 resamples of seeds if None."""
+    beside: str | None = None
+    """A variant of the suite, or another league with cells of the same names: are the defaults in the same order?"""
+    seeds: int | None = None
+    """Only runs of seeds 1 to this one count; None if all do."""
+    against: str | None = None
+    """The model that others are compared with; the baseline of the league if None."""
+
+
+EVERYTHING = LeagueView()
+"""All divisions, compared with the baseline."""
+
+
+def read_league(store: Store, query: SuiteQuery, view: LeagueView = EVERYTHING) -> FoundLeague:
+    """Read the divisions of a suite with their statistics.
 
     Raises UsageError for a suite that is no league and for names that do not exist, and StoreError without results.
     """
     suite = suites.suite(query.suite)
-    facts, drawn = _facts(suite), bootstrap or Bootstrap()
-    stored = stored_tasks(store, query, seeds)
-    asked = _asked([each.cell for each in stored], divisions)
-    found = {division: _ranking(stored, division, facts, drawn) for division in asked}
+    facts, drawn = _facts(suite), view.bootstrap or Bootstrap()
+    stored = stored_tasks(store, query, view.seeds)
+    cells = [each.cell for each in stored]
+    compared = _compared_with(cells, view.against or facts.baseline)
+    asked = _asked(cells, view.divisions)
+    found = {division: _ranking(stored, division, facts, drawn, compared) for division in asked}
     rankings = [ranking for ranking in found.values() if ranking is not None]
     if not rankings:
         raise StoreError(f"no run of the league has a result; to run it: {query.command}")
     comparisons = [*_between_divisions(rankings, drawn), *_between_columns(rankings, drawn)]
-    if beside is not None:
-        other = _defaults(store, query, beside, drawn, seeds)
-        comparisons.append(_beside(found.get(Division.DEFAULT), other, query.suite, beside, drawn))
+    if view.beside is not None:
+        other = _defaults(store, query, view.beside, drawn, view.seeds)
+        comparisons.append(_beside(found.get(Division.DEFAULT), other, query.suite, view.beside, drawn))
     empty = tuple(division for division, ranking in found.items() if ranking is None)
-    return FoundLeague(query, suite, facts, tuple(rankings), empty, tuple(comparisons), seeds)
+    return FoundLeague(query, suite, facts, tuple(rankings), empty, tuple(comparisons), view.seeds)
+
+
+def _compared_with(cells: Sequence[Cell], model: str) -> str:
+    """Return a model that is ranked. Raises UsageError for another one."""
+    if model not in ranked(cells):
+        raise UsageError(f"nobody is compared with it: {unknown('model', model, ranked(cells))}")
+    return model
 
 
 def _asked(cells: Sequence[Cell], divisions: Collection[Division]) -> list[Division]:
@@ -178,19 +197,25 @@ def ranked(cells: Sequence[Cell]) -> list[str]:
 
 
 def _ranking(
-    stored: Sequence[TaskRuns], division: Division, facts: LeagueFacts, bootstrap: Bootstrap
+    stored: Sequence[TaskRuns],
+    division: Division,
+    facts: LeagueFacts,
+    bootstrap: Bootstrap,
+    against: str | None = None,
 ) -> Ranking | None:
-    """Return a division with its statistics; None if it has no results."""
+    """Return a division with its statistics; None if it has no results. Others are compared with `against`."""
     models = ranked([each.cell for each in stored])
     every = [task for each in stored if (task := each.task(division, facts.reference)) is not None]
     tasks = [task for task in every if task.seeds(facts.baseline)]
     if not tasks:
         return None
     nlls, informations = (_scores(tasks, models, key, facts.baseline) for key in (NLL, INFORMATION))
-    found = league(nlls, informations, baseline=facts.baseline, reference=facts.reference, bootstrap=bootstrap)
+    compared = against or facts.baseline
+    found = league(nlls, informations, baseline=compared, reference=facts.reference, bootstrap=bootstrap)
     cells, named = [task.cell for task in tasks], [task.name for task in tasks]
     return Ranking(
         division,
+        facts.baseline,
         tuple(tasks),
         tuple(each.cell.name for each in stored if each.cell.name not in named),
         tuple(_outsiders(tasks, models, [each.cell for each in stored])),

@@ -49,7 +49,7 @@ def overview() -> str:
         for each in methods
     )
     heads = [f"rank, {division}" for division in DIVISIONS]
-    return table(["method", "family", "what it does", "time of a step, text", "images", *heads], rows)
+    return table(["method", "family", "what it does", "time of a step, text", "time of a step, images", *heads], rows)
 
 
 def entries(family: str) -> str:
@@ -148,6 +148,5 @@ def rank(name: str, division: str) -> str:
 def tasks() -> str:
     """How many contenders are ranked, and on which tasks."""
     statistics = divisions()["default"]["statistics"]
-    return (
-        f"\n{len(statistics['contenders'])} contenders, compositions among them; {', '.join(statistics['tasks'])}.\n\n"
-    )
+    ranked, named = len(statistics["contenders"]), ", ".join(statistics["tasks"])
+    return f"\nThe league has {ranked} ranked contenders, compositions among them, on these tasks so far: {named}.\n\n"
