@@ -306,7 +306,7 @@ def test_what_was_not_chosen_and_what_was_not_run_are_told_apart(read, cells):
     settings = next(table for table in page.tables if table.caption.startswith("Settings of one"))
     texts = {row[0].text: [cell.text for cell in row[1:]] for row in settings.rows}
     assert settings.caption == "Settings of one, chosen on the validation split; 20 FLOPs of trials each"
-    assert texts["annealed"] == ["no trial is so", "2/2"]
+    assert texts["annealed"] == ["no trial fits", "2/2"]
     assert texts["both"][1] == "0/2"
     assert "no z has no MI, and is no cure: it stands here with the trial of its lowest −ELBO" in notes
 

@@ -374,7 +374,7 @@ def test_tune_runs_trials_once_and_says_what_is_chosen(tmp_path, command):
     assert [line.split()[:2] for line in table] == [
         [name, text] for name in ("vae", "beta-vae") for text in ("elbo", "cured[nats=99.0]")
     ]
-    assert all("no trial is so" in line for line in table if "cured" in line)
+    assert all("no trial fits" in line for line in table if "cured" in line)
     told = first.out.splitlines()[-1]
     assert told.startswith("next: collapsebench run --dataset linear-gaussian --track quick --budget 4steps --set ")
     assert "selection" not in told

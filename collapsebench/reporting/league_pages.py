@@ -101,7 +101,7 @@ def _settings(ranking: Ranking) -> Iterator[TextTable]:
         known = [(model, choice) for model in ranking.models if (choice := task.entries[model].choice) is not None]
         if known:
             rows = (
-                (model, task.entries[model].setting or "no trial is so", f"{own.trials}/{own.drawn}")
+                (model, task.entries[model].setting or "no trial fits", f"{own.trials}/{own.drawn}")
                 for model, own in known
             )
             cells = tuple(tuple(map(TableCell, row)) for row in rows)
@@ -124,7 +124,7 @@ def _outsiders(outsiders: Sequence[Outsider]) -> Iterator[TextTable]:
                 _marked(entry),
                 task,
                 *(_number(entry, key) for key in (NLL, INFORMATION)),
-                reason if entry.chosen else f"{reason}; no trial is so",
+                reason if entry.chosen else f"{reason}; no trial fits",
             )
             for task, entry, reason in outsiders
         )

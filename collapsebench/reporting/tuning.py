@@ -242,7 +242,7 @@ def tuning_text(found: Iterable[Selected]) -> str:
 
 def _row(choice: Selected) -> tuple[str, ...]:
     trial = choice.chosen
-    label = "no trial is so" if trial is None else printable(trial.contender.label)
+    label = "no trial fits" if trial is None else printable(trial.contender.label)
     numbers = (BLANK,) * 3 if trial is None else tuple(f"{each:.4g}" for each in (trial.neg_elbo, trial.kl, trial.mi))
     counted = f"{choice.trials}/{choice.drawn}"
     ends = ", ".join(choice.borders)
