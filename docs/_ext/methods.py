@@ -124,7 +124,7 @@ def divisions() -> dict[str, dict[str, Any]]:
 def models() -> dict[str, str]:
     """The model of the league that is a method alone, by the name of the method, the plainest one if there are two."""
     found: dict[str, tuple[int, str]] = {}
-    for run in divisions()["default"]["runs"]:
+    for run in filter(lambda each: each["setting"], divisions()["default"]["runs"]):
         (call, *others) = parse_composition(run["setting"])
         if not others and run["ranked"]:
             found[call.name] = min(found.get(call.name, (99, "")), (len(call.params), run["contender"]))
