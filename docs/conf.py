@@ -13,7 +13,13 @@ release = metadata.version("collapsebench")
 
 # The source folder is that of the repository, so that every link between its Markdown files is checked.
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "results/leaderboards/*.md", "results/league/README.md", "tests/golden/vectors/README.md", "bench/README.md"]
+include_patterns = [
+    "docs/*.md",
+    "results/leaderboards/*.md",
+    "results/league/README.md",
+    "tests/golden/vectors/README.md",
+    "bench/README.md",
+]
 include_patterns += ["CONTRIBUTING.md", "CHANGELOG.md"]
 exclude_patterns = [".*", "build", "dist"]
 
