@@ -47,6 +47,8 @@ MOST_SWEPT = 1000
 """The largest number of contenders of one sweep."""
 MOST_SEEDS = 10_000
 """The largest number of seeds of one grid, whose plan is held in memory."""
+MOST_TRIALS = 256
+"""The largest number of trials of a contender."""
 MOST_RESAMPLES = 1_000_000
 """The largest number of resamples of a bootstrap, which are held in memory."""
 DEEPEST = 20

@@ -311,6 +311,20 @@ def test_what_was_not_chosen_and_what_was_not_run_are_told_apart(read, cells):
     assert "no z has no MI, and is no cure: it stands here with the trial of its lowest −ELBO" in notes
 
 
+def test_a_baseline_without_a_cure_is_the_worst_of_that_division(read, cells):
+    """The plain VAE collapses: that no trial of it has so much MI is what the division shows."""
+    cell = cells["one"]
+    without = {model: [(99, 0.2, 0.1), (98, 0.2, 0.1)] for model in ("VAE", "no_z")}
+    tried = list(trials(cell, **without, skip=[(97, 3.0, 2.0), (96, 1.1, 1.0)]))
+    found = read([*defaults(cell, **ONE), *tried, *chosen(cell, tried, 80)])
+    cured = next(each for each in found.rankings if each.division is Division.CURED)
+    assert not cured.entry("one", "VAE").chosen
+    assert [task.seeds for task in cured.league.losses.tasks] == [(1, 2)]
+    assert cured.league.losses.shortfalls.keys() == set(RANKED) - {"no z", "skip"}
+    assert cured.league.ranks.means["VAE"] == max(cured.league.ranks.means.values())
+    assert cured.league.improvements["skip"].probability == 1
+
+
 def test_numbers_of_the_test_split_choose_nothing(read, cells):
     tried = tuning(cells["one"])
     runs = list(defaults(cells["one"], **ONE))
@@ -351,7 +365,7 @@ def test_a_task_or_a_division_without_results_is_left_out_and_named(read, cells)
     (ranking,) = found.rankings
     assert ([task.name for task in ranking.tasks], ranking.without) == (["one"], ("two",))
     notes = next(league_pages(found)).notes
-    assert "Without a result of VAE in this division, and left out: two." in notes
+    assert "Without results of VAE and no z in this division, and left out: two." in notes
     assert "Divisions without a result, left out: tuned, cured, iso-kl." in notes
     with pytest.raises(StoreError, match="no run of the league has a result; to run it: collapsebench suite run"):
         read(records, divisions=[Division.TUNED])
@@ -428,7 +442,7 @@ def test_a_seed_that_the_baseline_has_not_makes_nobody_the_worst(read, cells, lo
     assert ranking.league.ranks.means == usual.league.ranks.means
     assert ranking.league.improvements == usual.league.improvements
     assert not ranking.league.losses.shortfalls
-    assert "one, seeds without a result of VAE, which do not count: skip 2" in "\n".join(
+    assert "one, seeds without results of VAE and no z, which do not count: skip 2" in "\n".join(
         next(league_pages(further)).notes
     )
 

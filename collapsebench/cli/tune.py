@@ -10,7 +10,7 @@ from collapsebench.cli.grids import GridOptions, grid_options
 from collapsebench.cli.requests import RequestOptions, request_options
 from collapsebench.cli.trials import tune
 from collapsebench.errors import UsageError
-from collapsebench.syntax import parse_setting
+from collapsebench.syntax import MOST_TRIALS, parse_setting
 
 DECIDED = ("evaluation.selection", "evaluation.metrics")
 """The settings of a track that a tuning decides."""
@@ -18,15 +18,12 @@ DECIDED = ("evaluation.selection", "evaluation.metrics")
 DEFAULT = ("elbo",)
 """The rules if none is given."""
 
-MOST = 256
-"""The largest number of trials of a contender. It stands here, too, as its own module takes long to import."""
-
 
 @click.command("tune")
 @request_options
 @click.option(
     "--trials",
-    type=click.IntRange(min=1, max=MOST),
+    type=click.IntRange(min=1, max=MOST_TRIALS),
     default=8,
     show_default=True,
     help="The number of settings of each contender. The first of many are those of a few.",

@@ -13,10 +13,10 @@ from pydantic import AfterValidator, Field, PositiveFloat, field_validator, mode
 from collapsebench.components import discovery
 from collapsebench.errors import UsageError, unknown
 from collapsebench.experiment.planning import Request
-from collapsebench.experiment.tuning import MOST_TRIALS
 from collapsebench.facts import read_facts, registry_folder
 from collapsebench.spec import Budget, Criterion, Frozen, Rule
 from collapsebench.syntax import (
+    MOST_TRIALS,
     parse_contender,
     parse_setting,
     parse_sweep,

@@ -27,9 +27,6 @@ from collapsebench.syntax import (
 SEED = 0
 """The seed of trials. The seeds of `run` begin at 1, so that what is chosen is run with others."""
 
-MOST_TRIALS = 256
-"""The largest number of trials of a contender."""
-
 SELECTION = "evaluation.selection"
 """The setting of a track that has the rules by which trials are chosen."""
 

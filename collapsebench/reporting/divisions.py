@@ -24,7 +24,7 @@ from collapsebench.spec import Criterion, identity
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
-    from collapsebench.experiment.suites import Cell
+    from collapsebench.experiment.suites import Cell, LeagueFacts
     from collapsebench.reporting.leaderboard import Board
     from collapsebench.reporting.leaderboard.scoring import Row
     from collapsebench.reporting.queries import SuiteQuery
@@ -119,16 +119,19 @@ class Task:
         """The name of the cell."""
         return self.cell.name
 
-    def seeds(self, baseline: str) -> frozenset[int]:
-        """Return the seeds that count: those of which a run of the baseline has come to its end.
+    def seeds(self, facts: LeagueFacts) -> frozenset[int]:
+        """Return the seeds that count: those of which runs of the baseline and of the reference have come to their end.
 
-        One more seed of another model is no reason to miss it elsewhere.
+        One more seed of another model is no reason to miss it elsewhere. A baseline for which no trial is what the rule
+        asks for has no seeds, and is the worst: those of the reference count then.
         """
-        return _results(self.entries[baseline])
+        entries = (self.entries[name] for name in (facts.baseline, facts.reference))
+        results = [_results(entry) for entry in entries if entry.chosen]
+        return frozenset.intersection(*results) if results else frozenset()
 
-    def further(self, baseline: str) -> dict[str, list[int]]:
+    def further(self, facts: LeagueFacts) -> dict[str, list[int]]:
         """Return the seeds that do not count, by the models that have them."""
-        counted = self.seeds(baseline)
+        counted = self.seeds(facts)
         found = {model: sorted(_results(entry) - counted) for model, entry in self.entries.items()}
         return {model: seeds for model, seeds in found.items() if seeds}
 

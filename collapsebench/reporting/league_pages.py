@@ -196,13 +196,13 @@ def _of_tasks(ranking: Ranking) -> Iterator[str]:
 
 
 def _of_what_is_left_out(found: FoundLeague, ranking: Ranking) -> Iterator[str]:
-    baseline = found.facts.baseline
+    both = f"{found.facts.baseline} and {found.facts.reference}"
     for task in ranking.tasks:
-        further = [f"{model} {', '.join(map(str, seeds))}" for model, seeds in task.further(baseline).items()]
+        further = [f"{model} {', '.join(map(str, seeds))}" for model, seeds in task.further(found.facts).items()]
         if further:
-            yield f"{task.name}, seeds without a result of {baseline}, which do not count: {listed(further)}"
+            yield f"{task.name}, seeds without results of {both}, which do not count: {listed(further)}"
     if ranking.without:
-        yield f"Without a result of {baseline} in this division, and left out: {listed(ranking.without)}."
+        yield f"Without results of {both} in this division, and left out: {listed(ranking.without)}."
 
 
 def _of_part(found: FoundLeague) -> Iterator[str]:
@@ -223,7 +223,7 @@ def _of_choice(ranking: Ranking) -> str:
 
 def _of_interactions(ranking: Ranking) -> Iterator[str]:
     yield (
-        f"Compositions: A and B each minus {ranking.baseline}, A with B minus B, and what this differs from A "
+        f"Compositions: A and B each minus {ranking.facts.baseline}, A with B minus B, and what this differs from A "
         "alone, by seed ± half of the 95 % interval (Student's t); negative is better. In brackets the number of seeds "
         "that would tell it from zero, where it is not told."
     )

@@ -61,8 +61,8 @@ class Ranking:
     """One division with its statistics."""
 
     division: Division
-    baseline: str
-    """The model whose seeds count."""
+    facts: LeagueFacts
+    """The models whose seeds count."""
     tasks: tuple[Task, ...]
     """The tasks that have results."""
     without: tuple[str, ...]
@@ -84,7 +84,7 @@ class Ranking:
     def losses(self, key: str, tasks: Collection[str]) -> Losses:
         """Return a column of the ranked models in some tasks as losses."""
         chosen = [task for task in self.tasks if task.name in tasks]
-        return losses(_scores(chosen, self.models, key, self.baseline), DIRECTIONS[key])
+        return losses(_scores(chosen, self.models, key, self.facts), DIRECTIONS[key])
 
 
 class Comparison(NamedTuple):
@@ -206,16 +206,16 @@ def _ranking(
     """Return a division with its statistics; None if it has no results. Others are compared with `against`."""
     models = ranked([each.cell for each in stored])
     every = [task for each in stored if (task := each.task(division, facts.reference)) is not None]
-    tasks = [task for task in every if task.seeds(facts.baseline)]
+    tasks = [task for task in every if task.seeds(facts)]
     if not tasks:
         return None
-    nlls, informations = (_scores(tasks, models, key, facts.baseline) for key in (NLL, INFORMATION))
+    nlls, informations = (_scores(tasks, models, key, facts) for key in (NLL, INFORMATION))
     compared = against or facts.baseline
     found = league(nlls, informations, baseline=compared, reference=facts.reference, bootstrap=bootstrap)
     cells, named = [task.cell for task in tasks], [task.name for task in tasks]
     return Ranking(
         division,
-        facts.baseline,
+        facts,
         tuple(tasks),
         tuple(each.cell.name for each in stored if each.cell.name not in named),
         tuple(_outsiders(tasks, models, [each.cell for each in stored])),
@@ -224,13 +224,13 @@ def _ranking(
     )
 
 
-def _scores(tasks: Iterable[Task], models: Sequence[str], key: str, baseline: str) -> Scores:
+def _scores(tasks: Iterable[Task], models: Sequence[str], key: str, facts: LeagueFacts) -> Scores:
     """Return a column by task, model and seed, of the seeds that count."""
-    return {task.name: {model: _counted(task, model, key, baseline) for model in models} for task in tasks}
+    return {task.name: {model: _counted(task, model, key, facts) for model in models} for task in tasks}
 
 
-def _counted(task: Task, model: str, key: str, baseline: str) -> dict[int, float | None]:
-    seeds = task.seeds(baseline)
+def _counted(task: Task, model: str, key: str, facts: LeagueFacts) -> dict[int, float | None]:
+    seeds = task.seeds(facts)
     return {seed: score for seed, score in task.entries[model].scores(key).items() if seed in seeds}
 
 
