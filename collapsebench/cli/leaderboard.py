@@ -56,7 +56,7 @@ class LeaderboardOptions:
     @property
     def width(self) -> int | None:
         """The width of the terminal, None if the text goes elsewhere."""
-        return options.terminal_width() if self.output is None else None
+        return options.page_width(self.output)
 
 
 @click.command("leaderboard")

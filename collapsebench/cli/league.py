@@ -55,7 +55,7 @@ class LeagueOptions:
     @property
     def width(self) -> int | None:
         """The width of the terminal, None if the text goes elsewhere."""
-        return options.terminal_width() if self.output is None else None
+        return options.page_width(self.output)
 
 
 @click.command("league")

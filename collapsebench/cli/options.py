@@ -184,6 +184,11 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def page_width(output: Path | None) -> int | None:
+    """Return the width of the terminal that a page is for, None if it goes to a file."""
+    return terminal_width() if output is None else None
+
+
 def refuse_beside(option: str, **others: object) -> None:
     """Raise UsageError if an option is given together with any of those that mean nothing beside it."""
     found = [f"--{name}" for name, value in others.items() if value is not None]
