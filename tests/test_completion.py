@@ -50,6 +50,7 @@ NAMED = {
     "collapsebench diff second": completing.runs,
     "collapsebench components name": completing.components,
     "collapsebench check target": completing.components,
+    "collapsebench league against": completing.models,
     "collapsebench methods name": completing.methods,
     "collapsebench suite show name": completing.suites,
     "collapsebench suite run name": completing.suites,
@@ -143,6 +144,11 @@ def test_the_cells_of_the_suite_before_the_cursor_are_offered():
     assert offered("plot", "depth", "--suite", "dieng-2019/table-3", "--cell", "3") == ["3 layers"]
     assert offered("league", "--cell", "") == []
     assert offered("league", "league/small", "--division", "i") == ["iso-kl"]
+
+
+def test_the_models_of_the_suite_before_the_cursor_are_offered():
+    assert offered("league", "league/small", "--against", "KL") == ["KL annealing"]
+    assert offered("league", "--against", "") == []
 
 
 def test_columns_are_offered_one_after_the_other():

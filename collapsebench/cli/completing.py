@@ -8,7 +8,7 @@ place for an error.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,6 +22,7 @@ from collapsebench.syntax import BASELINE, parse_composition
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.components.interfaces import Dataset
+    from collapsebench.experiment.suites import Cell
 
 Completer: TypeAlias = "Callable[[click.Context, click.Parameter, str], list[CompletionItem]]"
 """What click asks for the words that may stand at the cursor, in the place of a part of a word."""
@@ -139,12 +140,15 @@ def suites(context: click.Context, word: str) -> Iterator[CompletionItem]:
 def cells(context: click.Context, word: str) -> Iterator[CompletionItem]:
     """Offer the cells of the suite that is named before the cursor."""
     del word
-    from collapsebench.experiment.suites import suite
+    yield from (CompletionItem(cell.name, help=cell.dataset) for cell in _cells(context))
 
-    named = context.params.get("suite") or next(iter(context.args), None)  # click gives no argument its name yet
-    if named is not None:
-        found = suite(named).cells(context.params.get("scale") or "small", context.params.get("variants") or ())
-        yield from (CompletionItem(cell.name, help=cell.dataset) for cell in found)
+
+@_quietly
+def models(context: click.Context, word: str) -> Iterator[CompletionItem]:
+    """Offer the models of all cells of the suite that is named before the cursor, with the contender of each."""
+    del word
+    found = {model: contender for cell in _cells(context) for model, contender in cell.contenders.items()}
+    yield from (CompletionItem(model, help=contender) for model, contender in found.items())
 
 
 @_quietly
@@ -187,6 +191,16 @@ def _methods(context: click.Context) -> Iterator[CompletionItem]:
 
     yield from (CompletionItem(method.name, help=method.summary) for method in describe_methods())
     yield from map(CompletionItem, _written(context, {"Method"}))
+
+
+def _cells(context: click.Context) -> Sequence[Cell]:
+    """The cells of the suite that is named before the cursor; none if there is no name yet."""
+    from collapsebench.experiment.suites import suite
+
+    named = context.params.get("suite") or next(iter(context.args), None)  # click gives no argument its name yet
+    if named is None:
+        return ()
+    return suite(named).cells(context.params.get("scale") or "small", context.params.get("variants") or ())
 
 
 def _catalog(context: click.Context) -> Catalog:

@@ -88,6 +88,7 @@ class LeagueOptions:
     "--against",
     default=None,
     metavar="MODEL",
+    shell_complete=completing.models,
     help="The model that others are compared with, as in 'KL annealing'.  [default: the baseline of the league]",
 )
 @click.option(

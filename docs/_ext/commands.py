@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import click
-from docstrings import as_markdown
+from as_markdown import as_markdown
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective

@@ -1,24 +1,14 @@
 r"""Docstrings are Markdown: `code` in single backticks, formulas between \( and \), examples after `>>>`."""
 
-import inspect
-import re
 from typing import Any
 
+from as_markdown import as_markdown
 from docutils import nodes
 from docutils.utils import new_document
 from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
-
-from collapsebench.components.typeset import FORMULA
-
-
-def as_markdown(docstring: str) -> str:
-    """The docstring in the Markdown of the pages: formulas between dollars, examples in fences."""
-    text = FORMULA.sub(r"$\1$", inspect.cleandoc(docstring))
-    paragraphs = re.split(r"\n{2,}", text)
-    return "\n\n".join(f"```pycon\n{each}\n```" if each.startswith(">>> ") else each for each in paragraphs)
 
 
 class Markdown(SphinxDirective):

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from docstrings import as_markdown
+from as_markdown import as_markdown
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pluggy
+from as_markdown import as_markdown
 from click.testing import CliRunner
-from docstrings import as_markdown
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError

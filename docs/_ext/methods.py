@@ -11,7 +11,7 @@ from functools import cache
 from itertools import takewhile
 from typing import Any
 
-from docstrings import as_markdown
+from as_markdown import as_markdown
 from field import COSTS, RESULTS
 from paper import table
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import public
-from docstrings import as_markdown
+from as_markdown import as_markdown
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
