@@ -21,8 +21,9 @@ from collapsebench.experiment import suites
 from collapsebench.experiment.planning import SplitCache, plan
 from collapsebench.experiment.tuning import family_of, tuned_contenders
 from collapsebench.record import DeclinedColumn, Finding, Guard, Number, Outcome, Point, RunRecord, Value, json_number
-from collapsebench.reporting.divisions import INFORMATION, NLL, Division
+from collapsebench.reporting.divisions import BOUND, INFORMATION, NLL, RATE, USE, Division
 from collapsebench.reporting.league import Bootstrap, Factorial, improvement, league
+from collapsebench.reporting.league_exports import MEASURED
 from collapsebench.reporting.league_pages import league_pages, league_pieces
 from collapsebench.reporting.leagues import CONTROL, LeagueView, factorials, one_ranking, ranked, read_league
 from collapsebench.reporting.queries import SuiteQuery
@@ -557,11 +558,12 @@ def league_command(command, cells, suite_file, tmp_path):
 
 def test_csv_has_a_line_for_each_division_task_contender_and_seed(league_command):
     lines = list(csv.DictReader(io.StringIO(league_command("--format", "csv", "--resamples", 50).out)))
-    assert list(lines[0]) == ["division", "task", "contender", "setting", "ranked", "seed", NLL, INFORMATION]
+    assert list(lines[0]) == ["division", "task", "contender", "setting", "ranked", "seed", *MEASURED]
     names = [(line["division"], line["task"], line["contender"], line["seed"]) for line in lines]
     assert len(set(names)) == len(names) == 2 * (7 + 3 * 6)
     known = dict(zip(names, lines, strict=True))
-    assert known["default", "one", "skip", "2"][NLL] == "97.0"
+    skip = known["default", "one", "skip", "2"]
+    assert [skip[column] for column in (NLL, BOUND, RATE, USE)] == ["97.0", "98.0", "2.0", skip[INFORMATION]]
     assert known["default", "one", "control", "1"]["ranked"] == "0"
     assert (known["cured", "one", "annealed", "1"]["setting"], known["cured", "one", "annealed", "1"][NLL]) == ("", "")
 

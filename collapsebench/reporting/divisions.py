@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 NLL, INFORMATION = "iw_nll", "mi_lower"
 """The columns of a front. The first one is what ranks."""
+BOUND, RATE, UNITS, USE = "neg_elbo", "kl", "active_units", "delta_shuffle"
+"""Further columns: they choose and rank nothing."""
 
 
 class Division(StrEnum):

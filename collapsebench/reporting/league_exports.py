@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from collapsebench.record import json_number
 from collapsebench.reporting import escaping
-from collapsebench.reporting.divisions import INFORMATION, NLL
+from collapsebench.reporting.divisions import BOUND, INFORMATION, NLL, RATE, UNITS, USE
 from collapsebench.reporting.leaderboard.exports import aggregate
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collapsebench.reporting.league import Agreement, Effect, Front, Interaction, Interval, League
     from collapsebench.reporting.leagues import FoundLeague, Ranking
 
-HEAD = ("division", "task", "contender", "setting", "ranked", "seed", NLL, INFORMATION)
+MEASURED = (NLL, INFORMATION, BOUND, RATE, UNITS, USE)
+"""What is written of each run."""
+HEAD = ("division", "task", "contender", "setting", "ranked", "seed", *MEASURED)
 
 
 def league_csv(found: FoundLeague) -> Iterator[str]:
@@ -27,11 +29,11 @@ def league_csv(found: FoundLeague) -> Iterator[str]:
     writer.writerow(HEAD)
     for ranking in found.rankings:
         for task, entry, is_ranked, seeds in _entries(ranking):
-            nlls, informations = entry.scores(NLL), entry.scores(INFORMATION)
+            columns = [entry.scores(column) for column in MEASURED]
             place = map(escaping.csv, (ranking.division, task, entry.model, entry.setting))
             head = [*place, int(is_ranked)]
             for seed in seeds:
-                writer.writerow([*head, seed, _text(nlls.get(seed)), _text(informations.get(seed))])
+                writer.writerow([*head, seed, *(_text(column.get(seed)) for column in columns)])
     yield out.getvalue()
 
 
@@ -84,8 +86,7 @@ def _entry(task: str, entry: Entry, is_ranked: bool) -> dict[str, Any]:
         "setting": entry.setting,
         "ranked": is_ranked,
         "run_ids": {} if entry.row is None else {str(seed): run for seed, run in entry.row.runs.items()},
-        NLL: _seeds(entry.scores(NLL)),
-        INFORMATION: _seeds(entry.scores(INFORMATION)),
+        **{column: _seeds(entry.scores(column)) for column in MEASURED},
         "findings": [] if entry.row is None else [finding._asdict() for finding in entry.row.findings],
         "choice": _choice(entry),
     }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from collapsebench.reporting.divisions import INFORMATION, NLL, Division
+from collapsebench.reporting.divisions import INFORMATION, NLL, RATE, Division
 from collapsebench.reporting.leaderboard import EXPORTS, page_pieces
 from collapsebench.reporting.leaderboard.layout import title
 from collapsebench.reporting.leaderboard.numbers import BLANK, with_interval
@@ -28,7 +28,7 @@ CHOICES = {
     Division.ISO_KL: "Each model has the trial whose validation KL is nearest to a given one.",
 }
 """What a division is."""
-SHOWN = {NLL: "IW-NLL", "kl": "KL", INFORMATION: "MI ≥"}
+SHOWN = {NLL: "IW-NLL", RATE: "KL", INFORMATION: "MI ≥"}
 """The numbers of the test split that a page shows."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.estimates import Direction
 from collapsebench.experiment import suites
-from collapsebench.reporting.divisions import INFORMATION, NLL, Division, Entry, Task, stored_tasks
+from collapsebench.reporting.divisions import BOUND, INFORMATION, NLL, UNITS, USE, Division, Entry, Task, stored_tasks
 from collapsebench.reporting.league import (
     Agreement,
     Bootstrap,
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from collapsebench.reporting.queries import SuiteQuery
     from collapsebench.store import Store
 
-BOUND, UNITS, USE = "neg_elbo", "active_units", "delta_shuffle"
-"""Further columns whose orders are compared."""
 DIRECTIONS = {
     NLL: Direction.LOWER,
     INFORMATION: Direction.HIGHER,
