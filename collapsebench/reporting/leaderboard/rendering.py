@@ -61,8 +61,8 @@ def _markdown_page(page: Page) -> str:
 
 def _html(pages: Iterable[Page]) -> Iterator[str]:
     yield (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>collapsebench leaderboard</title>\n'
-        f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>collapsebench leaderboard</h1>\n"
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>collapsebench</title>\n'
+        f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>collapsebench</h1>\n"
     )
     yield from (_html_page(page.escaped(html, raw=html)) for page in pages)
     yield "</body>\n</html>\n"

@@ -1,0 +1,286 @@
+r"""The computed parts of results/league/README.md, from what `collapsebench league` says of the committed records.
+
+cog writes them. `small.json` is the output of the command; all here is read from it. Differences are paired by seed,
+with the interval of Student's \(t\) that boards have.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from statistics import median
+from typing import Any, NamedTuple
+
+from field import RESULTS
+from paper import table
+
+from collapsebench.components.descriptions import describe_methods
+from collapsebench.reporting.divisions import INFORMATION, NLL, RATE, USE
+from collapsebench.reporting.leaderboard.decisions import pairs_to_tell, told
+from collapsebench.reporting.leaderboard.numbers import with_interval
+from collapsebench.reporting.leaderboard.scoring import SeedSample
+from collapsebench.syntax import parse_composition
+
+LEAGUE = RESULTS / "league" / "small.json"
+ANNEALED = "KL annealing"
+COMPOSITIONS = "compositions"
+USED, IDLE = 0.5, 0.1
+"""A KL of so many nats is a rate, and of less than this share of it the decoder makes use: guards of boards say so."""
+
+
+class Claim(NamedTuple):
+    """What a paper says: the first model is better than the second one."""
+
+    first: str
+    second: str
+    column: str
+    source: str
+
+
+CLAIMS = (
+    Claim("KL annealing", "VAE", INFORMATION, "Bowman et al. 2016"),
+    Claim("cyclical annealing", "KL annealing", NLL, "Fu et al. 2019"),
+    Claim("Skip-VAE", "VAE", INFORMATION, "Dieng et al. 2019"),
+    Claim("Skip-VAE, SA-VAE", "SA-VAE", INFORMATION, "Dieng et al. 2019"),
+    Claim("SA-VAE", "VAE", NLL, "Kim et al. 2018"),
+    Claim("lagging inference", "VAE", NLL, "He et al. 2019"),
+    Claim("lagging, KL annealing", "KL annealing", NLL, "He et al. 2019"),
+    Claim("pretraining, free bits", "free bits", NLL, "Li et al. 2019"),
+    Claim("δ-VAE", "VAE", INFORMATION, "Razavi et al. 2019"),
+    Claim("BN-VAE", "VAE", NLL, "Zhu et al. 2020"),
+    Claim("DU-VAE", "BN-VAE", NLL, "Shen et al. 2021"),
+    Claim("IWAE", "VAE", NLL, "Burda et al. 2016"),
+    Claim("IAF", "VAE", NLL, "Kingma et al. 2016"),
+    Claim("VampPrior", "VAE", NLL, "Tomczak and Welling 2018"),
+    Claim("vMF-VAE", "VAE", NLL, "Xu and Durrett 2018"),
+    Claim("MAE", "VAE", INFORMATION, "Ma et al. 2019"),
+    Claim("InfoVAE", "VAE", INFORMATION, "Zhao et al. 2019"),
+    Claim("word dropout", "VAE", INFORMATION, "Bowman et al. 2016"),
+    Claim("bag of words", "VAE", INFORMATION, "Zhao et al. 2017"),
+    Claim("TWR-VAE", "VAE", INFORMATION, "Li et al. 2020"),
+    Claim("LIDVAE", "VAE", INFORMATION, "Wang et al. 2021"),
+)
+
+
+@cache
+def league() -> dict[str, Any]:
+    """What the command wrote."""
+    found: dict[str, Any] = json.loads(LEAGUE.read_text(encoding="utf-8"))
+    return found
+
+
+def statistics(division: str) -> dict[str, Any]:
+    """The statistics of a division."""
+    found: dict[str, Any] = league()["divisions"][division]["statistics"]
+    return found
+
+
+def tasks(division: str) -> list[str]:
+    """The tasks of a division."""
+    return list(statistics(division)["tasks"])
+
+
+@cache
+def runs(division: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The entries of a division, by task and model."""
+    return {(each["task"], each["contender"]): each for each in league()["divisions"][division]["runs"]}
+
+
+def sample(division: str, task: str, model: str, column: str) -> SeedSample | None:
+    """A column by seed; None if the model is not in the task, or a run has no number."""
+    entry = runs(division).get((task, model))
+    seeds = {} if entry is None else {int(seed): score for seed, score in entry[column].items()}
+    if set(map(str, statistics(division)["tasks"][task]["seeds"])) - set(map(str, seeds)):
+        return None
+    return SeedSample(seeds, {}) if all(isinstance(score, float) for score in seeds.values()) else None
+
+
+def difference(division: str, task: str, first: str, second: str, column: str = NLL) -> SeedSample | None:
+    """One model minus another, by seed; None if one of them has no numbers."""
+    samples = [sample(division, task, name, column) for name in (first, second)]
+    return samples[0].minus(samples[1]) if all(samples) else None  # type: ignore[union-attr, arg-type]
+
+
+def written(found: SeedSample | None, *, signed: bool = True) -> str:
+    """A mean with its interval; a difference that is told from zero in bold."""
+    if found is None:
+        return ""
+    text = with_interval(found, signed=signed)
+    return f"**{text}**" if signed and told(found) else text
+
+
+@cache
+def families() -> dict[str, str]:
+    """The family of each model that has one: that of its method, or one for compositions. The reference has none."""
+    of = {method.name: method.family for method in describe_methods()}
+    found = {}
+    for (_, model), entry in runs("default").items():
+        names = [method.name for method in parse_composition(entry["setting"])]
+        family = COMPOSITIONS if len(names) > 1 else of.get(names[0])
+        if family is not None and model != statistics("default")["reference"]:
+            found[model] = str(family)
+    return found
+
+
+def standings() -> str:
+    """The ranked models by their mean rank when tuned, and what each loses in each task."""
+    own, others = statistics("tuned"), statistics("default")
+    head = ["model", "family", "rank, default", "rank, tuned", *(f"{task}" for task in tasks("tuned"))]
+    rows = (
+        [
+            model,
+            families().get(model, ""),
+            f"{others['contenders'][model]['mean_rank']:.1f}",
+            _rank(found),
+            *(written(sample("tuned", task, model, NLL), signed=False) or "worst" for task in tasks("tuned")),
+        ]
+        for model, found in sorted(own["contenders"].items(), key=lambda each: each[1]["mean_rank"])
+    )
+    return table(head, rows)
+
+
+def _rank(found: dict[str, Any]) -> str:
+    interval = found["mean_rank_interval"]
+    return f"{found['mean_rank']:.1f}" + ("" if interval is None else " [{:.1f}, {:.1f}]".format(*interval))
+
+
+def of_families() -> str:
+    """A sentence for each family: its best model by mean rank, and what that gains over the tuned plain VAE."""
+    ranks = {model: found["mean_rank"] for model, found in statistics("tuned")["contenders"].items()}
+    return "\n" + "\n".join(f"- {_of_family(name, ranks)}" for name in _families()) + "\n\n"
+
+
+def _families() -> list[str]:
+    found = dict.fromkeys(families().values())
+    return [*(name for name in found if name != COMPOSITIONS), *(name for name in found if name == COMPOSITIONS)]
+
+
+def _of_family(name: str, ranks: dict[str, float]) -> str:
+    members = sorted((rank, model) for model, rank in ranks.items() if families().get(model) == name)
+    best = members[0][1]
+    found = "; ".join(f"{task} {_or_lost(difference('tuned', task, best, 'VAE'))}" for task in tasks("tuned"))
+    others = "" if len(members) == 1 else f", the best of {len(members)}"
+    return f"*{name}*: **{best}**{others}, changes the IW-NLL of the tuned plain VAE so: {found}."
+
+
+def _or_lost(found: SeedSample | None) -> str:
+    return "without a result" if found is None else written(found)
+
+
+def beyond(baseline: str = ANNEALED) -> str:
+    """What tuned models gain over a tuned baseline in IW-NLL, if they are told better somewhere and worse nowhere."""
+    rows = []
+    for model in statistics("tuned")["contenders"]:
+        found = [difference("tuned", task, model, baseline) for task in tasks("tuned")]
+        if model != baseline and any(map(_better, found)) and not any(map(_worse, found)):
+            rows.append([model, *map(_or_lost, found)])
+    return table(["model", *tasks("tuned")], rows)
+
+
+def _better(found: SeedSample | None) -> bool:
+    return found is not None and bool(told(found)) and found.mean < 0
+
+
+def _worse(found: SeedSample | None) -> bool:
+    return found is None or (bool(told(found)) and found.mean > 0)
+
+
+def factorial() -> str:
+    """What skip connections do alone and beside each other method, and the interaction, in tasks and divisions."""
+    head = ["task", "settings", "beside", "alone", "beside it", "interaction"]
+    rows = (
+        [found["task"], division, found["composition"]["second"], *map(_effect, _of_skip(found))]
+        for division in ("default", "tuned")
+        for found in league()["divisions"][division]["interactions"]
+        if found["composition"]["first"] == "Skip-VAE"
+    )
+    return table(head, sorted(rows))
+
+
+def _of_skip(found: dict[str, Any]) -> tuple[Any, ...]:
+    return found["first"], found["first_beside_second"], found["interaction"]
+
+
+def _effect(found: dict[str, Any]) -> str:
+    seeds = found["seeds"]
+    return "without a result" if seeds is None else written(SeedSample({int(key): seeds[key] for key in seeds}, {}))
+
+
+def prices() -> str:
+    """What z is worth at one rate: IW-NLL minus that of the model without z, near the KL that the rule asks for."""
+    found = sorted(_prices(), key=lambda each: (tasks("iso-kl").index(each[0]), each[-1]))
+    head = ["task", "model", "KL", "MI ≥", "IW-NLL minus that without z", "by nat of KL"]
+    return table(head, ([*texts, f"{price:+.2f}".replace("-", "−")] for *texts, price in found))
+
+
+def _prices() -> Iterator[tuple[Any, ...]]:
+    """Yield a line of each model whose KL is as the others': within a quarter of their median."""
+    reference = statistics("iso-kl")["reference"]
+    for task in tasks("iso-kl"):
+        models = [model for model in statistics("iso-kl")["contenders"] if model != reference]
+        rates = {model: found for model in models if (found := sample("iso-kl", task, model, RATE)) is not None}
+        common = median(found.mean for found in rates.values())
+        for model, rate in rates.items():
+            gain = difference("iso-kl", task, model, reference)
+            if gain is not None and abs(rate.mean - common) <= common / 4:
+                known = sample("iso-kl", task, model, INFORMATION)
+                texts = (written(rate, signed=False), "" if known is None else written(known, signed=False))
+                yield task, model, *texts, written(gain), gain.mean / rate.mean
+
+
+def idle() -> str:
+    """The models with a rate of which the decoder makes no use, by task and division."""
+    return table(["task", "settings", "model", "KL", "Δ shuffle"], _idle())
+
+
+def _idle() -> Iterator[list[str]]:
+    for division in league()["divisions"]:
+        for (task, model), entry in runs(division).items():
+            rate, use = (sample(division, task, model, column) for column in (RATE, USE))
+            if rate is None or use is None or not entry["ranked"]:
+                continue
+            if rate.mean >= USED and use.mean < IDLE * rate.mean:
+                yield [task, division, model, written(rate, signed=False), written(use, signed=False)]
+
+
+def orders() -> str:
+    """How much the orders of models agree: Kendall's τ, by task."""
+    head = ["orders", "division", "mean", *tasks("default")]
+    rows = (
+        [each["orders"], division, _tau(found), *(f"{found['taus'].get(task, float('nan')):.2f}" for task in head[3:])]
+        for each in league()["agreement"]
+        for division, found in each["found"].items()
+    )
+    return table(head, rows)
+
+
+def _tau(found: dict[str, Any]) -> str:
+    return "{:.2f} [{:.2f}, {:.2f}]".format(found["mean"], *found["interval"])
+
+
+def claims() -> str:
+    """What papers say, beside what tuned models do here."""
+    head = ["said", "of", "by", *tasks("tuned")]
+    rows = (
+        [
+            f"{claim.first} beats {claim.second}",
+            "IW-NLL" if claim.column == NLL else "MI",
+            claim.source,
+            *verdicts(claim),
+        ]
+        for claim in CLAIMS
+    )
+    return table(head, rows)
+
+
+def verdicts(claim: Claim) -> Iterator[str]:
+    """Yield the difference of a claim in each task, and what it decides."""
+    for task in tasks("tuned"):
+        found = difference("tuned", task, claim.first, claim.second, claim.column)
+        yield "" if found is None else f"{with_interval(found, signed=True)}, {_verdict(found, claim.column)}"
+
+
+def _verdict(found: SeedSample, column: str) -> str:
+    if told(found):
+        return "stands" if (found.mean < 0) == (column == NLL) else "does not"
+    pairs = pairs_to_tell(found)
+    return "undecided" if pairs is None else f"undecided (about {pairs} seeds)"
