@@ -5,6 +5,7 @@ with the interval of Student's \(t\) that boards have.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from statistics import median
@@ -207,24 +208,47 @@ def _effect(found: dict[str, Any]) -> str:
 
 def prices() -> str:
     """What z is worth at one rate: IW-NLL minus that of the model without z, near the KL that the rule asks for."""
-    found = sorted(_prices(), key=lambda each: (tasks("iso-kl").index(each[0]), each[-1]))
-    head = ["task", "model", "KL", "MI ≥", "IW-NLL minus that without z", "by nat of KL"]
-    return table(head, ([*texts, f"{price:+.2f}".replace("-", "−")] for *texts, price in found))
+    head = ["task", "model", "KL", "MI ≥", "IW-NLL minus that without z", "by nat of MI"]
+    return table(head, (line for task in tasks("iso-kl") for line in _prices(task)))
 
 
-def _prices() -> Iterator[tuple[Any, ...]]:
-    """Yield a line of each model whose KL is as the others': within a quarter of their median."""
+def _prices(task: str) -> list[list[str]]:
+    """A line for each model whose KL is as that of others: within a quarter of their median. The best come first."""
     reference = statistics("iso-kl")["reference"]
-    for task in tasks("iso-kl"):
-        models = [model for model in statistics("iso-kl")["contenders"] if model != reference]
-        rates = {model: found for model in models if (found := sample("iso-kl", task, model, RATE)) is not None}
-        common = median(found.mean for found in rates.values())
-        for model, rate in rates.items():
-            gain = difference("iso-kl", task, model, reference)
-            if gain is not None and abs(rate.mean - common) <= common / 4:
-                known = sample("iso-kl", task, model, INFORMATION)
-                texts = (written(rate, signed=False), "" if known is None else written(known, signed=False))
-                yield task, model, *texts, written(gain), gain.mean / rate.mean
+    models = [model for model in statistics("iso-kl")["contenders"] if model != reference]
+    rates = {model: found for model in models if (found := sample("iso-kl", task, model, RATE)) is not None}
+    common = median(found.mean for found in rates.values())
+    gains = {
+        model: gain
+        for model, rate in rates.items()
+        if abs(rate.mean - common) <= common / 4 and (gain := difference("iso-kl", task, model, reference)) is not None
+    }
+    return [
+        [task, model, written(rates[model], signed=False), *_price(gain, sample("iso-kl", task, model, INFORMATION))]
+        for model, gain in sorted(gains.items(), key=lambda each: each[1].mean)
+    ]
+
+
+def _price(gain: SeedSample, information: SeedSample | None) -> tuple[str, str, str]:
+    """Write the information, the gain, and the gain by nat where the information is more than zero."""
+    if information is None:
+        return "", written(gain), ""
+    known = bool(told(information)) and information.mean > 0
+    ratio = f"{gain.mean / information.mean:+.2f}".replace("-", "−") if known else ""
+    return written(information, signed=False), written(gain), ratio
+
+
+def borders() -> str:
+    """How many of the chosen learning rates, and of all other chosen numbers, lie at a border, by task."""
+    rows = []
+    for task in tasks("tuned"):
+        found = [entry for (name, _), entry in runs("tuned").items() if name == task and entry["choice"]["chosen"]]
+        ends = [border for entry in found for border in entry["choice"]["borders"]]
+        rates = Counter(border for border in ends if border.startswith("rate "))
+        rows.append(
+            [task, str(len(found)), str(rates["rate high"]), str(rates["rate low"]), str(len(ends) - rates.total())]
+        )
+    return table(["task", "models", "rate at the upper end", "at the lower end", "other numbers at an end"], rows)
 
 
 def idle() -> str:
