@@ -4,10 +4,13 @@ cog writes them. `small.json` is the output of the command; all here is read fro
 with the interval of Student's \(t\) that boards have.
 """
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -24,6 +27,8 @@ from collapsebench.syntax import parse_composition
 LEAGUE = RESULTS / "league" / "small.json"
 ANNEALED = "KL annealing"
 COMPOSITIONS = "compositions"
+WORKERS = 2
+"""The runs at a time: `--workers`."""
 USED, IDLE = 0.5, 0.1
 """A KL of so many nats is a rate, and of less than this share of it the decoder makes use: guards of boards say so."""
 
@@ -120,6 +125,28 @@ def families() -> dict[str, str]:
         if family is not None and model != statistics("default")["reference"]:
             found[model] = str(family)
     return found
+
+
+def state() -> str:
+    """What is committed: a line for each file of records."""
+    head = ["records", "trials", "without a result", "runs", "hours, two at a time", "processor"]
+    return table(head, map(_state, sorted(LEAGUE.parent.glob("*.jsonl.gz"))))
+
+
+def _state(path: Path) -> list[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        records = [json.loads(line) for line in lines]
+    trials = [record for record in records if not record["values"]]
+    seconds = sum((_time(each["finished_at"]) - _time(each["started_at"])).total_seconds() for each in records)
+    found = Counter(each["environment"]["cpu_capability"] for each in records)
+    processors = ", ".join(f"{name} ({count} of {len(records)})" for name, count in sorted(found.items()))
+    lost = sum(trial["outcome"] != "finished" for trial in trials)
+    counts = (len(trials), lost, len(records) - len(trials))
+    return [f"[{path.name}]({path.name})", *map(str, counts), f"{seconds / WORKERS / 3600:.1f}", processors]
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def standings() -> str:
