@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 from field import RESULTS
+from methods import DIVISIONS
 from paper import table
+from scipy.stats import kendalltau
 
 from collapsebench.components.descriptions import describe_methods
 from collapsebench.reporting.divisions import INFORMATION, NLL, RATE, USE
@@ -240,20 +241,26 @@ def prices() -> str:
 
 
 def _prices(task: str) -> list[list[str]]:
-    """A line for each model whose KL is as that of others: within a quarter of their median. The best come first."""
+    """A line for each model whose KL is within a quarter of the one that is asked for. The best come first."""
     reference = statistics("iso-kl")["reference"]
     models = [model for model in statistics("iso-kl")["contenders"] if model != reference]
     rates = {model: found for model in models if (found := sample("iso-kl", task, model, RATE)) is not None}
-    common = median(found.mean for found in rates.values())
+    asked = _asked(task)
     gains = {
         model: gain
         for model, rate in rates.items()
-        if abs(rate.mean - common) <= common / 4 and (gain := difference("iso-kl", task, model, reference)) is not None
+        if abs(rate.mean - asked) <= asked / 4 and (gain := difference("iso-kl", task, model, reference)) is not None
     }
     return [
         [task, model, written(rates[model], signed=False), *_price(gain, sample("iso-kl", task, model, INFORMATION))]
         for model, gain in sorted(gains.items(), key=lambda each: each[1].mean)
     ]
+
+
+def _asked(task: str) -> float:
+    """The KL in nats that the rule of a task asks for."""
+    rule = next(entry["choice"]["rule"] for (name, _), entry in runs("iso-kl").items() if name == task)
+    return float(str(parse_composition(rule)[0].params["nats"]))
 
 
 def _price(gain: SeedSample, information: SeedSample | None) -> tuple[str, str, str]:
@@ -296,12 +303,26 @@ def _idle() -> Iterator[list[str]]:
 def orders() -> str:
     """How much the orders of models agree: Kendall's τ, by task."""
     head = ["orders", "division", "mean", *tasks("default")]
-    rows = (
-        [each["orders"], division, _tau(found), *(f"{found['taus'].get(task, float('nan')):.2f}" for task in head[3:])]
+    rows = [
+        [each["orders"], division, _tau(found), *(f"{found['taus'][task]:.2f}" for task in head[3:])]
         for each in league()["agreement"]
         for division, found in each["found"].items()
-    )
-    return table(head, rows)
+    ]
+    return table(head, [*rows, *map(_of_halves, DIVISIONS)])
+
+
+def _of_halves(division: str) -> list[str]:
+    """How far the order of the first two seeds agrees with that of the next two: what seeds alone take from τ."""
+    found = [_tau_of_halves(division, task) for task in tasks(division)]
+    means = f"{sum(found) / len(found):.2f}"
+    return ["IW-NLL, seeds 1 and 2, and 3 and 4", division, means, *(f"{tau:.2f}" for tau in found)]
+
+
+def _tau_of_halves(division: str, task: str) -> float:
+    samples = [sample(division, task, model, NLL) for model in statistics(division)["contenders"]]
+    known = [found.seeds for found in samples if found is not None]
+    halves = ([seeds[one] + seeds[other] for seeds in known] for one, other in ((1, 2), (3, 4)))
+    return float(kendalltau(*halves).statistic)
 
 
 def _tau(found: dict[str, Any]) -> str:
