@@ -7,27 +7,30 @@ with the interval of Student's \(t\) that boards have.
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import cache
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from field import RESULTS
 from methods import DIVISIONS
 from paper import table
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, ttest_1samp
 
 from collapsebench.components.descriptions import describe_methods
-from collapsebench.reporting.divisions import INFORMATION, NLL, RATE, USE
+from collapsebench.reporting.divisions import INFORMATION, NLL, RATE, UNITS, USE
 from collapsebench.reporting.leaderboard.decisions import pairs_to_tell, told
 from collapsebench.reporting.leaderboard.numbers import with_interval
-from collapsebench.reporting.leaderboard.scoring import SeedSample
+from collapsebench.reporting.leaderboard.scoring import CONFIDENCE, SeedSample
 from collapsebench.syntax import parse_composition
 
 LEAGUE = RESULTS / "league" / "small.json"
 ANNEALED = "KL annealing"
 COMPOSITIONS = "compositions"
+PAIRED = (("default", "default"), ("tuned", "tuned"), ("default", "tuned"))
+"""The divisions whose orders by different seeds are compared."""
 WORKERS = 2
 """The runs at a time: `--workers`."""
 USED, IDLE = 0.5, 0.1
@@ -64,7 +67,6 @@ CLAIMS = (
     Claim("word dropout", "VAE", INFORMATION, "Bowman et al. 2016"),
     Claim("bag of words", "VAE", INFORMATION, "Zhao et al. 2017"),
     Claim("TWR-VAE", "VAE", INFORMATION, "Li et al. 2020"),
-    Claim("LIDVAE", "VAE", INFORMATION, "Wang et al. 2021"),
 )
 
 
@@ -196,13 +198,18 @@ def _or_lost(found: SeedSample | None) -> str:
 
 
 def beyond(baseline: str = ANNEALED) -> str:
-    """What tuned models gain over a tuned baseline in IW-NLL, if they are told better somewhere and worse nowhere."""
-    rows = []
-    for model in statistics("tuned")["contenders"]:
-        found = [difference("tuned", task, model, baseline) for task in tasks("tuned")]
-        if model != baseline and any(map(_better, found)) and not any(map(_worse, found)):
-            rows.append([model, *map(_or_lost, found)])
-    return table(["model", *tasks("tuned")], rows)
+    """What tuned models gain over a tuned baseline in IW-NLL, if they are told better somewhere and worse nowhere.
+
+    A difference is marked that is told with Bonferroni's correction for all models and tasks, too.
+    """
+    names, own = tasks("tuned"), [model for model in statistics("tuned")["contenders"] if model != baseline]
+    found = {model: [difference("tuned", task, model, baseline) for task in names] for model in own}
+    rows = (
+        [model, *(_marked(each, len(own) * len(names)) for each in differences)]
+        for model, differences in found.items()
+        if any(map(_better, differences)) and not any(map(_worse, differences))
+    )
+    return table(["model", *names], rows) + _left_out(model for model in own if None in found[model])
 
 
 def _better(found: SeedSample | None) -> bool:
@@ -210,7 +217,21 @@ def _better(found: SeedSample | None) -> bool:
 
 
 def _worse(found: SeedSample | None) -> bool:
-    return found is None or (bool(told(found)) and found.mean > 0)
+    return found is not None and bool(told(found)) and found.mean > 0
+
+
+def _marked(found: SeedSample | None, comparisons: int) -> str:
+    """Write a difference, with a mark if it is told beside so many others."""
+    if found is None:
+        return _or_lost(found)
+    corrected = float(ttest_1samp(list(found.seeds.values()), 0).pvalue) * comparisons
+    return f"{written(found)}{' †' if corrected < 1 - CONFIDENCE else ''}"
+
+
+def _left_out(models: Iterable[str]) -> str:
+    """Name the models that have no number somewhere; nothing if there are none."""
+    named = sorted(set(models))
+    return f"Left out of a task, as a run has no number: {', '.join(named)}.\n\n" if named else ""
 
 
 def factorial() -> str:
@@ -236,24 +257,24 @@ def _effect(found: dict[str, Any]) -> str:
 
 def prices() -> str:
     """What z is worth at one rate: IW-NLL minus that of the model without z, near the KL that the rule asks for."""
-    head = ["task", "model", "KL", "MI ≥", "IW-NLL minus that without z", "by nat of MI"]
+    head = ["task", "model", "settings", "KL", "MI ≥", "IW-NLL minus that without z", "per nat of MI"]
     return table(head, (line for task in tasks("iso-kl") for line in _prices(task)))
 
 
 def _prices(task: str) -> list[list[str]]:
-    """A line for each model whose KL is within a quarter of the one that is asked for. The best come first."""
-    reference = statistics("iso-kl")["reference"]
-    models = [model for model in statistics("iso-kl")["contenders"] if model != reference]
-    rates = {model: found for model in models if (found := sample("iso-kl", task, model, RATE)) is not None}
-    asked = _asked(task)
-    gains = {
-        model: gain
-        for model, rate in rates.items()
-        if abs(rate.mean - asked) <= asked / 4 and (gain := difference("iso-kl", task, model, reference)) is not None
-    }
+    """A line for each model with the KL of each run within a quarter of what is asked for. The best come first."""
+    reference, asked = statistics("iso-kl")["reference"], _asked(task)
+    found = [
+        (model, division, rate, gain)
+        for division in ("tuned", "iso-kl")
+        for model in statistics(division)["contenders"]
+        if (rate := sample(division, task, model, RATE)) is not None
+        and all(abs(each - asked) <= asked / 4 for each in rate.seeds.values())
+        and (gain := difference(division, task, model, reference)) is not None
+    ]
     return [
-        [task, model, written(rates[model], signed=False), *_price(gain, sample("iso-kl", task, model, INFORMATION))]
-        for model, gain in sorted(gains.items(), key=lambda each: each[1].mean)
+        [task, model, division, written(rate, signed=False), *_price(gain, sample(division, task, model, INFORMATION))]
+        for model, division, rate, gain in sorted(found, key=lambda each: each[-1].mean)
     ]
 
 
@@ -264,10 +285,10 @@ def _asked(task: str) -> float:
 
 
 def _price(gain: SeedSample, information: SeedSample | None) -> tuple[str, str, str]:
-    """Write the information, the gain, and the gain by nat where the information is more than zero."""
+    """Write the information, the gain, and the gain per nat where both are told from zero."""
     if information is None:
         return "", written(gain), ""
-    known = bool(told(information)) and information.mean > 0
+    known = bool(told(information)) and information.mean > 0 and bool(told(gain))
     ratio = f"{gain.mean / information.mean:+.2f}".replace("-", "−") if known else ""
     return written(information, signed=False), written(gain), ratio
 
@@ -286,18 +307,29 @@ def borders() -> str:
 
 
 def idle() -> str:
-    """The models with a rate of which the decoder makes no use, by task and division."""
-    return table(["task", "settings", "model", "KL", "Δ shuffle"], _idle())
+    """The models with runs whose rate the decoder makes no use of, by task and division."""
+    head = ["task", "settings", "model", "such runs", "their KL", "their Δ shuffle"]
+    return table(head, _idle())
 
 
 def _idle() -> Iterator[list[str]]:
+    """Yield a line for each model with two such runs or more."""
     for division in league()["divisions"]:
         for (task, model), entry in runs(division).items():
-            rate, use = (sample(division, task, model, column) for column in (RATE, USE))
-            if rate is None or use is None or not entry["ranked"]:
-                continue
-            if rate.mean >= USED and use.mean < IDLE * rate.mean:
-                yield [task, division, model, written(rate, signed=False), written(use, signed=False)]
+            rates, uses = ({seed: entry[column].get(seed) for seed in entry[RATE]} for column in (RATE, USE))
+            seeds = [seed for seed in rates if _is_idle(rates[seed], uses[seed])] if entry["ranked"] else []
+            if len(seeds) > 1:
+                spans = (_span(each[seed] for seed in seeds) for each in (rates, uses))
+                yield [task, division, model, f"{len(seeds)} of {len(rates)}", *spans]
+
+
+def _is_idle(rate: Any, use: Any) -> bool:
+    return isinstance(rate, float) and isinstance(use, float) and rate >= USED and use < IDLE * rate
+
+
+def _span(numbers: Iterable[float]) -> str:
+    found = sorted(numbers)
+    return f"{found[0]:.2g} to {found[-1]:.2g}".replace("-", "−")
 
 
 def orders() -> str:
@@ -308,21 +340,45 @@ def orders() -> str:
         for each in league()["agreement"]
         for division, found in each["found"].items()
     ]
-    return table(head, [*rows, *map(_of_halves, DIVISIONS)])
+    pairs = [_row("IW-NLL, two seeds and two others", *both, _of_pairs) for both in PAIRED]
+    used = [_row(f"active units and Δ shuffle, MI ≥ {IDLE}", each, each, _of_used) for each in DIVISIONS]
+    return table(head, [*rows, *pairs, *used])
 
 
-def _of_halves(division: str) -> list[str]:
-    """How far the order of the first two seeds agrees with that of the next two: what seeds alone take from τ."""
-    found = [_tau_of_halves(division, task) for task in tasks(division)]
-    means = f"{sum(found) / len(found):.2f}"
-    return ["IW-NLL, seeds 1 and 2, and 3 and 4", division, means, *(f"{tau:.2f}" for tau in found)]
+def _row(title: str, one: str, other: str, tau: Callable[[str, str, str], float]) -> list[str]:
+    found = [tau(one, other, task) for task in tasks(one)]
+    name = one if one == other else f"{one} and {other}"
+    return [title, name, f"{sum(found) / len(found):.2f}", *(f"{each:.2f}" for each in found)]
 
 
-def _tau_of_halves(division: str, task: str) -> float:
-    samples = [sample(division, task, model, NLL) for model in statistics(division)["contenders"]]
-    known = [found.seeds for found in samples if found is not None]
-    halves = ([seeds[one] + seeds[other] for seeds in known] for one, other in ((1, 2), (3, 4)))
-    return float(kendalltau(*halves).statistic)
+def _of_pairs(one: str, other: str, task: str) -> float:
+    """The mean τ of the order by two seeds and that by two others, over all such choices."""
+    models = statistics(one)["contenders"]
+    scores = ((sample(one, task, model, NLL), sample(other, task, model, NLL)) for model in models)
+    known = [(first.seeds, second.seeds) for first, second in scores if first and second]
+    pairs = list(combinations(statistics(one)["tasks"][task]["seeds"], 2))
+    taus = [
+        kendalltau(
+            [sum(first[seed] for seed in left) for first, _ in known],
+            [sum(second[seed] for seed in right) for _, second in known],
+        ).statistic
+        for left, right in product(pairs, pairs)
+        if not set(left) & set(right)
+    ]
+    return float(sum(taus) / len(taus))
+
+
+def _of_used(division: str, _: str, task: str) -> float:
+    """τ between active units and Δ shuffle of the models that have some information."""
+    found = [
+        (units.mean, use.mean)
+        for model in statistics(division)["contenders"]
+        if (information := sample(division, task, model, INFORMATION)) is not None
+        and information.mean >= IDLE
+        and (units := sample(division, task, model, UNITS)) is not None
+        and (use := sample(division, task, model, USE)) is not None
+    ]
+    return float(kendalltau(*zip(*found, strict=True)).statistic)
 
 
 def _tau(found: dict[str, Any]) -> str:
@@ -331,28 +387,27 @@ def _tau(found: dict[str, Any]) -> str:
 
 def claims() -> str:
     """What papers say, beside what tuned models do here."""
-    head = ["said", "of", "by", *tasks("tuned")]
-    rows = (
-        [
-            f"{claim.first} beats {claim.second}",
-            "IW-NLL" if claim.column == NLL else "MI",
-            claim.source,
-            *verdicts(claim),
-        ]
-        for claim in CLAIMS
-    )
-    return table(head, rows)
+    rows = ([f"{claim.first} beats {claim.second}", claim.source, *verdicts(claim)] for claim in CLAIMS)
+    return table(["said", "by", *tasks("tuned")], rows)
 
 
 def verdicts(claim: Claim) -> Iterator[str]:
-    """Yield the difference of a claim in each task, and what it decides."""
+    """Yield the difference of a claim in each task, what it decides, and what a claim of information costs."""
     for task in tasks("tuned"):
+        if (task, claim.first) not in runs("tuned"):
+            yield "not in this task"
+            continue
         found = difference("tuned", task, claim.first, claim.second, claim.column)
-        yield "" if found is None else f"{with_interval(found, signed=True)}, {_verdict(found, claim.column)}"
+        if found is None:
+            yield "without a result"
+            continue
+        title = "IW-NLL" if claim.column == NLL else "MI"
+        price = "" if claim.column == NLL else f"; IW-NLL {_or_lost(difference('tuned', task, *claim[:2]))}"
+        yield f"{title} {with_interval(found, signed=True)}: {_verdict(found, claim.column)}{price}"
 
 
 def _verdict(found: SeedSample, column: str) -> str:
     if told(found):
-        return "stands" if (found.mean < 0) == (column == NLL) else "does not"
+        return "holds" if (found.mean < 0) == (column == NLL) else "not here"
     pairs = pairs_to_tell(found)
     return "undecided" if pairs is None else f"undecided (about {pairs} seeds)"
