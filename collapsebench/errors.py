@@ -172,10 +172,16 @@ def unknown(what: str, got: str, choices: Iterable[str], otherwise: str = "") ->
 
     >>> unknown("method", "mine", ["skip"], "One of your own needs --plugin FILE.")
     "unknown method 'mine'. One of your own needs --plugin FILE. Known: skip"
+
+    A name with a comma is in quotes, as others would take it for two.
+
+    >>> unknown("model", "mine", ["Skip-VAE", "Skip-VAE, BN-VAE"])
+    "unknown model 'mine'. Known: Skip-VAE, 'Skip-VAE, BN-VAE'"
     """
     from difflib import get_close_matches  # nobody waits for it who makes no mistake
 
     names = sorted(choices)
     near = get_close_matches(got, names, n=1)
     hint = f"Did you mean '{near[0]}'?" if near else otherwise
-    return f"unknown {what} '{got}'.{hint and f' {hint}'} Known: {', '.join(names) or 'none'}"
+    known = ", ".join(f"'{name}'" if ", " in name else name for name in names)
+    return f"unknown {what} '{got}'.{hint and f' {hint}'} Known: {known or 'none'}"

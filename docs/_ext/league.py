@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from field import RESULTS
-from methods import DIVISIONS
 from paper import table
 from scipy.stats import kendalltau, ttest_1samp
 
@@ -27,6 +26,7 @@ from collapsebench.reporting.leaderboard.scoring import CONFIDENCE, SeedSample
 from collapsebench.syntax import parse_composition
 
 LEAGUE = RESULTS / "league" / "small.json"
+DIVISIONS = ("default", "tuned")
 ANNEALED = "KL annealing"
 COMPOSITIONS = "compositions"
 PAIRED = (("default", "default"), ("tuned", "tuned"), ("default", "tuned"))
@@ -34,7 +34,10 @@ PAIRED = (("default", "default"), ("tuned", "tuned"), ("default", "tuned"))
 WORKERS = 2
 """The runs at a time: `--workers`."""
 USED, IDLE = 0.5, 0.1
-"""A KL of so many nats is a rate, and of less than this share of it the decoder makes use: guards of boards say so."""
+"""Without use is a KL of so many nats or more of which the decoder gains less than this share.
+
+The guard `use` marks smaller rates, and gains of up to a half of them, within the error of the estimate.
+"""
 
 
 class Claim(NamedTuple):
@@ -140,7 +143,7 @@ def _state(path: Path) -> list[str]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
     trials = [record for record in records if not record["values"]]
-    seconds = sum((_time(each["finished_at"]) - _time(each["started_at"])).total_seconds() for each in records)
+    seconds = sum(map(_seconds, records))
     found = Counter(each["environment"]["cpu_capability"] for each in records)
     processors = ", ".join(f"{name} ({count} of {len(records)})" for name, count in sorted(found.items()))
     lost = sum(trial["outcome"] != "finished" for trial in trials)
@@ -148,14 +151,15 @@ def _state(path: Path) -> list[str]:
     return [f"[{path.name}]({path.name})", *map(str, counts), f"{seconds / WORKERS / 3600:.1f}", processors]
 
 
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+def _seconds(record: dict[str, Any]) -> float:
+    started, finished = (datetime.fromisoformat(record[end]) for end in ("started_at", "finished_at"))
+    return (finished - started).total_seconds()
 
 
 def standings() -> str:
     """The ranked models by their mean rank when tuned, and what each loses in each task."""
     own, others = statistics("tuned"), statistics("default")
-    head = ["model", "family", "rank, default", "rank, tuned", *(f"{task}" for task in tasks("tuned"))]
+    head = ["model", "family", "rank, default", "rank, tuned", *tasks("tuned")]
     rows = (
         [
             model,

@@ -9,18 +9,16 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from itertools import takewhile
-from typing import Any
 
 from as_markdown import as_markdown
-from field import COSTS, RESULTS
+from field import COSTS
+from league import DIVISIONS, league
 from paper import table
 
 from collapsebench.components.descriptions import Description, describe_methods
 from collapsebench.components.interfaces import Family
 from collapsebench.syntax import parse_composition
 
-LEAGUE = RESULTS / "league" / "small.json"
-DIVISIONS = ("default", "tuned")
 TRAINED, COST = "What is trained", "Cost of a step: "
 """How a plugin begins to say what it does to the bound, and what it costs."""
 
@@ -114,17 +112,10 @@ def times(name: str) -> list[str]:
 
 
 @cache
-def divisions() -> dict[str, dict[str, Any]]:
-    """The divisions of the league, as the command wrote them."""
-    found: dict[str, dict[str, Any]] = json.loads(LEAGUE.read_text(encoding="utf-8"))["divisions"]
-    return found
-
-
-@cache
 def models() -> dict[str, str]:
     """The model of the league that is a method alone, by the name of the method, the plainest one if there are two."""
     found: dict[str, tuple[int, str]] = {}
-    for run in filter(lambda each: each["setting"], divisions()["default"]["runs"]):
+    for run in filter(lambda each: each["setting"], league()["divisions"]["default"]["runs"]):
         (call, *others) = parse_composition(run["setting"])
         if not others and run["ranked"]:
             found[call.name] = min(found.get(call.name, (99, "")), (len(call.params), run["contender"]))
@@ -140,13 +131,13 @@ def rank(name: str, division: str) -> str:
     """The mean rank of a method in a division, with its interval over seeds."""
     if name not in models():
         return ""
-    own = divisions()[division]["statistics"]["contenders"][models()[name]]
+    own = league()["divisions"][division]["statistics"]["contenders"][models()[name]]
     interval = "" if own["mean_rank_interval"] is None else " [{:.1f}, {:.1f}]".format(*own["mean_rank_interval"])
     return f"{own['mean_rank']:.1f}{interval}"
 
 
 def tasks() -> str:
     """How many contenders are ranked, and on which tasks."""
-    statistics = divisions()["default"]["statistics"]
+    statistics = league()["divisions"]["default"]["statistics"]
     ranked, named = len(statistics["contenders"]), ", ".join(statistics["tasks"])
     return f"\nThe league has {ranked} ranked contenders, compositions among them, on these tasks so far: {named}.\n\n"
