@@ -17,6 +17,7 @@ include_patterns = [
     "docs/*.md",
     "results/leaderboards/*.md",
     "results/league/README.md",
+    "results/league/details.md",
     "tests/golden/vectors/README.md",
     "bench/README.md",
 ]

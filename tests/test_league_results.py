@@ -60,9 +60,10 @@ def lowest(record):
     return min(value["value"] for value in values if value["kind"] == "finite")
 
 
-def test_the_page_is_what_the_league_says():
+@pytest.mark.parametrize("page", ["README.md", "details.md"])
+def test_the_pages_are_what_the_league_says(page):
     folders = [option for folder in ("docs/_ext", "tests") for option in ("-I", str(ROOT / folder))]
-    assert Cog().main(["cog", "--check", "--diff", *folders, str(LEAGUE / "README.md")]) == 0
+    assert Cog().main(["cog", "--check", "--diff", *folders, str(LEAGUE / page)]) == 0
 
 
 @pytest.mark.parametrize("division", DIVISIONS)

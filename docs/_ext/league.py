@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from enum import StrEnum
 from functools import cache
 from itertools import combinations, product
 from pathlib import Path
@@ -29,6 +30,7 @@ LEAGUE = RESULTS / "league" / "small.json"
 DIVISIONS = ("default", "tuned")
 ANNEALED = "KL annealing"
 COMPOSITIONS = "compositions"
+LOST = "without a result"
 PAIRED = (("default", "default"), ("tuned", "tuned"), ("default", "tuned"))
 """The divisions whose orders by different seeds are compared."""
 WORKERS = 2
@@ -47,6 +49,20 @@ class Claim(NamedTuple):
     second: str
     column: str
     source: str
+
+    @property
+    def title(self) -> str:
+        """The claim in words."""
+        says = "beats" if self.column == NLL else "has more MI than"
+        return f"{self.first} {says} {self.second}"
+
+
+class Verdict(StrEnum):
+    """What a task says of a claim."""
+
+    HOLDS = "holds"
+    NOT_HERE = "not here"
+    UNDECIDED = "undecided"
 
 
 CLAIMS = (
@@ -192,44 +208,54 @@ def _families() -> list[str]:
 def _of_family(name: str, ranks: dict[str, float]) -> str:
     members = sorted((rank, model) for model, rank in ranks.items() if families().get(model) == name)
     best = members[0][1]
-    found = "; ".join(f"{task} {_or_lost(difference('tuned', task, best, 'VAE'))}" for task in tasks("tuned"))
+    found = "; ".join(f"{task} {or_lost(difference('tuned', task, best, 'VAE'))}" for task in tasks("tuned"))
     others = "" if len(members) == 1 else f", the best of {len(members)}"
     return f"*{name}*: **{best}**{others}, changes the IW-NLL of the tuned plain VAE so: {found}."
 
 
-def _or_lost(found: SeedSample | None) -> str:
-    return "without a result" if found is None else written(found)
+def or_lost(found: SeedSample | None) -> str:
+    """Write a difference, or say that there is none."""
+    return LOST if found is None else written(found)
 
 
-def beyond(baseline: str = ANNEALED) -> str:
-    """What tuned models gain over a tuned baseline in IW-NLL, if they are told better somewhere and worse nowhere.
+def beyond() -> str:
+    """What tuned models gain over tuned KL annealing in IW-NLL, if they are told better somewhere and worse nowhere.
 
     A difference is marked that is told with Bonferroni's correction for all models and tasks, too.
     """
-    names, own = tasks("tuned"), [model for model in statistics("tuned")["contenders"] if model != baseline]
-    found = {model: [difference("tuned", task, model, baseline) for task in names] for model in own}
+    names, found = tasks("tuned"), gains()
     rows = (
-        [model, *(_marked(each, len(own) * len(names)) for each in differences)]
+        [model, *(or_lost(each) + (" †" if beyond_chance(each) else "") for each in differences)]
         for model, differences in found.items()
-        if any(map(_better, differences)) and not any(map(_worse, differences))
+        if any(map(better, differences)) and not any(map(worse, differences))
     )
-    return table(["model", *names], rows) + _left_out(model for model in own if None in found[model])
+    lost = _left_out(model for model, differences in found.items() if None in differences)
+    return table(["model", *names], rows) + lost
 
 
-def _better(found: SeedSample | None) -> bool:
+@cache
+def gains() -> dict[str, list[SeedSample | None]]:
+    """The difference in IW-NLL of each tuned model from tuned KL annealing, for each task."""
+    models = (model for model in statistics("tuned")["contenders"] if model != ANNEALED)
+    return {model: [difference("tuned", task, model, ANNEALED) for task in tasks("tuned")] for model in models}
+
+
+def better(found: SeedSample | None) -> bool:
+    """True if a difference in IW-NLL is told, and below zero."""
     return found is not None and bool(told(found)) and found.mean < 0
 
 
-def _worse(found: SeedSample | None) -> bool:
+def worse(found: SeedSample | None) -> bool:
+    """True if a difference in IW-NLL is told, and above zero."""
     return found is not None and bool(told(found)) and found.mean > 0
 
 
-def _marked(found: SeedSample | None, comparisons: int) -> str:
-    """Write a difference, with a mark if it is told beside so many others."""
+def beyond_chance(found: SeedSample | None) -> bool:
+    """True if one of the gains is told beside so many others: with Bonferroni's correction for models and tasks."""
     if found is None:
-        return _or_lost(found)
-    corrected = float(ttest_1samp(list(found.seeds.values()), 0).pvalue) * comparisons
-    return f"{written(found)}{' †' if corrected < 1 - CONFIDENCE else ''}"
+        return False
+    comparisons = len(gains()) * len(tasks("tuned"))
+    return float(ttest_1samp(list(found.seeds.values()), 0).pvalue) * comparisons < 1 - CONFIDENCE
 
 
 def _left_out(models: Iterable[str]) -> str:
@@ -242,59 +268,82 @@ def factorial() -> str:
     """What skip connections do alone and beside each other method, and the interaction, in tasks and divisions."""
     head = ["task", "settings", "beside", "alone", "beside it", "interaction"]
     rows = (
-        [found["task"], division, found["composition"]["second"], *map(_effect, _of_skip(found))]
-        for division in ("default", "tuned")
-        for found in league()["divisions"][division]["interactions"]
-        if found["composition"]["first"] == "Skip-VAE"
+        [found.task, division, found.other, *map(or_lost, (found.alone, found.beside, found.interaction))]
+        for division in DIVISIONS
+        for found in beside_skip(division)
     )
     return table(head, sorted(rows))
 
 
-def _of_skip(found: dict[str, Any]) -> tuple[Any, ...]:
-    return found["first"], found["first_beside_second"], found["interaction"]
+class Beside(NamedTuple):
+    """What skip connections change in IW-NLL alone and beside another method, and the difference of the two."""
+
+    task: str
+    other: str
+    alone: SeedSample | None
+    beside: SeedSample | None
+    interaction: SeedSample | None
 
 
-def _effect(found: dict[str, Any]) -> str:
+def beside_skip(division: str) -> Iterator[Beside]:
+    """Yield the effects of skip connections beside each other method in each task."""
+    for found in league()["divisions"][division]["interactions"]:
+        if found["composition"]["first"] == "Skip-VAE":
+            effects = map(_effect, (found["first"], found["first_beside_second"], found["interaction"]))
+            yield Beside(found["task"], found["composition"]["second"], *effects)
+
+
+def _effect(found: dict[str, Any]) -> SeedSample | None:
     seeds = found["seeds"]
-    return "without a result" if seeds is None else written(SeedSample({int(key): seeds[key] for key in seeds}, {}))
+    return None if seeds is None else SeedSample({int(key): seeds[key] for key in seeds}, {})
+
+
+class Price(NamedTuple):
+    """What z is worth to a model near the KL that is asked for: its IW-NLL minus that of the model without z."""
+
+    model: str
+    division: str
+    rate: SeedSample
+    information: SeedSample | None
+    gain: SeedSample
+
+    @property
+    def per_nat(self) -> float | None:
+        """The gain for a nat of information; None unless both are told from zero."""
+        known = self.information is not None and told(self.information) and self.information.mean > 0
+        return self.gain.mean / self.information.mean if known and told(self.gain) else None  # type: ignore[union-attr]
 
 
 def prices() -> str:
     """What z is worth at one rate: IW-NLL minus that of the model without z, near the KL that the rule asks for."""
     head = ["task", "model", "settings", "KL", "MI ≥", "IW-NLL minus that without z", "per nat of MI"]
-    return table(head, (line for task in tasks("iso-kl") for line in _prices(task)))
+    return table(head, ([task, *_price(found)] for task in tasks("iso-kl") for found in prices_of(task)))
 
 
-def _prices(task: str) -> list[list[str]]:
-    """A line for each model with the KL of each run within a quarter of what is asked for. The best come first."""
-    reference, asked = statistics("iso-kl")["reference"], _asked(task)
+def prices_of(task: str) -> list[Price]:
+    """One for each model with the KL of each run within a quarter of what is asked for. The best come first."""
+    reference, nats = statistics("iso-kl")["reference"], asked(task)
     found = [
-        (model, division, rate, gain)
+        Price(model, division, rate, sample(division, task, model, INFORMATION), gain)
         for division in ("tuned", "iso-kl")
         for model in statistics(division)["contenders"]
         if (rate := sample(division, task, model, RATE)) is not None
-        and all(abs(each - asked) <= asked / 4 for each in rate.seeds.values())
+        and all(abs(each - nats) <= nats / 4 for each in rate.seeds.values())
         and (gain := difference(division, task, model, reference)) is not None
     ]
-    return [
-        [task, model, division, written(rate, signed=False), *_price(gain, sample(division, task, model, INFORMATION))]
-        for model, division, rate, gain in sorted(found, key=lambda each: each[-1].mean)
-    ]
+    return sorted(found, key=lambda each: each.gain.mean)
 
 
-def _asked(task: str) -> float:
+def asked(task: str) -> float:
     """The KL in nats that the rule of a task asks for."""
     rule = next(entry["choice"]["rule"] for (name, _), entry in runs("iso-kl").items() if name == task)
     return float(str(parse_composition(rule)[0].params["nats"]))
 
 
-def _price(gain: SeedSample, information: SeedSample | None) -> tuple[str, str, str]:
-    """Write the information, the gain, and the gain per nat where both are told from zero."""
-    if information is None:
-        return "", written(gain), ""
-    known = bool(told(information)) and information.mean > 0 and bool(told(gain))
-    ratio = f"{gain.mean / information.mean:+.2f}".replace("-", "−") if known else ""
-    return written(information, signed=False), written(gain), ratio
+def _price(found: Price) -> list[str]:
+    ratio = "" if found.per_nat is None else f"{found.per_nat:+.2f}".replace("-", "−")
+    rate, information = (written(each, signed=False) for each in (found.rate, found.information))
+    return [found.model, found.division, rate, information, written(found.gain), ratio]
 
 
 def borders() -> str:
@@ -323,7 +372,7 @@ def _idle() -> Iterator[list[str]]:
             rates, uses = ({seed: entry[column].get(seed) for seed in entry[RATE]} for column in (RATE, USE))
             seeds = [seed for seed in rates if _is_idle(rates[seed], uses[seed])] if entry["ranked"] else []
             if len(seeds) > 1:
-                spans = (_span(each[seed] for seed in seeds) for each in (rates, uses))
+                spans = (span(each[seed] for seed in seeds) for each in (rates, uses))
                 yield [task, division, model, f"{len(seeds)} of {len(rates)}", *spans]
 
 
@@ -331,9 +380,10 @@ def _is_idle(rate: Any, use: Any) -> bool:
     return isinstance(rate, float) and isinstance(use, float) and rate >= USED and use < IDLE * rate
 
 
-def _span(numbers: Iterable[float]) -> str:
-    found = sorted(numbers)
-    return f"{found[0]:.2g} to {found[-1]:.2g}".replace("-", "−")
+def span(numbers: Iterable[float]) -> str:
+    """Write the lowest and the highest of some numbers, with two digits."""
+    found = [f"{number:.2g}".replace("-", "−") for number in sorted(numbers)]
+    return " to ".join(dict.fromkeys((found[0], found[-1])))
 
 
 def orders() -> str:
@@ -391,27 +441,31 @@ def _tau(found: dict[str, Any]) -> str:
 
 def claims() -> str:
     """What papers say, beside what tuned models do here."""
-    rows = ([f"{claim.first} beats {claim.second}", claim.source, *verdicts(claim)] for claim in CLAIMS)
+    rows = ([claim.title, claim.source, *(_decided(claim, task) for task in tasks("tuned"))] for claim in CLAIMS)
     return table(["said", "by", *tasks("tuned")], rows)
 
 
-def verdicts(claim: Claim) -> Iterator[str]:
-    """Yield the difference of a claim in each task, what it decides, and what a claim of information costs."""
-    for task in tasks("tuned"):
-        if (task, claim.first) not in runs("tuned"):
-            yield "not in this task"
-            continue
-        found = difference("tuned", task, claim.first, claim.second, claim.column)
-        if found is None:
-            yield "without a result"
-            continue
-        title = "IW-NLL" if claim.column == NLL else "MI"
-        price = "" if claim.column == NLL else f"; IW-NLL {_or_lost(difference('tuned', task, *claim[:2]))}"
-        yield f"{title} {with_interval(found, signed=True)}: {_verdict(found, claim.column)}{price}"
+def _decided(claim: Claim, task: str) -> str:
+    """Write the difference of a claim in a task, what it decides, and what a claim of information costs."""
+    if (task, claim.first) not in runs("tuned"):
+        return "not in this task"
+    found = difference("tuned", task, claim.first, claim.second, claim.column)
+    if found is None:
+        return LOST
+    title = "IW-NLL" if claim.column == NLL else "MI"
+    price = "" if claim.column == NLL else f"; IW-NLL {or_lost(difference('tuned', task, *claim[:2]))}"
+    seeds = seeds_to_tell(found)
+    needed = "" if seeds is None else f" (about {seeds} seeds)"
+    return f"{title} {with_interval(found, signed=True)}: {verdict(claim, found)}{needed}{price}"
 
 
-def _verdict(found: SeedSample, column: str) -> str:
-    if told(found):
-        return "holds" if (found.mean < 0) == (column == NLL) else "not here"
-    pairs = pairs_to_tell(found)
-    return "undecided" if pairs is None else f"undecided (about {pairs} seeds)"
+def verdict(claim: Claim, found: SeedSample) -> Verdict:
+    """What the difference of two models says of a claim."""
+    if not told(found):
+        return Verdict.UNDECIDED
+    return Verdict.HOLDS if (found.mean < 0) == (claim.column == NLL) else Verdict.NOT_HERE
+
+
+def seeds_to_tell(found: SeedSample) -> int | None:
+    """About how many seeds would decide; None if it is decided, or if no number would."""
+    return None if told(found) else pairs_to_tell(found)
