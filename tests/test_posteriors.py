@@ -209,6 +209,34 @@ def test_a_density_that_is_none_is_found():
             check_posterior(Mixed(near, shift=shift), prior, noise)
 
 
+class Disguised(Mixed):
+    """A diagonal Gaussian of any number of units, which guards do not know as one."""
+
+    @property
+    def mean(self):
+        return self.start.mean
+
+    def at(self, parameters):
+        return Disguised(DiagonalGaussian.of(parameters), shift=self.shift)
+
+    def draw(self, noise):
+        z = self.start.sample(normals((noise,), self.start.mean))[0]
+        return Draw(z, lambda: self.log_prob(z[None])[0])
+
+    def log_prob(self, z):
+        return self.start.log_prob(z) - self.shift
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("units", [1, 8, 16, 32])
+def test_a_density_of_many_units_is_compared_at_draws_to_which_nothing_was_fitted(units, seed):
+    near = DiagonalGaussian(torch.zeros(4, units).double(), torch.zeros(4, units).double())
+    check_posterior(Disguised(near), StandardNormal(units), SeededNoise(seed))
+    for shift in (0.3, -0.3):
+        with pytest.raises(PluginError, match="posterior Disguised integrates to"):
+            check_posterior(Disguised(near, shift=shift), StandardNormal(units), SeededNoise(seed))
+
+
 class TwoModes(StandardNormal):
     """(N(-9, I) + N(9, I)) / 2 without a KL."""
 

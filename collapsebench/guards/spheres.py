@@ -28,13 +28,13 @@ def uniform(number: int, like: Tensor) -> Tensor:
     return torch.full_like(like, -log_area)
 
 
-def around_the_draws(z: Tensor) -> Tensor:
-    r"""Give the log-density of the draws, (N, D), under \(p(z) \propto (1 + m^\top z)^k\), (N,), in nats.
+def around(fitted: Tensor, z: Tensor) -> Tensor:
+    r"""Give the log-density of codes, (N, D), under \(p(z) \propto (1 + m^\top z)^k\), (N,), in nats.
 
-    m is the mean direction of the draws, and k fits its length: \(|E z| = k/(k + D - 1)\) (De Cao and Aziz, The Power
+    m is the mean direction of other codes, and k fits its length: \(|E z| = k/(k + D - 1)\) (De Cao and Aziz, The Power
     Spherical Distribution, 2020).
     """
-    number, mean = z.shape[1], z.mean(0)
+    number, mean = z.shape[1], fitted.mean(0)
     length = float(mean.norm())
     k, half = CLOSER * (number - 1) * length / max(1 - length, 1e-12), (number - 1) / 2
     constant = (2 * half + k) * math.log(2) + half * math.log(math.pi)
