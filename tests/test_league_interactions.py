@@ -12,7 +12,7 @@ from leagues import lower
 from scipy import stats
 
 from collapsebench.reporting.leaderboard.decisions import pairs_to_tell
-from collapsebench.reporting.league import Factorial, Shortfall, interactions
+from collapsebench.reporting.league import Factorial, Shortfall, effects, interactions
 
 NAMES = ("vae", "skip", "free", "skip+free")
 CHOSEN = Factorial("skip", "free", "skip+free")
@@ -144,3 +144,22 @@ def test_contenders_that_are_not_there_are_refused(names):
         interactions(league, "vae", [Factorial(*names)])
     with pytest.raises(ValueError, match="'a' is not in the league"):
         interactions(league, "a", [CHOSEN])
+
+
+@given(runs)
+def test_what_a_contender_changes_of_the_baseline_is_the_first_effect_of_its_composition(rows):
+    league = lower({"t": table(rows), "u": table([[2 * number for number in row] for row in rows])})
+    found = effects(league, "vae")
+    for own in interactions(league, "vae", [CHOSEN]):
+        assert found[own.task]["skip"] == own.first
+        assert found[own.task]["free"] == own.second
+    assert {task: set(each) for task, each in found.items()} == dict.fromkeys(("t", "u"), {*NAMES} - {"vae"})
+
+
+def test_what_has_no_result_changes_nothing_that_is_known():
+    found = effects(lower({"t": table([(3.0, 2.0, math.nan, 1.0), (3.0, 1.0, 2.0, 1.0)])}), "vae")["t"]
+    assert (found["free"].difference, found["free"].told, found["free"].pairs) == (None, None, None)
+    assert found["free"].lacking == {"free": Shortfall(diverged=1)}
+    assert found["skip"].difference.seeds == {0: -1.0, 1: -2.0}
+    with pytest.raises(ValueError, match="skipped"):
+        effects(lower({"t": table([(1.0, 1.0, 1.0, 1.0)])}), "skipped")

@@ -86,7 +86,14 @@ def test_notes_name_each_run_without_a_result_and_each_task_that_is_left_out():
     assert "text, 1 missing, 1 diverged each: lost\ndigits, 2 missing each: lost\n" in notes
     assert "better than no-latent there, or this one has no result: digits." in notes
     assert "bootstrap over seeds, 100 resamples from seed 0" in notes
-    assert "(Nemenyi, 5%); not told apart: skip to lost." in notes
+    assert "tell no contenders apart by mean ranks: these differ by 3 at most, and would have to by 3.3 (Nemen" in notes
+
+
+def test_many_tasks_that_agree_tell_contenders_apart():
+    numbers = {f"t{number}": {"vae": {1: 3.0}, "a": {1: 2.0}, "b": {1: 1.0}} for number in range(6)}
+    found = league(numbers, numbers, baseline="vae", reference="vae", bootstrap=FEW)
+    notes = "\n".join(league_page(found, "t", "").notes)
+    assert "mean ranks differ by at least 1.4 (Nemenyi, 5%); not told apart: b to a; a to vae." in notes
 
 
 @pytest.mark.parametrize("format_", ["table", "markdown", "latex", "html"])

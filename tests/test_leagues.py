@@ -22,6 +22,7 @@ from collapsebench.experiment.planning import SplitCache, plan
 from collapsebench.experiment.tuning import family_of, tuned_contenders
 from collapsebench.record import DeclinedColumn, Finding, Guard, Number, Outcome, Point, RunRecord, Value, json_number
 from collapsebench.reporting.divisions import BOUND, INFORMATION, NLL, RATE, USE, Division
+from collapsebench.reporting.leaderboard.numbers import with_interval
 from collapsebench.reporting.league import Bootstrap, Factorial, improvement, league
 from collapsebench.reporting.league_exports import MEASURED
 from collapsebench.reporting.league_pages import league_pages, league_pieces
@@ -208,6 +209,8 @@ def test_the_league_is_that_of_the_numbers_of_its_runs(read, cells):
         if better is not None:
             assert own["better"]["probability"] == better.probability
             assert own["better"]["interval"] == list(better.interval)
+            seeds = own["better"]["differences"]["one"]["seeds"]
+            assert seeds == {str(seed): nll - nlls["one"]["VAE"][seed] for seed, nll in nlls["one"][name].items()}
         assert own["regret"]["shares"] == list(direct.profile.shares[name])
     for front in direct.fronts:
         task = statistics["tasks"][front.task]
@@ -457,7 +460,12 @@ def test_others_may_be_compared_with_another_model(read, cells):
     assert "annealed" not in after.league.improvements
     assert after.league.ranks.means == before.league.ranks.means
     assert after.interactions == before.interactions
-    assert next(league_pages(asked)).tables[0].headers[1] == "better than annealed"
+    page = next(league_pages(asked))
+    assert page.tables[0].headers[1] == "better than annealed"
+    (table,) = [each for each in page.tables if each.caption == "IW-NLL minus that of annealed, by task"]
+    assert [row[0].text for row in table.rows] == [name for name in after.league.ranks.means if name != "annealed"]
+    shown = {row[0].text: row[1].text for row in table.rows}
+    assert shown["skip"].startswith(with_interval(after.league.effects["one"]["skip"].difference, signed=True))
     for wrong in ("anneald", "control"):
         with pytest.raises(UsageError, match=f"unknown model '{wrong}'"):
             read(records, against=wrong)
@@ -513,11 +521,11 @@ def test_the_compositions_of_the_shipped_league_are_found():
     cells = suite.cells("small")
     models = ranked(cells)
     found = {each.both: (each.first, each.second) for each in factorials(cells, models, suite.league.baseline)}
-    assert found["lagging, KL annealing"] == ("lagging inference", "KL annealing")
-    assert {both for both in found if both.startswith("Skip-VAE, ")} == {
-        model for model in models if model.startswith("Skip-VAE, ")
+    assert found["lagging inference + KL annealing"] == ("lagging inference", "KL annealing")
+    assert {both for both in found if both.startswith("Skip-VAE + ")} == {
+        model for model in models if model.startswith("Skip-VAE + ")
     }
-    assert len(found) == len([model for model in models if ", " in model])
+    assert len(found) == len([model for model in models if " + " in model])
     assert not {"word dropout", "hidden work"} & set(models)
     assert factorials(cells, models, "Skip-VAE") == []
 
@@ -606,6 +614,23 @@ def test_the_commands_of_a_suite_are_words_of_a_shell():
     assert shlex.split(query.command) == ["collapsebench", "suite", "run", *words]
     assert shlex.split(query.league_command) == ["collapsebench", "league", *words]
     assert shlex.split(query.board_command) == ["collapsebench", "leaderboard", "--suite", *words]
+
+
+def test_a_tuned_suite_is_shown_with_what_it_consists_of(command, suite_file):
+    shown = command("suite", "show", suite_file).out
+    run = f"collapsebench suite run {shlex.quote(suite_file)} --scale small"
+    assert f"  one: {run} --cell one\n    linear-gaussian · quick · 2steps\n" in shown
+    assert "    2 trials of each but for control; chosen by elbo; cured[nats=0.5]; iso-kl[nats=1.0]\n" in shown
+    assert "    VAE (vae); no z (no-latent); skip; annealed (kl-annealing); " in shown
+    assert "trials of each" not in command("suite", "show", suite_file, "--variant", "more").out
+
+
+def test_the_commands_of_a_variant_run_the_variant(command):
+    shown = command("suite", "show", "league/small", "--variant", "steps").out
+    assert (
+        "collapsebench suite run league/small --scale small --variant steps --cell digits\n    digits · quick" in shown
+    )
+    assert "trials of each" not in shown
 
 
 @pytest.mark.parametrize("figure", ["league-profile", "league-fronts"])

@@ -46,10 +46,11 @@ def list_(*, as_json: bool) -> None:
 def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bool) -> None:
     """Show one suite: what it follows, its variants, and the runs of each scale."""
     from collapsebench.experiment.suites import suite
+    from collapsebench.reporting.queries import SuiteQuery
     from collapsebench.reporting.suite_page import suite_text
 
-    shown = suite(name).narrowed(scale, variants)
-    click.echo(shown.model_dump_json(indent=2) if as_json else suite_text(shown))
+    shown, asked = suite(name).narrowed(scale, variants), SuiteQuery(name, variants=variants)
+    click.echo(shown.model_dump_json(indent=2) if as_json else suite_text(shown, asked))
 
 
 @command.command("run")

@@ -137,6 +137,7 @@ def _contender(league: League, name: str) -> dict[str, Any]:
             "probability": json_number(better.probability),
             "interval": _interval(better.interval),
             "tasks": _numbers(better.by_task),
+            "differences": {task: _effect(effects[name]) for task, effects in league.effects.items()},
         },
         "regret": None
         if profile is None

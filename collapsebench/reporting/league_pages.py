@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from collapsebench.reporting.divisions import INFORMATION, NLL, RATE, Division
 from collapsebench.reporting.leaderboard import EXPORTS, page_pieces
+from collapsebench.reporting.leaderboard.decisions import MOST_PAIRS
 from collapsebench.reporting.leaderboard.layout import title
 from collapsebench.reporting.leaderboard.numbers import BLANK, with_interval
 from collapsebench.reporting.leaderboard.pages import FINDING, Page, Part, TableCell, TextTable
@@ -17,7 +18,7 @@ from collapsebench.reporting.league_exports import league_csv, league_json
 
 if TYPE_CHECKING:
     from collapsebench.reporting.divisions import Entry, Task
-    from collapsebench.reporting.league import Agreement, Effect, Interaction
+    from collapsebench.reporting.league import Agreement, Effect, Interaction, League
     from collapsebench.reporting.leagues import Comparison, FoundLeague, Outsider, Ranking
     from collapsebench.reporting.tuning import Selected
 
@@ -65,10 +66,19 @@ def _division(found: FoundLeague, ranking: Ranking, heading: str, *, explained: 
         about=(_of_choice(ranking),),
         marked={entry.model for _, entry in _entries(ranking) if entry.row is not None and entry.row.findings},
         unchosen={task.name: [entry.model for entry in _unchosen(task, ranking)] for task in ranking.tasks},
-        tables=(*_numbers(ranking), *_settings(ranking), *_outsiders(ranking.outsiders), *_interactions(ranking)),
+        tables=tuple(_tables(ranking)),
         notes=tuple(_notes(found, ranking, explained=explained)),
     )
     return league_page(ranking.league, f"{heading} · {ranking.division}", _command(found), known)
+
+
+def _tables(ranking: Ranking) -> Iterator[TextTable]:
+    """Yield the tables below those of the statistics."""
+    yield from _numbers(ranking)
+    yield _differences(ranking.league)
+    yield from _settings(ranking)
+    yield from _outsiders(ranking.outsiders)
+    yield from _interactions(ranking)
 
 
 def _entries(ranking: Ranking) -> Iterator[tuple[Task, Entry]]:
@@ -93,6 +103,18 @@ def _numbers(ranking: Ranking) -> Iterator[TextTable]:
         )
         cells = tuple(tuple(map(TableCell, row)) for row in rows)
         yield TextTable(f"{caption} by task", ("contender", *(task.name for task in ranking.tasks)), cells)
+
+
+def _differences(own: League) -> TextTable:
+    """Return what each model changes of the baseline, task beside task, in the order of the standings."""
+    rows = (
+        (name, *(_effect(effects[name]) for effects in own.effects.values()))
+        for name in own.ranks.means
+        if name != own.baseline
+    )
+    cells = tuple(tuple(map(TableCell, row)) for row in rows)
+    caption = f"{SHOWN[NLL]} minus that of {own.baseline}, by task"
+    return TextTable(caption, ("contender", *own.effects), cells, Part.DIFFERENCES)
 
 
 def _settings(ranking: Ranking) -> Iterator[TextTable]:
@@ -162,7 +184,7 @@ def _interaction(found: Interaction) -> tuple[str, ...]:
 def _effect(effect: Effect) -> str:
     if effect.difference is None:
         return BLANK
-    would = f" ({effect.pairs})" if effect.pairs is not None else ""
+    would = "" if effect.told is not False else f" ({effect.pairs or f'> {MOST_PAIRS}'})"
     return f"{with_interval(effect.difference, signed=True)}{would}"
 
 
@@ -185,8 +207,8 @@ def _notes(found: FoundLeague, ranking: Ranking, *, explained: bool) -> Iterator
     yield from _of_what_is_left_out(found, ranking)
     if found.empty:
         yield f"Divisions without a result, left out: {', '.join(found.empty)}."
-    if ranking.interactions and not explained:
-        yield from _of_interactions(ranking)
+    if not explained:
+        yield from _of_differences(ranking)
     yield from _of_findings(ranking)
 
 
@@ -221,12 +243,17 @@ def _of_choice(ranking: Ranking) -> str:
     return f"Division {ranking.division}. {CHOICES[ranking.division]}{f' The rule: {text}.' if text else ''}"
 
 
-def _of_interactions(ranking: Ranking) -> Iterator[str]:
+def _of_differences(ranking: Ranking) -> Iterator[str]:
     yield (
-        f"Compositions: A and B each minus {ranking.facts.baseline}, A with B minus B, and what this differs from A "
-        "alone, by seed ± half of the 95 % interval (Student's t); negative is better. In brackets the number of seeds "
-        "that would tell it from zero, where it is not told."
+        "Differences are paired by seed, ± half of the 95 % interval (Student's t); negative is better. In brackets "
+        "stands about how many seeds would tell one from zero, where it is not told. Nothing is corrected for the "
+        "number of comparisons."
     )
+    if ranking.interactions:
+        yield (
+            f"Compositions: A and B each minus {ranking.facts.baseline}, A with B minus B, and what this differs from "
+            "A alone."
+        )
 
 
 def _of_findings(ranking: Ranking) -> Iterator[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from collapsebench.printable import printable, printable_lines
 
 if TYPE_CHECKING:
-    from collapsebench.experiment.suites import Scale, Suite
+    from collapsebench.experiment.suites import Cell, Scale, Suite
+    from collapsebench.reporting.queries import SuiteQuery
 
 
 def suite_list_text(suites: Iterable[Suite]) -> str:
@@ -20,29 +20,43 @@ def suite_list_text(suites: Iterable[Suite]) -> str:
     return tabulate(rows, headers=("suite", "scales", "what"), tablefmt="plain")
 
 
-def suite_text(suite: Suite) -> str:
-    """Write one suite: what it follows, its variants, and the command that runs each cell of its scales."""
-    return "\n".join(map(printable_lines, _lines(suite)))
+def suite_text(suite: Suite, asked: SuiteQuery) -> str:
+    """Write one suite: what it follows, its variants, and the command that runs each cell of its scales.
+
+    `asked` has the name by which it was asked for, and the variants that its cells have.
+    """
+    return "\n".join(map(printable_lines, _lines(suite, asked)))
 
 
 def _hours(suite: Suite) -> str:
     return ", ".join(f"{name} ({scale.hours:g} h)" for name, scale in suite.scales.items())
 
 
-def _lines(suite: Suite) -> Iterator[str]:
+def _lines(suite: Suite, asked: SuiteQuery) -> Iterator[str]:
     yield f"{suite.name}: {suite.title}\nsource:  {suite.source}\nfollows: {suite.follows}"
     yield from (f"variant {name}: {variant.description}" for name, variant in suite.variants.items())
     for name, scale in suite.scales.items():
-        yield from _scale_lines(suite, name, scale)
+        yield from _scale_lines(suite, asked._replace(scale=name), scale)
 
 
-def _scale_lines(suite: Suite, name: str, scale: Scale) -> Iterator[str]:
-    yield f"\nscale {name}, about {scale.hours:g} hours for three seeds on two cores: {scale.description}"
+def _scale_lines(suite: Suite, query: SuiteQuery, scale: Scale) -> Iterator[str]:
+    yield f"\nscale {query.scale}, about {scale.hours:g} hours for three seeds on two cores: {scale.description}"
     if scale.departs:
         yield f"departs from the published setting: {scale.departs}"
     yield from (f"variant {variant}: {meant.description}" for variant, meant in scale.variants.items())
     for cell in scale.cells:
         against = f" against {cell.against}" if cell.against else ""
-        alone = f"collapsebench suite run {suite.name} --scale {name} --cell {shlex.quote(cell.name)}"
-        command = alone if suite.modules else cell.command  # no other command loads these modules
-        yield f"  {cell.name}{against}: {command}"
+        if suite.modules or cell.trials:  # no other command loads these modules, or runs what is chosen of trials
+            yield f"  {cell.name}{against}: {query._replace(cells=(cell.name,)).command}"
+            yield from _content_lines(cell)
+        else:
+            yield f"  {cell.name}{against}: {cell.command}"
+
+
+def _content_lines(cell: Cell) -> Iterator[str]:
+    """Yield what a cell consists of, where its command does not say it."""
+    yield f"    {' · '.join(filter(None, (cell.dataset, cell.track, cell.budget, *cell.settings)))}"
+    if cell.trials is not None:
+        fixed = f" but for {'; '.join(cell.controls)}" if cell.controls else ""
+        yield f"    {cell.trials} trials of each{fixed}; chosen by {'; '.join(map(str, cell.rules))}"
+    yield f"    {'; '.join(name if name == text else f'{name} ({text})' for name, text in cell.contenders.items())}"

@@ -8,7 +8,7 @@ from collapsebench.reporting.league.agreement import FIRST, Agreement, agreement
 from collapsebench.reporting.league.bootstrap import Bootstrap, Interval, Unit
 from collapsebench.reporting.league.fronts import Front, Point, area, front, fronts
 from collapsebench.reporting.league.improvement import Improvement, improvement
-from collapsebench.reporting.league.interactions import Effect, Factorial, Interaction, interactions
+from collapsebench.reporting.league.interactions import Effect, Factorial, Interaction, effects, interactions
 from collapsebench.reporting.league.losses import Losses, Scores, Shortfall, TaskLosses, losses
 from collapsebench.reporting.league.page import Known, league_page, listed
 from collapsebench.reporting.league.profiles import Profile, Regrets, profile, regrets, shares
@@ -40,6 +40,7 @@ __all__ = [
     "agreement",
     "area",
     "critical_difference",
+    "effects",
     "friedman",
     "front",
     "fronts",

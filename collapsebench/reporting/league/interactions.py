@@ -1,4 +1,4 @@
-r"""Does a method still help when another one is on? Each composition beside its two parts and the baseline.
+r"""What does a method change, and does it still help when another one is on? Differences of losses, paired by seed.
 
 For the losses \(x\) of one task and one seed, with parts \(A\) and \(B\) and the baseline \(0\), the effect of \(A\) is
 \(x_A - x_0\) on its own and \(x_{AB} - x_B\) beside \(B\). The interaction is the difference of the two,
@@ -89,23 +89,38 @@ def interactions(losses: Losses, baseline: str, factorials: Iterable[Factorial])
     return tuple(_interaction(losses, task, baseline, each) for each in wanted for task in losses.tasks)
 
 
+def effects(losses: Losses, baseline: str) -> dict[str, dict[str, Effect]]:
+    """Return what each other contender changes of the losses of the baseline, by task and contender.
+
+    Raises ValueError for a baseline that is not in the league.
+    """
+    losses.require(baseline)
+    others = [name for name in losses.contenders if name != baseline]
+    return {task.task: {name: _over(losses, task, name, baseline) for name in others} for task in losses.tasks}
+
+
 def _interaction(losses: Losses, task: TaskLosses, baseline: str, factorial: Factorial) -> Interaction:
     first, second, both = factorial
     samples = {name: _sample(task, name) for name in (baseline, *factorial)}
     alone, beside = samples[first].minus(samples[baseline]), samples[both].minus(samples[second])
-
-    def effect(difference: SeedSample, *names: str) -> Effect:
-        lacking = _lacking(losses, task, names)
-        return Effect(None if lacking else difference, lacking)
-
     return Interaction(
         task=task.task,
         factorial=factorial,
-        first=effect(alone, first, baseline),
-        second=effect(samples[second].minus(samples[baseline]), second, baseline),
-        first_beside_second=effect(beside, both, second),
-        interaction=effect(beside.minus(alone), baseline, *factorial),
+        first=_over(losses, task, first, baseline),
+        second=_over(losses, task, second, baseline),
+        first_beside_second=_over(losses, task, both, second),
+        interaction=_effect(losses, task, beside.minus(alone), (baseline, *factorial)),
     )
+
+
+def _over(losses: Losses, task: TaskLosses, contender: str, other: str) -> Effect:
+    difference = _sample(task, contender).minus(_sample(task, other))
+    return _effect(losses, task, difference, (contender, other))
+
+
+def _effect(losses: Losses, task: TaskLosses, difference: SeedSample, contenders: Iterable[str]) -> Effect:
+    lacking = _lacking(losses, task, contenders)
+    return Effect(None if lacking else difference, lacking)
 
 
 def _sample(task: TaskLosses, contender: str) -> SeedSample:

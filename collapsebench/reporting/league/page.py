@@ -177,9 +177,16 @@ def _of_ranks(league: League) -> Iterator[str]:
     rough = f", roughly, as there are {tasks} tasks" if tasks <= FEW_TASKS else ""
     if tasks > 1:
         yield f"Test of all contenders being alike: {_alike(found.friedman)}{rough}."
+    widest, least = len(found.means) - 1, f"{found.critical_difference:.1f}"
+    if found.critical_difference > widest:
+        yield (
+            f"So few tasks tell no contenders apart by mean ranks: these differ by {widest} at most, and would have to "
+            f"by {least} (Nemenyi, {ALPHA:.0%})."
+        )
+        return
     yield (
-        f"Over tasks, contenders are told apart whose mean ranks differ by at least {found.critical_difference:.1f} "
-        f"(Nemenyi, {ALPHA:.0%}); not told apart: {'; '.join(map(_group, found.groups))}."
+        f"Over tasks, contenders are told apart whose mean ranks differ by at least {least} (Nemenyi, {ALPHA:.0%}); "
+        f"not told apart: {'; '.join(map(_group, found.groups))}."
     )
 
 

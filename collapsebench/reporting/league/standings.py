@@ -9,6 +9,7 @@ from collapsebench.estimates import Direction
 from collapsebench.reporting.league.bootstrap import Bootstrap
 from collapsebench.reporting.league.fronts import Front, fronts
 from collapsebench.reporting.league.improvement import Improvement, improvement
+from collapsebench.reporting.league.interactions import Effect, effects
 from collapsebench.reporting.league.losses import Losses, Scores, losses
 from collapsebench.reporting.league.profiles import Profile, Regrets, profile, regrets
 from collapsebench.reporting.league.ranks import Ranks, ranks
@@ -30,6 +31,8 @@ class League:
     bootstrap: Bootstrap
     improvements: Mapping[str, Improvement]
     """How probably each contender but the baseline is better than the baseline."""
+    effects: Mapping[str, Mapping[str, Effect]]
+    """By how much, by task and contender."""
     ranks: Ranks
     regrets: Regrets
     profile: Profile | None
@@ -58,6 +61,7 @@ def league(
         reference=reference,
         bootstrap=chosen,
         improvements={name: improvement(own, name, baseline, chosen) for name in own.contenders if name != baseline},
+        effects=effects(own, baseline),
         ranks=ranks(own, chosen),
         regrets=found,
         profile=profile(found, THRESHOLDS, chosen) if found.units else None,
