@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from collapsebench.cli import completing, options
+from collapsebench.cli.files import destination
 from collapsebench.cli.grids import GridOptions, grid_options, try_guards, work_through
+from collapsebench.cli.leaderboard import FORMATS
 from collapsebench.cli.trials import run_tuned
 from collapsebench.syntax import MOST_SEEDS
 
 if TYPE_CHECKING:
     from collapsebench.experiment.suites import Cell, Suite
     from collapsebench.reporting.queries import SuiteQuery
+    from collapsebench.store import Store
 
 
 @click.group("suite")
@@ -46,11 +50,10 @@ def list_(*, as_json: bool) -> None:
 def show(name: str, scale: str | None, variants: tuple[str, ...], *, as_json: bool) -> None:
     """Show one suite: what it follows, its variants, and the runs of each scale."""
     from collapsebench.experiment.suites import suite
-    from collapsebench.reporting.queries import SuiteQuery
     from collapsebench.reporting.suite_page import suite_text
 
-    shown, asked = suite(name).narrowed(scale, variants), SuiteQuery(name, variants=variants)
-    click.echo(shown.model_dump_json(indent=2) if as_json else suite_text(shown, asked))
+    shown = suite(name).narrowed(scale, variants)
+    click.echo(shown.model_dump_json(indent=2) if as_json else suite_text(shown, name, variants))
 
 
 @command.command("run")
@@ -91,3 +94,54 @@ def _work(asked: Suite, cells: Sequence[Cell], seeds: tuple[int, ...], grid: Gri
         run_tuned(cells, seeds, grid, then)
     else:
         work_through(requests, grid, then)
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """The options of `suite tuning`."""
+
+    name: str
+    scale: str
+    variants: tuple[str, ...]
+    cells: tuple[str, ...]
+    models: tuple[str, ...]
+    format_: str
+    plugins: tuple[Path, ...]
+    output: Path | None
+    store: str
+
+
+@command.command("tuning")
+@click.argument("name", shell_complete=completing.suites)
+@options.scale
+@options.variant
+@options.cell
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    shell_complete=completing.models,
+    help="Only this model, as the suite calls it. May be repeated.",
+)
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
+@options.plugin
+@options.output
+@options.stored
+@options.gathered(TuningOptions)
+def tuning(given: TuningOptions) -> None:
+    """Show what was tried for the contenders of a suite (league/small), and what each rule chose of it."""
+    from collapsebench.reporting.queries import SuiteQuery
+    from collapsebench.store import Store
+
+    query = SuiteQuery(given.name, given.scale, given.variants, given.plugins, cells=given.cells)
+    with Store.reading(given.store) as store:
+        with destination(given.output) as stream:
+            stream.writelines(_tried(given, query, store))
+        options.tell_unreadable(store.unreadable)
+
+
+def _tried(given: TuningOptions, query: SuiteQuery, store: Store) -> Iterator[str]:
+    from collapsebench.reporting.suite_tuning import tried_pieces, tried_settings
+
+    found = tried_settings(store, query, given.models)
+    return tried_pieces(found, query, given.format_, width=options.page_width(given.output))

@@ -25,9 +25,11 @@ from collapsebench.spec import Criterion, identity
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.experiment.suites import Cell, LeagueFacts
+    from collapsebench.record import RunRecord
     from collapsebench.reporting.leaderboard import Board
     from collapsebench.reporting.leaderboard.scoring import Row
     from collapsebench.reporting.queries import SuiteQuery
+    from collapsebench.spec import Contender, Protocol
     from collapsebench.store import Store
 
 NLL, INFORMATION = "iw_nll", "mi_lower"
@@ -225,20 +227,30 @@ def _only(by_metric: Mapping[str, str], asked: Collection[str]) -> str | None:
     return keys[0] if len(keys) == 1 else None
 
 
-def _choices(
-    cell: Cell, board: Board, components: Catalog, tunings: Tunings
-) -> Iterator[tuple[Criterion, dict[str, Selected]]]:
-    """Yield what each rule of a cell chooses of the trials that the cell asks for, as `suite run` does."""
-    drawn = {
+def drawn_settings(cell: Cell, components: Catalog) -> dict[str, tuple[Contender, ...]]:
+    """Return the settings that the cell asks to be tried, by model."""
+    return {
         model: contender.trials(cell.trials or 0, components)
         for model, text in cell.tuned.items()
         for contender in tuned_contenders(text, components)
     }
+
+
+def stored_trials(cell: Cell, protocol: Protocol, tunings: Tunings) -> list[RunRecord]:
+    """Return the trials of which the rules of the cell choose, and that were trained as its protocol says."""
     tried = (
         trials
-        for trials in tunings.trials(board.protocol)
+        for trials in tunings.trials(protocol)
         if set(trials[0].spec.protocol.setting.evaluation.selection) == set(cell.rules)
     )
-    found = choices(drawn, chain.from_iterable(tried), cell.rules)
+    return list(chain.from_iterable(tried))
+
+
+def _choices(
+    cell: Cell, board: Board, components: Catalog, tunings: Tunings
+) -> Iterator[tuple[Criterion, dict[str, Selected]]]:
+    """Yield what each rule of a cell chooses of the trials that the cell asks for, as `suite run` does."""
+    drawn = drawn_settings(cell, components)
+    found = choices(drawn, stored_trials(cell, board.protocol, tunings), cell.rules)
     for rule in cell.rules:
         yield rule.name, {each.contender: each for each in found if each.rule == rule}

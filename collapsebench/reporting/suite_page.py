@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from collapsebench.printable import printable, printable_lines
+from collapsebench.reporting.queries import SuiteQuery
 
 if TYPE_CHECKING:
     from collapsebench.experiment.suites import Cell, Scale, Suite
-    from collapsebench.reporting.queries import SuiteQuery
 
 
 def suite_list_text(suites: Iterable[Suite]) -> str:
@@ -20,12 +20,12 @@ def suite_list_text(suites: Iterable[Suite]) -> str:
     return tabulate(rows, headers=("suite", "scales", "what"), tablefmt="plain")
 
 
-def suite_text(suite: Suite, asked: SuiteQuery) -> str:
+def suite_text(suite: Suite, name: str, variants: tuple[str, ...] = ()) -> str:
     """Write one suite: what it follows, its variants, and the command that runs each cell of its scales.
 
-    `asked` has the name by which it was asked for, and the variants that its cells have.
+    `name` is that by which it was asked for, and `variants` are those that its cells have.
     """
-    return "\n".join(map(printable_lines, _lines(suite, asked)))
+    return "\n".join(map(printable_lines, _lines(suite, SuiteQuery(name, variants=variants))))
 
 
 def _hours(suite: Suite) -> str:
