@@ -70,7 +70,7 @@ def test_what_is_known_beside_the_statistics_stands_around_them():
     assert [row[0].text for row in page.tables[0].rows] == ["skip ‡", "no-latent", "vae", "lost"]
     assert [row[0].text for row in page.tables[1].rows] == ["skip ‡", "no-latent", "vae", "lost"]
     assert not any(note.startswith("digits, 2 missing") for note in page.notes)
-    assert "text, 1 missing, 1 diverged each: lost" in page.notes
+    assert "text, 1 missing, 1 diverged or impossible each: lost" in page.notes
     assert not any(note.startswith(("Better than", "Area", "In brackets")) for note in page.notes)
 
 
@@ -83,7 +83,7 @@ def test_tasks_that_agree_in_everything_have_the_p_value_of_a_statistic_that_is_
 
 def test_notes_name_each_run_without_a_result_and_each_task_that_is_left_out():
     notes = "\n".join(PAGE.notes)
-    assert "text, 1 missing, 1 diverged each: lost\ndigits, 2 missing each: lost\n" in notes
+    assert "text, 1 missing, 1 diverged or impossible each: lost\ndigits, 2 missing each: lost\n" in notes
     assert "better than no-latent there, or this one has no result: digits." in notes
     assert "bootstrap over seeds, 100 resamples from seed 0" in notes
     assert "tell no contenders apart by mean ranks: these differ by 3 at most, and would have to by 3.3 (Nemen" in notes
@@ -113,6 +113,25 @@ def test_where_z_never_helps_there_is_neither_regret_nor_area():
     ]
     assert "Every run has a result." in page.notes
     assert not any("Regret:" in note for note in page.notes)
+    assert found.share_of_area("vae") is None
+
+
+def test_a_share_of_area_is_the_mean_over_the_tasks_that_have_an_area():
+    nlls = {
+        "t": {"z": {1: 4.0}, "a": {1: 3.0}, "b": {1: 2.0}},
+        "u": {"z": {1: 4.0}, "a": {1: 2.0}, "b": {1: 5.0}},
+        "idle": {"z": {1: 1.0}, "a": {1: 2.0}, "b": {1: 2.0}},
+    }
+    found = league(
+        nlls,
+        {task: {name: {1: 1.0} for name in own} for task, own in nlls.items()},
+        baseline="a",
+        reference="z",
+        bootstrap=FEW,
+    )
+    assert [found.share_of_area(name) for name in ("a", "b", "z")] == [(1 / 2 + 1) / 2, (1 + 0) / 2, 0]
+    notes = league_page(found, "t", "").notes
+    assert "Left out of shares of area, as nobody with MI is better than z there: idle." in notes
 
 
 def test_a_task_without_any_result_and_a_league_of_one_contender_have_a_page():

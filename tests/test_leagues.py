@@ -305,13 +305,12 @@ def test_what_was_not_chosen_and_what_was_not_run_are_told_apart(read, cells):
     page = list(league_pages(found))[2]
     assert page.title.endswith("cured")
     notes = "\n".join(page.notes)
-    assert "one, not chosen, as no trial is what its rule asks for; the worst there: annealed; both; capacity" in notes
+    assert "one, not chosen, as no trial has the result that its rule asks for: annealed; both; capacity" in notes
     assert "one, 2 missing each: skip\n" in notes
     settings = next(table for table in page.tables if table.caption.startswith("Settings of one"))
     texts = {row[0].text: [cell.text for cell in row[1:]] for row in settings.rows}
-    assert settings.caption == "Settings of one, chosen on the validation split; 20 FLOPs of trials each"
-    assert texts["annealed"] == ["no trial fits", "2/2"]
-    assert texts["both"][1] == "0/2"
+    assert texts["annealed"] == ["no trial fits", "", "2/2", "20"]
+    assert texts["both"] == ["no trial fits", "", "0/2", "0"]
     assert "no z has no MI, and is no cure: it stands here with the trial of its lowest −ELBO" in notes
 
 
@@ -360,7 +359,7 @@ def test_controls_and_models_of_some_cells_stand_outside(read, cells):
     ]
     assert all(task.best > 90 for task in ranking.league.losses.tasks)
     (table,) = [table for table in league_pages(found).__next__().tables if table.caption == "Outside of the ranking"]
-    assert [cell.text for cell in table.rows[2]] == ["extra", "two", "90.5 ± 6.4", "1 ± 0", "not in one"]
+    assert [cell.text for cell in table.rows[2]] == ["extra", "two", "90.5 ± 6.4", "1 ± 0", "", "not in one"]
 
 
 def test_a_task_or_a_division_without_results_is_left_out_and_named(read, cells):
@@ -369,7 +368,7 @@ def test_a_task_or_a_division_without_results_is_left_out_and_named(read, cells)
     (ranking,) = found.rankings
     assert ([task.name for task in ranking.tasks], ranking.without) == (["one"], ("two",))
     notes = next(league_pages(found)).notes
-    assert "Without results of VAE and no z in this division, and left out: two." in notes
+    assert "Left out, as no seed has a result of both VAE and no z in this division: two." in notes
     assert "Divisions without a result, left out: tuned, cured, iso-kl." in notes
     with pytest.raises(StoreError, match="no run of the league has a result; to run it: collapsebench suite run"):
         read(records, divisions=[Division.TUNED])
@@ -446,9 +445,30 @@ def test_a_seed_that_the_baseline_has_not_makes_nobody_the_worst(read, cells, lo
     assert ranking.league.ranks.means == usual.league.ranks.means
     assert ranking.league.improvements == usual.league.improvements
     assert not ranking.league.losses.shortfalls
-    assert "one, seeds without results of VAE and no z, which do not count: skip 2" in "\n".join(
-        next(league_pages(further)).notes
-    )
+    page = next(league_pages(further))
+    assert "one, seeds that count for nobody, as VAE or no z has no result: skip 2" in page.notes
+    (shown,) = [table for table in page.tables if table.caption == "IW-NLL by task"]
+    assert [row[1].text for row in shown.rows if row[0].text == "skip"] == [f"{ONE['skip'][0]:g}"]
+
+
+def test_a_mean_that_lacks_a_run_is_no_number_beside_ranks_that_count_it_as_the_worst(read, cells):
+    own = ONE | {"skip": (ONE["skip"][0], None), "control": (ONE["control"][0], Outcome.FAILED)}
+    page = next(league_pages(read(list(defaults(cells["one"], **own)))))
+    shown = {table.caption: {row[0].text: row[1].text for row in table.rows} for table in page.tables}
+    for caption in ("IW-NLL by task", "KL by task", "MI ≥ by task", "IW-NLL minus that of VAE, by task"):
+        assert shown[caption]["skip"] == "—"
+    (outside,) = [table for table in page.tables if table.caption == "Outside of the ranking"]
+    assert [cell.text for cell in outside.rows[0]] == ["control", "one", "—", "—", "1", CONTROL]
+
+
+def test_who_has_no_point_is_named(read, cells):
+    specs_ = specs(cells["one"])
+    records = [
+        record for record in defaults(cells["one"], **ONE) if record.spec.contender != specs_["skip"][1].contender
+    ]
+    records += [finished(spec, 98.0, declined=(INFORMATION,)) for spec in specs_["skip"].values()]
+    notes = next(league_pages(read(records))).notes
+    assert "one, without a point, as a run has no bound on MI: skip" in notes
 
 
 def test_others_may_be_compared_with_another_model(read, cells):
@@ -488,6 +508,12 @@ def test_orders_are_compared_between_divisions_and_columns(read, cells):
     assert list(found.comparisons[1].found) == ["default", "tuned", "cured", "iso-kl"]
     assert found.comparisons[1].found["default"].mean == 1  # the bound is the likelihood plus one
     assert found.comparisons[2].found["default"].mean is None  # all are equal
+
+
+def test_runs_do_not_agree_with_themselves(read, cells, suite_file):
+    records = list(defaults(cells["one"], **ONE))
+    with pytest.raises(StoreError, match="in which defaults of both have results, each with runs of its own"):
+        read(records, beside=suite_file)
 
 
 def test_the_defaults_of_a_variant_are_another_order(read, cells, suite_file):

@@ -139,6 +139,7 @@ def _contender(league: League, name: str) -> dict[str, Any]:
             "tasks": _numbers(better.by_task),
             "differences": {task: _effect(effects[name]) for task, effects in league.effects.items()},
         },
+        "share_of_area": json_number(league.share_of_area(name)),
         "regret": None
         if profile is None
         else {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from collapsebench.reporting.divisions import INFORMATION, NLL, RATE, Division
@@ -77,7 +77,7 @@ def _tables(ranking: Ranking) -> Iterator[TextTable]:
     yield from _numbers(ranking)
     yield _differences(ranking.league)
     yield from _settings(ranking)
-    yield from _outsiders(ranking.outsiders)
+    yield from _outsiders(ranking)
     yield from _interactions(ranking)
 
 
@@ -98,7 +98,7 @@ def _numbers(ranking: Ranking) -> Iterator[TextTable]:
     """Yield a table of each number of the test split, task beside task, in the order of the standings."""
     for key, caption in SHOWN.items():
         rows = (
-            (model, *(_number(task.entries[model], key) for task in ranking.tasks))
+            (model, *(_number(task.entries[model], key, task.seeds(ranking.facts)) for task in ranking.tasks))
             for model in ranking.league.ranks.means
         )
         cells = tuple(tuple(map(TableCell, row)) for row in rows)
@@ -118,51 +118,50 @@ def _differences(own: League) -> TextTable:
 
 
 def _settings(ranking: Ranking) -> Iterator[TextTable]:
-    """Yield what was chosen in each task; nothing for defaults."""
+    """Yield what was chosen in each task, with its trials; nothing for defaults."""
+    headers = ("contender", "setting", "at the border", "trials", "FLOPs")
     for task in ranking.tasks:
-        known = [(model, choice) for model in ranking.models if (choice := task.entries[model].choice) is not None]
-        if known:
-            rows = (
-                (model, task.entries[model].setting or "no trial fits", f"{own.trials}/{own.drawn}")
-                for model, own in known
-            )
-            cells = tuple(tuple(map(TableCell, row)) for row in rows)
-            yield TextTable(_chosen_of(task, known), ("contender", "setting", "trials"), cells, Part.TUNING)
+        entries = [task.entries[model] for model in ranking.models]
+        rows = tuple(_setting(entry, entry.choice) for entry in entries if entry.choice is not None)
+        if rows:
+            yield TextTable(f"Settings of {task.name}, chosen on the validation split", headers, rows, Part.TUNING)
 
 
-def _chosen_of(task: Task, known: Sequence[tuple[str, Selected]]) -> str:
-    """Return the caption of settings, with what the trials of a model have cost."""
-    costs = sorted({choice.flops for _, choice in known if choice.trials})
-    spent = " to ".join(dict.fromkeys(f"{cost:.3g}" for cost in costs[:1] + costs[-1:]))
-    return (
-        f"Settings of {task.name}, chosen on the validation split{f'; {spent} FLOPs of trials each' if spent else ''}"
-    )
+def _setting(entry: Entry, choice: Selected) -> tuple[TableCell, ...]:
+    ends, counted = ", ".join(choice.borders), f"{choice.trials}/{choice.drawn}"
+    return tuple(map(TableCell, (entry.model, entry.setting or "no trial fits", ends, counted, f"{choice.flops:.3g}")))
 
 
-def _outsiders(outsiders: Sequence[Outsider]) -> Iterator[TextTable]:
-    if outsiders:
-        rows = (
-            (
-                _marked(entry),
-                task,
-                *(_number(entry, key) for key in (NLL, INFORMATION)),
-                reason if entry.chosen else f"{reason}; no trial fits",
-            )
-            for task, entry, reason in outsiders
-        )
-        headers = ("contender", "task", "IW-NLL", "MI ≥", "why")
-        yield TextTable("Outside of the ranking", headers, tuple(tuple(map(TableCell, row)) for row in rows))
+def _outsiders(ranking: Ranking) -> Iterator[TextTable]:
+    if ranking.outsiders:
+        seeds = {task.name: task.seeds(ranking.facts) for task in ranking.tasks}
+        rows = tuple(tuple(map(TableCell, _outsider(each, seeds[each.task]))) for each in ranking.outsiders)
+        headers = ("contender", "task", "IW-NLL", "MI ≥", "no result", "why")
+        yield TextTable("Outside of the ranking", headers, rows)
+
+
+def _outsider(outsider: Outsider, seeds: Collection[int]) -> Iterator[str]:
+    entry = outsider.entry
+    yield _marked(entry)
+    yield outsider.task
+    yield from (_number(entry, key, seeds) for key in (NLL, INFORMATION))
+    yield str(len(seeds) - len(_known(entry, NLL, seeds)) or "")
+    yield outsider.reason if entry.chosen else f"{outsider.reason}; no trial fits"
 
 
 def _marked(entry: Entry) -> str:
     return f"{entry.model} {FINDING}" if entry.row is not None and entry.row.findings else entry.model
 
 
-def _number(entry: Entry, key: str) -> str:
-    """Write a mean over seeds; a dash if a run has no number."""
-    scores = entry.scores(key)
-    known = {seed: score for seed, score in scores.items() if score is not None and math.isfinite(score)}
-    return with_interval(SeedSample(known, {})) if known and len(known) == len(scores) else BLANK
+def _number(entry: Entry, key: str, seeds: Collection[int]) -> str:
+    """Write a mean over the seeds that count; a dash if a run of one of them has no number."""
+    known = _known(entry, key, seeds)
+    return with_interval(SeedSample(known, {})) if known and len(known) == len(seeds) else BLANK
+
+
+def _known(entry: Entry, key: str, seeds: Collection[int]) -> dict[int, float]:
+    scores = entry.scores(key).items()
+    return {seed: score for seed, score in scores if seed in seeds and score is not None and math.isfinite(score)}
 
 
 def _interactions(ranking: Ranking) -> Iterator[TextTable]:
@@ -193,10 +192,9 @@ def _notes(found: FoundLeague, ranking: Ranking, *, explained: bool) -> Iterator
     for task in ranking.tasks:
         names = [entry.model for entry in _unchosen(task, ranking)]
         if names:
-            yield f"{task.name}, not chosen, as no trial is what its rule asks for; the worst there: {listed(names)}"
-        ends = [f"{entry.model} ({', '.join(entry.borders)})" for entry in _ranked(task, ranking) if entry.borders]
-        if ends:
-            yield f"{task.name}, chosen at the border of all trials: {listed(ends)}"
+            yield f"{task.name}, not chosen, as no trial has the result that its rule asks for: {listed(names)}"
+    if ranking.division.criterion is not None:
+        yield "At the border: no other trial of the model has a larger value (high), or a smaller one (low)."
     if ranking.division is Division.CURED:
         yield (
             f"{found.facts.reference} has no MI, and is no cure: it stands here with the trial of its lowest −ELBO, as "
@@ -218,13 +216,16 @@ def _of_tasks(ranking: Ranking) -> Iterator[str]:
 
 
 def _of_what_is_left_out(found: FoundLeague, ranking: Ranking) -> Iterator[str]:
-    both = f"{found.facts.baseline} and {found.facts.reference}"
+    either = f"{found.facts.baseline} or {found.facts.reference}"
     for task in ranking.tasks:
         further = [f"{model} {', '.join(map(str, seeds))}" for model, seeds in task.further(found.facts).items()]
         if further:
-            yield f"{task.name}, seeds without results of {both}, which do not count: {listed(further)}"
+            yield f"{task.name}, seeds that count for nobody, as {either} has no result: {listed(further)}"
     if ranking.without:
-        yield f"Without results of {both} in this division, and left out: {listed(ranking.without)}."
+        yield (
+            f"Left out, as no seed has a result of both {found.facts.baseline} and {found.facts.reference} in this "
+            f"division: {listed(ranking.without)}."
+        )
 
 
 def _of_part(found: FoundLeague) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,6 +79,11 @@ class Ranking:
         """Return a model in a task."""
         return next(each.entries[model] for each in self.tasks if each.name == task)
 
+    def but_for(self, other: Ranking) -> Ranking:
+        """Return the ranking without the tasks that have the runs of another one: these would agree with themselves."""
+        known = {task.board.protocol_id for task in other.tasks}
+        return replace(self, tasks=tuple(task for task in self.tasks if task.board.protocol_id not in known))
+
     def losses(self, key: str, tasks: Collection[str]) -> Losses:
         """Return a column of the ranked models in some tasks as losses."""
         chosen = [task for task in self.tasks if task.name in tasks]
@@ -149,8 +154,9 @@ def read_league(store: Store, query: SuiteQuery, view: LeagueView = EVERYTHING) 
         raise StoreError(f"no run of the league has a result; to run it: {query.command}")
     comparisons = [*_between_divisions(rankings, drawn), *_between_columns(rankings, drawn)]
     if view.beside is not None:
+        own = found.get(Division.DEFAULT) or _ranking(stored, Division.DEFAULT, facts, drawn)
         other = _defaults(store, query, view.beside, drawn, view.seeds)
-        comparisons.append(_beside(found.get(Division.DEFAULT), other, query.suite, view.beside, drawn))
+        comparisons.append(_beside(own, other, query.suite, view.beside, drawn))
     empty = tuple(division for division, ranking in found.items() if ranking is None)
     return FoundLeague(query, suite, facts, tuple(rankings), empty, tuple(comparisons), view.seeds)
 
@@ -287,9 +293,11 @@ def _defaults(store: Store, query: SuiteQuery, beside: str, bootstrap: Bootstrap
 
 
 def _beside(own: Ranking | None, other: Ranking | None, name: str, beside: str, bootstrap: Bootstrap) -> Comparison:
-    found = None if own is None or other is None else _agreement(own, other, NLL, NLL, bootstrap)
+    found = None if own is None or other is None else _agreement(own, other.but_for(own), NLL, NLL, bootstrap)
     if found is None:
-        raise StoreError(f"'{name}' and '{beside}' have no task in which defaults of both have results")
+        raise StoreError(
+            f"'{name}' and '{beside}' have no task in which defaults of both have results, each with runs of its own"
+        )
     title = f"{name} and {beside}"
     return Comparison(f"{TITLES[NLL]} of defaults, {title}", {title: found})
 

@@ -112,14 +112,14 @@ def _keys(cells: Sequence[MeasuredCell], columns: Shown | Sequence[str]) -> Sequ
 def measured_cell(store: Store, cell: Cell, components: Catalog, seeds: int | None = None) -> MeasuredCell:
     """Return the cell with the board of its protocol, or with None if the cell has no runs.
 
-    Of all runs only those of seeds up to `seeds` count, if it is given.
+    Of all runs only those of seeds 1 to `seeds` count, if it is given.
     """
     dataset = components.entry("dataset", cell.dataset).component
     test = facts_of(dataset).splits.get("test", SplitFacts()) if issubclass(dataset, Dataset) else SplitFacts()
     protocol, limits = stored_protocol(store, cell, components), likelihood_limits(components)
     left_out: list[Unreadable] = []
     runs = [] if protocol is None else store.observations(protocol=protocol, entries=ENTRIES, left_out=left_out)
-    named = [run for run in as_written(runs, names_of(cell, components)) if seeds is None or run.seed <= seeds]
+    named = [run for run in as_written(runs, names_of(cell, components)) if seeds is None or 1 <= run.seed <= seeds]
     board = replace(score(named, limits), left_out=tuple(left_out)) if named else None
     return MeasuredCell(cell, labels(cell, components), test.examples, board)
 

@@ -295,7 +295,7 @@ def beside_skip(division: str) -> Iterator[Beside]:
 
 def _effect(found: dict[str, Any]) -> SeedSample | None:
     seeds = found["seeds"]
-    return None if seeds is None else SeedSample({int(key): seeds[key] for key in seeds}, {})
+    return SeedSample({int(key): seeds[key] for key in seeds}, {}) if seeds else None
 
 
 class Price(NamedTuple):
@@ -390,7 +390,7 @@ def orders() -> str:
     """How much the orders of models agree: Kendall's τ, by task."""
     head = ["orders", "division", "mean", *tasks("default")]
     rows = [
-        [each["orders"], division, _tau(found), *(f"{found['taus'][task]:.2f}" for task in head[3:])]
+        [each["orders"], division, _tau(found), *(_number(found["taus"].get(task)) for task in head[3:])]
         for each in league()["agreement"]
         for division, found in each["found"].items()
     ]
@@ -400,9 +400,14 @@ def orders() -> str:
 
 
 def _row(title: str, one: str, other: str, tau: Callable[[str, str, str], float]) -> list[str]:
-    found = [tau(one, other, task) for task in tasks(one)]
+    found = {task: tau(one, other, task) for task in tasks(one) if task in tasks(other)}
     name = one if one == other else f"{one} and {other}"
-    return [title, name, f"{sum(found) / len(found):.2f}", *(f"{each:.2f}" for each in found)]
+    mean = sum(found.values()) / len(found)
+    return [title, name, _number(mean), *(_number(found.get(task)) for task in tasks("default"))]
+
+
+def _number(tau: float | None) -> str:
+    return "" if tau is None else f"{tau:.2f}".replace("-", "−")
 
 
 def _of_pairs(one: str, other: str, task: str) -> float:

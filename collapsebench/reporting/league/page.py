@@ -14,7 +14,6 @@ from collapsebench.reporting.league.ranks import ALPHA
 
 if TYPE_CHECKING:
     from collapsebench.reporting.league.bootstrap import Interval
-    from collapsebench.reporting.league.fronts import Front
     from collapsebench.reporting.league.losses import Shortfall
     from collapsebench.reporting.league.ranks import Friedman
     from collapsebench.reporting.league.standings import League
@@ -68,19 +67,13 @@ def _standing(league: League, name: str) -> Iterator[str]:
     own = league.improvements.get(name)
     yield BLANK if own is None else _with_interval(own.probability, own.interval, 2)
     yield _with_interval(league.ranks.means[name], league.ranks.intervals[name], 1)
-    yield _area(league.fronts, name)
+    yield BLANK if (share := league.share_of_area(name)) is None else f"{share:.2f}"
     yield str(sum(league.losses.shortfall(name)) or "")
 
 
 def _with_interval(number: float, interval: Interval | None, digits: int) -> str:
     text = f"{number:.{digits}f}"
     return text if interval is None else f"{text} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-
-
-def _area(fronts: Iterable[Front], name: str) -> str:
-    """Write the mean share of a contender over the tasks that have an area; a contender without a point has 0."""
-    shares = [front.shares.get(name, 0.0) for front in fronts if front.shares]
-    return f"{sum(shares) / len(shares):.2f}" if shares else BLANK
 
 
 def _regrets(league: League, marked: Collection[str]) -> Iterator[TextTable]:
@@ -119,11 +112,23 @@ def _notes(league: League, known: Known) -> Iterator[str]:
         yield from _of_columns(league)
     yield from (f"Front of {front.task}: {listed(front.members)}." for front in league.fronts if front.members)
     yield from _of_ranks(league)
+    yield from _of_points(league)
     if league.regrets.left_out:
         yield (
             f"Left out of regrets, as no contender is better than {league.reference} there, or this one has no result: "
             f"{listed(league.regrets.left_out)}."
         )
+
+
+def _of_points(league: League) -> Iterator[str]:
+    """Say who has no point, and which tasks have no area."""
+    for task, front in zip(league.losses.tasks, league.fronts, strict=True):
+        names = [name for name, loss in task.means.items() if math.isfinite(loss) and name not in front.points]
+        if names:
+            yield f"{task.task}, without a point, as a run has no bound on MI: {listed(names)}"
+    idle = [front.task for front in league.fronts if not front.area]
+    if idle and len(idle) < len(league.fronts):
+        yield f"Left out of shares of area, as nobody with MI is better than {league.reference} there: {listed(idle)}."
 
 
 def _of_results(league: League, unchosen: Mapping[str, Collection[str]]) -> Iterator[str]:
@@ -143,7 +148,7 @@ def _of_results(league: League, unchosen: Mapping[str, Collection[str]]) -> Iter
 
 
 def _counted(lost: Shortfall) -> str:
-    counts = {"missing": lost.missing, "diverged": lost.diverged}
+    counts = {"missing": lost.missing, "diverged or impossible": lost.diverged}
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
 

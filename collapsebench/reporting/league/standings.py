@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from collapsebench.estimates import Direction
+from collapsebench.reporting.leaderboard.scoring import mean
 from collapsebench.reporting.league.bootstrap import Bootstrap
 from collapsebench.reporting.league.fronts import Front, fronts
 from collapsebench.reporting.league.improvement import Improvement, improvement
@@ -38,6 +39,14 @@ class League:
     profile: Profile | None
     """None if no task has a contender that is better than the baseline without z."""
     fronts: tuple[Front, ...]
+
+    def share_of_area(self, contender: str) -> float | None:
+        """Return the mean share of a contender over the tasks that have an area; None if no task has one.
+
+        A contender without a point has the share 0.
+        """
+        shares = [front.shares.get(contender, 0.0) for front in self.fronts if front.shares]
+        return mean(shares) if shares else None
 
 
 def league(
