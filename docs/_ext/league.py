@@ -24,7 +24,7 @@ from collapsebench.reporting.divisions import INFORMATION, NLL, RATE, UNITS, USE
 from collapsebench.reporting.leaderboard.decisions import pairs_to_tell, told
 from collapsebench.reporting.leaderboard.numbers import with_interval
 from collapsebench.reporting.leaderboard.scoring import CONFIDENCE, SeedSample
-from collapsebench.syntax import parse_composition
+from collapsebench.syntax import BASELINE, parse_composition
 
 LEAGUE = RESULTS / "league" / "small.json"
 DIVISIONS = ("default", "tuned")
@@ -173,20 +173,34 @@ def _seconds(record: dict[str, Any]) -> float:
 
 
 def standings() -> str:
-    """The ranked models by their mean rank when tuned, and what each loses in each task."""
+    """The ranked models by their mean rank when tuned, with their IW-NLL, and MI in brackets, in each task."""
     own, others = statistics("tuned"), statistics("default")
-    head = ["model", "family", "rank, default", "rank, tuned", *tasks("tuned")]
+    head = ["model", "rank, default", "rank, tuned", *tasks("tuned")]
     rows = (
         [
-            model,
-            families().get(model, ""),
-            f"{others['contenders'][model]['mean_rank']:.1f}",
+            _linked(model),
+            _rank(others["contenders"][model]),
             _rank(found),
-            *(written(sample("tuned", task, model, NLL), signed=False) or "worst" for task in tasks("tuned")),
+            *(_reached(task, model) for task in tasks("tuned")),
         ]
         for model, found in sorted(own["contenders"].items(), key=lambda each: each[1]["mean_rank"])
     )
     return table(head, rows)
+
+
+def _linked(model: str) -> str:
+    """Write a model as a link to the card of its method; a composition as it is."""
+    names = [method.name for method in parse_composition(runs("default")[tasks("default")[0], model]["setting"])]
+    single = len(names) == 1 and names[0] != BASELINE
+    return f"[{model}](../../docs/methods.md#method-{names[0]})" if single else model
+
+
+def _reached(task: str, model: str) -> str:
+    nll, information = (sample("tuned", task, model, column) for column in (NLL, INFORMATION))
+    if nll is None:
+        return "worst"
+    known = "" if information is None else f" ({max(information.mean, 0):.2f})"
+    return f"{written(nll, signed=False)}{known}"
 
 
 def _rank(found: dict[str, Any]) -> str:
@@ -219,7 +233,7 @@ def or_lost(found: SeedSample | None) -> str:
 
 
 def beyond() -> str:
-    """What tuned models gain over tuned KL annealing in IW-NLL, if they are told better somewhere and worse nowhere.
+    """What tuned models gain over tuned KL annealing in IW-NLL, if they are told better in some task.
 
     A difference is marked that is told with Bonferroni's correction for all models and tasks, too.
     """
@@ -227,7 +241,7 @@ def beyond() -> str:
     rows = (
         [model, *(or_lost(each) + (" †" if beyond_chance(each) else "") for each in differences)]
         for model, differences in found.items()
-        if any(map(better, differences)) and not any(map(worse, differences))
+        if any(map(better, differences))
     )
     lost = _left_out(model for model, differences in found.items() if None in differences)
     return table(["model", *names], rows) + lost
@@ -312,6 +326,21 @@ class Price(NamedTuple):
         """The gain for a nat of information; None unless both are told from zero."""
         known = self.information is not None and told(self.information) and self.information.mean > 0
         return self.gain.mean / self.information.mean if known and told(self.gain) else None  # type: ignore[union-attr]
+
+
+def of_tuning() -> str:
+    """What tuning changes of the IW-NLL of each model: how many it makes better, and which ones worse."""
+    rows = []
+    for task in tasks("tuned"):
+        found = {model: _of_tuning(task, model) for model in statistics("tuned")["contenders"]}
+        lost = "; ".join(f"{model} {written(each)}" for model, each in found.items() if worse(each))
+        rows.append([task, f"{sum(map(better, found.values()))} of {len(found)}", lost or "none"])
+    return table(["task", "told better tuned than default", "told worse"], rows)
+
+
+def _of_tuning(task: str, model: str) -> SeedSample | None:
+    tuned, default = (sample(division, task, model, NLL) for division in ("tuned", "default"))
+    return tuned.minus(default) if tuned and default else None
 
 
 def prices() -> str:

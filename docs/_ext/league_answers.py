@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from league import (
     CLAIMS,
+    DIVISIONS,
+    IDLE,
     Claim,
     Verdict,
     asked,
@@ -14,12 +16,16 @@ from league import (
     gains,
     or_lost,
     prices_of,
+    sample,
     seeds_to_tell,
     span,
+    statistics,
     tasks,
     verdict,
+    written,
 )
 
+from collapsebench.reporting.divisions import INFORMATION
 from collapsebench.reporting.leaderboard.scoring import SeedSample
 
 
@@ -35,6 +41,28 @@ def _beaten(place: int) -> str:
     by = span(-gain.mean for gain in found.values() if gain is not None)
     sure = " · ".join(model for model, gain in found.items() if beyond_chance(gain))
     return f"{len(found)} of {len(gains())} models are told better, by {by} nats" + (f" († {sure})" if sure else "")
+
+
+def cures() -> str:
+    """How many methods beat the plain VAE, default and tuned, and how many hold information and gain by it."""
+    return _listed(f"*{task}*: {_cures(task)}" for task in tasks("tuned"))
+
+
+def _cures(task: str) -> str:
+    plain, reference = (statistics("tuned")[name] for name in ("baseline", "reference"))
+    models = [model for model in statistics("tuned")["contenders"] if model not in {plain, reference}]
+    beats = {
+        division: sum(better(difference(division, task, model, plain)) for model in models) for division in DIVISIONS
+    }
+    held = {model: sample("tuned", task, model, INFORMATION) for model in (plain, *models)}
+    holding = [model for model in models if (own := held[model]) is not None and own.mean >= IDLE]
+    gaining = sum(better(difference("tuned", task, model, reference)) for model in holding)
+    own = held[plain]
+    return (
+        f"of {len(models)} methods {beats['default']} beat {plain}, each with the settings of its card, and "
+        f"{beats['tuned']} do if both are tuned. Tuned, {len(holding)} hold {IDLE} nats of MI or more, {plain} itself "
+        f"{written(own, signed=False)}; {gaining} of the {len(holding)} beat {reference}"
+    )
 
 
 def skips() -> str:
@@ -61,7 +89,7 @@ def _worth(task: str) -> str:
     known = sorted((price.per_nat, price.model) for price in found if price.per_nat is not None)
     ends = dict.fromkeys([known[0], known[-1]] if known else [])
     named = " to ".join(f"{ratio:+.2f}".replace("-", "−") + f" ({model})" for ratio, model in ends)
-    return f"{named or 'no number'}; {len(known)} of {len(found)} models there have a difference that is told"
+    return f"{named or 'no number'}; known for {len(known)} of {len(found)} settings there"
 
 
 def judged() -> str:
