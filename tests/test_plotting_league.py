@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from leagues import FEW, scores
 
 from collapsebench.errors import UsageError
-from collapsebench.reporting.colours import looks
+from collapsebench.reporting.colours import GREYS, looks
 from collapsebench.reporting.league import league
 from collapsebench.reporting.plotting import canvas, league_fronts, league_profile
 from collapsebench.reporting.plotting.canvas import FigureStyle, figure_bytes
@@ -38,11 +39,12 @@ def invented(names=NAMES, tasks=tuple(TASKS), seeds=5):
     return nlls, informations
 
 
-def made(nlls, informations):
-    return league(scores(nlls), scores(informations), baseline="vae", reference="no-latent", bootstrap=FEW)
+def made(nlls, informations, baseline="vae", reference="no-latent"):
+    return league(scores(nlls), scores(informations), baseline=baseline, reference=reference, bootstrap=FEW)
 
 
 LEAGUE = made(*invented())
+FEWER = invented(NAMES[:6], ("digits · deep",))
 FIGURES = {"profile": league_profile.draw, "fronts": league_fronts.draw}
 
 
@@ -86,6 +88,22 @@ def test_contenders_are_called_as_their_user_wants(draw):
     assert r"VAE \$x\$" in written(figure)
     (panel, *_), (legend,) = figure.axes, figure.legends
     assert "nothing" in " ".join([panel.get_xlabel(), *(text.get_text() for text in legend.get_texts())])
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_the_baseline_and_the_reference_are_grey_however_they_are_called(draw):
+    called = {"vae": "VAE", "no-latent": "no latent variable", METHODS[0]: "vae"}
+    tables = (
+        {task: {called.get(name, name): own[name] for name in own} for task, own in table.items()} for table in FEWER
+    )
+    usual, other = (greys(draw(found, "t")) for found in (made(*FEWER), made(*tables, "VAE", "no latent variable")))
+    assert usual == other
+    assert len(usual) == 2
+
+
+def greys(figure):
+    """How many lines have each grey of those that others are compared with."""
+    return Counter(line.get_color() for line in figure.axes[0].get_lines() if line.get_color() in GREYS.values())
 
 
 number = st.sampled_from([math.nan, math.inf, -1e120, 1e120, 0.0, 5.0]) | st.integers(-8000, 8000).map(lambda n: n / 8)
@@ -150,13 +168,16 @@ def test_the_best_by_area_are_named_with_both_baselines_and_others_are_grey():
         assert line.get_color() == (look[name].colour if name in look else "0.82")
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["25 other contenders"]
-    assert legend.get_title().get_text().startswith("20 runs a contender on 4 tasks")
+    assert said(figure).startswith(
+        "20 runs a contender on 4 tasks; in colour: the 8 whose lines are the highest on average"
+    )
 
 
 def test_few_contenders_are_all_named():
     figure = league_profile.draw(made(*invented(NAMES[:6])), "t")
     assert written(figure).keys() == set(NAMES[:6])
     assert figure.legends[0].get_texts() == []
+    assert "in colour" not in said(figure)
 
 
 LOST = made(

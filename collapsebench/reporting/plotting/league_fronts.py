@@ -36,7 +36,7 @@ OTHERS: dict[str, Any] = {"color": "0.72", "marker": "o", "linestyle": "", "mark
 """How contenders without a name are drawn."""
 STEPS: dict[str, Any] = {"color": "0.3", "linewidth": 1.0, "zorder": 1.6}
 SHADE: dict[str, Any] = {"color": "0.93", "linewidth": 0, "zorder": 0.5}
-REFERENCE: dict[str, Any] = {"color": "black", "marker": "x", "linestyle": "", "markersize": 7, "zorder": 3}
+REFERENCE: dict[str, Any] = {"marker": "x", "markeredgewidth": 2, "linestyle": "", "markersize": 7, "zorder": 3}
 HOOK: dict[str, Any] = {"color": "0.5", "linewidth": 0.7, "zorder": 1.7}
 """How the line from a name to a point that is not near is drawn."""
 RADIUS = 4.0
@@ -126,10 +126,11 @@ def draw(league: League, title: str, style: FigureStyle = AS_USUAL) -> Figure:
     figure, axes = panels(len(league.fronts), title, style, width=5.6, height=4.4)
     scenes = [scene(front, league) for front in league.fronts]
     named = {name for each in scenes for name in each.named}
-    look = looks(name for name in league.losses.contenders if name in named)
+    shown = [name for name in league.losses.contenders if name in named]
+    look = looks((*shown, league.reference), grey=(league.baseline, league.reference))
     artists: dict[str, Artist] = {}
     for panel, each in zip(axes, scenes, strict=True):
-        artists |= _draw_front(panel, each, style.called(league.reference))
+        artists |= _draw_front(panel, each, style.called(league.reference), look[league.reference])
         artists |= _draw_points(panel, each, look)
         _frame(panel, each)
     seeds = [len(task.seeds) for task in league.losses.tasks]
@@ -155,7 +156,7 @@ def _set_title(panel: Axes, shown: Scene, unnamed: int) -> None:
     panel.set_title(f"{figure_text(shown.task)}\n{', '.join(notes) or ' '}", fontsize="medium")
 
 
-def _draw_front(panel: Axes, shown: Scene, reference: str) -> dict[str, Artist]:
+def _draw_front(panel: Axes, shown: Scene, reference: str, look: Look) -> dict[str, Artist]:
     """Draw the front and the reference. Return the entries of the legend."""
     artists: dict[str, Artist] = {}
     if shown.members:
@@ -163,7 +164,7 @@ def _draw_front(panel: Axes, shown: Scene, reference: str) -> dict[str, Artist]:
     if shown.reference:
         _shade(panel, shown.members, shown.reference)
         panel.axvline(shown.reference.nll, color="0.45", linewidth=0.8, linestyle=":", zorder=1.2)
-        (artists[f"{reference}, with MI 0"],) = panel.plot(*shown.reference, **REFERENCE)
+        (artists[f"{reference}, with MI 0"],) = panel.plot(*shown.reference, color=look.colour, **REFERENCE)
     return artists
 
 
