@@ -239,6 +239,8 @@ def test_contenders_are_called_as_their_user_wants_and_keep_their_colours():
     assert figure.get_suptitle() == "Mine"
     assert colours_of(figure) == {style.called(label): colour for label, colour in colours(LABELS).items()}
     assert style.called("skip #0a1b2c") == "Skip-VAE #0a1b2c"
+    assert FigureStyle(labels={"free": "F", "free bits": "FB"}).called("free nats") == "free nats"
+    assert FigureStyle(labels={"free": "F", "free bits": "FB"}).called("free bits") == "FB"
 
 
 def test_labels_of_no_contender_and_equal_ones_are_refused():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -62,6 +63,8 @@ LARGEST = 1e100
 """Larger numbers are left out like those that are not finite: the axes cannot be computed with them."""
 FEW = 2
 """An interval of so many seeds is 12.7 standard errors wide on each side. The whole of it would hide the means."""
+MARKED = re.compile(r"(.+)( #[0-9a-f]{6})", re.DOTALL)
+"""A contender, and the mark that tells it from another one of the same name."""
 CROWD = 10
 """Bands of more contenders are fainter."""
 NOT_NEGATIVE = frozenset({"kl", "active_units"})
@@ -81,8 +84,10 @@ class FigureStyle:
 
     def called(self, label: str) -> str:
         """Return what people read in place of the label of a contender. A mark behind the contender stays."""
-        contender, space, mark = label.partition(" ")
-        return f"{self.labels.get(contender, contender)}{space}{mark}"
+        if label in self.labels:
+            return self.labels[label]
+        marked = MARKED.fullmatch(label)
+        return label if marked is None else f"{self.labels.get(marked[1], marked[1])}{marked[2]}"
 
     def check(self, contenders: Iterable[str]) -> None:
         """Raise UsageError for a label of none of these contenders, and if two of them would be called the same."""
