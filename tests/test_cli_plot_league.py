@@ -6,8 +6,10 @@ import pytest
 from test_leagues import ONE, SUITE, defaults
 
 from collapsebench.experiment import suites
+from collapsebench.record import Outcome
 from collapsebench.store import Store
 
+LOST = ONE | {"skip": (98.0, Outcome.DIVERGED), "annealed": (None, None)}
 FIGURES = ("league-profile", "league-fronts")
 
 
@@ -33,6 +35,20 @@ def test_a_division_for_which_no_cell_has_a_rule_is_said_as_the_league_says_it(p
     assert (answer.code, answer.err) == (2, league.err)
     assert "no cell has a rule for it: unknown division 'cured'" in answer.err
     assert "no run of the division cured has a result" in plot(figure, "--division", "cured").err
+
+
+def test_contenders_without_a_point_are_counted(plot):
+    """One with a lost run, one without any, and none of which anything is known."""
+    answer = plot("league-fronts", runs=lambda cell: defaults(cell, **LOST))
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == "wrote plot.png: 6 contenders, and the fronts of one (2 without a point)\n"
+
+
+def test_without_any_point_there_is_no_figure(plot, tmp_path):
+    answer = plot("league-fronts", runs=lambda cell: defaults(cell, **dict.fromkeys(ONE, (Outcome.DIVERGED,) * 2)))
+    assert (answer.code, answer.out, len(answer.err.splitlines())) == (1, "", 1)
+    assert "no contender has a point" in answer.err
+    assert not (tmp_path / "plot.png").exists()
 
 
 NAMES = {"skip": "β-VAE", "annealed": "Skip-VAE, free bits + Ω", "both": "a", "capacity": "a=b", "VAE": "$x$ [k=2]"}

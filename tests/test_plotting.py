@@ -228,7 +228,7 @@ def test_letters_are_small_in_a_column_of_a_paper():
 def test_a_legend_that_leaves_no_room_is_refused():
     runs = [run for number in range(30) for run in seeded(f"method-{number}", seeds=1)]
     style = FigureStyle(size=(3.3, 2.6))
-    with pytest.raises(UsageError, match=r"the legend of 30 entries does not fit 3\.3 × 2\.6 inches: choose some"):
+    with pytest.raises(UsageError, match=r"the legend of 30 entries does not fit 3\.3 × 2\.6 inches: choose a larger"):
         draw({"kl": lines(runs, "steps", "kl")}, "steps", "", style)
 
 

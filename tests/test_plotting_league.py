@@ -357,7 +357,40 @@ def test_without_the_reference_all_members_are_shown_and_nothing_is_shaded():
 def test_without_any_point_there_is_an_empty_panel():
     nothing = {"no_latent": (math.nan, 0.0), "vae": (math.nan, 0.0)}
     figure = league_fronts.draw(small(**nothing), "t")
-    assert (figure.axes[0].get_title(), len(figure.axes[0].texts)) == ("t\n ", 0)
+    assert (figure.axes[0].get_title(), len(figure.axes[0].texts)) == ("t\n2 without a point", 0)
+
+
+def test_contenders_without_a_point_are_counted():
+    lost = {"a": (math.nan, 1.0), "b": (97.0, math.nan), "c": (1e120, 1.0)}
+    (panel,) = league_fronts.draw(small(**lost, d=(98.0, 1.0), e=(500.0, 0.0)), "t").axes
+    assert panel.get_title() == "t\n1 beyond the edge, 3 without a point"
+    (panel,) = league_fronts.draw(small(no_latent=(math.nan, 0.0)), "t").axes
+    assert panel.get_title() == "t\n1 without a point"
+
+
+@pytest.mark.parametrize("size", [(3.3, 4.0), (4.6, 4.0), (7.0, 5.0)])
+def test_what_panels_say_covers_nothing_of_their_neighbours(size):
+    nlls, informations = invented(tasks=("mnist", "yahoo"))
+    for name in NAMES[5:9]:
+        nlls["mnist"][name][0] = nlls["yahoo"][name][0] = math.nan
+        nlls["mnist"][NAMES[9]][0] = nlls["yahoo"][NAMES[9]][0] = 1e6
+    style = FigureStyle(title="", size=size)
+    with style.settings():
+        figure = league_fronts.draw(made(nlls, informations), "t", style)
+        figure.draw_without_rendering()
+    titles = [panel.title.get_window_extent() for panel in figure.axes]
+    assert all("4 without a point" in " ".join(panel.get_title().split()) for panel in figure.axes)
+    assert not titles[0].overlaps(titles[1])
+    assert all(0 <= box.x0 <= box.x1 <= figure.bbox.x1 for box in titles)
+
+
+def test_panels_without_room_are_refused():
+    style = FigureStyle(title="", size=(2.0, 2.0))
+    with (
+        style.settings(),
+        pytest.raises(UsageError, match="the panels do not fit 2 × 2 inches: choose a larger --size"),
+    ):
+        league_fronts.draw(LEAGUE, "t", style)
 
 
 def test_names_for_which_a_small_panel_has_no_room_are_counted():
@@ -367,7 +400,7 @@ def test_names_for_which_a_small_panel_has_no_room_are_counted():
         figure.draw_without_rendering()
     left_out = 0
     for panel, front in zip(figure.axes, LEAGUE.fronts, strict=True):
-        counted = re.search(r"(\d+) without name", panel.get_title())
+        counted = re.search(r"(\d+) without name", " ".join(panel.get_title().split()))
         unnamed = len(league_fronts.scene(front, LEAGUE).named) - len(panel.texts)
         assert unnamed == (int(counted[1]) if counted else 0)
         left_out += unnamed

@@ -200,13 +200,17 @@ def draw_league_fronts(
     """Draw the Pareto front of each task of one division of a league.
 
     `labels` call its models by other names, as in `β-VAE=Beta-VAE`. Raises UsageError for what is no league, for
-    `contenders` and for labels that do not fit, and StoreError if nothing has a result.
+    `contenders` and for labels that do not fit, and StoreError if no contender has a point.
     """
     ranking, title = _division(store, query, contenders, division)
     style = _with_labels(style, labels, ranking)
+    scenes = [league_fronts.scene(front, ranking.league) for front in ranking.league.fronts]
+    if all(scene.lost == len(ranking.models) for scene in scenes):
+        raise StoreError("no contender has a point: it needs a result of each seed, with IW-NLL and mutual information")
     with style.settings():
         figure = league_fronts.draw(ranking.league, title, style)
-    return DrawnFigure(figure, f"{len(ranking.models)} contenders, and the fronts of {_tasks(ranking)}")
+    shown = "; ".join(f"{scene.task}{f' ({scene.lost} without a point)' if scene.lost else ''}" for scene in scenes)
+    return DrawnFigure(figure, f"{len(ranking.models)} contenders, and the fronts of {shown}")
 
 
 def _division(store: Store, query: Query, contenders: Collection[str], division: Division) -> tuple[Ranking, str]:

@@ -21,6 +21,7 @@ from collapsebench.reporting.plotting.canvas import (
     LINE,
     MOST_MARKERS,
     FigureStyle,
+    lay_out,
     legend,
     line_style,
     panels,
@@ -153,7 +154,7 @@ def _names(
     order = sorted(ends, key=lambda name: -ends[name])
     texts = [_name(panel, style.called(name)) for name in order]
     _make_room(figure, texts, style)
-    figure.draw_without_rendering()
+    lay_out(figure)
     width, height = panel.get_window_extent().size
     starts = [(ends[name] + MARGIN) / (1 + 2 * MARGIN) for name in order]
     places = _places(starts, LINE * float(texts[0].get_fontsize()) * figure.dpi / 72 / height)
