@@ -6,7 +6,7 @@
     composition = call {"+" call}
     call        = name ["[" [pair {"," pair}] "]"]
     pair        = key "=" value
-    label       = contender "=" text
+    label       = contender "=" text | model "=" text
     setting     = key "=" (choice | "[" [choice {"," choice}] "]")
     choice      = call | value
     value       = list | quoted | bare
@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import product
 from math import inf, prod
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from collapsebench.errors import UsageError
+from collapsebench.errors import UsageError, unknown
 
 ParameterValue: TypeAlias = "bool | int | float | str | list[ParameterValue] | None"
 """The value of a parameter or a setting, as `print_value` writes it.
@@ -355,6 +355,38 @@ def parse_label(text: str) -> tuple[str, str]:
     if not label:
         raise reader.fail("a label")
     return print_contender(*written), label
+
+
+def parse_model_label(text: str, models: Collection[str]) -> tuple[str, str]:
+    """Read `MODEL=TEXT`: one of these names, and how it is to be called. Raises UsageError.
+
+    Names of models are any texts, and may contain `=`. Where several names fit, the longest one is meant.
+
+    >>> parse_model_label("FB[nats=2] = free bits", ["FB", "FB[nats=2]"])
+    ('FB[nats=2]', 'free bits')
+    """
+    text = text.strip()
+    parts = [(text[:place].rstrip(), text[place + 1 :].lstrip()) for place, sign in enumerate(text) if sign == "="]
+    if not parts:
+        raise UsageError(f"cannot read '{text}': expected '=' behind the name of a model")
+    by_name = {name.strip(): name for name in models}
+    model, label = next((part for part in reversed(parts) if part[0] in by_name), parts[0])
+    if model not in by_name:
+        raise UsageError(unknown("model", model, models))
+    if not label:
+        raise UsageError(f"cannot read '{text}': expected a label behind '='")
+    return by_name[model], label
+
+
+def labels_of(written: Iterable[str], parse: Callable[[str], tuple[str, str]]) -> dict[str, str]:
+    """Read labels of different contenders. Raises UsageError for what does not parse, and for two labels of one."""
+    found: dict[str, str] = {}
+    for text in written:
+        contender, label = parse(text)
+        if contender in found:
+            raise UsageError(f"--label {text}: '{contender}' has a label already, '{found[contender]}'")
+        found[contender] = label
+    return found
 
 
 def print_value(value: ParameterValue) -> str:

@@ -109,6 +109,13 @@ def test_what_is_no_size_is_one_line(plot, size):
     assert answer.err == f"error: --size '{size}' must be W,H in inches, each of 1 to 60, as in 3.3,2.5\n"
 
 
+def test_panels_without_room_are_one_line(plot, tmp_path):
+    answer = plot("--dataset", "digits", "--contender", "vae", "--y", "neg_elbo,kl", "--size", "2,1.2")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "error: the panels do not fit 2 × 1.2 inches: choose a larger --size\n"
+    assert not (tmp_path / "plot.png").exists()
+
+
 def test_a_label_of_no_contender_is_one_line(plot):
     answer = plot("--dataset", "digits", "--label", "skpi=S")
     assert (answer.code, answer.err.startswith("error: unknown contender 'skpi'")) == (2, True)

@@ -228,7 +228,7 @@ def test_letters_are_small_in_a_column_of_a_paper():
 def test_a_legend_that_leaves_no_room_is_refused():
     runs = [run for number in range(30) for run in seeded(f"method-{number}", seeds=1)]
     style = FigureStyle(size=(3.3, 2.6))
-    with pytest.raises(UsageError, match=r"the legend of 30 entries does not fit 3\.3 × 2\.6 inches: choose some"):
+    with pytest.raises(UsageError, match=r"the legend of 30 entries does not fit 3\.3 × 2\.6 inches: choose a larger"):
         draw({"kl": lines(runs, "steps", "kl")}, "steps", "", style)
 
 
@@ -239,6 +239,8 @@ def test_contenders_are_called_as_their_user_wants_and_keep_their_colours():
     assert figure.get_suptitle() == "Mine"
     assert colours_of(figure) == {style.called(label): colour for label, colour in colours(LABELS).items()}
     assert style.called("skip #0a1b2c") == "Skip-VAE #0a1b2c"
+    assert FigureStyle(labels={"free": "F", "free bits": "FB"}).called("free nats") == "free nats"
+    assert FigureStyle(labels={"free": "F", "free bits": "FB"}).called("free bits") == "FB"
 
 
 def test_labels_of_no_contender_and_equal_ones_are_refused():

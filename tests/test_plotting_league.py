@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from leagues import FEW, scores
 
 from collapsebench.errors import UsageError
-from collapsebench.reporting.colours import looks
+from collapsebench.reporting.colours import GREYS, looks
 from collapsebench.reporting.league import league
 from collapsebench.reporting.plotting import canvas, league_fronts, league_profile
 from collapsebench.reporting.plotting.canvas import FigureStyle, figure_bytes
@@ -38,11 +39,12 @@ def invented(names=NAMES, tasks=tuple(TASKS), seeds=5):
     return nlls, informations
 
 
-def made(nlls, informations):
-    return league(scores(nlls), scores(informations), baseline="vae", reference="no-latent", bootstrap=FEW)
+def made(nlls, informations, baseline="vae", reference="no-latent"):
+    return league(scores(nlls), scores(informations), baseline=baseline, reference=reference, bootstrap=FEW)
 
 
 LEAGUE = made(*invented())
+FEWER = invented(NAMES[:6], ("digits · deep",))
 FIGURES = {"profile": league_profile.draw, "fronts": league_fronts.draw}
 
 
@@ -86,6 +88,22 @@ def test_contenders_are_called_as_their_user_wants(draw):
     assert r"VAE \$x\$" in written(figure)
     (panel, *_), (legend,) = figure.axes, figure.legends
     assert "nothing" in " ".join([panel.get_xlabel(), *(text.get_text() for text in legend.get_texts())])
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_the_baseline_and_the_reference_are_grey_however_they_are_called(draw):
+    called = {"vae": "VAE", "no-latent": "no latent variable", METHODS[0]: "vae"}
+    tables = (
+        {task: {called.get(name, name): own[name] for name in own} for task, own in table.items()} for table in FEWER
+    )
+    usual, other = (greys(draw(found, "t")) for found in (made(*FEWER), made(*tables, "VAE", "no latent variable")))
+    assert usual == other
+    assert len(usual) == 2
+
+
+def greys(figure):
+    """How many lines have each grey of those that others are compared with."""
+    return Counter(line.get_color() for line in figure.axes[0].get_lines() if line.get_color() in GREYS.values())
 
 
 number = st.sampled_from([math.nan, math.inf, -1e120, 1e120, 0.0, 5.0]) | st.integers(-8000, 8000).map(lambda n: n / 8)
@@ -150,13 +168,16 @@ def test_the_best_by_area_are_named_with_both_baselines_and_others_are_grey():
         assert line.get_color() == (look[name].colour if name in look else "0.82")
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["25 other contenders"]
-    assert legend.get_title().get_text().startswith("20 runs a contender on 4 tasks")
+    assert said(figure).startswith(
+        "20 runs a contender on 4 tasks; in colour: the 8 whose lines are the highest on average"
+    )
 
 
 def test_few_contenders_are_all_named():
     figure = league_profile.draw(made(*invented(NAMES[:6])), "t")
     assert written(figure).keys() == set(NAMES[:6])
     assert figure.legends[0].get_texts() == []
+    assert "in colour" not in said(figure)
 
 
 LOST = made(
@@ -336,7 +357,40 @@ def test_without_the_reference_all_members_are_shown_and_nothing_is_shaded():
 def test_without_any_point_there_is_an_empty_panel():
     nothing = {"no_latent": (math.nan, 0.0), "vae": (math.nan, 0.0)}
     figure = league_fronts.draw(small(**nothing), "t")
-    assert (figure.axes[0].get_title(), len(figure.axes[0].texts)) == ("t\n ", 0)
+    assert (figure.axes[0].get_title(), len(figure.axes[0].texts)) == ("t\n2 without a point", 0)
+
+
+def test_contenders_without_a_point_are_counted():
+    lost = {"a": (math.nan, 1.0), "b": (97.0, math.nan), "c": (1e120, 1.0)}
+    (panel,) = league_fronts.draw(small(**lost, d=(98.0, 1.0), e=(500.0, 0.0)), "t").axes
+    assert panel.get_title() == "t\n1 beyond the edge, 3 without a point"
+    (panel,) = league_fronts.draw(small(no_latent=(math.nan, 0.0)), "t").axes
+    assert panel.get_title() == "t\n1 without a point"
+
+
+@pytest.mark.parametrize("size", [(3.3, 4.0), (4.6, 4.0), (7.0, 5.0)])
+def test_what_panels_say_covers_nothing_of_their_neighbours(size):
+    nlls, informations = invented(tasks=("mnist", "yahoo"))
+    for name in NAMES[5:9]:
+        nlls["mnist"][name][0] = nlls["yahoo"][name][0] = math.nan
+        nlls["mnist"][NAMES[9]][0] = nlls["yahoo"][NAMES[9]][0] = 1e6
+    style = FigureStyle(title="", size=size)
+    with style.settings():
+        figure = league_fronts.draw(made(nlls, informations), "t", style)
+        figure.draw_without_rendering()
+    titles = [panel.title.get_window_extent() for panel in figure.axes]
+    assert all("4 without a point" in " ".join(panel.get_title().split()) for panel in figure.axes)
+    assert not titles[0].overlaps(titles[1])
+    assert all(0 <= box.x0 <= box.x1 <= figure.bbox.x1 for box in titles)
+
+
+def test_panels_without_room_are_refused():
+    style = FigureStyle(title="", size=(2.0, 2.0))
+    with (
+        style.settings(),
+        pytest.raises(UsageError, match="the panels do not fit 2 × 2 inches: choose a larger --size"),
+    ):
+        league_fronts.draw(LEAGUE, "t", style)
 
 
 def test_names_for_which_a_small_panel_has_no_room_are_counted():
@@ -346,7 +400,7 @@ def test_names_for_which_a_small_panel_has_no_room_are_counted():
         figure.draw_without_rendering()
     left_out = 0
     for panel, front in zip(figure.axes, LEAGUE.fronts, strict=True):
-        counted = re.search(r"(\d+) without name", panel.get_title())
+        counted = re.search(r"(\d+) without name", " ".join(panel.get_title().split()))
         unnamed = len(league_fronts.scene(front, LEAGUE).named) - len(panel.texts)
         assert unnamed == (int(counted[1]) if counted else 0)
         left_out += unnamed

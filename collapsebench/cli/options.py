@@ -15,7 +15,7 @@ import click
 from collapsebench.cli import completing
 from collapsebench.errors import StoreError, UsageError, no_store
 from collapsebench.files import DEFAULT_STORE, expanded
-from collapsebench.syntax import BASELINE, parse_label
+from collapsebench.syntax import BASELINE, labels_of, parse_label
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -53,15 +53,8 @@ def check_present(store: str) -> None:
 
 
 def _by_contender(context: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> Mapping[str, str]:
-    """Read the labels of contenders. Raises UsageError for what does not parse, and for two labels of a contender."""
     del context, parameter
-    found: dict[str, str] = {}
-    for text in written:
-        contender, label = parse_label(text)
-        if contender in found:
-            raise UsageError(f"--label {text}: '{contender}' has a label already, '{found[contender]}'")
-        found[contender] = label
-    return found
+    return labels_of(written, parse_label)
 
 
 _store = partial(
@@ -147,6 +140,16 @@ labels = click.option(
     help='How a contender is called, as in skip="Skip-VAE". May be repeated.',
 )
 """The value is a mapping from canonical contenders to their labels."""
+model_labels = click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="MODEL=TEXT",
+    shell_complete=completing.models,
+    help="How a model of the suite is called, as in 'β-VAE=Beta-VAE': its name as the figure and `suite show` have it. "
+    "May be repeated.",
+)
+"""The value has the labels as they are written, as the suite says which names there are."""
 
 
 def gathered(kind: type[DataclassInstance], *added: Decorator) -> Decorator:

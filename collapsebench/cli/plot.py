@@ -57,8 +57,8 @@ def command() -> None:
 
 
 @dataclass(frozen=True)
-class FigureOptions:
-    """The options that every figure has."""
+class CommonOptions:
+    """The options that mean the same for every figure."""
 
     dataset: str | None
     track: str | None
@@ -69,7 +69,6 @@ class FigureOptions:
     cells: tuple[str, ...]
     contenders: tuple[str, ...]
     plugins: tuple[Path, ...]
-    labels: Mapping[str, str]
     title: str | None
     size: tuple[float, float] | None
     output: Path
@@ -78,7 +77,7 @@ class FigureOptions:
     @property
     def style(self) -> FigureStyle:
         """The looks of the figure."""
-        return FigureStyle(self.title, self.size, self.labels)
+        return FigureStyle(self.title, self.size)
 
     @property
     def format(self) -> str:
@@ -103,6 +102,27 @@ class FigureOptions:
         return ProtocolQuery(self.dataset, self.track, self.protocol)
 
 
+@dataclass(frozen=True)
+class FigureOptions(CommonOptions):
+    """The options of a figure of contenders."""
+
+    labels: Mapping[str, str]
+
+    @property
+    def style(self) -> FigureStyle:
+        """The looks of the figure, with the labels of contenders."""
+        return FigureStyle(self.title, self.size, self.labels)
+
+
+@dataclass(frozen=True)
+class LeagueFigureOptions(CommonOptions):
+    """The options of a figure of a league."""
+
+    division: str
+    labels: tuple[str, ...]
+    """The labels of models as they are written: the suite says which models there are."""
+
+
 class Inches(click.ParamType):  # type: ignore[type-arg]
     """The width and the height of a figure, as in 3.3,2.5."""
 
@@ -123,8 +143,7 @@ def inches(text: str) -> tuple[float, float]:
     return width, height
 
 
-figure_options = options.gathered(
-    FigureOptions,
+selection: tuple[options.Decorator, ...] = (
     options.dataset,
     options.track,
     options.protocol,
@@ -147,7 +166,8 @@ figure_options = options.gathered(
         help="Only this contender, as in skip+sa-vae[steps=20]. May be repeated.",
     ),
     options.plugin,
-    options.labels,
+)
+looks: tuple[options.Decorator, ...] = (
     click.option("--title", default=None, help="The title; an empty text for none.  [default: what is drawn]"),
     click.option(
         "--size",
@@ -165,6 +185,20 @@ figure_options = options.gathered(
         help=f"The file; its ending says how it is written: {', '.join(METADATA)}.",
     ),
     options.stored,
+)
+figure_options = options.gathered(FigureOptions, *selection, options.labels, *looks)
+league_figure_options = options.gathered(
+    LeagueFigureOptions,
+    click.option(
+        "--division",
+        type=click.Choice(DIVISIONS),
+        default=DIVISIONS[0],
+        show_default=True,
+        help="The defaults, or what a kind of rule has chosen of the trials.",
+    ),
+    *selection,
+    options.model_labels,
+    *looks,
 )
 
 
@@ -249,38 +283,27 @@ def spectrum(given: FigureOptions) -> None:
     _draw(given, draw_spectrum)
 
 
-division = click.option(
-    "--division",
-    type=click.Choice(DIVISIONS),
-    default=DIVISIONS[0],
-    show_default=True,
-    help="The defaults, or what a kind of rule has chosen of the trials.",
-)
-
-
 @command.command("league-profile", short_help="How near runs come to the best of each task of a league.")
-@division
-@figure_options
-def league_profile(given: FigureOptions, division: str) -> None:
+@league_figure_options
+def league_profile(given: LeagueFigureOptions) -> None:
     """The share of runs of a league (--suite) over their regret: 0 is the best of a task, 1 a model without z."""
     from collapsebench.reporting.divisions import Division
     from collapsebench.reporting.figures import draw_league_profile
 
-    _draw(given, partial(draw_league_profile, division=Division(division)))
+    _draw(given, partial(draw_league_profile, division=Division(given.division), labels=given.labels))
 
 
 @command.command("league-fronts", short_help="Likelihood and information in each task of a league.")
-@division
-@figure_options
-def league_fronts(given: FigureOptions, division: str) -> None:
+@league_figure_options
+def league_fronts(given: LeagueFigureOptions) -> None:
     """IW-NLL and mutual information of a league (--suite), a panel for each task, with its front named."""
     from collapsebench.reporting.divisions import Division
     from collapsebench.reporting.figures import draw_league_fronts
 
-    _draw(given, partial(draw_league_fronts, division=Division(division)))
+    _draw(given, partial(draw_league_fronts, division=Division(given.division), labels=given.labels))
 
 
-def _draw(given: FigureOptions, draw: Callable[..., DrawnFigure]) -> None:
+def _draw(given: CommonOptions, draw: Callable[..., DrawnFigure]) -> None:
     """Draw one figure to its file, and say what is in it."""
     from collapsebench.store import Store
     from collapsebench.syntax import canonical

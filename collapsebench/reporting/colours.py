@@ -1,8 +1,9 @@
 """One colour a contender, everywhere: in figures, in the report, and in any part of them.
 
-The baseline and the contender without a latent variable are grey. Every other contender has the colour that its name
-alone says, unless another one of the same picture, whose name is shorter or earlier in the alphabet, has this colour
-already: then it has the next free one. When all colours are taken, they are given again, with other dashes and markers.
+The baseline and the contender without a latent variable are grey, however a picture names them. Every other contender
+has the colour that its name alone says, unless another one of the same picture, whose name is shorter or earlier in the
+alphabet, has this colour already: then it has the next free one. When all colours are taken, they are given again, with
+other dashes and markers.
 So a contender that has its own colour, given once, keeps it in every smaller picture.
 """
 
@@ -21,7 +22,7 @@ COLOURS = ("#0078B4", "#D25A00", "#00A578", "#B42D78", "#9678F0", "#875A3C", "#7
 """The colours of contenders. A search found them: each has a contrast of 2.9 or more to white and to a dark page, and
 those who do not see red or green tell each two of them apart as well as possible."""
 GREYS = {BASELINE: "#6F6F6F", NO_LATENT: "#909090"}
-"""The colours of contenders that others are compared with."""
+"""The colours of contenders that others are compared with, by the names that these have on boards."""
 SALT = b"134083"
 """Comes before a name whose colour is computed. With it the contenders of most pictures have different colours."""
 
@@ -67,14 +68,19 @@ def colours(contenders: Iterable[str]) -> dict[str, str]:
     return {label: look.colour for label, look in looks(contenders).items()}
 
 
-def looks(contenders: Iterable[str]) -> dict[str, Look]:
+def looks(contenders: Iterable[str], grey: Iterable[str] = tuple(GREYS)) -> dict[str, Look]:
     """Give each contender a colour, a marker and dashes, by its label and in the order given.
 
-    No two of the first 66 have the same colour and the same marker.
+    `grey` are the labels of the baseline and of the contender without a latent variable. No two of the first 66 have
+    the same colour and the same marker.
+
+    >>> looks(["VAE", "skip"], grey=("VAE", "no z"))["VAE"] == looks(["vae"])["vae"]
+    True
     """
     labels = list(dict.fromkeys(contenders))
-    found = {label: Look(grey, Marker.CIRCLE, DASHES[place]) for place, (label, grey) in enumerate(GREYS.items())}
-    left = sorted((label for label in labels if label not in GREYS), key=lambda label: (len(label), label))
+    greys = zip(grey, GREYS.values(), DASHES, strict=False)
+    found = {label: Look(colour, Marker.CIRCLE, dashes) for label, colour, dashes in greys}
+    left = sorted((label for label in labels if label not in found), key=lambda label: (len(label), label))
     turn = 0
     while left:
         found |= {label: _look(place, turn) for label, place in _places(left).items()}

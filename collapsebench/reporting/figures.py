@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from collapsebench.components import discovery
@@ -24,6 +26,7 @@ from collapsebench.reporting.plotting import (
 from collapsebench.reporting.plotting.canvas import AS_USUAL
 from collapsebench.reporting.queries import SuiteQuery
 from collapsebench.reporting.selection import kept_codes, one_protocol
+from collapsebench.syntax import labels_of, parse_model_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -168,16 +171,18 @@ def draw_league_profile(
     style: FigureStyle = AS_USUAL,
     *,
     division: Division,
+    labels: Iterable[str] = (),
 ) -> DrawnFigure:
     """Draw the performance profiles of one division of a league.
 
-    Raises UsageError for what is no league and for `contenders`, and StoreError if no task has a contender that is
-    better than the baseline without z.
+    `labels` call its models by other names, as in `β-VAE=Beta-VAE`. Raises UsageError for what is no league, for
+    `contenders` and for labels that do not fit, and StoreError if no task has a contender that is better than the
+    baseline without z.
     """
     ranking, title = _division(store, query, contenders, division)
+    style = _with_labels(style, labels, ranking)
     if ranking.league.profile is None:
         raise StoreError(f"no contender is better than '{ranking.league.reference}' on any task: there is no regret")
-    style.check(ranking.models)
     with style.settings():
         figure = league_profile.draw(ranking.league, title, style)
     return DrawnFigure(figure, f"profiles of {len(ranking.models)} contenders on {_tasks(ranking)}")
@@ -190,16 +195,22 @@ def draw_league_fronts(
     style: FigureStyle = AS_USUAL,
     *,
     division: Division,
+    labels: Iterable[str] = (),
 ) -> DrawnFigure:
     """Draw the Pareto front of each task of one division of a league.
 
-    Raises UsageError for what is no league and for `contenders`, and StoreError if nothing has a result.
+    `labels` call its models by other names, as in `β-VAE=Beta-VAE`. Raises UsageError for what is no league, for
+    `contenders` and for labels that do not fit, and StoreError if no contender has a point.
     """
     ranking, title = _division(store, query, contenders, division)
-    style.check(ranking.models)
+    style = _with_labels(style, labels, ranking)
+    scenes = [league_fronts.scene(front, ranking.league) for front in ranking.league.fronts]
+    if all(scene.lost == len(ranking.models) for scene in scenes):
+        raise StoreError("no contender has a point: it needs a result of each seed, with IW-NLL and mutual information")
     with style.settings():
         figure = league_fronts.draw(ranking.league, title, style)
-    return DrawnFigure(figure, f"{len(ranking.models)} contenders, and the fronts of {_tasks(ranking)}")
+    shown = "; ".join(f"{scene.task}{f' ({scene.lost} without a point)' if scene.lost else ''}" for scene in scenes)
+    return DrawnFigure(figure, f"{len(ranking.models)} contenders, and the fronts of {shown}")
 
 
 def _division(store: Store, query: Query, contenders: Collection[str], division: Division) -> tuple[Ranking, str]:
@@ -210,6 +221,14 @@ def _division(store: Store, query: Query, contenders: Collection[str], division:
         raise UsageError("--contender does not go with a league: each of its contenders counts for the others")
     ranking = one_ranking(store, query, division, Bootstrap(resamples=1))
     return ranking, " · ".join([query.suite, query.scale, *query.variants, str(division)])
+
+
+def _with_labels(style: FigureStyle, labels: Iterable[str], ranking: Ranking) -> FigureStyle:
+    """Return the style with labels of models. Raises UsageError for a label of none, and for two of the same text."""
+    called = labels_of(labels, partial(parse_model_label, models=ranking.models))
+    found = replace(style, labels={**style.labels, **called})
+    found.check(ranking.models)
+    return found
 
 
 def _tasks(ranking: Ranking) -> str:

@@ -181,7 +181,9 @@ def _asked(cells: Sequence[Cell], divisions: Collection[Division]) -> list[Divis
 def one_ranking(store: Store, query: SuiteQuery, division: Division, bootstrap: Bootstrap | None = None) -> Ranking:
     """Read one division of a suite. Raises as `read_league` does."""
     facts = _facts(suites.suite(query.suite))
-    found = _ranking(stored_tasks(store, query), division, facts, bootstrap or Bootstrap())
+    stored = stored_tasks(store, query)
+    (asked,) = _asked([each.cell for each in stored], [division])
+    found = _ranking(stored, asked, facts, bootstrap or Bootstrap())
     if found is None:
         raise StoreError(f"no run of the division {division} has a result; to run it: {query.command}")
     return found

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,6 +64,8 @@ LARGEST = 1e100
 """Larger numbers are left out like those that are not finite: the axes cannot be computed with them."""
 FEW = 2
 """An interval of so many seeds is 12.7 standard errors wide on each side. The whole of it would hide the means."""
+MARKED = re.compile(r"(.+)( #[0-9a-f]{6})", re.DOTALL)
+"""A contender, and the mark that tells it from another one of the same name."""
 CROWD = 10
 """Bands of more contenders are fainter."""
 NOT_NEGATIVE = frozenset({"kl", "active_units"})
@@ -81,8 +85,10 @@ class FigureStyle:
 
     def called(self, label: str) -> str:
         """Return what people read in place of the label of a contender. A mark behind the contender stays."""
-        contender, space, mark = label.partition(" ")
-        return f"{self.labels.get(contender, contender)}{space}{mark}"
+        if label in self.labels:
+            return self.labels[label]
+        marked = MARKED.fullmatch(label)
+        return label if marked is None else f"{self.labels.get(marked[1], marked[1])}{marked[2]}"
 
     def check(self, contenders: Iterable[str]) -> None:
         """Raise UsageError for a label of none of these contenders, and if two of them would be called the same."""
@@ -290,8 +296,8 @@ def legend(
         made.remove()
     width, height = style.size
     raise UsageError(
-        f"the legend of {len(artists)} entries does not fit {width:g} × {height:g} inches: choose some with "
-        "--contender, give short names with --label, or a larger --size"
+        f"the legend of {len(artists)} entries does not fit {width:g} × {height:g} inches: choose a larger "
+        "--size, short names with --label, or fewer contenders"
     )
 
 
@@ -354,8 +360,13 @@ def _move_title(figure: Figure, width: float) -> None:
     """Put the title into the middle of the first inches of a figure, beside the legend."""
     shown = " ".join(figure.get_suptitle().split())
     if shown:
-        text = _wrapped(shown, figure, max(1, int(LETTERS / _font_size() * width)))
+        text = _wrapped(shown, figure, letters_in(width))
         figure.suptitle(text, fontsize="medium", x=width / 2 / figure.get_figwidth())
+
+
+def letters_in(width: float) -> int:
+    """Return how many letters a line of so many inches has, at least one."""
+    return max(1, int(LETTERS / _font_size() * width))
 
 
 def _font_size() -> float:
@@ -377,15 +388,39 @@ def _legend_text(text: str) -> str:
 
 def _wrapped(text: str, figure: Figure, letters: int | None = None) -> str:
     """Break a text into lines of so many letters, or of as many as the figure is wide."""
-    width = letters or max(1, int(LETTERS / _font_size() * figure.get_figwidth()))
+    width = letters or letters_in(figure.get_figwidth())
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
+@contextmanager
+def _room_for_panels(figure: Figure) -> Iterator[None]:
+    """Raise UsageError if matplotlib lays out a figure in the block and has no room for its panels.
+
+    It would warn and draw them over each other.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
+        try:
+            yield
+        except UserWarning:
+            width, height = figure.get_size_inches()
+            raise UsageError(f"the panels do not fit {width:g} × {height:g} inches: choose a larger --size") from None
+
+
+def lay_out(figure: Figure) -> None:
+    """Give panels their places, so that others can be put beside them. Raises UsageError if they have no room."""
+    with _room_for_panels(figure):
+        figure.draw_without_rendering()
+
+
 def figure_bytes(figure: Figure, format_: str) -> bytes:
-    """Write a figure in a format of METADATA. Equal figures give equal bytes: they have no dates or random ids."""
+    """Write a figure in a format of METADATA. Equal figures give equal bytes: they have no dates or random ids.
+
+    Raises UsageError if the figure has no room for its panels.
+    """
     from matplotlib import rc_context
 
     stream = io.BytesIO()
-    with rc_context({"svg.hashsalt": "collapsebench", "pdf.fonttype": 42}):
+    with rc_context({"svg.hashsalt": "collapsebench", "pdf.fonttype": 42}), _room_for_panels(figure):
         figure.savefig(stream, format=format_, dpi=150, metadata=METADATA[format_])
     return stream.getvalue()

@@ -7,6 +7,7 @@ dominates. What of it is better than the baseline without z is shaded: the area 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,16 @@ from collapsebench.reporting.colours import looks
 from collapsebench.reporting.escaping import figure_text
 from collapsebench.reporting.leaderboard.layout import ARROWS
 from collapsebench.reporting.league import Front, League, Point
-from collapsebench.reporting.plotting.canvas import AS_USUAL, LARGEST, FigureStyle, legend, mean_over, panels
+from collapsebench.reporting.plotting.canvas import (
+    AS_USUAL,
+    LARGEST,
+    FigureStyle,
+    lay_out,
+    legend,
+    letters_in,
+    mean_over,
+    panels,
+)
 from collapsebench.reporting.plotting.naming import NEAR, Box, Place, free_box, line
 
 if TYPE_CHECKING:
@@ -36,7 +46,7 @@ OTHERS: dict[str, Any] = {"color": "0.72", "marker": "o", "linestyle": "", "mark
 """How contenders without a name are drawn."""
 STEPS: dict[str, Any] = {"color": "0.3", "linewidth": 1.0, "zorder": 1.6}
 SHADE: dict[str, Any] = {"color": "0.93", "linewidth": 0, "zorder": 0.5}
-REFERENCE: dict[str, Any] = {"color": "black", "marker": "x", "linestyle": "", "markersize": 7, "zorder": 3}
+REFERENCE: dict[str, Any] = {"marker": "x", "markeredgewidth": 2, "linestyle": "", "markersize": 7, "zorder": 3}
 HOOK: dict[str, Any] = {"color": "0.5", "linewidth": 0.7, "zorder": 1.7}
 """How the line from a name to a point that is not near is drawn."""
 RADIUS = 4.0
@@ -71,6 +81,8 @@ class Scene:
     """The members and the baseline, but for the one without z, which has its own mark."""
     others: tuple[Point, ...]
     view: View
+    lost: int
+    """The number of contenders without a point: a run has no result, or no metric can estimate their MI."""
 
     @property
     def beyond(self) -> int:
@@ -83,7 +95,7 @@ def scene(front: Front, league: League) -> Scene:
 
     It shows the front as far as contenders are better than without z, the baselines, and others that are not too far.
     """
-    points = {name: point for name, point in front.points.items() if _has_place(point)}
+    points = placed(front)
     members = tuple(points[name] for name in front.members if name in points)
     wanted = [name for name in (*front.members, league.baseline) if name in points and name != league.reference]
     named = {name: points[name] for name in wanted}
@@ -91,7 +103,14 @@ def scene(front: Front, league: League) -> Scene:
     reference = front.reference if _has_place(front.reference) else None
     baselines = [reference] if reference else []
     baselines += [points[league.baseline]] if league.baseline in points else []
-    return Scene(front.task, reference, members, named, others, _view(members, baselines, reference, points.values()))
+    view = _view(members, baselines, reference, points.values())
+    lost = len(league.losses.contenders) - len(points)
+    return Scene(front.task, reference, members, named, others, view, lost)
+
+
+def placed(front: Front) -> dict[str, Point]:
+    """Return the points that have a place on axes, by contender."""
+    return {name: point for name, point in front.points.items() if _has_place(point)}
 
 
 def _has_place(point: Point) -> bool:
@@ -121,41 +140,55 @@ def _extent(core: Sequence[float], every: Sequence[float]) -> tuple[float, float
 def draw(league: League, title: str, style: FigureStyle = AS_USUAL) -> Figure:
     """Draw the points of contenders, means over seeds, with the front and the reference of each task.
 
-    A panel says how many contenders are beyond its edge, and for how many names it has no room.
+    A panel says how many contenders are beyond its edge, how many have no point, and for how many names it has no room.
+    Raises UsageError if a figure of fixed size has no room for its panels.
     """
     figure, axes = panels(len(league.fronts), title, style, width=5.6, height=4.4)
+    letters = letters_in(figure.get_figwidth() * axes[0].get_position().width)
     scenes = [scene(front, league) for front in league.fronts]
     named = {name for each in scenes for name in each.named}
-    look = looks(name for name in league.losses.contenders if name in named)
+    shown = [name for name in league.losses.contenders if name in named]
+    look = looks((*shown, league.reference), grey=(league.baseline, league.reference))
     artists: dict[str, Artist] = {}
     for panel, each in zip(axes, scenes, strict=True):
-        artists |= _draw_front(panel, each, style.called(league.reference))
+        artists |= _draw_front(panel, each, style.called(league.reference), look[league.reference])
         artists |= _draw_points(panel, each, look)
-        _frame(panel, each)
+        _frame(panel, each, letters)
     seeds = [len(task.seeds) for task in league.losses.tasks]
     legend(figure, artists, f"{mean_over(seeds)}; shaded: the area of the front", style)
-    figure.draw_without_rendering()  # names are put where the panels have their size
+    lay_out(figure)  # names are put where the panels have their size
     for panel, each in zip(axes, scenes, strict=True):
-        _draw_names(panel, each, style, figure.dpi)
+        unnamed = _draw_names(panel, each, style, figure.dpi)
+        _set_title(panel, each, unnamed, letters)
     return figure
 
 
-def _frame(panel: Axes, shown: Scene) -> None:
+def _frame(panel: Axes, shown: Scene, letters: int) -> None:
     panel.set_xlim(shown.view.left, shown.view.right)
     panel.set_ylim(shown.view.bottom, shown.view.top)
     panel.set_xlabel(f"IW-NLL [nats]{ARROWS[Direction.LOWER]}")
     panel.set_ylabel(f"MI ≥ [nats]{ARROWS[Direction.HIGHER]}")
-    _set_title(panel, shown, 0)
+    _set_title(panel, shown, 0, letters)
 
 
-def _set_title(panel: Axes, shown: Scene, unnamed: int) -> None:
-    """Write the task, and below it what the panel does not show: always one line, so that panels keep their size."""
-    beyond = [f"{shown.beyond} beyond the edge"] if shown.beyond else []
-    notes = [*beyond, f"{unnamed} without name"] if unnamed else beyond
-    panel.set_title(f"{figure_text(shown.task)}\n{', '.join(notes) or ' '}", fontsize="medium")
+def _set_title(panel: Axes, shown: Scene, unnamed: int, letters: int) -> None:
+    """Write the task, and below it what the panel does not show, in lines of so many letters.
+
+    That has always as many lines as if no name had room, so that panels keep their size.
+    """
+    notes, most = (_notes(shown, number, letters) for number in (unnamed, len(shown.named)))
+    lines = [*notes, *[" "] * (len(most) - len(notes))]
+    panel.set_title("\n".join([figure_text(shown.task), *lines]), fontsize="medium")
 
 
-def _draw_front(panel: Axes, shown: Scene, reference: str) -> dict[str, Artist]:
+def _notes(shown: Scene, unnamed: int, letters: int) -> list[str]:
+    """Return the lines that say what a panel does not show, one at least."""
+    counted = {"beyond the edge": shown.beyond, "without a point": shown.lost, "without name": unnamed}
+    text = ", ".join(f"{number} {what}" for what, number in counted.items() if number)
+    return textwrap.wrap(text, letters) or [" "]
+
+
+def _draw_front(panel: Axes, shown: Scene, reference: str, look: Look) -> dict[str, Artist]:
     """Draw the front and the reference. Return the entries of the legend."""
     artists: dict[str, Artist] = {}
     if shown.members:
@@ -163,7 +196,7 @@ def _draw_front(panel: Axes, shown: Scene, reference: str) -> dict[str, Artist]:
     if shown.reference:
         _shade(panel, shown.members, shown.reference)
         panel.axvline(shown.reference.nll, color="0.45", linewidth=0.8, linestyle=":", zorder=1.2)
-        (artists[f"{reference}, with MI 0"],) = panel.plot(*shown.reference, **REFERENCE)
+        (artists[f"{reference}, with MI 0"],) = panel.plot(*shown.reference, color=look.colour, **REFERENCE)
     return artists
 
 
@@ -197,8 +230,11 @@ def _draw_points(panel: Axes, shown: Scene, look: Mapping[str, Look]) -> dict[st
     return artists
 
 
-def _draw_names(panel: Axes, shown: Scene, style: FigureStyle, dpi: float) -> None:
-    """Write each name where it covers no other one, no point, and no step of the front."""
+def _draw_names(panel: Axes, shown: Scene, style: FigureStyle, dpi: float) -> int:
+    """Write each name where it covers no other one, no point, and no step of the front.
+
+    Return for how many there is no room.
+    """
     marks = list(_marks(panel, shown, dpi))
     names: list[Box] = []
     for name, point in shown.named.items():
@@ -213,7 +249,7 @@ def _draw_names(panel: Axes, shown: Scene, style: FigureStyle, dpi: float) -> No
             names.append(box)
             marks += (Box.around(place, 1) for place in line(box, _pixel(panel, at)))
             _put(panel, text, box, at, dpi)
-    _set_title(panel, shown, len(shown.named) - len(names))
+    return len(shown.named) - len(names)
 
 
 def _marks(panel: Axes, shown: Scene, dpi: float) -> Iterator[Box]:

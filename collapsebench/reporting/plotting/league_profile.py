@@ -2,7 +2,8 @@ r"""The performance profiles of a league: the share of runs whose regret is at m
 
 The regret of a run is its distance to the best contender of its task, in units of the distance from there to the
 baseline without z (`collapsebench.reporting.league.profiles`). A line that lies above another one has more runs within
-each regret. Of many contenders, those with the largest area below their lines between 0 and 1 are named.
+each regret. Of many contenders, those are named whose lines are the highest on average between the regrets 0 and 1:
+the area below a line there is its mean height.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collapsebench.reporting.plotting.canvas import (
     LINE,
     MOST_MARKERS,
     FigureStyle,
+    lay_out,
     legend,
     line_style,
     panels,
@@ -57,7 +59,7 @@ def draw(league: League, title: str, style: FigureStyle = AS_USUAL) -> Figure:
         raise ValueError("a profile needs a task on which some contender is better than the baseline without z")
     figure, (panel,) = panels(1, title, style, width=7.0, height=4.6)
     named = best(league)
-    look = looks(named)
+    look = looks(named, grey=(league.baseline, league.reference))
     left, right = _range(league)
     ends: dict[str, float] = {}
     others: list[Artist] = []
@@ -91,7 +93,10 @@ def best(league: League) -> list[str]:
 
 
 def area(league: League, contender: str) -> float:
-    r"""Return the area below a profile between the regrets 0 and 1: the mean of \(\min(1, \max(0, 1 - \rho))\)."""
+    r"""Return the area below a profile between the regrets 0 and 1, its mean height there.
+
+    It is the mean of \(\min(1, \max(0, 1 - \rho))\).
+    """
     import numpy as np
 
     tasks = league.regrets.losses.tasks
@@ -131,7 +136,15 @@ def _note(league: League, left: float, right: float) -> str:
     runs = sum(len(task.seeds) for task in tasks)
     beyond = "; lines go on beyond the edge" if any(not left <= loss <= right for loss in _every(league)) else ""
     places = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
-    return f"{runs} runs a contender on {places}; names by area between 0 and 1{beyond}"
+    return f"{runs} runs a contender on {places}{_choice(league)}{beyond}"
+
+
+def _choice(league: League) -> str:
+    """Say which contenders are named; nothing if all are."""
+    coloured = set(best(league)) - {league.baseline, league.reference}
+    if len(best(league)) == len(league.losses.contenders):
+        return ""
+    return f"; in colour: the {len(coloured)} whose lines are the highest on average between regret 0 and 1"
 
 
 def _names(
@@ -141,7 +154,7 @@ def _names(
     order = sorted(ends, key=lambda name: -ends[name])
     texts = [_name(panel, style.called(name)) for name in order]
     _make_room(figure, texts, style)
-    figure.draw_without_rendering()
+    lay_out(figure)
     width, height = panel.get_window_extent().size
     starts = [(ends[name] + MARGIN) / (1 + 2 * MARGIN) for name in order]
     places = _places(starts, LINE * float(texts[0].get_fontsize()) * figure.dpi / 72 / height)
