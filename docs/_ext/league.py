@@ -152,12 +152,11 @@ def families() -> dict[str, str]:
 def state() -> str:
     """What is committed: a line for each file of records."""
     head = ["records", "trials", "without a result", "runs", "hours, two at a time", "processor"]
-    return table(head, map(_state, sorted(LEAGUE.parent.glob("*.jsonl.gz"))))
+    return table(head, map(_state, _files()))
 
 
 def _state(path: Path) -> list[str]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        records = [json.loads(line) for line in lines]
+    records = _records(path)
     trials = [record for record in records if not record["values"]]
     seconds = sum(map(_seconds, records))
     found = Counter(each["environment"]["cpu_capability"] for each in records)
@@ -165,6 +164,37 @@ def _state(path: Path) -> list[str]:
     lost = sum(trial["outcome"] != "finished" for trial in trials)
     counts = (len(trials), lost, len(records) - len(trials))
     return [f"[{path.name}]({path.name})", *map(str, counts), f"{seconds / WORKERS / 3600:.1f}", processors]
+
+
+@cache
+def _records(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def steps() -> str:
+    """The models that have less than half of the steps of the plain VAE, by task, with their defaults."""
+    taken = {record["run_id"]: _steps(record) for path in _files() for record in _records(path)}
+    rows = []
+    for task in tasks("default"):
+        means = {
+            model: sum(taken[run] for run in entry["run_ids"].values()) / len(entry["run_ids"])
+            for (name, model), entry in runs("default").items()
+            if name == task and entry["run_ids"]
+        }
+        plain = means[statistics("default")["baseline"]]
+        few = sorted((own, model) for model, own in means.items() if own < plain / 2)
+        rows.append([task, f"{plain:.0f}", "; ".join(f"{model} {own:.0f}" for own, model in few)])
+    return table(["task", "steps of the VAE", "less than half of them"], rows)
+
+
+def _steps(record: dict[str, Any]) -> float:
+    """The steps at the end of a run; none if it has not come to a first evaluation."""
+    return float(record["points"][-1]["counters"]["steps"]) if record["points"] else 0.0
+
+
+def _files() -> list[Path]:
+    return sorted(LEAGUE.parent.glob("*.jsonl.gz"))
 
 
 def _seconds(record: dict[str, Any]) -> float:
