@@ -399,6 +399,11 @@ class Protocol(Frozen):
         return identity(self)
 
     @property
+    def of_trials(self) -> bool:
+        """True if its runs are trials, of which rules of selection choose without a look at the test split."""
+        return bool(self.setting.evaluation.selection)
+
+    @property
     def training_id(self) -> str:
         """The identity of what is trained: that of the protocol, whatever is measured or chosen in the end.
 

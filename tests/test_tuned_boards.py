@@ -21,6 +21,7 @@ from collapsebench.experiment.tuning import family_of
 from collapsebench.reporting import tuning
 from collapsebench.reporting.tuning import places, tuned_settings
 from collapsebench.spec import identity
+from collapsebench.store import Store
 
 CATALOG = discovery.load()
 SUITE = """
@@ -203,6 +204,29 @@ def test_a_suite_runs_its_trials_and_then_what_is_chosen_of_them(run_suite, suit
         assert {each["trials"] for each in chosen} == {2}
         assert all((each["flops"] > 0) == (family != "no-latent") for each in chosen)
     assert all(sorted(rows[name]["seeds"]) == [1, 2] for name in tuned)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("option", "written"), [(("--keep-codes",), ""), ((), "keep_codes = true\n")])
+def test_trials_of_a_suite_keep_neither_codes_nor_weights_and_all_else_does(
+    run_suite, suite_file, tmp_path, option, written
+):
+    Path(suite_file).write_text(written + SUITE)
+    run_suite("suite", "run", suite_file, "--seeds", "1", *option)
+    with Store.reading(tmp_path / "tuned.sqlite") as store:
+        runs = list(store.find())
+        kept = {record.run_id for record in runs if not record.spec.protocol.of_trials}
+        attached = {record.run_id for record in runs if store.artifacts(record.run_id)}
+    files = {folder: list(tmp_path.glob(f"tuned.sqlite.{folder}/*")) for folder in ("codes", "weights")}
+    assert {folder: {path.name.split(".")[0] for path in own} for folder, own in files.items()} == {
+        "codes": kept,
+        "weights": kept,
+    }
+    assert attached == kept
+    assert len(runs) - len(kept) == 6
+    again = run_suite("suite", "run", suite_file, "--seeds", "1", *option, "--rerun")
+    assert re.findall(r"(\d+) to run", again) == ["0", "0"]
+    assert "codes" not in again
 
 
 @pytest.mark.torch
