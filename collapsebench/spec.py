@@ -393,10 +393,27 @@ class Protocol(Frozen):
             raise ValueError(f"a protocol hashes train, valid and test, got {sorted(splits)}")
         return splits
 
+    @field_validator("version")
+    @classmethod
+    def _numbered(cls, version: str) -> str:
+        if re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version) is None:
+            raise ValueError("a version is two numbers, as in 1.1")
+        return version
+
+    @property
+    def version_numbers(self) -> tuple[int, ...]:
+        """The numbers of the version: those of a newer one are larger."""
+        return tuple(map(int, self.version.split(".")))
+
     @property
     def protocol_id(self) -> str:
         """The identity that every run of one leaderboard shares."""
         return identity(self)
+
+    @property
+    def of_trials(self) -> bool:
+        """True if its runs are trials, of which rules of selection choose without a look at the test split."""
+        return bool(self.setting.evaluation.selection)
 
     @property
     def training_id(self) -> str:

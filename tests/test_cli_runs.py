@@ -371,7 +371,7 @@ def test_import_of_files_that_are_none(cli, tmp_path):
     assert "line 2: it is not JSON" in cli("import", tmp_path / "latin")[2]
     assert cli("import", tmp_path / "none")[2] == f"error: cannot read '{tmp_path}/none': No such file or directory\n"
     (tmp_path / "empty").touch()
-    assert cli("import", tmp_path / "empty")[2] == "0 runs imported, 0 skipped\n"
+    assert cli("import", tmp_path / "empty")[2] == "0 runs imported, 0 skipped: what was given has no runs\n"
 
 
 def test_import_refuses_another_result_of_a_stored_run(filled, tmp_path):

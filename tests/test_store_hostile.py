@@ -11,7 +11,7 @@ import zlib
 from contextlib import closing
 
 import pytest
-from records import point, record, spec, values
+from records import SETTING, point, record, spec, trial_record, values
 
 from collapsebench.errors import CollapsebenchError, StoreError, UsageError
 from collapsebench.estimates import Estimate
@@ -125,6 +125,9 @@ SHARED = {
     "its dataset is 'mnist', but its spec gives 'digits'": "UPDATE protocols SET dataset = 'mnist'",
     "its track is 'x', but its spec gives 'quick'": "UPDATE protocols SET track = 'x'",
     "its budget is '1steps', but its spec gives '350steps'": "UPDATE protocols SET budget = '1steps'",
+    "version: a version is two numbers, as in 1.1, got 'abc'": (
+        "UPDATE protocols SET content = json_set(content, '$.version', 'abc')"
+    ),
     "its protocol is '0000000000000000', but its spec gives": "UPDATE protocols SET protocol_id = '0000000000000000'",
     "its protocol is x, not 16": "UPDATE protocols SET protocol_id = 'x'",
     "is not in the store": "DELETE FROM protocols WHERE dataset != ''",
@@ -254,7 +257,24 @@ def declining(metric="probe", column="probe", reason="no labels", **fields) -> d
     return {"metric": metric, "column": column, "reason": reason} | fields
 
 
+def versioned(version):
+    return line(spec=lambda own: own | {"protocol": own["protocol"] | {"version": version}})
+
+
+def tried(**changes) -> bytes:
+    """An exported trial, whose ids are those of its spec, with other fields."""
+    evaluation = {"every": "10steps", "selection": ["elbo"]}
+    made = trial_record("skip", protocol={"setting": SETTING | {"evaluation": evaluation}})
+    return json.dumps(json.loads(write_line(made.model_copy(update={"values": ()}))) | changes).encode()
+
+
 HOSTILE = {
+    **{
+        f"spec.protocol.version: a version is two numbers, as in 1.1, got '{version}'": versioned(version)
+        for version in ("abc", "1.x", "", "1", "1.1.1", "-1.0", "1.1 ", "1_0.1", "١.١", "9" * 50 + ".1")
+    },
+    "it is a trial, which rules choose without a look at the test split": tried(values=[entry("kl", 1.0)]),
+    "a trial, which rules choose without a look": tried(declined=[declining()]),
     "declined.0.reason: Input should be a valid string": line(declined=[declining(reason=3)]),
     "declined.0.reason: Field required": line(declined=[{"metric": "kl", "column": "kl"}]),
     "a reason is one line of 1 to 100 visible characters": line(declined=[declining(reason="x" * 101)]),
@@ -327,6 +347,35 @@ def test_what_is_unusual_but_true_is_imported(tmp_path):
     assert import_runs(tmp_path / "runs.sqlite", {"a": tmp_path / "a"}) == (1, 0)
     with Store.reading(tmp_path / "runs.sqlite") as store:
         assert [write_line(each) for each in store.find()] == [write_line(made)]
+
+
+def test_a_trial_without_values_of_the_test_split_is_imported(tmp_path):
+    (tmp_path / "a").write_bytes(tried())
+    assert import_runs(tmp_path / "runs.sqlite", {"a": tmp_path / "a"}) == (1, 0)
+
+
+def test_a_run_that_is_given_twice_with_different_content_is_told(path, tmp_path):
+    """Be it in one file or in two. Nothing of them is stored, and no stored run is said to be in the way."""
+    one, other = (write_line(record(seed=9, columns={"kl": kl})).encode() + b"\n" for kl in (1.0, 2.0))
+    (tmp_path / "both").write_bytes(one + other)
+    (tmp_path / "one").write_bytes(one)
+    (tmp_path / "other").write_bytes(other)
+    for names in (("both",), ("one", "other")):
+        with pytest.raises(UsageError, match=f"run {record(seed=9).run_id} is given twice with different content"):
+            import_runs(path, {name: tmp_path / name for name in names})
+    with Store.reading(path) as store:
+        assert store.count() == 3
+    assert import_runs(path, {"one": tmp_path / "one"}) == (1, 0)
+    with pytest.raises(StoreError, match="is already stored with other content"):
+        import_runs(path, {"other": tmp_path / "other"})
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"", mtime=0), b"\n\n"], ids=["empty", "gzipped", "lines"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_files_without_a_run_are_told_whatever_their_form(command, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    answer = command("runs", "import", tmp_path / name)
+    assert (answer.code, answer.err) == (0, "0 runs imported, 0 skipped: what was given has no runs\n")
 
 
 TEXT = b"".join(write_line(record(seed=seed)).encode() + b"\r\n" for seed in (7, 8))

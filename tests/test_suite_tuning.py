@@ -12,6 +12,7 @@ from test_leagues import FEW, ONE, cells, chosen, defaults, ended, suite_file, t
 
 from collapsebench.errors import StoreError
 from collapsebench.record import Outcome
+from collapsebench.reporting.league_pages import league_pieces
 from collapsebench.reporting.leagues import LeagueView, read_league
 from collapsebench.reporting.queries import SuiteQuery
 from collapsebench.reporting.suite_tuning import tried_pieces, tried_settings
@@ -49,6 +50,25 @@ def test_each_rule_chooses_what_stands_in_its_division(stored):
     }
     assert {each for each in named if each[1] != "no z"} == wanted
     assert named
+
+
+def exported(store, query):
+    return "".join(league_pieces(read_league(store, query, LeagueView(bootstrap=FEW)), "csv"))
+
+
+def test_runs_of_other_seeds_choose_nothing(stored, cells):
+    """Each of both trials of a model runs again with the numbers of the other: the other would be chosen."""
+    path, query = stored
+    tried = tuning(cells["one"])
+    again = [
+        ended(tried[at].spec.model_copy(update={"seed": seed}), Outcome.FINISHED, points=tried[at ^ 1].points)
+        for at in range(len(tried))
+        for seed in (5, 6)
+    ]
+    with Store.open(path) as store:
+        before = tried_settings(store, query), exported(store, query)
+        store.add(again)
+        assert (tried_settings(store, query), exported(store, query)) == before
 
 
 def test_trials_come_with_the_lowest_bound_first_and_what_was_not_run_last(stored):

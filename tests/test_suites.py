@@ -183,6 +183,14 @@ def test_a_bad_suite_file_is_one_line(tmp_path, old, new, complaint):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("module", ["os.path..", "os.path.join.x", "", ".x", "no_such.module", "sys"])
+def test_a_module_that_is_none_is_one_line(command, tmp_path, module):
+    (tmp_path / "own.toml").write_text(f'modules = ["{module}"]\n{TOY}')
+    answer = command("suite", "run", tmp_path / "own.toml", "--scale", "toy", "--dry-run")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert f"the suite needs the module '{module}', which is not installed" in answer.err
+
+
 def test_figures_share_the_runs_of_tables():
     """A figure is drawn from runs that a table has made, if its cells ask for the same."""
 

@@ -87,7 +87,7 @@ def test_a_run_without_weights_is_whole_and_says_so(tmp_path):
     assert loaded == run
     assert len(loaded.data.test) == 1000
     for get in (lambda: loaded.vae, lambda: loaded.inference):
-        with pytest.raises(DataError, match=f"run {run.run_id} has no weights: '.*' is not there; runs keep them"):
+        with pytest.raises(DataError, match=f"run {run.run_id} has no weights: '.*' is not there; runs but trials"):
             get()
 
 

@@ -21,6 +21,7 @@ from collapsebench.experiment.tuning import family_of
 from collapsebench.reporting import tuning
 from collapsebench.reporting.tuning import places, tuned_settings
 from collapsebench.spec import identity
+from collapsebench.store import Store
 
 CATALOG = discovery.load()
 SUITE = """
@@ -206,6 +207,29 @@ def test_a_suite_runs_its_trials_and_then_what_is_chosen_of_them(run_suite, suit
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize(("option", "written"), [(("--keep-codes",), ""), ((), "keep_codes = true\n")])
+def test_trials_of_a_suite_keep_neither_codes_nor_weights_and_all_else_does(
+    run_suite, suite_file, tmp_path, option, written
+):
+    Path(suite_file).write_text(written + SUITE)
+    run_suite("suite", "run", suite_file, "--seeds", "1", *option)
+    with Store.reading(tmp_path / "tuned.sqlite") as store:
+        runs = list(store.find())
+        kept = {record.run_id for record in runs if not record.spec.protocol.of_trials}
+        attached = {record.run_id for record in runs if store.artifacts(record.run_id)}
+    files = {folder: list(tmp_path.glob(f"tuned.sqlite.{folder}/*")) for folder in ("codes", "weights")}
+    assert {folder: {path.name.split(".")[0] for path in own} for folder, own in files.items()} == {
+        "codes": kept,
+        "weights": kept,
+    }
+    assert attached == kept
+    assert len(runs) - len(kept) == 6
+    again = run_suite("suite", "run", suite_file, "--seeds", "1", *option, "--rerun")
+    assert re.findall(r"(\d+) to run", again) == ["0", "0"]
+    assert "codes" not in again
+
+
+@pytest.mark.torch
 def test_a_suite_whose_rules_choose_nothing_has_run(run_suite, suite_file):
     text = SUITE.replace('"elbo", "iso-kl[nats=1]"', '"cured[nats=99]"')
     Path(suite_file).write_text("\n".join(line for line in text.splitlines() if not line.startswith("league")))
@@ -289,6 +313,9 @@ def test_trials_are_on_no_board_but_their_own(run_suite):
             ('rate" = "mdr" }', 'rate" = "mdr[nats=1|2]" }'),
             "what is searched of 'minimum desired rate' is one contender",
         ),
+        (('reference = "no latent variable"', 'reference = "VAE"'), "two models of a league, got 'VAE' for both"),
+        (('control = "skip"', '" control" = "skip"'), "name without spaces at its ends, got ' control'"),
+        (('control = "skip"', '"" = "skip"'), "name without spaces at its ends, got ''"),
     ],
 )
 def test_a_suite_that_cannot_be_tuned_is_one_line(wrong, said, suite_file):
@@ -297,6 +324,55 @@ def test_a_suite_that_cannot_be_tuned_is_one_line(wrong, said, suite_file):
     with pytest.raises(UsageError, match=re.escape(said)) as caught:
         suites.suite(suite_file)
     assert "\n" not in str(caught.value)
+
+
+def searching(suite_file, declared, searched):
+    """What is tuned of a model with this contender."""
+    Path(suite_file).write_text(SUITE.replace('"mdr[nats=3]"', f'"{declared}"').replace('"mdr"', f'"{searched}"'))
+    (cell,) = suites.suite(suite_file).cells("small")
+    return cell.tuned["minimum desired rate"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "searched"),
+    [
+        ("mdr[nats=3]", "mdr"),
+        ("mdr[nats=3.0]", "mdr[nats=3]"),
+        ("mdr[nats=3]@rate=2", "mdr"),
+        ("mdr", "mdr[nats=3]@rate=1"),
+        ("skip[sites=2]+mdr[nats=3]", "skip[sites=2]+mdr"),
+        ("vae@rate=2", "vae"),
+    ],
+)
+def test_values_may_be_left_out_of_what_is_searched(suite_file, declared, searched):
+    assert searching(suite_file, declared, searched) == searched
+
+
+@pytest.mark.parametrize(
+    ("declared", "searched"),
+    [
+        ("mdr[nats=3]", "skip"),
+        ("mdr[nats=3]", "vae"),
+        ("vae", "skip"),
+        ("mdr[nats=3]", "mdr[nats=4]"),
+        ("mdr[nats=3]", "mdr+skip"),
+        ("mdr+skip", "skip+mdr"),
+        ("mdr+skip", "mdr"),
+        ("mdr@rate=3", "mdr@rate=1"),
+    ],
+)
+def test_what_is_searched_of_a_model_is_its_own_contender(suite_file, declared, searched):
+    with pytest.raises(UsageError) as caught:
+        searching(suite_file, declared, searched)
+    assert f"is its contender '{declared}' without some of its values, got '{searched}'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_variant_writes_in_place_of_a_contender_is_tuned_as_it_is_written(suite_file):
+    replaced = '[variants.other]\ndescription = "another"\ncontenders = { "minimum desired rate" = "geco[kappa=1]" }\n'
+    Path(suite_file).write_text(SUITE + replaced)
+    (cell,) = suites.suite(suite_file).cells("small", ["other"])
+    assert cell.tuned["minimum desired rate"] == "geco[kappa=1]"
 
 
 def test_a_cell_has_contenders_beside_the_shared_ones(suite_file):

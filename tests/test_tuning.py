@@ -312,17 +312,19 @@ def test_a_trial_without_a_bound_has_no_result_for_any_rule():
     assert [winner(both, text) for text in RULES] == ["skip[a=2]"] * len(RULES)
 
 
-def test_the_largest_numbers_have_a_mean():
-    (found,) = trials_of([trial_record("skip", seed=seed, neg_elbo=1.7e308) for seed in (1, 2)]).values()
-    assert found.neg_elbo == 1.7e308
-
-
-def test_seeds_of_a_trial_count_together_and_one_without_a_result_spoils_it():
-    steady = [trial_record("skip[a=1]", seed=seed, neg_elbo=30) for seed in (1, 2)]
-    uneven = [trial_record("skip[a=2]", seed=seed, neg_elbo=bound) for seed, bound in ((1, 20), (2, 41))]
-    assert winner([*steady, *uneven]) == "skip[a=1]"
-    lost = trial_record("skip[a=1]", seed=3, outcome=Outcome.DIVERGED)
-    assert winner([*steady, *uneven, lost]) == "skip[a=2]"
+@pytest.mark.parametrize("text", RULES)
+def test_runs_of_other_seeds_are_no_trials(text):
+    """A better number, a worse one and none: each would decide otherwise if it counted."""
+    own = [trial_record("skip[a=1]", neg_elbo=30), trial_record("skip[a=2]", neg_elbo=31, kl=1.5)]
+    others = [
+        trial_record("skip[a=1]", seed=1, outcome=Outcome.DIVERGED),
+        trial_record("skip[a=1]", seed=2, neg_elbo=99, kl=50, mi_lower=0),
+        trial_record("skip[a=2]", seed=2, neg_elbo=1, kl=1, mi_lower=9),
+        trial_record("skip[a=3]", seed=5, neg_elbo=1, kl=1, mi_lower=9),
+    ]
+    assert winner([*others, *own], text) == winner(own, text) == "skip[a=1]"
+    assert trials_of([*others, *own]) == trials_of(own)
+    assert trials_of(others) == {}
 
 
 def test_choices_are_of_the_own_trials_of_a_contender():

@@ -164,7 +164,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
     [
         (
             lambda path: path.unlink(),
-            "has no weights: '.*' is not there; runs keep them unless --no-weights is given, and a --work-dir",
+            "has no weights: '.*' is not there; runs but trials keep them unless --no-weights is given, and a --",
         ),
         (lambda path: path.write_bytes(b""), "cannot read the weights '.*': "),
         (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot read the weights '.*': "),

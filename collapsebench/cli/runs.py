@@ -254,7 +254,8 @@ def import_(store: str, files: tuple[str, ...], weights: Path | None, work_dir: 
     from collapsebench.store.interchange import import_runs
 
     added = import_runs(store, _sources(files))
-    click.echo(f"{added.written} runs imported, {added.skipped} skipped", err=True)
+    nothing = "" if any(added) else ": what was given has no runs"
+    click.echo(f"{added.written} runs imported, {added.skipped} skipped{nothing}", err=True)
     if weights is not None:
         from collapsebench.experiment.exchange import import_weights
 

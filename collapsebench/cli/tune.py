@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 from collapsebench.cli.grids import GridOptions, grid_options
@@ -57,7 +55,7 @@ def command(grid: GridOptions, asked: RequestOptions, *, trials: int, rules: tup
         settings=tuple(map(_checked, asked.settings)),
         baseline=not asked.no_baseline,
     )
-    tune(request.tuned(trials, rules or DEFAULT), replace(grid, no_weights=True))
+    tune(request.tuned(trials, rules or DEFAULT), grid)
 
 
 def _checked(setting: str) -> str:

@@ -58,8 +58,10 @@ class PlannedGrid:
     @property
     def without_codes(self) -> tuple[str, ...]:
         """The ids of the runs that have a result, but lack the codes that the setup asks for."""
-        folder = self.setup.codes_folder
-        return () if folder is None else tuple(each for each in self.settled if not codes_file(folder, each).is_file())
+        folder, trials = self.setup.codes_folder, {spec.run_id for spec in self.plan.specs if spec.protocol.of_trials}
+        if folder is None:
+            return ()
+        return tuple(each for each in self.settled if each not in trials and not codes_file(folder, each).is_file())
 
     @property
     def changed(self) -> dict[str, tuple[str, ...]]:

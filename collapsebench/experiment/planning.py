@@ -139,6 +139,8 @@ def asks_for(request: Request, protocol: Protocol, catalog: Catalog) -> bool:
     Runs of an older version of the protocol are still those of the request. Raises UsageError.
     """
     track, label = _chosen(request, catalog)
+    if label.track != protocol.track:  # its metrics may be unknown here
+        return False
     metrics = (metric.name for metric in protocol.setting.evaluation.metrics)
     requested = Protocol(
         version=protocol.version,

@@ -56,9 +56,9 @@ class Runner:
     observe: Observer
     device: str = "cpu"
     codes_folder: Path | None = None
-    """The folder that the codes of every run are written to; None if nobody wants them."""
+    """The folder that the codes of every run but trials are written to; None if nobody wants them."""
     weights_folder: Path | None = None
-    """The folder that the selected weights of every run are written to; None if nobody wants them."""
+    """The folder that the selected weights of every run but trials are written to; None if nobody wants them."""
     pulse: float = PULSE
     """Seconds between two reports of steps."""
     timeout: float | None = None
@@ -245,7 +245,7 @@ class Runner:
 
     def _keep_codes(self, spec: RunSpec, test: EvaluatedSplit) -> None:
         """Write the codes, if they are wanted. A disk that refuses costs a warning."""
-        if self.codes_folder is None:
+        if self.codes_folder is None or spec.protocol.of_trials:
             return
         path = codes_file(self.codes_folder, spec.run_id)
         try:
@@ -255,7 +255,7 @@ class Runner:
 
     def _keep_weights(self, spec: RunSpec, setup: TrainingSetup) -> None:
         """Write the weights that were tested, if they are wanted. A disk that refuses costs a warning."""
-        if self.weights_folder is None:
+        if self.weights_folder is None or spec.protocol.of_trials:
             return
         files = WeightFiles(self.weights_folder, spec.run_id)
         try:

@@ -17,6 +17,7 @@ from collapsebench.facts import read_facts, registry_folder
 from collapsebench.spec import Budget, Criterion, Frozen, Rule
 from collapsebench.syntax import (
     MOST_TRIALS,
+    Sweep,
     parse_contender,
     parse_setting,
     parse_sweep,
@@ -47,6 +48,18 @@ BudgetText: TypeAlias = Annotated[str, AfterValidator(lambda text: str(Budget.pa
 
 BaseSetting: TypeAlias = tuple[str, str, str | None]
 """The dataset, track and budget that the settings of a cell change."""
+
+
+def _agree(searched: Sweep, declared: Sweep) -> bool:
+    """Return whether two contenders have the same methods, and the same values wherever both have one."""
+    rates = not (searched.rated and declared.rated) or searched.rates == declared.rates
+    names = [call.name for call in searched.calls] == [call.name for call in declared.calls]
+    values = (
+        (own, other.params.get(key, own))
+        for call, other in zip(searched.calls, declared.calls, strict=False)
+        for key, own in call.params.items()
+    )
+    return rates and names and all(own == other for own, other in values)
 
 
 class Variant(Frozen):
@@ -104,6 +117,9 @@ class Cell(Frozen):
     @classmethod
     def _swept(cls, contenders: dict[str, str]) -> dict[str, str]:
         """A sweep is a model for each of its contenders, as in `FB[nats=0.1]` and `FB[nats=2]`."""
+        for model in contenders:
+            if not model or model != model.strip():
+                raise ValueError(f"a model needs a name without spaces at its ends, got '{model}'")
         return {name: text for model, written in contenders.items() for name, text in _each(model, written)}
 
     @model_validator(mode="after")
@@ -113,9 +129,20 @@ class Cell(Frozen):
         for name in (*self.searched, *self.controls):
             if name not in self.contenders:
                 raise ValueError(f"cell '{self.name}': {unknown('model', name, self.contenders)}")
+        return self
+
+    @model_validator(mode="after")
+    def _searches(self) -> Self:
+        """Check that what is searched of a model is its own contender: another would be tuned under its name."""
         for name, text in self.searched.items():
-            if parse_sweep(text).number > 1:
+            searched, declared = parse_sweep(text), parse_sweep(self.contenders[name])
+            if searched.number > 1:
                 raise ValueError(f"cell '{self.name}': what is searched of '{name}' is one contender, and no sweep")
+            if not _agree(searched, declared):
+                raise ValueError(
+                    f"cell '{self.name}': what is searched of '{name}' is its contender '{self.contenders[name]}' "
+                    f"without some of its values, got '{text}'"
+                )
         return self
 
     @property
@@ -139,8 +166,11 @@ class Cell(Frozen):
         replaced = {model: variant.contenders.get(model, written) for model, written in self.contenders.items()}
         settings = merged(self.settings, variant.settings)
         budget = variant.budgets.get(self.name) or variant.budget or self.budget
-        untuned: dict[str, Any] = {} if variant.tuned else {"trials": None, "rules": (), "searched": {}}
-        return self.model_copy(update={"budget": budget, "settings": settings, "contenders": replaced, **untuned})
+        searched = {model: text for model, text in self.searched.items() if model not in variant.contenders}
+        tuned: dict[str, Any] = (
+            {"searched": searched} if variant.tuned else {"trials": None, "rules": (), "searched": {}}
+        )
+        return self.model_copy(update={"budget": budget, "settings": settings, "contenders": replaced, **tuned})
 
     @property
     def command(self) -> str:
@@ -233,8 +263,11 @@ class Scale(Frozen):
 
 
 def _module_file(name: str) -> Path:
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):  # what is no name of a module, or of a part of what is no package
+        spec = None
+    if spec is None or spec.origin is None or not spec.has_location:
         raise UsageError(f"the suite needs the module '{name}', which is not installed")
     return Path(spec.origin)
 
@@ -264,6 +297,12 @@ class LeagueFacts(Frozen):
     """The model that others are compared with."""
     reference: str
     """The model without a latent variable."""
+
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if self.baseline == self.reference:
+            raise ValueError(f"baseline and reference are two models of a league, got '{self.baseline}' for both")
+        return self
 
     def check(self, cell: Cell) -> None:
         """Raise ValueError for a cell that cannot be a task: without a baseline, or with rules that do not fit."""

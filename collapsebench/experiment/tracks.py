@@ -36,7 +36,7 @@ def chosen_track(
     component = catalog.entry("dataset", dataset).component
     facts_file = component.facts if issubclass(component, Dataset) else None
     tracks = dataset_facts(facts_file or dataset).tracks
-    if track.endswith(".toml"):
+    if in_file(track):
         path = expanded(track)
         _check_name(path, dataset, tracks)
         table, changed = overridden(_table(path), settings)
@@ -45,6 +45,11 @@ def chosen_track(
         raise UsageError(f"dataset '{dataset}': {unknown('track', track, tracks)} (or a file, as in mine.toml)")
     table, changed = overridden(tracks[track], settings)
     return table, TrackLabel(track, changed)
+
+
+def in_file(track: str) -> bool:
+    """Return whether a track is one in a file of a user."""
+    return track.endswith(".toml")
 
 
 def _check_name(path: Path, dataset: str, tracks: Collection[str]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WEIGHTS = "weights"
 """The name of the folder of weights, as those of codes and checkpoints."""
 
-ADVICE = "runs keep them unless --no-weights is given, and a --work-dir may have them"
+ADVICE = "runs but trials keep them unless --no-weights is given, and a --work-dir may have them"
 """What is said where weights are missing."""
 
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError)

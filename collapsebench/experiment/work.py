@@ -81,9 +81,9 @@ class RunSetup:
     jobs: JobFiles
     """The files of runs that a scheduler computes."""
     codes_folder: Path | None = None
-    """The folder that the codes of every run are written to; None if nobody wants them."""
+    """The folder that the codes of every run but trials are written to; None if nobody wants them."""
     weights_folder: Path | None = None
-    """The folder that the selected weights of every run are written to; None if nobody wants them."""
+    """The folder that the selected weights of every run but trials are written to; None if nobody wants them."""
     device: str = "cpu"
     """Where torch computes, as in `GridSetup`."""
     timeout: float | None = None
@@ -142,7 +142,7 @@ class GridSetup:
     keep_checkpoints: bool = False
     keep_codes: bool = False
     weights: bool = True
-    """True to keep the selected weights of every run."""
+    """True to keep the selected weights of every run but trials."""
     components: tuple[type[Component], ...] = ()
     """Classes of a notebook or a script, beside those of plugins."""
     work_folder: Path | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from collapsebench.errors import DataError, StoreError, UsageError, unknown
 from collapsebench.experiment import suites
 from collapsebench.experiment.planning import asks_for
+from collapsebench.experiment.tracks import in_file
 from collapsebench.metrics.codes import ARTIFACT, Codes
 from collapsebench.observation import unreadable_line
 from collapsebench.reporting.leaderboard.scoring import by_contender
@@ -144,14 +145,17 @@ def nothing_ran(query: SuiteQuery) -> StoreError:
 
 
 def stored_protocol(store: Store, cell: Cell, components: Catalog) -> str | None:
-    """Return the id of a cell's protocol, of the newest version that has runs; None if the cell has none."""
+    """Return the id of a cell's protocol, of the newest version that has runs; None if the cell has none.
+
+    Of several that differ in their data alone, as those of somebody else do, it is the one with the most runs.
+    """
     request = cell.request(())
-    found = compared_protocols(store, ProtocolQuery(cell.dataset, cell.track))
-    ids = [protocol.protocol_id for protocol in found]
-    stored = [protocol for each in ids if (protocol := protocol_of(store, each)) is not None]
+    track = None if in_file(cell.track) else cell.track  # its content counts, and stores have it by any name
+    runs = {each.protocol_id: each.runs for each in compared_protocols(store, ProtocolQuery(cell.dataset, track))}
+    stored = [protocol for each in runs if (protocol := protocol_of(store, each)) is not None]
     asked = [protocol for protocol in stored if asks_for(request, protocol, components)]
-    newest = max(asked, key=lambda protocol: tuple(map(int, protocol.version.split("."))), default=None)
-    return None if newest is None else newest.protocol_id
+    best = max(asked, key=lambda protocol: (protocol.version_numbers, runs[protocol.protocol_id]), default=None)
+    return None if best is None else best.protocol_id
 
 
 def protocol_of(store: Store, protocol_id: str) -> Protocol | None:

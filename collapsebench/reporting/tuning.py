@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from collapsebench.components import discovery
 from collapsebench.experiment.planning import tuned
-from collapsebench.experiment.tuning import family_of, ranges_of
+from collapsebench.experiment.tuning import SEED, family_of, ranges_of
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.numbers import BLANK
-from collapsebench.reporting.leaderboard.scoring import Place, Tuned, mean
+from collapsebench.reporting.leaderboard.scoring import Place, Tuned
 from collapsebench.spec import Criterion, identity
 from collapsebench.syntax import RATE
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Trial(NamedTuple):
     """One setting of a contender, by the numbers of the validation split at its selected parameters.
 
-    Over several seeds they are means. They are NaN if a run of it has no result, or an infinite one.
+    They are NaN if its run has no result, or an infinite one.
     """
 
     contender: Contender
@@ -41,7 +41,7 @@ class Trial(NamedTuple):
     mi: float
     """The lower bound of the mutual information."""
     flops: float
-    """What all its runs have cost."""
+    """What its run has cost."""
 
 
 class Selected(NamedTuple):
@@ -72,11 +72,11 @@ def stored_choices(store: Store, setup: GridSetup) -> list[Selected]:
 
 
 def trials_of(records: Iterable[RunRecord]) -> dict[str, Trial]:
-    """Return the trials that records are runs of, by the identity of the contender: its labels can differ."""
-    by_contender: dict[str, list[RunRecord]] = {}
-    for record in records:
-        by_contender.setdefault(identity(record.spec.contender), []).append(record)
-    return {contender: _trial(runs) for contender, runs in by_contender.items()}
+    """Return the trials that records are, by the identity of the contender: its labels can differ.
+
+    A run of another seed is none, or who runs some settings more often would choose otherwise than the others.
+    """
+    return {identity(record.spec.contender): _trial(record) for record in records if record.spec.seed == SEED}
 
 
 def chosen(trials: Iterable[Trial], rule: Rule) -> Trial | None:
@@ -249,9 +249,9 @@ def _row(choice: Selected) -> tuple[str, ...]:
     return (printable(choice.contender), str(choice.rule), label, ends, *numbers, counted, f"{choice.flops:.3g}")
 
 
-def _trial(runs: Sequence[RunRecord]) -> Trial:
-    neg_elbo, kl, mi = (mean([_selected(run, name) for run in runs]) for name in ("neg_elbo", "kl", "mi_lower"))
-    return Trial(runs[0].spec.contender, neg_elbo, kl, mi, _total(run.counters.get("flops", 0.0) for run in runs))
+def _trial(run: RunRecord) -> Trial:
+    neg_elbo, kl, mi = (_selected(run, name) for name in ("neg_elbo", "kl", "mi_lower"))
+    return Trial(run.spec.contender, neg_elbo, kl, mi, run.counters.get("flops", 0.0))
 
 
 def _total(costs: Iterable[float]) -> float:

@@ -126,6 +126,8 @@ def _mistakes(record: RunRecord) -> Iterator[str]:
         yield "its times lie outside of the calendar"
     if record.parameters >= LARGEST:
         yield f"its {record.parameters} parameters are too many"
+    if spec.protocol.of_trials and (record.values or record.declined):
+        yield "it is a trial, which rules choose without a look at the test split, and it has values of that"
     yield from _values(record.values)
     yield from _declined(record.declined, record.values)
     yield from _points(record.points)

@@ -184,9 +184,11 @@ class Store:
         """Write records of another store, all or none.
 
         A settled record replaces an unsettled one. Records that the store already has are skipped. Raises StoreError if
-        the store has another settled record of the same run.
+        the store has another settled record of the same run, and UsageError if the records are two of one run that
+        differ.
         """
         written = skipped = 0
+        seen = set[str]()
         # The records can be read only once, so that this transaction is not tried again after a restart.
         with self._database.stream(writing=True) as session, session.begin():
             take_turns(session.connection())
@@ -194,9 +196,10 @@ class Store:
                 if put(session, record, replace=record.outcome.settled):
                     written += 1
                 elif record.outcome.settled and _differs(session, record):
-                    raise _settled(record)
+                    raise _given_twice(record) if record.run_id in seen else _settled(record)
                 else:
                     skipped += 1
+                seen.add(record.run_id)
         return Added(written, skipped)
 
     def delete(self, run_ids: Iterable[str]) -> int:
@@ -414,6 +417,10 @@ def _settled(record: RunRecord) -> StoreError:
         f"run {record.run_id} is already stored with other content; "
         f"to replace it: collapsebench runs delete {record.run_id}"
     )
+
+
+def _given_twice(record: RunRecord) -> UsageError:
+    return UsageError(f"run {record.run_id} is given twice with different content: leave out one of both")
 
 
 def _rows_of(session: Session, deletion: Any) -> int:
