@@ -118,7 +118,7 @@ def _counted(claim: Claim, found: dict[str, Verdict]) -> str:
     """Name a claim, with the tasks that decide, or the seeds that would."""
     decided = [task for task, each in found.items() if each is not Verdict.UNDECIDED]
     seeds = ", ".join(str(each) for gain in _differences(claim).values() if (each := seeds_to_tell(gain)))
-    return f"{claim.title} ({', '.join(decided) if decided else f'about {seeds} seeds'})"
+    return f"{claim.title} ({' · '.join(decided) if decided else f'about {seeds} seeds'})"
 
 
 def _listed(items: Iterable[str]) -> str:
