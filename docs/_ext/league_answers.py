@@ -99,7 +99,7 @@ def judged() -> str:
     groups = {
         "Told true in a task or more, and false in none": {Verdict.HOLDS},
         "Told false in a task or more, and true in none": {Verdict.NOT_HERE},
-        "True in one task, and false in another": {Verdict.HOLDS, Verdict.NOT_HERE},
+        "True in some tasks, and false in others": {Verdict.HOLDS, Verdict.NOT_HERE},
         "Undecided": set(),
     }
     return _listed(
@@ -116,9 +116,12 @@ def _differences(claim: Claim) -> dict[str, SeedSample]:
 
 def _counted(claim: Claim, found: dict[str, Verdict]) -> str:
     """Name a claim, with the tasks that decide, or the seeds that would."""
-    decided = [task for task, each in found.items() if each is not Verdict.UNDECIDED]
+    by_verdict = {name: [task for task, each in found.items() if each is name] for name in Verdict}
+    true, false = (" · ".join(by_verdict[name]) for name in (Verdict.HOLDS, Verdict.NOT_HERE))
+    if true and false:
+        return f"{claim.title} (true: {true}; false: {false})"
     seeds = ", ".join(str(each) for gain in _differences(claim).values() if (each := seeds_to_tell(gain)))
-    return f"{claim.title} ({' · '.join(decided) if decided else f'about {seeds} seeds'})"
+    return f"{claim.title} ({true or false or f'about {seeds} seeds'})"
 
 
 def _listed(items: Iterable[str]) -> str:
