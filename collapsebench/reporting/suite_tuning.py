@@ -13,12 +13,11 @@ from collapsebench.errors import StoreError, UsageError, unknown
 from collapsebench.experiment import suites
 from collapsebench.record import json_number
 from collapsebench.reporting import escaping
-from collapsebench.reporting.divisions import drawn_settings, stored_trials
+from collapsebench.reporting.divisions import BOUND, INFORMATION, RATE, drawn_settings, stored_trials
 from collapsebench.reporting.leaderboard import EXPORTS, page_pieces
 from collapsebench.reporting.leaderboard.numbers import BLANK, rounded
 from collapsebench.reporting.leaderboard.pages import Page, Part, TableCell, TextTable
-from collapsebench.reporting.selection import declared_cells
-from collapsebench.reporting.suite_boards import measured_cell
+from collapsebench.reporting.selection import declared_cells, protocol_of, stored_protocol
 from collapsebench.reporting.tuning import Trial, Tunings, chosen, trials_of
 from collapsebench.spec import identity
 
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from collapsebench.reporting.queries import SuiteQuery
     from collapsebench.store import Store
 
-MEASURED = ("neg_elbo", "kl", "mi", "flops")
-"""The numbers of a trial that are written."""
 SPLIT = "Numbers are of the validation split at the selected parameters, in nats per example. Rules see nothing else."
-HEAD = ("cell", "contender", "setting", *MEASURED, "chosen_by")
+HEAD = ("cell", "contender", "setting", BOUND, RATE, INFORMATION, "flops", "chosen_by")
 
 
 class Tried(NamedTuple):
@@ -75,8 +72,9 @@ def tried_settings(store: Store, query: SuiteQuery, models: Collection[str] = ()
 
 
 def _of_cell(store: Store, cell: Cell, components: Catalog, tunings: Tunings) -> Iterator[Tried]:
-    board = measured_cell(store, cell, components).board
-    stored = {} if board is None else trials_of(stored_trials(cell, board.protocol, tunings))
+    found = stored_protocol(store, cell, components)
+    protocol = None if found is None else protocol_of(store, found)
+    stored = {} if protocol is None else trials_of(stored_trials(cell, protocol, tunings))
     for model, settings in drawn_settings(cell, components).items():
         known = {setting.label: stored.get(identity(setting)) for setting in settings}
         best = {str(rule): chosen(filter(None, known.values()), rule) for rule in cell.rules}
@@ -122,8 +120,10 @@ def _numbers(tried: Tried) -> Iterator[str]:
     yield f"{tried.trial.flops:.3g}"
 
 
-def _values(tried: Tried) -> list[float | None]:
-    return [None if tried.trial is None else float(getattr(tried.trial, name)) for name in MEASURED]
+def _values(tried: Tried) -> tuple[float | None, ...]:
+    """Return the numbers of a trial, in the order of the columns."""
+    own = tried.trial
+    return (None,) * 4 if own is None else (own.neg_elbo, own.kl, own.mi, own.flops)
 
 
 def _csv(found: Collection[Tried]) -> Iterator[str]:
