@@ -1,7 +1,7 @@
 r"""What the computed parts of the pages in results/league are made of: what the league says of the committed records.
 
-All is read from `small.json`, the output of `collapsebench league`. Differences are paired by seed, with the interval of
-Student's \(t\) that boards have.
+All is read from `small.json`, the output of `collapsebench league`. Differences are paired by seed, with the interval
+of Student's \(t\) that boards have.
 """
 
 import json
