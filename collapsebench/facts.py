@@ -198,6 +198,8 @@ def read_facts(
         return kind.model_validate({"name": name or path.stem, **table})
     except ValidationError as error:
         raise UsageError(f"{what} file '{path}', {describe(error, kind, 'field')}") from None
+    except UsageError as error:  # of a text in the file, which does not parse
+        raise UsageError(f"{what} file '{path}': {error}") from None
 
 
 def read_table(path: Path, what: str, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:

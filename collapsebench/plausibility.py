@@ -313,8 +313,11 @@ EXAMPLES, TOKENS = "mi_examples", "tokens"
 ENTRIES = (EXAMPLES, TOKENS)
 """The entries of a run that the rules read beside the columns of boards."""
 
-VALIDATION, DRAWN = "validation", ("neg_elbo", "mi_lower", "mi_upper")
-"""What stands for a metric in numbers of the validation split, and those that have an error, which no run stores."""
+VALIDATION, DRAWN = "validation", ("neg_elbo", "kl", "mi_lower", "mi_upper")
+"""What stands for a metric in numbers of the validation split, and those that have an error, which no run stores.
+
+The KL has one unless the posterior has it in closed form.
+"""
 
 WHOLE_SPLIT = ("mi_lower", "dieng2019.mi", "skip-vae-released.mi", "li2019.mi")
 """The columns whose mixture is the whole split."""

@@ -249,7 +249,7 @@ class Rule(Frozen):
     """
 
     name: Criterion
-    nats: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    nats: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
     """The least mutual information, or the KL. The rule elbo has none."""
 
     @model_validator(mode="before")

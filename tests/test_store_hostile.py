@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from contextlib import closing
 
@@ -18,6 +20,7 @@ from collapsebench.estimates import Estimate
 from collapsebench.store import Store, Written
 from collapsebench.store.deletion import delete_runs, delete_unreadable
 from collapsebench.store.interchange import import_runs, write_line
+from collapsebench.store.streams import EMPTY, LONGEST, PIECE, lines
 
 RUNS = sorted((record(seed=seed) for seed in (1, 2, 3)), key=lambda run: run.run_id)
 """In the order of an export, as they began at the same time."""
@@ -399,6 +402,29 @@ def test_forms_of_files(tmp_path, form):
     assert import_runs(tmp_path / "runs.sqlite", sources) == (3, 2)
     with (tmp_path / "a.jsonl").open("rb") as stream:
         assert import_runs(tmp_path / "runs.sqlite", {"-": stream}) == (0, 2)
+
+
+def test_a_long_line_of_windows_text_is_read_piece_by_piece(tmp_path):
+    """It is small as a gzip file, and is not held in memory as a whole."""
+    (tmp_path / "a").write_bytes(gzip.compress(b"\xff\xfe" + b" \0" * (LONGEST + PIECE), 1))
+    tracemalloc.start()
+    with pytest.raises(UsageError, match="line 1: it is longer than"):
+        import_runs(tmp_path / "runs.sqlite", {"a": tmp_path / "a"})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * LONGEST
+    assert not (tmp_path / "runs.sqlite").exists()
+
+
+def test_windows_text_that_ends_within_a_letter_is_text_all_the_same():
+    found = b"".join(lines(io.BytesIO("é\n\U0001f40d".encode("utf-16") + b"\0"), "a"))
+    assert found.decode() == "é\n\U0001f40d\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_file_of_empty_lines_is_not_read_to_its_end(tmp_path):
+    (tmp_path / "a").write_bytes(gzip.compress(b"\n" * (EMPTY + 1) + TEXT))
+    with pytest.raises(UsageError, match="more than 1,000,000 lines are empty"):
+        import_runs(tmp_path / "runs.sqlite", {"a": tmp_path / "a"})
 
 
 def test_files_that_cannot_be_read(tmp_path):

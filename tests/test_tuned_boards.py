@@ -409,5 +409,46 @@ def test_a_variant_may_have_budgets_of_cells_and_no_trials(suite_file):
     assert varied.trial_request() is None
     assert varied.contenders == usual.contenders
     Path(suite_file).write_text(SUITE + VARIANT.replace("a task", "no task"))
-    with pytest.raises(UsageError, match="a variant has a budget for an unknown cell 'no task'"):
+    with pytest.raises(UsageError, match="variant 'steps' has a budget for an unknown cell 'no task'"):
         suites.suite(suite_file)
+
+
+@pytest.mark.parametrize("table", ["variants", "scales.small.variants"])
+@pytest.mark.parametrize(
+    ("contenders", "said"),
+    [
+        ('"minimum desired rat" = "mdr[nats=2]"', "unknown model 'minimum desired rat'. Did you mean 'minimum desired"),
+        ('VAE = "vae@rate=2|3"', "variant 'other': cell 'a task': every cell of a league has its baselines"),
+        ('VAE = "nosuch["', "variant 'other': cannot read 'nosuch['"),
+        ('VAE = ""', "variant 'other': cannot read ''"),
+    ],
+)
+def test_a_variant_is_checked_when_the_file_is_read(suite_file, table, contenders, said):
+    Path(suite_file).write_text(f'{SUITE}[{table}.other]\ndescription = "another"\ncontenders = {{ {contenders} }}\n')
+    with pytest.raises(UsageError) as caught:
+        suites.suite(suite_file)
+    assert said in str(caught.value)
+    assert suite_file in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("trials = 2", "trials = true", "trials: Input should be a valid integer, got True"),
+        ("trials = 2", 'trials = "3"', "trials: Input should be a valid integer, got '3'"),
+        ("trials = 2", "trails = 3", "scales.small: unknown field 'trails'. Did you mean 'trials'?"),
+        ("hours = 0.01", "hours = inf", "hours: Input should be a finite number"),
+        ("hours = 0.01", "hours = true", "hours: Input should be a valid number"),
+        ("nats=1", "nats=true", "nats: Input should be a valid number"),
+        ('"mdr" }', '"" }', "cannot read '': expected a name"),
+    ],
+)
+def test_a_value_of_another_type_is_one_line(suite_file, old, new, said):
+    assert old in SUITE
+    Path(suite_file).write_text(SUITE.replace(old, new))
+    with pytest.raises(UsageError) as caught:
+        suites.suite(suite_file)
+    assert said in str(caught.value)
+    assert suite_file in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -16,14 +16,16 @@ from records import spec, trial_record
 
 from collapsebench.components import discovery
 from collapsebench.components.descriptions import describe_methods, with_required
+from collapsebench.components.interfaces import Dataset
 from collapsebench.components.search import Range
 from collapsebench.data.splits import Vectors
 from collapsebench.errors import UsageError
 from collapsebench.experiment.planning import Request, SplitCache, plan
 from collapsebench.experiment.tuning import RATES, sobol, tuned_contenders
 from collapsebench.record import Outcome
-from collapsebench.reporting.tuning import borders, choices, chosen, trials_of
-from collapsebench.spec import Evaluation, Rule
+from collapsebench.reporting.leaderboard import likelihood_limits
+from collapsebench.reporting.tuning import borders, choices, chosen, trials_of, tuning_text
+from collapsebench.spec import Choice, Evaluation, Rule
 
 CATALOG = discovery.load()
 LINEAR = "linear-gaussian"
@@ -151,6 +153,20 @@ def test_every_contender_gets_as_many_trials_whoever_is_beside_it(tmp_path):
     assert together == [label for each in alone for label in each]
 
 
+def test_a_rate_that_is_written_is_no_tuning_of_the_baseline(tmp_path):
+    """It stays, be it 1: the baseline has all its trials beside it."""
+    alone = labels("vae", 4)
+    for methods in (("vae", "vae@rate=1"), ("vae@rate=1",), ("vae@rate=1", "vae")):
+        specs = planned(tmp_path, *methods)
+        assert sorted(spec.contender.label for spec in specs) == sorted({*alone, "vae"})
+    both = ("free-bits", "free-bits@rate=1")
+    assert len(planned(tmp_path, *both, baseline=False)) == 8
+    assert [each.name for text in both for each in tuned_contenders(text, CATALOG)] == [
+        "free-bits",
+        "free-bits@rate=1.0",
+    ]
+
+
 def test_a_trial_of_two_contenders_is_one_run(tmp_path):
     specs = planned(tmp_path, "beta-vae", labels("beta-vae", 1)[0], baseline=False)
     assert [spec.contender.label for spec in specs] == labels("beta-vae", 4)
@@ -246,7 +262,7 @@ RULES = ("elbo", "cured[nats=0.5]", "iso-kl[nats=1]")
 
 
 def winner(records, text="elbo"):
-    found = chosen(trials_of(records).values(), rule(text))
+    found = chosen(trials_of(records, CATALOG).values(), rule(text))
     return found and found.contender.label
 
 
@@ -323,15 +339,30 @@ def test_runs_of_other_seeds_are_no_trials(text):
         trial_record("skip[a=3]", seed=5, neg_elbo=1, kl=1, mi_lower=9),
     ]
     assert winner([*others, *own], text) == winner(own, text) == "skip[a=1]"
-    assert trials_of([*others, *own]) == trials_of(own)
-    assert trials_of(others) == {}
+    assert trials_of([*others, *own], CATALOG) == trials_of(own, CATALOG)
+    assert trials_of(others, CATALOG) == {}
+
+
+def test_no_rule_chooses_numbers_that_no_model_can_have():
+    """Those below the likelihood of the distribution that made the data, however often a record says so."""
+    protocol = {"dataset": CATALOG.resolve(Dataset, Choice(name=LINEAR))[1]}
+    limit = likelihood_limits(CATALOG, "valid")(spec(**protocol).protocol).nll.value
+    broken, honest = (
+        trial_record(f"skip[a={at}]", neg_elbo=bound, kl=1, mi_lower=1, protocol=protocol)
+        for at, bound in ((1, limit - 1), (2, limit + 1))
+    )
+    assert [winner([broken, honest], text) for text in RULES] == ["skip[a=2]"] * len(RULES)
+    assert [winner([broken], text) for text in RULES] == [None] * len(RULES)
+    found = choices({"skip": [broken.spec.contender, honest.spec.contender]}, [broken, honest], [rule("elbo")], CATALOG)
+    assert (found[0].trials, found[0].drawn) == (1, 2)
+    assert "No rule chooses skip[a=1]: neg_elbo" in tuning_text(found)
 
 
 def test_choices_are_of_the_own_trials_of_a_contender():
     one, two, three = (spec(f"skip[a={at}]").contender for at in (1, 2, 3))
     drawn = {"first": [one, two], "second": [three]}
     records = [trial_record("skip[a=1]", neg_elbo=30), trial_record("skip[a=3]", neg_elbo=20)]
-    first, second = choices(drawn, records, [rule("elbo")])
+    first, second = choices(drawn, records, [rule("elbo")], CATALOG)
     assert (first.contender, first.chosen.contender.label, first.trials, first.drawn) == ("first", "skip[a=1]", 1, 2)
     assert (second.contender, second.chosen.contender.label, second.trials, second.drawn) == (
         "second",
@@ -348,7 +379,7 @@ def test_a_choice_at_the_border_of_the_trials_is_named():
         ["rate low"],
         ["skip.a high"],
     ]
-    (found,) = choices({"skip": drawn}, [trial_record(drawn[0].label)], [rule("elbo")])
+    (found,) = choices({"skip": drawn}, [trial_record(drawn[0].label)], [rule("elbo")], CATALOG)
     assert found.borders == ("rate high", "skip.a low")
 
 

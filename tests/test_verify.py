@@ -13,7 +13,7 @@ from records import record
 import collapsebench
 from collapsebench.record import Finding, Guard, Number
 from collapsebench.spec import Unit
-from collapsebench.store.interchange import write_line
+from collapsebench.store.interchange import read_line, write_line
 from collapsebench.verification.comparison import MEASURED, NumberRole, Pair, pairs, tolerance
 from collapsebench.verification.verifying import verify
 
@@ -127,6 +127,22 @@ def test_an_impossible_number_differs(run, verified):
     code, checks = verified(with_value(run, "neg_elbo", value(run, "neg_elbo") - 1000))
     assert code == 1
     assert any("impossible" in reason for what, reason in differing(checks) if what == "numbers")
+
+
+def test_a_trial_whose_bound_is_below_that_of_the_true_distribution_differs(command, verified, tmp_path):
+    """Trials have no numbers of the test split. Rules choose by those of validation."""
+    tuning = ("tune", "-d", "linear-gaussian", "--budget", "4steps", "--trials", "1", "--store", tmp_path / "t.sqlite")
+    command(*tuning, "--threads", "1")
+    (line,) = command("runs", "export", "-", "--store", tmp_path / "t.sqlite").out.splitlines()
+    assert differing(verified(line)[1]) == []
+    trial = read_line(line.encode())
+    points = [
+        point.model_copy(update={"values": point.values | {"neg_elbo": Number.of(0.5)}}) if point.selected else point
+        for point in trial.points
+    ]
+    code, checks = verified(trial.model_copy(update={"points": tuple(points)}))
+    assert code == 1
+    assert any("distribution that made the data" in reason for _, reason in differing(checks))
 
 
 def test_a_likelihood_below_that_of_the_true_distribution_differs(run, verified):

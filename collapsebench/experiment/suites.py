@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from collapsebench.components import discovery
 from collapsebench.errors import UsageError, unknown
@@ -25,6 +25,7 @@ from collapsebench.syntax import (
     print_contender,
     print_rate,
 )
+from collapsebench.validation import describe
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
@@ -104,7 +105,7 @@ class Cell(Frozen):
     """The settings of this cell's rows in the published table; None if the paper has no numbers for the cell."""
     against: str = ""
     """The cell, of another protocol, whose models are subtracted from those of this cell by seed; empty for none."""
-    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS, strict=True)] | None = None
     """The number of trials of each contender but the controls; None if nothing is tuned."""
     rules: tuple[Rule, ...] = ()
     """The rules that choose between trials. Each choice is run beside the contenders, with their seeds."""
@@ -162,7 +163,7 @@ class Cell(Frozen):
         return frozenset((*(print_call(*call) for call in calls), print_rate(rate))) - {""}
 
     def varied(self, variant: Variant) -> Cell:
-        """Return the cell with the changes of a variant."""
+        """Return the cell with the changes of a variant. Raises ValidationError if these make no cell of it."""
         replaced = {model: variant.contenders.get(model, written) for model, written in self.contenders.items()}
         settings = merged(self.settings, variant.settings)
         budget = variant.budgets.get(self.name) or variant.budget or self.budget
@@ -170,7 +171,8 @@ class Cell(Frozen):
         tuned: dict[str, Any] = (
             {"searched": searched} if variant.tuned else {"trials": None, "rules": (), "searched": {}}
         )
-        return self.model_copy(update={"budget": budget, "settings": settings, "contenders": replaced, **tuned})
+        changes = {"budget": budget, "settings": settings, "contenders": replaced, **tuned}
+        return Cell.model_validate({**dict(self), **changes})
 
     @property
     def command(self) -> str:
@@ -210,7 +212,7 @@ class Scale(Frozen):
     """One size of a suite, with its cells and their cost."""
 
     description: str
-    hours: PositiveFloat
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
     """The approximate number of hours for three seeds on two cores, with one run on each core."""
     departs: str = ""
     """The differences to the published setting, so that the runs do not reproduce it; empty if there are none."""
@@ -218,21 +220,16 @@ class Scale(Frozen):
     variants: dict[str, Variant] = Field(default_factory=dict)
     """The variants of this scale only. Those of the suite are for every scale."""
 
-    @model_validator(mode="after")
-    def _budgeted(self) -> Self:
-        """Check that variants give budgets to cells that exist."""
-        cells = [cell.name for cell in self.cells]
-        for name in (name for variant in self.variants.values() for name in variant.budgets):
-            if name not in cells:
-                raise ValueError(f"a variant has a budget for an {unknown('cell', name, cells)}")
-        return self
-
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, value: Any) -> Any:
         """Give every cell the shared fields, which are beside the cells in TOML."""
         if not isinstance(value, dict) or not isinstance(value.get("cells"), list):
             return value
+        known = (*cls.model_fields, *SHARED)
+        for name in value:
+            if name not in known:
+                raise ValueError(unknown("field", name, known))
         shared = {key: value[key] for key in SHARED if key in value}
         cells = [_joined(shared, cell) if isinstance(cell, dict) else cell for cell in value["cells"]]
         return {key: content for key, content in value.items() if key not in SHARED} | {"cells": cells}
@@ -260,6 +257,18 @@ class Scale(Frozen):
             if cell.base != named[cell.against].base:
                 raise ValueError(f"cell '{cell.name}' is against '{cell.against}' of another dataset, track or budget")
         return cells
+
+
+def _check_named(name: str, variant: Variant, cells: Iterable[Cell]) -> None:
+    """Raise ValueError for a variant of a cell or of a model that does not exist."""
+    cells = list(cells)
+    names, models = ([cell.name for cell in cells], list({model: None for cell in cells for model in cell.contenders}))
+    for cell in variant.budgets:
+        if cell not in names:
+            raise ValueError(f"variant '{name}' has a budget for an {unknown('cell', cell, names)}")
+    for model in variant.contenders:
+        if model not in models:
+            raise ValueError(f"variant '{name}' has a contender for an {unknown('model', model, models)}")
 
 
 def _module_file(name: str) -> Path:
@@ -355,10 +364,35 @@ class Suite(Frozen):
     @model_validator(mode="after")
     def _comparable(self) -> Self:
         """Check the cells of a league before hours are spent on them."""
-        if self.league is not None:
-            for cell in (cell for scale in self.scales.values() for cell in scale.cells):
-                self.league.check(cell)
+        for scale in self.scales.values():
+            self._check_league(scale.cells)
         return self
+
+    @model_validator(mode="after")
+    def _variable(self) -> Self:
+        """Check what each variant makes of the cells, and that it changes nothing that does not exist."""
+        for scale in self.scales.values():
+            for name, variant in scale.variants.items():
+                _check_named(name, variant, scale.cells)
+        for name, variant in self.variants.items():
+            _check_named(name, variant, [cell for scale in self.scales.values() for cell in scale.cells])
+        for known in self.scales:
+            for name, variant in self.known_variants(known).items():
+                self._check_variant(name, variant, self.scales[known].cells)
+        return self
+
+    def _check_variant(self, name: str, variant: Variant, cells: Iterable[Cell]) -> None:
+        try:
+            self._check_league([cell.varied(variant) for cell in cells])
+        except (ValueError, UsageError) as error:
+            text = describe(error, Cell, "field") if isinstance(error, ValidationError) else str(error)
+            raise ValueError(f"variant '{name}': {text}") from None
+
+    def _check_league(self, cells: Iterable[Cell]) -> None:
+        """Raise ValueError for a cell that is no task, if the suite is a league."""
+        if self.league is not None:
+            for cell in cells:
+                self.league.check(cell)
 
     @property
     def plugin_files(self) -> tuple[Path, ...]:

@@ -22,6 +22,7 @@ from collapsebench.syntax import (
     Written,
     parse_sweep,
     print_contender,
+    print_value,
 )
 
 SEED = 0
@@ -42,7 +43,7 @@ class TunedContender:
     """A contender with what is searched of it. What is written in brackets, and a rate that is written, stay."""
 
     name: str
-    """Its canonical label, without what is searched."""
+    """Its canonical label, without what is searched. A rate that is written is in it, be it 1."""
     written: Written
     axes: Mapping[str, SearchRange]
     """What is searched: `method.field` for each method that has a range, and `rate`."""
@@ -56,7 +57,8 @@ class TunedContender:
         axes = dict(chain.from_iterable(_axes(call, catalog) for call in written.calls if call.name != BASELINE))
         axes |= {} if rated else {RATE: RATES}
         middle = catalog.contender(print_contender(*_placed(written, axes, [0.5] * len(axes))))[0]
-        return cls(_without(middle, axes, written.rate), written, axes)
+        fixed = f"@{RATE}={print_value(written.rate)}" if rated and written.rate == 1 else ""
+        return cls(_without(middle, axes, written.rate) + fixed, written, axes)
 
     @property
     def seed(self) -> int:

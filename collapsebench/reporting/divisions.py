@@ -251,6 +251,6 @@ def _choices(
 ) -> Iterator[tuple[Criterion, dict[str, Selected]]]:
     """Yield what each rule of a cell chooses of the trials that the cell asks for, as `suite run` does."""
     drawn = drawn_settings(cell, components)
-    found = choices(drawn, stored_trials(cell, board.protocol, tunings), cell.rules)
+    found = choices(drawn, stored_trials(cell, board.protocol, tunings), cell.rules, components)
     for rule in cell.rules:
         yield rule.name, {each.contender: each for each in found if each.rule == rule}

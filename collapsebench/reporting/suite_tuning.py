@@ -47,6 +47,11 @@ class Tried(NamedTuple):
         """True unless it has no run, or one without a finite bound."""
         return self.trial is not None and not math.isnan(self.trial.neg_elbo)
 
+    @property
+    def impossible(self) -> str:
+        """What of its numbers cannot be, whatever the model; empty if there is nothing."""
+        return "" if self.trial is None else "; ".join(self.trial.impossible)
+
 
 def tried_settings(store: Store, query: SuiteQuery, models: Collection[str] = ()) -> list[Tried]:
     """Read the trials of the models of a suite, of all if none is named, cell by cell, the lowest −ELBO first.
@@ -74,7 +79,7 @@ def tried_settings(store: Store, query: SuiteQuery, models: Collection[str] = ()
 def _of_cell(store: Store, cell: Cell, components: Catalog, tunings: Tunings) -> Iterator[Tried]:
     found = stored_protocol(store, cell, components)
     protocol = None if found is None else protocol_of(store, found)
-    stored = {} if protocol is None else trials_of(stored_trials(cell, protocol, tunings))
+    stored = {} if protocol is None else trials_of(stored_trials(cell, protocol, tunings), components)
     for model, settings in drawn_settings(cell, components).items():
         known = {setting.label: stored.get(identity(setting)) for setting in settings}
         best = {str(rule): chosen(filter(None, known.values()), rule) for rule in cell.rules}
@@ -98,10 +103,14 @@ def tried_pieces(
 
 
 def _pages(found: Collection[Tried], query: SuiteQuery) -> Iterator[Page]:
-    for cell, own in groupby(found, key=lambda each: each.cell):
+    for cell, of_cell in groupby(found, key=lambda each: each.cell):
+        own = list(of_cell)
+        impossible = (f"No rule chooses {each.setting}: {each.impossible}." for each in own if each.impossible)
         tables = tuple(_table(model, list(trials)) for model, trials in groupby(own, key=lambda each: each.model))
         title = " · ".join([query.suite, query.scale, *query.variants, cell])
-        yield Page(title, tables, (SPLIT,), query._replace(cells=(cell,)).command, printed=frozenset({Part.TUNING}))
+        yield Page(
+            title, tables, (SPLIT, *impossible), query._replace(cells=(cell,)).command, printed=frozenset({Part.TUNING})
+        )
 
 
 def _table(model: str, own: Collection[Tried]) -> TextTable:
@@ -114,6 +123,9 @@ def _table(model: str, own: Collection[Tried]) -> TextTable:
 def _numbers(tried: Tried) -> Iterator[str]:
     if tried.trial is None:
         yield from ("not run", BLANK, BLANK, BLANK)
+        return
+    if tried.impossible:
+        yield from ("impossible", BLANK, BLANK, f"{tried.trial.flops:.3g}")
         return
     nats = (tried.trial.neg_elbo, tried.trial.kl, tried.trial.mi)
     yield from ((rounded(number, None) if math.isfinite(number) else BLANK) for number in nats)

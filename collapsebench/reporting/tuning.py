@@ -15,6 +15,7 @@ from collapsebench.experiment.tuning import SEED, family_of, ranges_of
 from collapsebench.printable import printable
 from collapsebench.record import Outcome
 from collapsebench.reporting.leaderboard.numbers import BLANK
+from collapsebench.reporting.leaderboard.reference import trial_violations
 from collapsebench.reporting.leaderboard.scoring import Place, Tuned
 from collapsebench.spec import Criterion, identity
 from collapsebench.syntax import RATE
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.components.search import SearchRange
     from collapsebench.experiment.work import GridSetup
+    from collapsebench.plausibility import Violation
     from collapsebench.record import RunRecord
     from collapsebench.reporting.leaderboard import Board
     from collapsebench.spec import Contender, Protocol, Rule
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 class Trial(NamedTuple):
     """One setting of a contender, by the numbers of the validation split at its selected parameters.
 
-    They are NaN if its run has no result, or an infinite one.
+    They are NaN if its run has no result, or an infinite one, or one that cannot be.
     """
 
     contender: Contender
@@ -42,6 +44,8 @@ class Trial(NamedTuple):
     """The lower bound of the mutual information."""
     flops: float
     """What its run has cost."""
+    impossible: tuple[str, ...] = ()
+    """What of the numbers cannot be, whatever the model: no rule chooses such a trial."""
 
 
 class Selected(NamedTuple):
@@ -59,6 +63,8 @@ class Selected(NamedTuple):
     """The number of settings that were drawn."""
     flops: float
     """What all trials have cost together."""
+    impossible: tuple[str, ...] = ()
+    """What cannot be in numbers of trials, which no rule chooses."""
 
 
 def stored_choices(store: Store, setup: GridSetup) -> list[Selected]:
@@ -68,15 +74,17 @@ def stored_choices(store: Store, setup: GridSetup) -> list[Selected]:
     drawn = {each.name: each.trials(request.trials or 0, catalog) for each in tuned(request, catalog)}
     stored = store.outcomes([spec.run_id for spec in plan.specs])
     rules = plan.specs[0].protocol.setting.evaluation.selection
-    return choices(drawn, map(store.get, stored), rules)
+    return choices(drawn, map(store.get, stored), rules, catalog)
 
 
-def trials_of(records: Iterable[RunRecord]) -> dict[str, Trial]:
+def trials_of(records: Iterable[RunRecord], components: Catalog) -> dict[str, Trial]:
     """Return the trials that records are, by the identity of the contender: its labels can differ.
 
     A run of another seed is none, or who runs some settings more often would choose otherwise than the others.
     """
-    return {identity(record.spec.contender): _trial(record) for record in records if record.spec.seed == SEED}
+    check = trial_violations(components)
+    own = (record for record in records if record.spec.seed == SEED)
+    return {identity(record.spec.contender): _trial(record, check(record)) for record in own}
 
 
 def chosen(trials: Iterable[Trial], rule: Rule) -> Trial | None:
@@ -86,22 +94,23 @@ def chosen(trials: Iterable[Trial], rule: Rule) -> Trial | None:
 
 
 def choices(
-    drawn: Mapping[str, Sequence[Contender]], records: Iterable[RunRecord], rules: Sequence[Rule]
+    drawn: Mapping[str, Sequence[Contender]], records: Iterable[RunRecord], rules: Sequence[Rule], components: Catalog
 ) -> list[Selected]:
     """Return what each rule chooses for each contender.
 
     `drawn` has the settings that were drawn for each contender.
     """
-    known = trials_of(records)
+    known = trials_of(records, components)
     found = []
     for contender, settings in drawn.items():
         own = [known[each] for each in map(identity, settings) if each in known]
         usable = sum(not math.isnan(trial.neg_elbo) for trial in own)
         cost = _total(trial.flops for trial in own)
+        broken = tuple(f"{trial.contender.label}: {'; '.join(trial.impossible)}" for trial in own if trial.impossible)
         for rule in rules:
             best = chosen(own, rule)
             at_end = () if best is None else tuple(borders(best.contender, settings))
-            found.append(Selected(contender, rule, best, at_end, usable, len(settings), cost))
+            found.append(Selected(contender, rule, best, at_end, usable, len(settings), cost, broken))
     return found
 
 
@@ -199,7 +208,7 @@ def tuned_settings(tunings: Iterable[Sequence[RunRecord]], catalog: Catalog) -> 
     chosen_by: dict[str, dict[str, None]] = {}
     for records in tunings:
         by_family: dict[str, list[Trial]] = {}
-        for trial in trials_of(records).values():
+        for trial in trials_of(records, catalog).values():
             by_family.setdefault(family_of(trial.contender, catalog), []).append(trial)
         for family, trials in by_family.items():
             settings.setdefault(family, []).extend(trials)
@@ -236,8 +245,12 @@ def tuning_text(found: Iterable[Selected]) -> str:
     """Write the choices as a table, with the numbers of the validation split."""
     from tabulate import tabulate
 
+    choices = list(found)
     head = ("contender", "rule", "chosen", "at the border", "−ELBO", "KL", "MI ≥", "trials", "FLOPs")
-    return tabulate(map(_row, found), head, disable_numparse=True) + "\n\n−ELBO, KL and MI are of the validation split."
+    table = tabulate(map(_row, choices), head, disable_numparse=True)
+    broken = dict.fromkeys(chain.from_iterable(choice.impossible for choice in choices))
+    notes = (f"No rule chooses {printable(text)}." for text in broken)
+    return "\n".join((table, "", "−ELBO, KL and MI are of the validation split.", *notes))
 
 
 def _row(choice: Selected) -> tuple[str, ...]:
@@ -249,9 +262,10 @@ def _row(choice: Selected) -> tuple[str, ...]:
     return (printable(choice.contender), str(choice.rule), label, ends, *numbers, counted, f"{choice.flops:.3g}")
 
 
-def _trial(run: RunRecord) -> Trial:
-    neg_elbo, kl, mi = (_selected(run, name) for name in ("neg_elbo", "kl", "mi_lower"))
-    return Trial(run.spec.contender, neg_elbo, kl, mi, run.counters.get("flops", 0.0))
+def _trial(run: RunRecord, violations: Iterable[Violation]) -> Trial:
+    impossible = tuple(violation.text for violation in violations)
+    neg_elbo, kl, mi = (math.nan if impossible else _selected(run, name) for name in ("neg_elbo", "kl", "mi_lower"))
+    return Trial(run.spec.contender, neg_elbo, kl, mi, run.counters.get("flops", 0.0), impossible)
 
 
 def _total(costs: Iterable[float]) -> float:

@@ -6,21 +6,27 @@ import gzip
 import shutil
 import tempfile
 import zlib
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from io import BytesIO
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from collapsebench.errors import CollapsebenchError, UsageError
 
 IN_MEMORY = 2**24
 """A stream of at most this many bytes is copied into memory, a longer one into a temporary file."""
 
+PIECE = 2**16
+"""The bytes of UTF-16 that are decoded at a time."""
+
 LONGEST = 2**26
 """A line of more bytes is no run."""
+
+EMPTY = 10**6
+"""A file with more empty lines is no export: it could keep the reader busy for minutes, and be small as a gzip file."""
 
 GZIP = b"\x1f\x8b"
 
@@ -47,10 +53,17 @@ def readable_twice(source: Path | IO[bytes], name: str) -> Iterator[IO[bytes]]:
 
 
 def lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
-    """Yield the lines of a stream from its beginning, in UTF-8. Raises UsageError for one that is too long."""
+    """Yield the lines of a stream from its beginning, in UTF-8.
+
+    Raises UsageError for one that is too long, and if too many are empty.
+    """
+    empty = 0
     for number, line in enumerate(iter(partial(_text(stream).readline, LONGEST + 1), b""), start=1):
         if len(line) > LONGEST:
             raise UsageError(f"cannot import '{name}', line {number}: it is longer than {LONGEST:,} bytes")
+        empty += not line.strip()
+        if empty > EMPTY:
+            raise UsageError(f"cannot import '{name}', line {number}: more than {EMPTY:,} lines are empty")
         yield line
 
 
@@ -64,7 +77,28 @@ def _text(stream: IO[bytes]) -> IO[bytes]:
     mark = stream.read(3)
     if mark[:2] in {BOM_UTF16_LE, BOM_UTF16_BE}:
         stream.seek(0)
-        return BytesIO(stream.read().decode("utf-16", errors="replace").encode())
+        return BufferedReader(_FromUtf16(stream))
     if mark != BOM_UTF8:
         stream.seek(0)
     return stream
+
+
+class _FromUtf16(RawIOBase):
+    """A stream of UTF-16 as one of UTF-8. It holds one piece in memory, however long the stream is."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._decoder = stream, getincrementaldecoder("utf-16")("replace")
+        self._rest, self._ended = b"", False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as there is something; 0 at the end."""
+        while not self._rest and not self._ended:
+            piece = self._stream.read(PIECE)
+            self._ended = not piece
+            self._rest = self._decoder.decode(piece, final=self._ended).encode()
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count

@@ -18,7 +18,7 @@ from collapsebench.guards.agreement import choices
 from collapsebench.observation import Observation
 from collapsebench.plausibility import checker
 from collapsebench.record import Outcome
-from collapsebench.reporting.leaderboard import ENTRIES, likelihood_limits
+from collapsebench.reporting.leaderboard import ENTRIES, likelihood_limits, validated
 from collapsebench.spec import PROTOCOL_VERSION
 from collapsebench.store.interchange import read_line
 from collapsebench.store.streams import lines, readable_twice
@@ -103,10 +103,11 @@ class _ProtocolChecks:
                 yield Check(Verdict.UNCHECKED, "result", reason, (run.run_id,))
 
     def _numbers(self) -> Iterator[Check]:
-        limit = likelihood_limits(self._catalog)(self._protocol)
+        trials = self._protocol.of_trials
+        limit = likelihood_limits(self._catalog, "valid" if trials else "test")(self._protocol)
         check = checker(self._protocol, limit)
         for run in self._runs:
-            found = check(Observation.of(run, ENTRIES))
+            found = check(validated(run) if trials else Observation.of(run, ENTRIES))
             for violation in found:
                 yield Check(Verdict.DIFFERS, "numbers", f"impossible: {violation.text}", (run.run_id,))
             if not found:

@@ -5,7 +5,7 @@ from collapsebench.reporting.leaderboard.presentation import Presentation, RowOr
 from collapsebench.reporting.leaderboard.reference import best_possible, likelihood_limits
 from collapsebench.reporting.leaderboard.rendering import EXPORTS, FORMATS, page_pieces, pieces, render
 from collapsebench.reporting.leaderboard.scoring import ENTRIES, Board, Limits, score
-from collapsebench.reporting.leaderboard.trajectories import Cut
+from collapsebench.reporting.leaderboard.trajectories import Cut, validated
 from collapsebench.reporting.leaderboard.views import compare_with, keep, order, present, select
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "render",
     "score",
     "select",
+    "validated",
 ]

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Literal
 
 from collapsebench.data.base import Generated
 from collapsebench.errors import CollapsebenchError
-from collapsebench.plausibility import LikelihoodLimit
+from collapsebench.plausibility import LikelihoodLimit, checker
 from collapsebench.reporting.leaderboard.scoring import LOWER_BOUND, Board, Row, SeedSample
+from collapsebench.reporting.leaderboard.trajectories import validated
 
 if TYPE_CHECKING:
     from collapsebench.components.catalog import Catalog
     from collapsebench.estimates import Estimate
+    from collapsebench.observation import Observation
+    from collapsebench.plausibility import Violation
+    from collapsebench.record import RunRecord
     from collapsebench.spec import Protocol
 
 LABEL = "best possible"
@@ -47,6 +51,23 @@ def _limit(components: Catalog, split: Literal["valid", "test"], protocol: Proto
     except CollapsebenchError:  # an integral that does not converge
         return None
     return None if true is None else LikelihoodLimit.of(*true)
+
+
+def trial_violations(components: Catalog) -> Callable[[RunRecord], tuple[Violation, ...]]:
+    """Return a function that finds what cannot be in the numbers that rules choose by: those of the validation split.
+
+    Only generated data have a limit. Of other data nobody knows what is too good.
+    """
+    limits = likelihood_limits(components, "valid")
+    checkers: dict[str, Callable[[Observation], tuple[Violation, ...]]] = {}
+
+    def check(record: RunRecord) -> tuple[Violation, ...]:
+        protocol = record.spec.protocol
+        if record.protocol_id not in checkers:
+            checkers[record.protocol_id] = checker(protocol, limits(protocol))
+        return checkers[record.protocol_id](validated(record))
+
+    return check
 
 
 def _generated(protocol: Protocol, components: Catalog) -> Generated | None:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from collapsebench.errors import UsageError, unknown
 from collapsebench.estimates import Direction
@@ -19,6 +19,9 @@ from collapsebench.experiment.counters import COUNTERS
 from collapsebench.metrics import TRACKED
 from collapsebench.observation import ColumnHead, MetricValue, Observation, TrajectoryPoint
 from collapsebench.plausibility import VALIDATION
+
+if TYPE_CHECKING:
+    from collapsebench.record import RunRecord
 
 Curve = Sequence[tuple[float, float]]
 """Pairs of a counter and a value, in the order of the counter."""
@@ -73,6 +76,14 @@ def value_at(values: Curve, amount: float) -> float | None:
     if after == before:  # the counter does not rise, as in no run of the harness
         return None
     return value + (next_value - value) * (amount - before) / (after - before)
+
+
+def validated(record: RunRecord) -> Observation:
+    """Return a run with the numbers of the validation split at its selected parameters, in place of those of tests."""
+    point = next((point for point in record.points if point.selected), None)
+    known = {} if point is None else TrajectoryPoint.of(point).values
+    values = (MetricValue(head, known[name]) for name, head in VALIDATION_COLUMNS.items() if name in known)
+    return Observation.of(record)._replace(values=tuple(values), declined=())
 
 
 @dataclass(frozen=True)
