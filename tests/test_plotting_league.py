@@ -173,6 +173,15 @@ def test_the_best_by_area_are_named_with_both_baselines_and_others_are_grey():
     )
 
 
+def test_a_task_on_which_nothing_beats_the_model_without_z_is_said_to_have_no_regret():
+    nlls, informations = invented(NAMES[:6])
+    lost = next(iter(TASKS))
+    nlls[lost]["no-latent"] = [score - 100 for score in nlls[lost]["no-latent"]]
+    assert said(league_profile.draw(made(nlls, informations), "t")).startswith(
+        "15 runs a contender on 3 tasks (no regret on 1)"
+    )
+
+
 def test_few_contenders_are_all_named():
     figure = league_profile.draw(made(*invented(NAMES[:6])), "t")
     assert written(figure).keys() == set(NAMES[:6])

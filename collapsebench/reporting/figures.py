@@ -185,7 +185,10 @@ def draw_league_profile(
         raise StoreError(f"no contender is better than '{ranking.league.reference}' on any task: there is no regret")
     with style.settings():
         figure = league_profile.draw(ranking.league, title, style)
-    return DrawnFigure(figure, f"profiles of {len(ranking.models)} contenders on {_tasks(ranking)}")
+    regrets = ranking.league.regrets
+    drawn = "; ".join(task.task for task in regrets.losses.tasks)
+    rest = f" (no regret on {'; '.join(regrets.left_out)})" if regrets.left_out else ""
+    return DrawnFigure(figure, f"profiles of {len(ranking.models)} contenders on {drawn}{rest}")
 
 
 def draw_league_fronts(
@@ -229,10 +232,6 @@ def _with_labels(style: FigureStyle, labels: Iterable[str], ranking: Ranking) ->
     found = replace(style, labels={**style.labels, **called})
     found.check(ranking.models)
     return found
-
-
-def _tasks(ranking: Ranking) -> str:
-    return "; ".join(task.name for task in ranking.tasks)
 
 
 def _labels(of_contenders: Iterable[rate_distortion.PlanePoint | spectrum.Spectrum]) -> str:

@@ -136,6 +136,8 @@ def _note(league: League, left: float, right: float) -> str:
     runs = sum(len(task.seeds) for task in tasks)
     beyond = "; lines go on beyond the edge" if any(not left <= loss <= right for loss in _every(league)) else ""
     places = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+    if league.regrets.left_out:
+        places += f" (no regret on {len(league.regrets.left_out)})"
     return f"{runs} runs a contender on {places}{_choice(league)}{beyond}"
 
 
