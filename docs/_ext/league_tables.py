@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from itertools import combinations, product
@@ -49,6 +49,8 @@ from collapsebench.syntax import BASELINE, parse_composition
 
 PAIRED = (("default", "default"), ("tuned", "tuned"), ("default", "tuned"))
 """The divisions whose orders by different seeds are compared."""
+STEPS_FILE, STEPS_TASK = "digits-steps.jsonl.gz", "digits"
+"""The records of the variant `steps`, and the task that they are of."""
 WORKERS = 2
 """The runs at a time: `--workers`."""
 
@@ -78,18 +80,66 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 def steps() -> str:
     """The models that have less than half of the steps of the plain VAE, by task, with their defaults."""
-    taken = {record["run_id"]: _steps(record) for path in _files() for record in _records(path)}
     rows = []
     for task in tasks("default"):
-        means = {
-            model: sum(taken[run] for run in entry["run_ids"].values()) / len(entry["run_ids"])
-            for (name, model), entry in runs("default").items()
-            if name == task and entry["run_ids"]
-        }
-        plain = means[statistics("default")["baseline"]]
-        few = sorted((own, model) for model, own in means.items() if own < plain / 2)
-        rows.append([task, f"{plain:.0f}", "; ".join(f"{model} {own:.0f}" for own, model in few)])
+        few = _few_steps(task)
+        rows.append(
+            [task, f"{_mean_steps(task)['VAE']:.0f}", "; ".join(f"{model} {own:.0f}" for model, own in few.items())]
+        )
     return table(["task", "steps of the VAE", "less than half of them"], rows)
+
+
+def _few_steps(task: str) -> dict[str, float]:
+    """The models that have less than half of the steps of the plain VAE, the fewest first, with their mean."""
+    means = _mean_steps(task)
+    return {model: own for own, model in sorted((own, model) for model, own in means.items()) if own < means["VAE"] / 2}
+
+
+@cache
+def _mean_steps(task: str) -> dict[str, float]:
+    """The mean number of steps of each model of a task, with its defaults."""
+    taken = {record["run_id"]: _steps(record) for path in _files() for record in _records(path)}
+    return {
+        model: sum(taken[run] for run in entry["run_ids"].values()) / len(entry["run_ids"])
+        for (name, model), entry in runs("default").items()
+        if name == task and entry["run_ids"]
+    }
+
+
+def at_equal_steps() -> str:
+    """What the ranked models with few steps reach if all have those of the plain VAE, with their defaults and ranks."""
+    other = _at_equal_steps()
+    seeds = sorted(next(iter(other.values())).seeds)
+    own = {
+        model: SeedSample({seed: found.seeds[seed] for seed in seeds}, {})
+        for model in other
+        if (found := sample("default", STEPS_TASK, model, NLL)) is not None
+    }
+    places = [
+        {model: place for place, model in enumerate(sorted(by, key=lambda each: by[each].mean), 1)}
+        for by in (own, other)
+    ]
+    rows = [
+        [model, f"{steps:.0f}", *(_at(model, by, ranks) for by, ranks in zip((own, other), places, strict=True))]
+        for model, steps in {"VAE": _mean_steps(STEPS_TASK)["VAE"], **_few_steps(STEPS_TASK)}.items()
+        if model in own
+    ]
+    return table(["model", "steps at equal FLOPs", "IW-NLL at equal FLOPs (rank)", "at equal steps (rank)"], rows)
+
+
+def _at(model: str, by: Mapping[str, SeedSample], ranks: Mapping[str, int]) -> str:
+    return f"{written(by[model], signed=False)} ({ranks[model]})"
+
+
+def _at_equal_steps() -> dict[str, SeedSample]:
+    """IW-NLL by seed of the ranked models, of the runs of equal steps."""
+    settings = {runs("default")[STEPS_TASK, model]["setting"]: model for model in statistics("default")["contenders"]}
+    found: dict[str, dict[int, float]] = {}
+    for record in _records(LEAGUE.parent / STEPS_FILE):
+        if record["contender"] in settings:
+            (score,) = (each["estimate"]["value"] for each in record["values"] if each["column"] == NLL)
+            found.setdefault(settings[record["contender"]], {})[record["spec"]["seed"]] = score
+    return {model: SeedSample(seeds, {}) for model, seeds in found.items()}
 
 
 def _steps(record: dict[str, Any]) -> float:
