@@ -138,7 +138,7 @@ def _at_equal_steps() -> dict[str, SeedSample]:
     for record in _records(LEAGUE.parent / STEPS_FILE):
         if record["contender"] in settings:
             (score,) = (each["estimate"]["value"] for each in record["values"] if each["column"] == NLL)
-            found.setdefault(settings[record["contender"]], {})[record["spec"]["seed"]] = score
+            found.setdefault(settings[record["contender"]], {})[int(record["spec"]["seed"])] = score
     return {model: SeedSample(seeds, {}) for model, seeds in found.items()}
 
 
