@@ -227,7 +227,7 @@ def test_a_grid_has_a_line_with_what_is_done_what_ended_badly_and_the_time_left(
         screen.observe(events.Started(records.started(label)))
         now[0] += 200
         screen.observe(events.Finished(records.record(label, outcome=outcome)))
-    assert screen.live.lines == [LiveLine("grid", 2 / 3, "2 of 3 runs done · 1 failed", "3 min")]
+    assert screen.live.lines == [LiveLine("grid", 2 / 3, "2 of 3 runs done · 1 failed", "3.3 min")]
     screen.observe(events.Started(records.started("sa-vae")))
     screen.observe(events.Stepped(records.started("sa-vae").run_id, 10, 0.5, 30.0, 1.0))
     assert [line.label for line in screen.live.lines] == ["sa-vae seed 1", "grid"]
@@ -254,7 +254,7 @@ def test_without_live_lines_a_line_says_now_and_then_how_far_the_grid_is(capsys,
         "  0 of 2 runs done, about 12 min left, vae seed 1 15%",
         "  0 of 2 runs done, about 11 min left, vae seed 1 30%",
         "  0 of 2 runs done, about 10 min left, vae seed 1 45%",
-        "  0 of 2 runs done, about 9 min left, vae seed 1 60%",
+        "  0 of 2 runs done, about 9.3 min left, vae seed 1 60%",
     ]
 
 

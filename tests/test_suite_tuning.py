@@ -85,7 +85,7 @@ def test_trials_come_with_the_lowest_bound_first_and_what_was_not_run_last(store
 
 
 def test_a_trial_that_diverged_is_chosen_by_nobody(tmp_path, cells, suite_file):
-    own = list(trials(cells["one"], skip=[(9.0, 1.0, 1.0), (8.0, 1.0, 1.0)]))
+    own = list(trials(cells["one"], skip=[(39.0, 1.0, 1.0), (38.0, 1.0, 1.0)]))
     lost = [ended(own[1].spec, Outcome.DIVERGED, message="too large")]
     with Store.open(tmp_path / "lost.sqlite") as store:
         store.add([*defaults(cells["one"], **ONE), own[0], *lost])

@@ -201,9 +201,10 @@ def in_words(seconds: float) -> str:
     """Write a time with its largest unit, as a person would say it.
 
     >>> in_words(0.4), in_words(75), in_words(200), in_words(9000), in_words(200_000)
-    ('1 s', '75 s', '3 min', '2.5 h', '2.3 d')
+    ('1 s', '75 s', '3.3 min', '2.5 h', '2.3 d')
     """
     for unit, size, most in (("s", 1, 100), ("min", 60, 100 * 60), ("h", 3600, 48 * 3600)):
         if seconds < most:
-            return f"{seconds / size:.1f} {unit}" if unit == "h" else f"{max(1, round(seconds / size))} {unit}"
+            digits = 1 if (size > 1 and seconds < 10 * size) or unit == "h" else 0
+            return f"{max(1, round(seconds / size, digits)):.{digits}f} {unit}"
     return f"{seconds / 86400:.1f} d"
