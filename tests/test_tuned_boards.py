@@ -413,6 +413,15 @@ def test_a_variant_may_have_budgets_of_cells_and_no_trials(suite_file):
         suites.suite(suite_file)
 
 
+def refused(suite_file):
+    """The one line that says what is wrong with a suite, and in which file."""
+    with pytest.raises(UsageError) as caught:
+        suites.suite(suite_file)
+    assert suite_file in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 @pytest.mark.parametrize("table", ["variants", "scales.small.variants"])
 @pytest.mark.parametrize(
     ("contenders", "said"),
@@ -425,11 +434,7 @@ def test_a_variant_may_have_budgets_of_cells_and_no_trials(suite_file):
 )
 def test_a_variant_is_checked_when_the_file_is_read(suite_file, table, contenders, said):
     Path(suite_file).write_text(f'{SUITE}[{table}.other]\ndescription = "another"\ncontenders = {{ {contenders} }}\n')
-    with pytest.raises(UsageError) as caught:
-        suites.suite(suite_file)
-    assert said in str(caught.value)
-    assert suite_file in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert said in refused(suite_file)
 
 
 @pytest.mark.parametrize(
@@ -447,8 +452,4 @@ def test_a_variant_is_checked_when_the_file_is_read(suite_file, table, contender
 def test_a_value_of_another_type_is_one_line(suite_file, old, new, said):
     assert old in SUITE
     Path(suite_file).write_text(SUITE.replace(old, new))
-    with pytest.raises(UsageError) as caught:
-        suites.suite(suite_file)
-    assert said in str(caught.value)
-    assert suite_file in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert said in refused(suite_file)

@@ -197,14 +197,17 @@ def _left(clock: RunClock, known: RunTimes, now: float) -> float:
     return max(0.0, known.expected(clock.kind) * (1 - clock.first) - (now - clock.began))
 
 
+UNITS = (("s", 1, 0, 100), ("min", 60, 1, 600), ("min", 60, 0, 6000), ("h", 3600, 1, 48 * 3600))
+"""The units of times below two days: name, seconds, decimals, and the seconds from which on the next one is used."""
+
+
 def in_words(seconds: float) -> str:
     """Write a time with its largest unit, as a person would say it.
 
     >>> in_words(0.4), in_words(75), in_words(200), in_words(9000), in_words(200_000)
     ('1 s', '75 s', '3.3 min', '2.5 h', '2.3 d')
     """
-    for unit, size, most in (("s", 1, 100), ("min", 60, 100 * 60), ("h", 3600, 48 * 3600)):
+    for unit, size, digits, most in UNITS:
         if seconds < most:
-            digits = 1 if (size > 1 and seconds < 10 * size) or unit == "h" else 0
-            return f"{max(1, round(seconds / size, digits)):.{digits}f} {unit}"
+            return f"{max(1, seconds / size):.{digits}f} {unit}"
     return f"{seconds / 86400:.1f} d"

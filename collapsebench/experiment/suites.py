@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -259,10 +259,10 @@ class Scale(Frozen):
         return cells
 
 
-def _check_named(name: str, variant: Variant, cells: Iterable[Cell]) -> None:
+def _check_named(name: str, variant: Variant, cells: Sequence[Cell]) -> None:
     """Raise ValueError for a variant of a cell or of a model that does not exist."""
-    cells = list(cells)
-    names, models = ([cell.name for cell in cells], list({model: None for cell in cells for model in cell.contenders}))
+    names = {cell.name: None for cell in cells}
+    models = {model: None for cell in cells for model in cell.contenders}
     for cell in variant.budgets:
         if cell not in names:
             raise ValueError(f"variant '{name}' has a budget for an {unknown('cell', cell, names)}")
