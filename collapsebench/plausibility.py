@@ -241,12 +241,19 @@ def _likelihood(scores: Scores) -> Iterator[Violation]:
     if limit is None or limit.examples is None:
         return
     allowed = limit.nll.least - SURPRISE / limit.examples - FLOAT * abs(limit.nll.value)
-    # If the error of an estimate is not known: over one z, the variance of log p(x|z) is at most about 1 for each unit
-    # where the bound is tight. Elsewhere the bound is far above.
-    unknown = STANDARD_ERRORS * math.sqrt((scores.units or 0) / limit.examples)
+    unknown = _unknown_error(scores.units or 0, limit.examples)
     for column, text, nll in _likelihoods(scores):
         if nll.value + nll.rounding + (nll.chance if math.isfinite(nll.chance) else unknown) < allowed:
             yield Violation(column, f"{text} is below {limit.nll}, -log p(x) under the distribution that made the data")
+
+
+def _unknown_error(units: int, examples: int) -> float:
+    """Return the largest error of an estimate whose error no run stores.
+
+    Over one z, the variances of log p(x|z) and of log q(z|x) - log p(z) are at most about 1 for each unit where the
+    bound is tight. Elsewhere the bound is far above.
+    """
+    return STANDARD_ERRORS * math.sqrt(units / examples)
 
 
 def _likelihoods(scores: Scores) -> Iterator[tuple[str, str, Quantity]]:
@@ -340,14 +347,15 @@ def checker(protocol: Protocol, limit: LikelihoodLimit | None = None) -> Callabl
     units, importance = protocol.setting.latent_dim, samples.get("iw-nll")
     same_samples = samples.get("perplexity") == importance
     importance = importance if isinstance(importance, int) else None  # it may come from anybody's record
+    unknown = _unknown_error(units, (limit and limit.examples) or 1)
 
     def check(run: Observation) -> tuple[Violation, ...]:
-        values = estimated(run)
+        values = estimated(run, unknown)
         tokens, examples = values.get(TOKENS), _count(values.get(EXAMPLES))
         mixtures = BATCHES if examples is None else BATCHES | dict.fromkeys(WHOLE_SPLIT, examples)
-        known = None if limit is None else limit._replace(examples=limit.examples or examples)
+        best = None if limit is None else limit._replace(examples=limit.examples or examples)
         same = tokens if same_samples else None
-        return violations(Scores(values, units, importance, same, mixtures, tokens, known))
+        return violations(Scores(values, units, importance, same, mixtures, tokens, best))
 
     return check
 
@@ -356,10 +364,15 @@ def _count(number: Quantity | None) -> int | None:
     return None if number is None or not 1 <= number.value < math.inf else int(number.value)
 
 
-def estimated(run: Observation) -> dict[str, Quantity]:
-    """Return the numbers of a run, within five standard errors. A number without a standard error is exact."""
+def estimated(run: Observation, unknown: float = math.inf) -> dict[str, Quantity]:
+    """Return the numbers of a run, within five standard errors. A number without a standard error is exact.
+
+    Those of the validation split that are drawn are within `unknown`.
+    """
     values = {
-        head.column: _estimated(value, math.nan if head.metric == VALIDATION and head.column in DRAWN else error)
+        head.column: Quantity(value, chance=unknown)
+        if head.metric == VALIDATION and head.column in DRAWN
+        else _estimated(value, error)
         for head, value, error in run.values
     }
     return values | {name: _estimated(*estimate) for name, estimate in run.entries.items()}

@@ -417,9 +417,9 @@ def print_contender(calls: Iterable[Call], rate: float = 1.0) -> str:
     return (print_composition(calls) or BASELINE) + print_rate(rate)
 
 
-def print_rate(rate: float) -> str:
-    """Write `@rate=2.0`, and nothing for 1."""
-    return "" if rate == 1 else f"@{RATE}={print_value(rate)}"
+def print_rate(rate: float, *, rated: bool = False) -> str:
+    """Write `@rate=2.0`, and nothing for 1 unless it is `rated`: written all the same."""
+    return f"@{RATE}={print_value(rate)}" if rate != 1 or rated else ""
 
 
 def canonical(contender: str) -> str:

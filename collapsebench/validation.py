@@ -22,7 +22,7 @@ def describe(error: ValidationError, model: type[BaseModel], what: str = "parame
     if first["type"] == "extra_forbidden":
         return unknown(what, where, [".".join((*path, name)) for name in _fields_at(model, path)])
     message = first["msg"].removeprefix("Value error, ")
-    of_several = first["type"] == "value_error" and isinstance(first["input"], dict)
+    of_several = first["type"] == "value_error" and isinstance(first["input"], dict | list | tuple)
     got = "" if first["type"] == "missing" or of_several or not where else f", got {first['input']!r:.80}"
     return f"{where}: {message}{got}" if where else message
 

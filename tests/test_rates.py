@@ -96,7 +96,7 @@ def test_a_model_of_a_suite_is_one_for_each_rate():
     swept = {"VAE": "vae@rate=1|2", "FB": "free-bits[nats=1|2]@rate=0.5"}
     cell = Cell(name="cell", dataset=LINEAR, track="quick", contenders=swept)
     assert cell.contenders == {
-        "VAE": "vae",
+        "VAE": "vae@rate=1.0",
         "VAE@rate=2.0": "vae@rate=2.0",
         "FB[nats=1]": "free-bits[nats=1]@rate=0.5",
         "FB[nats=2]": "free-bits[nats=2]@rate=0.5",

@@ -422,9 +422,10 @@ def test_windows_text_that_ends_within_a_letter_is_text_all_the_same():
 
 
 def test_a_file_of_empty_lines_is_not_read_to_its_end(tmp_path):
-    (tmp_path / "a").write_bytes(gzip.compress(b"\n" * (EMPTY + 1) + TEXT))
-    with pytest.raises(UsageError, match="more than 1,000,000 lines are empty"):
-        import_runs(tmp_path / "runs.sqlite", {"a": tmp_path / "a"})
+    for blank in (b"\n" * (EMPTY + 1), b" " * EMPTY + b"\n"):
+        (tmp_path / "a").write_bytes(gzip.compress(blank + TEXT))
+        with pytest.raises(UsageError, match="more than 1,048,576 bytes of empty lines"):
+            import_runs(tmp_path / "runs.sqlite", {"a": tmp_path / "a"})
 
 
 def test_files_that_cannot_be_read(tmp_path):

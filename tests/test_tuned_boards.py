@@ -17,7 +17,7 @@ from collapsebench.components import discovery
 from collapsebench.components.search import IntegerRange, OneOf, Range
 from collapsebench.errors import UsageError
 from collapsebench.experiment import suites
-from collapsebench.experiment.tuning import family_of
+from collapsebench.experiment.tuning import family_of, tuned_contenders
 from collapsebench.reporting import tuning
 from collapsebench.reporting.tuning import places, tuned_settings
 from collapsebench.spec import identity
@@ -427,14 +427,50 @@ def refused(suite_file):
     ("contenders", "said"),
     [
         ('"minimum desired rat" = "mdr[nats=2]"', "unknown model 'minimum desired rat'. Did you mean 'minimum desired"),
-        ('VAE = "vae@rate=2|3"', "variant 'other': cell 'a task': every cell of a league has its baselines"),
-        ('VAE = "nosuch["', "variant 'other': cannot read 'nosuch['"),
-        ('VAE = ""', "variant 'other': cannot read ''"),
+        ('VAE = "vae@rate=1|3"', "variants.other.contenders: model 'VAE' of a variant is one contender, and no sweep"),
+        ('VAE = "nosuch["', "variants.other.contenders: model 'VAE': cannot read 'nosuch['"),
+        ('VAE = ""', "variants.other.contenders: model 'VAE': cannot read ''"),
     ],
 )
 def test_a_variant_is_checked_when_the_file_is_read(suite_file, table, contenders, said):
     Path(suite_file).write_text(f'{SUITE}[{table}.other]\ndescription = "another"\ncontenders = {{ {contenders} }}\n')
     assert said in refused(suite_file)
+
+
+PAIRED = """
+[[scales.small.cells]]
+name = "another"
+against = "a task"
+settings = ["latent_dim=3"]
+rules = ["elbo"]
+
+[scales.small.variants.shorter]
+description = "one cell has another budget"
+budgets = { "a task" = "1steps" }
+"""
+
+
+def test_a_variant_keeps_the_pairs_of_cells(suite_file):
+    Path(suite_file).write_text(SUITE + PAIRED)
+    assert "variant 'shorter': cells: cell 'another' is against 'a task' of another dataset" in refused(suite_file)
+
+
+def test_variants_act_one_after_the_other(suite_file):
+    variants = (
+        f'[variants.{name}]\ndescription = "d"\ncontenders = {{ control = "skip@rate={rate}" }}\n'
+        for name, rate in (("two", 2), ("three", 3))
+    )
+    Path(suite_file).write_text(SUITE + "".join(variants))
+    (cell,) = suites.suite(suite_file).cells("small", ("two", "three"))
+    assert cell.contenders["control"] == "skip@rate=3"
+
+
+def test_a_rate_of_a_sweep_is_not_searched_be_it_1(suite_file):
+    Path(suite_file).write_text(SUITE + 'further = { FB = "free-bits@rate=1|2" }\n')
+    (cell,) = suites.suite(suite_file).cells("small")
+    for model, name in {"FB": "free-bits@rate=1.0", "FB@rate=2.0": "free-bits@rate=2.0"}.items():
+        (found,) = tuned_contenders(cell.tuned[model], CATALOG)
+        assert (list(found.axes), found.name) == (["free-bits.nats"], name)
 
 
 @pytest.mark.parametrize(
@@ -447,6 +483,11 @@ def test_a_variant_is_checked_when_the_file_is_read(suite_file, table, contender
         ("hours = 0.01", "hours = true", "hours: Input should be a valid number"),
         ("nats=1", "nats=true", "nats: Input should be a valid number"),
         ('"mdr" }', '"" }', "cannot read '': expected a name"),
+        (
+            'follows = "nobody"',
+            "follows = 'n'\nkeep_codes = 'no'",
+            "keep_codes: Input should be a valid boolean, got 'no'",
+        ),
     ],
 )
 def test_a_value_of_another_type_is_one_line(suite_file, old, new, said):

@@ -358,6 +358,17 @@ def test_no_rule_chooses_numbers_that_no_model_can_have():
     assert "No rule chooses skip[a=1]: neg_elbo" in tuning_text(found)
 
 
+@pytest.mark.parametrize("protocol", [None, {"dataset": CATALOG.resolve(Dataset, Choice(name=LINEAR))[1]}])
+@pytest.mark.parametrize(
+    "numbers", [{"kl": -1000.0}, {"kl": 0.5, "mi_lower": 1e6}, {"kl": 1e-9, "mi_lower": 400.0}, {"mi_upper": -900.0}]
+)
+def test_no_rule_chooses_a_kl_or_an_information_that_cannot_be(numbers, protocol):
+    """On whatever data. An estimate may be a little below zero."""
+    assert [winner([trial_record("skip", protocol=protocol, **numbers)], text) for text in RULES] == [None] * 3
+    small = trial_record("skip", protocol=protocol, kl=-1e-3, mi_lower=2e-3)
+    assert winner([small], "iso-kl[nats=0]") == "skip"
+
+
 def test_choices_are_of_the_own_trials_of_a_contender():
     one, two, three = (spec(f"skip[a={at}]").contender for at in (1, 2, 3))
     drawn = {"first": [one, two], "second": [three]}

@@ -69,6 +69,8 @@ def run_tuned(cells: Sequence[Cell], seeds: tuple[int, ...], grid: GridOptions, 
     setup = grid.setup([*(cell.request(seeds) for cell in cells), *trials.values()])
     records = worked_through(setup, grid)
     if records is None:
+        if trials:
+            click.echo("what rules choose of the trials is run after these, and is not in this plan", err=True)
         return
     if _all_ended(setup):
         records += _run_chosen(cells, trials, seeds, setup, grid)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictBool, ValidationError, field_validator, model_validator
 
 from collapsebench.components import discovery
 from collapsebench.errors import UsageError, unknown
@@ -72,9 +72,22 @@ class Variant(Frozen):
     """The budgets of some cells, by their names, before `budget`."""
     settings: Settings = ()
     contenders: dict[str, str] = Field(default_factory=dict)
-    """The contenders that replace others, by the name of the model in the published table."""
-    tuned: bool = True
+    """The contenders that replace others, by the name of the model in the published table. None is a sweep."""
+    tuned: StrictBool = True
     """False if nothing is tuned."""
+
+    @field_validator("contenders")
+    @classmethod
+    def _single(cls, contenders: dict[str, str]) -> dict[str, str]:
+        """A sweep would give its models other names, which no later variant and no control has."""
+        for model, text in contenders.items():
+            try:
+                number = parse_sweep(text).number
+            except UsageError as error:
+                raise ValueError(f"model '{model}': {error}") from None
+            if number > 1:
+                raise ValueError(f"model '{model}' of a variant is one contender, and no sweep, got '{text}'")
+        return contenders
 
 
 def _each(model: str, written: str) -> Iterator[tuple[str, str]]:
@@ -87,7 +100,7 @@ def _each(model: str, written: str) -> Iterator[tuple[str, str]]:
     for calls, rate in sweep.contenders():
         values = {key: value for call in calls for key, value in call.params.items() if key in named}
         name = print_call(model, values) + (print_rate(rate) if len(sweep.rates) > 1 else "")
-        yield name, print_contender(calls, rate)
+        yield name, print_contender(calls) + print_rate(rate, rated=sweep.rated)
 
 
 class Cell(Frozen):
@@ -163,7 +176,7 @@ class Cell(Frozen):
         return frozenset((*(print_call(*call) for call in calls), print_rate(rate))) - {""}
 
     def varied(self, variant: Variant) -> Cell:
-        """Return the cell with the changes of a variant. Raises ValidationError if these make no cell of it."""
+        """Return the cell with the changes of a variant. Raises ValidationError or UsageError if they do not fit."""
         replaced = {model: variant.contenders.get(model, written) for model, written in self.contenders.items()}
         settings = merged(self.settings, variant.settings)
         budget = variant.budgets.get(self.name) or variant.budget or self.budget
@@ -258,6 +271,16 @@ class Scale(Frozen):
                 raise ValueError(f"cell '{cell.name}' is against '{cell.against}' of another dataset, track or budget")
         return cells
 
+    def varied(self, name: str, variant: Variant) -> Scale:
+        """Return the scale with the changes of a variant of this name. Raises UsageError if these do not fit it."""
+        try:
+            cells = tuple(cell.varied(variant) for cell in self.cells)
+            return Scale.model_validate({**dict(self), "cells": cells})
+        except ValidationError as error:
+            raise UsageError(f"variant '{name}': {describe(error, Scale, 'field')}") from None
+        except UsageError as error:
+            raise UsageError(f"variant '{name}': {error}") from None
+
 
 def _check_named(name: str, variant: Variant, cells: Sequence[Cell]) -> None:
     """Raise ValueError for a variant of a cell or of a model that does not exist."""
@@ -350,7 +373,7 @@ class Suite(Frozen):
     """The choices of the runs if paper and released program differ, or if both leave something open."""
     published: TableReference | None = None
     """The published table that is compared with the measured numbers; None if the paper prints no numbers."""
-    keep_codes: bool = False
+    keep_codes: StrictBool = False
     """True if the figure needs the posterior means of the test split, so that runs must keep them."""
     modules: tuple[str, ...] = ()
     """Shipped modules of components that no other command loads."""
@@ -376,17 +399,16 @@ class Suite(Frozen):
                 _check_named(name, variant, scale.cells)
         for name, variant in self.variants.items():
             _check_named(name, variant, [cell for scale in self.scales.values() for cell in scale.cells])
-        for known in self.scales:
+        for known, scale in self.scales.items():
             for name, variant in self.known_variants(known).items():
-                self._check_variant(name, variant, self.scales[known].cells)
+                self._check_variant(name, scale.varied(name, variant).cells)
         return self
 
-    def _check_variant(self, name: str, variant: Variant, cells: Iterable[Cell]) -> None:
+    def _check_variant(self, name: str, cells: Iterable[Cell]) -> None:
         try:
-            self._check_league([cell.varied(variant) for cell in cells])
-        except (ValueError, UsageError) as error:
-            text = describe(error, Cell, "field") if isinstance(error, ValidationError) else str(error)
-            raise ValueError(f"variant '{name}': {text}") from None
+            self._check_league(cells)
+        except ValueError as error:
+            raise ValueError(f"variant '{name}': {error}") from None
 
     def _check_league(self, cells: Iterable[Cell]) -> None:
         """Raise ValueError for a cell that is no task, if the suite is a league."""
@@ -414,17 +436,16 @@ class Suite(Frozen):
 
         `only` are the names of the cells; all cells if empty. Raises UsageError for a name that does not exist.
         """
-        cells = self.scale(scale).cells
+        varied, known = self.scale(scale), self.known_variants(scale)
+        names = [cell.name for cell in varied.cells]
         for name in only:
-            if name not in [cell.name for cell in cells]:
-                raise UsageError(f"suite '{self.name}': {unknown('cell', name, [cell.name for cell in cells])}")
-        cells = tuple(cell for cell in cells if not only or cell.name in only)
-        known = self.known_variants(scale)
+            if name not in names:
+                raise UsageError(f"suite '{self.name}': {unknown('cell', name, names)}")
         for name in variants:
             if name not in known:
                 raise UsageError(f"suite '{self.name}': {unknown('variant', name, known)}")
-            cells = tuple(cell.varied(known[name]) for cell in cells)
-        return cells
+            varied = varied.varied(name, known[name])
+        return tuple(cell for cell in varied.cells if not only or cell.name in only)
 
     def narrowed(self, scale: str | None = None, variants: tuple[str, ...] = ()) -> Suite:
         """Return the suite with one scale alone, or with all scales that have these variants.

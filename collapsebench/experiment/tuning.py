@@ -22,7 +22,7 @@ from collapsebench.syntax import (
     Written,
     parse_sweep,
     print_contender,
-    print_value,
+    print_rate,
 )
 
 SEED = 0
@@ -57,8 +57,8 @@ class TunedContender:
         axes = dict(chain.from_iterable(_axes(call, catalog) for call in written.calls if call.name != BASELINE))
         axes |= {} if rated else {RATE: RATES}
         middle = catalog.contender(print_contender(*_placed(written, axes, [0.5] * len(axes))))[0]
-        fixed = f"@{RATE}={print_value(written.rate)}" if rated and written.rate == 1 else ""
-        return cls(_without(middle, axes, written.rate) + fixed, written, axes)
+        name = _without(middle, axes, 1.0) + print_rate(written.rate, rated=rated)
+        return cls(name, written, axes)
 
     @property
     def seed(self) -> int:

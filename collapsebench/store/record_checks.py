@@ -49,7 +49,7 @@ def read_json(line: bytes) -> dict[str, Any]:
             object_pairs_hook=_without_doubles,
         )
     except ValueError as error:
-        raise UsageError(f"it is not JSON ({error})") from error
+        raise UsageError(f"it is not JSON ({error}), and so no run as `collapsebench runs export` writes it") from error
     except RecursionError:
         raise UsageError("it is nested too deeply") from None
     if not isinstance(content, dict):

@@ -25,8 +25,8 @@ PIECE = 2**16
 LONGEST = 2**26
 """A line of more bytes is no run."""
 
-EMPTY = 10**6
-"""A file with more empty lines is no export: it could keep the reader busy for minutes, and be small as a gzip file."""
+EMPTY = 2**20
+"""A file with more bytes of empty lines is no export: it could keep the reader busy for long, and be small as gzip."""
 
 GZIP = b"\x1f\x8b"
 
@@ -61,9 +61,9 @@ def lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
     for number, line in enumerate(iter(partial(_text(stream).readline, LONGEST + 1), b""), start=1):
         if len(line) > LONGEST:
             raise UsageError(f"cannot import '{name}', line {number}: it is longer than {LONGEST:,} bytes")
-        empty += not line.strip()
+        empty += 0 if line.strip() else len(line)
         if empty > EMPTY:
-            raise UsageError(f"cannot import '{name}', line {number}: more than {EMPTY:,} lines are empty")
+            raise UsageError(f"cannot import '{name}', line {number}: more than {EMPTY:,} bytes of empty lines")
         yield line
 
 
